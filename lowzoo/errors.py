@@ -1,0 +1,17 @@
+"""The one family of errors that a user of lowzoo meets."""
+
+
+class LowzooError(Exception):
+    """Something the caller can mend; carries what is wrong and the remedy.
+
+    The command line prints it as one line and exits with 2.
+
+    Args:
+        message: What is wrong and where, without a final full stop.
+        remedy: What to do about it, an imperative sentence; may be empty.
+    """
+
+    def __init__(self, message: str, remedy: str = "") -> None:
+        self.message = message
+        self.remedy = remedy
+        super().__init__(f"{message}. {remedy}" if remedy else message)

@@ -1,0 +1,78 @@
+"""Writing files so that a reader sees the old content or the new, never a part."""
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from lowzoo.errors import LowzooError
+
+
+@contextlib.contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Give a temporary name beside `path`; on success sync it and rename it to `path`.
+
+    Whatever fails inside the block leaves `path` as it was and removes the temporary file.
+
+    Args:
+        path: The final name; missing parent folders are made.
+
+    Yields:
+        The temporary path to write to, with the same suffix.
+
+    Raises:
+        LowzooError: The place cannot be written to or the disk is full.
+    """
+    path = Path(path)
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise LowzooError(f"cannot write {path}: it is a directory", "Name a file")
+        handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
+        os.close(handle)
+        temporary = Path(name)
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+        temporary = None
+    except OSError as error:
+        raise LowzooError(
+            f"cannot write {path}: {error.strerror or error}", "Free some space or name another place with --out"
+        ) from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` to `path` atomically (UTF-8)."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def writable_folder(path: Path) -> Path:
+    """Make the folder `path` and prove that it can be written to.
+
+    Raises:
+        LowzooError: It is a file, or cannot be made or written to.
+    """
+    path = Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            pass
+    except OSError as error:
+        raise LowzooError(
+            f"cannot write to the folder {path}: {error.strerror or error}", "Name another place with --out"
+        ) from error
+    return path
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
