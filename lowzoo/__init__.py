@@ -1,0 +1,34 @@
+"""The zoo: low-compute vision backbones trained without labels, created through timm.
+
+`import lowzoo` costs next to nothing: timm (and torch with it) is not imported here. The models are registered at the
+moment timm itself is imported, whichever of the two is imported first; see `lowzoo.hook`.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from lowzoo.hook import register_with_timm
+
+if TYPE_CHECKING:
+    from lowzoo.api import create_model, list_models, model_info
+
+    __version__: str
+
+__all__ = ["__version__", "create_model", "list_models", "model_info"]
+
+register_with_timm()
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("lowzoo")
+    if name in __all__:
+        from lowzoo import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module 'lowzoo' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

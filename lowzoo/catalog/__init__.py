@@ -1,0 +1,173 @@
+"""The catalog: facts of models, weights, recipes and teachers, as data, with one reader.
+
+The facts stand in the TOML files beside this one. `lowzoo list`, `lowzoo info`, the registration with timm and the
+model cards all read them here. Nothing in this room imports torch.
+"""
+
+import dataclasses
+import difflib
+import functools
+import tomllib
+from collections.abc import Iterable, Mapping
+from importlib.resources import files
+from typing import Any
+
+from lowzoo.catalog.entries import Metric, ModelEntry, RecipeEntry, TeacherEntry, WeightsEntry
+from lowzoo.errors import LowzooError
+
+__all__ = [
+    "Metric",
+    "ModelEntry",
+    "RecipeEntry",
+    "TeacherEntry",
+    "WeightsEntry",
+    "describe",
+    "find",
+    "model",
+    "models",
+    "near_matches",
+    "PREFIX",
+    "recipes",
+    "student_architecture",
+    "students",
+    "teacher",
+    "teachers",
+]
+
+PREFIX = "lowzoo/"
+
+
+@functools.cache
+def models() -> dict[str, ModelEntry]:
+    """All models by name."""
+    return {name: _model_entry(name, table) for name, table in _read("models.toml").items()}
+
+
+@functools.cache
+def teachers() -> dict[str, TeacherEntry]:
+    """All teachers by name."""
+    return {
+        name: TeacherEntry(name=name, **_frozen(table), metrics=_metrics(table))
+        for name, table in _read("teachers.toml").items()
+    }
+
+
+@functools.cache
+def recipes() -> dict[str, RecipeEntry]:
+    """All recipes by name."""
+    return {name: RecipeEntry(name=name, **_frozen(table)) for name, table in _read("recipes.toml")["recipes"].items()}
+
+
+@functools.cache
+def students() -> dict[str, str]:
+    """The timm architecture for each short name of a student."""
+    return dict(_read("recipes.toml")["students"])
+
+
+def student_architecture(student: str, recipe: str) -> str:
+    """The name to create the student of a recipe with (headless).
+
+    Where the zoo has `<recipe>_<student>` and its network is not exactly timm's, that is the zoo's own name: the
+    features then are the ones that the recipe trains. A word that is no short name is given back as it is.
+
+    Args:
+        student: A short name such as `vit_tiny`, or any timm architecture.
+        recipe: Name of the recipe.
+    """
+    entry = models().get(f"{recipe}_{student}")
+    if entry is not None and not entry.stock:
+        return entry.name
+    return students().get(student, student)
+
+
+def find(name: str) -> tuple[ModelEntry, WeightsEntry]:
+    """The model and the set of weights that a name means.
+
+    Args:
+        name: `model` or `model.tag`, with or without `lowzoo/`.
+
+    Raises:
+        LowzooError: No such model or tag; the near names are in the message.
+    """
+    base, _, tag = name.removeprefix(PREFIX).partition(".")
+    entry = models().get(base)
+    if entry is None:
+        raise LowzooError(
+            f"unknown model {name}{near_matches(base, models())}", "See `lowzoo list` for the models there are"
+        )
+    if not tag:
+        return entry, entry.default
+    for weights in entry.weights:
+        if weights.tag == tag:
+            return entry, weights
+    raise LowzooError(
+        f"{base} has no weights named {tag}{near_matches(tag, entry.tags)}",
+        f"Take one of {', '.join(entry.tags)}, or no tag for the first of them",
+    )
+
+
+def model(name: str) -> ModelEntry:
+    """The model that a name means; see `find`."""
+    return find(name)[0]
+
+
+def teacher(name: str) -> TeacherEntry:
+    """The teacher of that name.
+
+    Raises:
+        LowzooError: No such teacher; the near names are in the message.
+    """
+    entry = teachers().get(name)
+    if entry is None:
+        raise LowzooError(
+            f"unknown teacher {name}{near_matches(name, teachers())}",
+            f"Take one of {', '.join(teachers())}",
+        )
+    return entry
+
+
+def describe(name: str) -> dict[str, Any]:
+    """What is known of one model and one set of its weights, as plain data (JSON-ready)."""
+    entry, weights = find(name)
+    model_facts = {key: value for key, value in dataclasses.asdict(entry).items() if key != "weights"}
+    return {
+        "id": f"{entry.name}.{weights.tag}",
+        "default": weights is entry.default,
+        "tags": list(entry.tags),
+        **_plain(model_facts),
+        "recipe": _plain(dataclasses.asdict(recipes()[entry.recipe])),
+        "weights": _plain(dataclasses.asdict(weights)) | {"available": weights.available},
+        "teacher": _plain(dataclasses.asdict(teacher(weights.teacher))),
+    }
+
+
+def near_matches(word: str, names: Iterable[str]) -> str:
+    """`` (near: a, b)`` for an error message, empty when nothing is near."""
+    near = difflib.get_close_matches(word, list(names), n=3, cutoff=0.6)
+    return f" (near: {', '.join(near)})" if near else ""
+
+
+def _read(name: str) -> dict[str, Any]:
+    return tomllib.loads(files(__name__).joinpath(name).read_text(encoding="utf-8"))
+
+
+def _frozen(table: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in table.items() if key != "metrics"}
+
+
+def _metrics(table: Mapping[str, Any]) -> tuple[Metric, ...]:
+    return tuple(Metric(**metric) for metric in table.get("metrics", ()))
+
+
+def _model_entry(name: str, table: dict[str, Any]) -> ModelEntry:
+    weights = tuple(WeightsEntry(**_frozen(one), metrics=_metrics(one)) for one in table.pop("weights"))
+    return ModelEntry(name=name, weights=weights, **_frozen(table))
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists, facts that are not known left out."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items() if item not in ("", None, (), [])}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value

@@ -1,0 +1,57 @@
+"""What `import lowzoo` offers beside timm's own functions."""
+
+import fnmatch
+from typing import TYPE_CHECKING, Any
+
+from lowzoo import catalog
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def create_model(name: str, pretrained: bool = False, **kwargs: Any) -> "nn.Module":
+    """Create a model of the zoo; the same as `timm.create_model("lowzoo/NAME", ...)`.
+
+    Args:
+        name: A zoo name with or without `lowzoo/` and `.tag`, e.g. `rob_vit_tiny`.
+        pretrained: Load the weights of the tag (the model's default tag if none is named).
+        **kwargs: Everything `timm.create_model` takes: `num_classes`, `features_only`, `in_chans`, `img_size`, ...
+
+    Returns:
+        The model in float32 and training mode, as timm gives it; without `num_classes` its forward gives features.
+
+    Raises:
+        LowzooError: No such model or tag, or weights that are not published or are damaged.
+    """
+    import timm
+
+    model: nn.Module = timm.create_model(f"lowzoo/{name.removeprefix('lowzoo/')}", pretrained=pretrained, **kwargs)
+    return model
+
+
+def list_models(filter: str = "*", *, pretrained: bool = False) -> list[str]:
+    """Names `model.tag` of the zoo that match a wildcard, in the catalog's order.
+
+    Args:
+        filter: As in `fnmatch`, against the model's name or against `model.tag`, e.g. `rob_*`.
+        pretrained: Only those whose weights can be loaded.
+    """
+    return [
+        f"{entry.name}.{weights.tag}"
+        for entry in catalog.models().values()
+        for weights in entry.weights
+        if (not pretrained or weights.available)
+        and (fnmatch.fnmatch(entry.name, filter) or fnmatch.fnmatch(f"{entry.name}.{weights.tag}", filter))
+    ]
+
+
+def model_info(name: str) -> dict[str, Any]:
+    """Everything the catalog knows of a model and of one set of its weights, as plain data.
+
+    Args:
+        name: As for `create_model`; without a tag the default one is described.
+
+    Raises:
+        LowzooError: No such model or tag.
+    """
+    return catalog.describe(name)

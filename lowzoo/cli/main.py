@@ -1,0 +1,88 @@
+"""The command line: which commands there are, and what an error looks like.
+
+Each command is a plain function in its own file; its signature is its options and its docstring is its help. Those
+files import nothing heavy at their top, so that `lowzoo --help` needs neither torch nor timm.
+"""
+
+import os
+import sys
+from typing import Annotated, cast
+
+import typer
+
+from lowzoo.cli.cards import cards
+from lowzoo.cli.info import info
+from lowzoo.cli.list import list_
+from lowzoo.errors import LowzooError
+
+# The family of usage errors. typer brings its own copy of click in newer versions, so click itself cannot be named.
+_UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[1])
+_INTERRUPTED = 130
+
+app = typer.Typer(
+    name="lowzoo",
+    add_completion=False,
+    # Without markup the help needs no rich, which alone takes a third of the time to show it.
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("list")(list_)
+app.command("info")(info)
+app.command("cards")(cards)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        import lowzoo
+
+        print(f"lowzoo {lowzoo.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _lowzoo(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error; works anywhere.")] = False,
+) -> None:
+    """Low-compute vision backbones trained without labels: find, train, evaluate, export and time them."""
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run one command and exit: 0 for success, 2 for what the caller can mend, 130 when interrupted.
+
+    Args:
+        arguments: Words after the program's name; those of this process by default.
+    """
+    words = sys.argv[1:] if arguments is None else arguments
+    debug = "--debug" in words
+    try:
+        status = app(
+            [word for word in words if word != "--debug"] or ["--help"], prog_name="lowzoo", standalone_mode=False
+        )
+        sys.stdout.flush()
+    except LowzooError as error:
+        if debug:
+            raise
+        sys.exit(_report(str(error)))
+    except _UsageError as error:
+        if debug:
+            raise
+        command = error.ctx.command_path if error.ctx else "lowzoo"
+        sys.exit(_report(f"{error.format_message().rstrip('.')}. See `{command} --help`"))
+    except BrokenPipeError:
+        # The reader (`| head`) has what it wanted; without this the interpreter complains while it shuts down.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except (KeyboardInterrupt, typer.Abort):
+        status = _INTERRUPTED
+    if status == _INTERRUPTED:
+        print("lowzoo: interrupted", file=sys.stderr)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _report(message: str) -> int:
+    print(f"lowzoo: error: {' '.join(message.split())}", file=sys.stderr)
+    return 2
