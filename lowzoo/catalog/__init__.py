@@ -16,6 +16,7 @@ from lowzoo.catalog.entries import Metric, ModelEntry, RecipeEntry, TeacherEntry
 from lowzoo.errors import LowzooError
 
 __all__ = [
+    "PREFIX",
     "Metric",
     "ModelEntry",
     "RecipeEntry",
@@ -26,7 +27,6 @@ __all__ = [
     "model",
     "models",
     "near_matches",
-    "PREFIX",
     "recipes",
     "student_architecture",
     "students",
@@ -143,7 +143,7 @@ def describe(name: str) -> dict[str, Any]:
 
 def near_matches(word: str, names: Iterable[str]) -> str:
     """`` (near: a, b)`` for an error message, empty when nothing is near."""
-    near = difflib.get_close_matches(word, list(names), n=3, cutoff=0.6)
+    near = difflib.get_close_matches(word, list(dict.fromkeys(names)), n=3, cutoff=0.6)
     return f" (near: {', '.join(near)})" if near else ""
 
 

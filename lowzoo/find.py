@@ -1,0 +1,154 @@
+"""What the word MODEL means, before anything is built: a zoo name, a Hub repository, a folder, or a timm name."""
+
+import dataclasses
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import timm
+from timm.models import get_pretrained_cfg, is_model
+from timm.models._hub import load_model_config_from_path
+
+from lowzoo import catalog, hub, zoo
+from lowzoo.errors import LowzooError
+from lowzoo.weights_file import check_safetensors, short_digest
+
+HUB_SCHEME = "hf-hub:"
+FOLDER_SCHEME = "local-dir:"
+
+
+@dataclass(frozen=True)
+class Found:
+    """Everything that is needed to build the model.
+
+    Args:
+        name: What the word means, with its tag.
+        architecture: What `timm.create_model` takes.
+        revision: Which weights exactly.
+        cfg: timm's `pretrained_cfg` of them.
+        arguments: Further arguments for `timm.create_model`.
+        recipe: How the zoo trained it, empty for other models.
+        license: SPDX identifier, empty if only timm's `cfg` may know it.
+        file: A weights file of the user, which has to fill every parameter.
+        explicit_cfg: Whether timm must be handed `cfg`, or finds it by the architecture itself.
+    """
+
+    name: str
+    architecture: str
+    revision: str
+    cfg: dict[str, Any]
+    arguments: dict[str, Any] = dataclasses.field(default_factory=dict)
+    recipe: str = ""
+    license: str = ""
+    file: Path | None = None
+    explicit_cfg: bool = False
+
+
+def find(word: str, *, pretrained: bool) -> Found:
+    """Find out what a word means; fetches from the Hub where that is needed.
+
+    Args:
+        word: See `lowzoo.resolve.load_model`.
+        pretrained: Whether the weights will be wanted.
+
+    Raises:
+        LowzooError: It means nothing, or its weights cannot be had.
+    """
+    if word.startswith(HUB_SCHEME):
+        repository = word.removeprefix(HUB_SCHEME)
+        folder, sha = hub.fetch_model(repository)
+        found = _find_folder(folder)
+        return dataclasses.replace(found, name=f"{HUB_SCHEME}{repository.partition('@')[0]}", revision=sha)
+    if word.startswith(FOLDER_SCHEME):
+        return _find_folder(Path(word.removeprefix(FOLDER_SCHEME)))
+    base = word.removeprefix(catalog.PREFIX).partition(".")[0]
+    if word.startswith(catalog.PREFIX) or base in catalog.models():
+        return _find_zoo(word)
+    if "/" not in word and os.sep not in word and is_model(word):
+        return _find_timm(word, pretrained)
+    if "/" in word or os.sep in word or Path(word).exists():
+        return _find_folder(Path(word))
+    near = f" (near: {catalog.students()[word]})" if word in catalog.students() else ""
+    near = near or catalog.near_matches(base, [*catalog.models(), *timm.list_models()])
+    raise LowzooError(
+        f"unknown model {word}{near}", "Name a model of `lowzoo list`, a folder, hf-hub:ORG/NAME, or a timm model"
+    )
+
+
+def _find_zoo(word: str) -> Found:
+    entry, weights = catalog.find(word)
+    name = f"{entry.name}.{weights.tag}"
+    return Found(
+        name=name,
+        architecture=name,
+        revision=short_digest(weights.path) if weights.path and weights.path.is_file() else "",
+        cfg=zoo.default_cfgs[entry.name].cfgs[weights.tag].to_dict(),
+        recipe=entry.recipe,
+        license=weights.license,
+    )
+
+
+def _find_timm(word: str, pretrained: bool) -> Found:
+    try:
+        cfg = get_pretrained_cfg(word)
+    except RuntimeError as error:  # timm's way to say that there is no such tag
+        tags = timm.list_models(f"{word.partition('.')[0]}.*", pretrained=True)
+        raise LowzooError(
+            f"timm has no weights {word}{catalog.near_matches(word, tags)}", f"Take one of {', '.join(tags)}"
+        ) from error
+    if pretrained and not (cfg and cfg.has_weights):
+        raise LowzooError(f"timm has no weights for {word}", "Name another model, e.g. one of `lowzoo list`")
+    tag = f".{cfg.tag}" if cfg and cfg.tag and "." not in word else ""
+    found = Found(
+        name=f"{word}{tag}",
+        architecture=word,
+        revision=f"timm {timm.__version__}",
+        cfg=cfg.to_dict() if cfg else {},
+    )
+    if not pretrained or not found.cfg.get("hf_hub_id") or found.cfg.get("hf_hub_filename"):
+        return found
+    # Fetched here and not by timm, so that the revision is known and a missing network is reported as such: timm then
+    # tries a pickle of another name and reports that one as missing.
+    folder, sha = hub.fetch_model(found.cfg["hf_hub_id"])
+    file = folder / "model.safetensors"
+    check_safetensors(file)
+    return dataclasses.replace(found, revision=sha, cfg=found.cfg | {"file": str(file)}, explicit_cfg=True)
+
+
+def _find_folder(folder: Path) -> Found:
+    for name in hub.FILES:
+        if not (folder / name).is_file():
+            raise LowzooError(
+                f"{folder} is no model folder: it holds no {name}" if folder.is_dir() else f"no model folder {folder}",
+                "Name a folder with config.json and model.safetensors, e.g. a finished run; "
+                "a repository of the Hub is written hf-hub:ORG/NAME",
+            )
+    file = folder / "model.safetensors"
+    check_safetensors(file)
+    try:
+        cfg, architecture, arguments = load_model_config_from_path(folder)
+        facts = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("lowzoo", {})
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise LowzooError(
+            f"{folder / 'config.json'} is not timm's model configuration ({error!r})", "Write the folder again"
+        ) from error
+    if not is_model(architecture):
+        raise LowzooError(
+            f"{folder / 'config.json'} names the unknown architecture {architecture}", "Update timm or lowzoo"
+        )
+    # As timm's own `local-dir` the older timm releases would take the first safetensors file by name, which in a run
+    # folder is the projection head; so the file is named.
+    cfg = {key: value for key, value in cfg.items() if key not in ("source", "hf_hub_id")} | {"file": str(file)}
+    return Found(
+        name=facts.get("name", folder.resolve().name),
+        architecture=architecture,
+        revision=short_digest(file),
+        cfg=cfg,
+        arguments=arguments,
+        recipe=facts.get("recipe", ""),
+        license=facts.get("license", ""),
+        file=file,
+        explicit_cfg=True,
+    )
