@@ -24,7 +24,7 @@ class Found:
     """Everything that is needed to build the model.
 
     Args:
-        name: What the word means, with its tag.
+        name: What the word means, with its tag if weights are wanted.
         architecture: What `timm.create_model` takes.
         revision: Which weights exactly.
         cfg: timm's `pretrained_cfg` of them.
@@ -65,7 +65,7 @@ def find(word: str, *, pretrained: bool) -> Found:
         return _find_folder(Path(word.removeprefix(FOLDER_SCHEME)))
     base = word.removeprefix(catalog.PREFIX).partition(".")[0]
     if word.startswith(catalog.PREFIX) or base in catalog.models():
-        return _find_zoo(word)
+        return _find_zoo(word, pretrained)
     if "/" not in word and os.sep not in word and is_model(word):
         return _find_timm(word, pretrained)
     if "/" in word or os.sep in word or Path(word).exists():
@@ -77,12 +77,12 @@ def find(word: str, *, pretrained: bool) -> Found:
     )
 
 
-def _find_zoo(word: str) -> Found:
+def _find_zoo(word: str, pretrained: bool) -> Found:
     entry, weights = catalog.find(word)
-    name = f"{entry.name}.{weights.tag}"
+    tagged = f"{entry.name}.{weights.tag}"
     return Found(
-        name=name,
-        architecture=name,
+        name=tagged if pretrained else entry.name,
+        architecture=tagged,
         revision=short_digest(weights.path) if weights.path and weights.path.is_file() else "",
         cfg=zoo.default_cfgs[entry.name].cfgs[weights.tag].to_dict(),
         recipe=entry.recipe,
@@ -91,18 +91,18 @@ def _find_zoo(word: str) -> Found:
 
 
 def _find_timm(word: str, pretrained: bool) -> Found:
+    base = word.partition(".")[0]
     try:
         cfg = get_pretrained_cfg(word)
     except RuntimeError as error:  # timm's way to say that there is no such tag
-        tags = timm.list_models(f"{word.partition('.')[0]}.*", pretrained=True)
+        tags = timm.list_models(f"{base}.*", pretrained=True)
         raise LowzooError(
             f"timm has no weights {word}{catalog.near_matches(word, tags)}", f"Take one of {', '.join(tags)}"
         ) from error
     if pretrained and not (cfg and cfg.has_weights):
         raise LowzooError(f"timm has no weights for {word}", "Name another model, e.g. one of `lowzoo list`")
-    tag = f".{cfg.tag}" if cfg and cfg.tag and "." not in word else ""
     found = Found(
-        name=f"{word}{tag}",
+        name=f"{base}.{cfg.tag}" if pretrained and cfg and cfg.tag else base,
         architecture=word,
         revision=f"timm {timm.__version__}",
         cfg=cfg.to_dict() if cfg else {},

@@ -23,7 +23,7 @@ class Resolved:
 
     Args:
         model: In eval mode and headless: (B, C, H, W) normalised to (B, D) features, float32.
-        name: What the word meant, with its tag.
+        name: What the word meant, with the tag of the weights if there are any.
         revision: Which weights exactly: digest of the file, commit of the Hub, timm's version, or the random seed.
         input_size: (C, H, W).
         mean: Of the normalisation, in [0, 1].

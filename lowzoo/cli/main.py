@@ -75,7 +75,7 @@ def main(arguments: list[str] | None = None) -> None:
     except BrokenPipeError:
         # The reader (`| head`) has what it wanted; without this the interpreter complains while it shuts down.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        sys.exit(1)  # as typer does when the pipe breaks earlier
     except (KeyboardInterrupt, typer.Abort):
         status = _INTERRUPTED
     if status == _INTERRUPTED:

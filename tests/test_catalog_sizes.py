@@ -1,0 +1,20 @@
+"""Parameters, multiply-accumulates and feature widths of the catalog, counted again on the models."""
+
+import pytest
+import timm
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+import lowzoo
+from lowzoo import catalog
+
+
+@pytest.mark.parametrize("name", lowzoo.list_models())
+def test_sizes_are_what_is_stated(name):
+    entry, weights = catalog.find(name)
+    model = timm.create_model(f"lowzoo/{name}").eval()
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        features = model(torch.zeros(1, *weights.input_size))
+    assert features.shape == (1, entry.feature_dim)
+    assert sum(parameter.numel() for parameter in model.parameters()) == weights.params
+    assert counter.get_total_flops() / 2e9 == pytest.approx(weights.gmacs, abs=1e-4)
