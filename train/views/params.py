@@ -1,0 +1,103 @@
+"""The random parameters of an image's views: a pure function of (seed, epoch, index).
+
+So a view can be replayed anywhere, by another worker, after a restart, or for another student. Everything is drawn
+from one block of uniform numbers whose layout is fixed, `_UNIFORMS` a view.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lowzoo.train.views.spec import ViewGroup
+
+# Columns of the photometric parameters.
+BRIGHTNESS, CONTRAST, SATURATION, HUE, ORDER, GRAY, SIGMA, SOLARISE = range(8)
+COLUMNS = 8
+
+_CROP_TRIES = 10
+# Crop: area, ratio, top and left for each try; then flip, jitter on, four factors, order, gray, blur on, sigma, solarise.
+_UNIFORMS = 4 * _CROP_TRIES + 11
+
+
+@dataclass(frozen=True, slots=True)
+class ViewParams:
+    """Parameters of the V views of one image, in the order of the groups.
+
+    Args:
+        boxes: (V, 4) int64 crop boxes: top, left, height, width in pixels of the image.
+        flips: (V,) bool.
+        photometric: (V, 8) float32: factors of brightness, contrast and saturation (1 = off), hue shift in turns
+            (0 = off), number 0..23 of the order in which those four are applied, gray (0 or 1), blur sigma in pixels
+            (0 = off), solarise (0 or 1). They do not depend on the image.
+    """
+
+    boxes: NDArray[np.int64]
+    flips: NDArray[np.bool_]
+    photometric: NDArray[np.float32]
+
+
+def sample_params(
+    groups: Sequence[ViewGroup], seed: int, epoch: int, index: int, height: int, width: int
+) -> ViewParams:
+    """Draw the parameters of all views of image `index` in `epoch`.
+
+    Args:
+        groups: The groups of views, V views in all.
+        seed: Of the run.
+        epoch: From 0.
+        index: Of the image in its source.
+        height: Of the decoded image, in pixels.
+        width: Of the decoded image, in pixels.
+    """
+    views = sum(group.count for group in groups)
+    # Counter-based: the key names the run, the counter names epoch and image, so nothing has to be spun forward.
+    generator = np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, epoch, index]))
+    uniform = generator.random((views, _UNIFORMS))
+    boxes = np.empty((views, 4), np.int64)
+    photometric = np.empty((views, COLUMNS), np.float32)
+    flips = np.empty(views, np.bool_)
+    view = 0
+    for group in groups:
+        for i in range(group.count):
+            row = uniform[view].tolist()
+            boxes[view] = _crop_box(row, group.scale, group.ratio, height, width)
+            flips[view], photometric[view] = _photometric(row[4 * _CROP_TRIES :], group, i)
+            view += 1
+    return ViewParams(boxes, flips, photometric)
+
+
+def _crop_box(
+    row: list[float], scale: tuple[float, float], ratio: tuple[float, float], height: int, width: int
+) -> tuple[int, int, int, int]:
+    """torchvision's RandomResizedCrop: ten tries, then the largest centre crop within the ratio."""
+    area = height * width
+    log_low, log_high = math.log(ratio[0]), math.log(ratio[1])
+    for attempt in range(0, 4 * _CROP_TRIES, 4):
+        target = area * (scale[0] + (scale[1] - scale[0]) * row[attempt])
+        aspect = math.exp(log_low + (log_high - log_low) * row[attempt + 1])
+        w, h = round(math.sqrt(target * aspect)), round(math.sqrt(target / aspect))
+        if 0 < w <= width and 0 < h <= height:
+            return int(row[attempt + 2] * (height - h + 1)), int(row[attempt + 3] * (width - w + 1)), h, w
+    aspect = min(max(width / height, ratio[0]), ratio[1])
+    w, h = (width, round(width / aspect)) if width / height < aspect else (round(height * aspect), height)
+    w, h = max(1, min(w, width)), max(1, min(h, height))
+    return (height - h) // 2, (width - w) // 2, h, w
+
+
+def _photometric(row: list[float], group: ViewGroup, i: int) -> tuple[bool, list[float]]:
+    flip, jitter, b, c, s, h, order, gray, blur, sigma, solarise = row
+    jittered = jitter < group.jitter_p
+    low, high = group.blur_sigma
+    return flip < group.flip, [
+        1 + group.jitter[0] * (2 * b - 1) if jittered else 1.0,
+        1 + group.jitter[1] * (2 * c - 1) if jittered else 1.0,
+        1 + group.jitter[2] * (2 * s - 1) if jittered else 1.0,
+        group.jitter[3] * (2 * h - 1) if jittered else 0.0,
+        float(int(order * 24)),
+        float(gray < group.gray),
+        low + (high - low) * sigma if blur < group.blur[i if len(group.blur) > 1 else 0] else 0.0,
+        float(solarise < group.solarise[i if len(group.solarise) > 1 else 0]),
+    ]
