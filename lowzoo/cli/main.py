@@ -13,6 +13,7 @@ import typer
 from lowzoo.cli.cards import cards
 from lowzoo.cli.info import info
 from lowzoo.cli.list import list_
+from lowzoo.cli.train import app as train_app
 from lowzoo.errors import LowzooError
 
 # The family of usage errors. typer brings its own copy of click in newer versions, so click itself cannot be named.
@@ -30,6 +31,7 @@ app = typer.Typer(
 app.command("list")(list_)
 app.command("info")(info)
 app.command("cards")(cards)
+app.add_typer(train_app, name="train")
 
 
 def _print_version(wanted: bool) -> None:

@@ -1,0 +1,1 @@
+"""One objective a file: which views go to which branch, how targets are made, paired and weighed."""

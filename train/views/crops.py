@@ -1,33 +1,19 @@
 """The worker's part of a view: crop, antialiased resize, flip; uint8 in, uint8 out.
 
-OpenCV does it about an order of magnitude faster than PIL. Its plain bilinear resize is not antialiased, so a crop
-that shrinks is averaged over area instead, which stays within 2/255 of PIL's antialiased filter on photographs.
+The resize is torch's for uint8, which computes PIL's filter (triangle or cubic, widened where the image shrinks) in
+PIL's fixed-point arithmetic: crops differ from PIL's by rounding alone. Measured on one core with a 300 x 300 box to
+224 px it takes 0.19 ms; OpenCV's area average, its only antialiased filter, takes 0.63 ms and stays 1/255 away.
 """
 
 from collections.abc import Sequence
 
-import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch.nn.functional import interpolate
 
 from lowzoo.train.views.params import ViewParams
 from lowzoo.train.views.spec import ViewGroup
-
-_ENLARGE = {"bilinear": cv2.INTER_LINEAR, "bicubic": cv2.INTER_CUBIC}
-
-
-def resize(image_HWC: NDArray[np.uint8], size: int, interpolation: str) -> NDArray[np.uint8]:
-    """Resize to (size, size, 3), antialiased along each axis that shrinks."""
-    height, width = image_HWC.shape[:2]
-    enlarge = _ENLARGE[interpolation]
-    if height > size and width > size:
-        return cv2.resize(image_HWC, (size, size), interpolation=cv2.INTER_AREA)  # type: ignore[no-any-return]
-    # One axis may shrink while the other grows: each gets its own filter.
-    if height > size:
-        image_HWC = cv2.resize(image_HWC, (width, size), interpolation=cv2.INTER_AREA)
-    if width > size:
-        image_HWC = cv2.resize(image_HWC, (size, height), interpolation=cv2.INTER_AREA)
-    return cv2.resize(image_HWC, (size, size), interpolation=enlarge)  # type: ignore[no-any-return]
 
 
 def crop_views(
@@ -35,22 +21,26 @@ def crop_views(
 ) -> list[NDArray[np.uint8]]:
     """Cut all views out of one decoded image.
 
+    Planes, not interleaved pixels, come out: the photometric operations work on planes, and torch resizes into them.
+
     Args:
-        image_HWC: RGB, uint8.
-        params: Drawn for this image and these groups.
+        image_HWC: (H, W, 3) RGB, uint8.
+        params: Drawn for an image of this size and for these groups.
         groups: The groups of views.
 
     Returns:
-        One array (count, size, size, 3) a group, uint8.
+        One array (count, 3, size, size) a group, uint8.
     """
+    image = torch.from_numpy(image_HWC).permute(2, 0, 1).unsqueeze(0)
     out: list[NDArray[np.uint8]] = []
-    view = 0
+    # Plain numbers: an index into an array costs ten times as much, and there are fifty of them an image.
+    boxes = iter(zip(params.boxes.tolist(), params.flips.tolist(), strict=True))
     for group in groups:
-        views = np.empty((group.count, group.size, group.size, 3), np.uint8)
-        for i in range(group.count):
-            top, left, height, width = params.boxes[view]
-            crop = resize(image_HWC[top : top + height, left : left + width], group.size, group.interpolation)
-            views[i] = crop[:, ::-1] if params.flips[view] else crop
-            view += 1
-        out.append(views)
+        views = torch.empty(group.count, 3, group.size, group.size, dtype=torch.uint8)
+        for view in views:
+            (top, left, height, width), flip = next(boxes)
+            box = image[:, :, top : top + height, left : left + width]
+            crop = interpolate(box, (group.size, group.size), mode=group.interpolation, antialias=True)[0]
+            view.copy_(crop.flip(-1) if flip else crop)
+        out.append(views.numpy())
     return out

@@ -18,7 +18,7 @@ BRIGHTNESS, CONTRAST, SATURATION, HUE, ORDER, GRAY, SIGMA, SOLARISE = range(8)
 COLUMNS = 8
 
 _CROP_TRIES = 10
-# Crop: area, ratio, top and left for each try; then flip, jitter on, four factors, order, gray, blur on, sigma, solarise.
+# Crop: area, ratio, top, left for each try; then flip, jitter on, four factors, order, gray, blur on, sigma, solarise.
 _UNIFORMS = 4 * _CROP_TRIES + 11
 
 
@@ -72,7 +72,7 @@ def sample_params(
 def _crop_box(
     row: list[float], scale: tuple[float, float], ratio: tuple[float, float], height: int, width: int
 ) -> tuple[int, int, int, int]:
-    """torchvision's RandomResizedCrop: ten tries, then the largest centre crop within the ratio."""
+    """Torchvision's RandomResizedCrop: ten tries, then the largest centre crop within the ratio."""
     area = height * width
     log_low, log_high = math.log(ratio[0]), math.log(ratio[1])
     for attempt in range(0, 4 * _CROP_TRIES, 4):

@@ -1,4 +1,4 @@
-"""What a group of views is, as data."""
+"""What a group of views is, as data: every recipe's augmentation is a list of such groups, globals first."""
 
 from typing import Annotated, Literal, Self
 
@@ -9,7 +9,10 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 Probability = Annotated[float, Field(ge=0, le=1)]
 Area = Annotated[float, Field(gt=0, le=1)]
+Ratio = Annotated[float, Field(ge=0.01, le=100)]
 Strength = Annotated[float, Field(ge=0, le=1)]
+HueStrength = Annotated[float, Field(ge=0, le=0.5)]
+Sigma = Annotated[float, Field(gt=0, le=10)]
 
 
 class ViewGroup(BaseModel):
@@ -26,12 +29,12 @@ class ViewGroup(BaseModel):
         ratio: Aspect ratio of a crop, (low, high), drawn log-uniformly.
         flip: Probability of a horizontal flip.
         jitter_p: Probability of the colour jitter.
-        jitter: Strength of brightness, contrast, saturation (factor 1 - s to 1 + s) and hue (shift -s to s, at most 0.5).
+        jitter: Strength s of brightness, contrast, saturation (factors 1 - s to 1 + s) and hue (shift -s to s turns).
         gray: Probability of losing the colour.
         blur: Probability of the Gaussian blur.
         blur_sigma: Its standard deviation in pixels, (low, high).
         solarise: Probability of inverting all values from 128 on.
-        interpolation: Of a crop that is enlarged; a crop that shrinks is averaged over area.
+        interpolation: Filter of the resize, widened where a crop shrinks as PIL does.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -40,13 +43,13 @@ class ViewGroup(BaseModel):
     count: PositiveInt
     size: Annotated[int, Field(ge=8, le=1024)]
     scale: tuple[Area, Area]
-    ratio: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] = (3 / 4, 4 / 3)
+    ratio: tuple[Ratio, Ratio] = (3 / 4, 4 / 3)
     flip: Probability = 0.5
     jitter_p: Probability = 0.8
-    jitter: tuple[Strength, Strength, Strength, Annotated[float, Field(ge=0, le=0.5)]] = (0.4, 0.4, 0.4, 0.1)
+    jitter: tuple[Strength, Strength, Strength, HueStrength] = (0.4, 0.4, 0.4, 0.1)
     gray: Probability = 0.2
     blur: tuple[Probability, ...] = (0.0,)
-    blur_sigma: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0, le=10)]] = (0.1, 2.0)
+    blur_sigma: tuple[Sigma, Sigma] = (0.1, 2.0)
     solarise: tuple[Probability, ...] = (0.0,)
     interpolation: Literal["bilinear", "bicubic"] = "bilinear"
 

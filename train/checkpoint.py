@@ -1,0 +1,51 @@
+"""Checkpoints that hold a whole run, written so that a kill or a full disk never costs the last good one."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lowzoo.errors import LowzooError
+from lowzoo.files import atomic_path
+
+_NAME, _PREVIOUS = "checkpoint.pt", "checkpoint.previous.pt"
+
+
+def save_checkpoint(folder: Path, state: dict[str, Any]) -> None:
+    """Write `state` (tensors and plain values); the checkpoint before stays as `checkpoint.previous.pt`.
+
+    Raises:
+        LowzooError: The disk is full or the folder cannot be written to; the old checkpoints are intact.
+    """
+    path = folder / _NAME
+    with atomic_path(folder / ".checkpoint.new.pt") as temporary:
+        try:
+            torch.save(state, temporary)
+        except RuntimeError as error:  # torch's zip writer reports a full disk so
+            raise OSError(28, f"{error}".splitlines()[0]) from error
+    if path.exists():
+        path.replace(folder / _PREVIOUS)
+    (folder / ".checkpoint.new.pt").replace(path)
+
+
+def load_checkpoint(folder: Path) -> dict[str, Any] | None:
+    """The newest checkpoint that can be read, or None if the run never wrote one.
+
+    Raises:
+        LowzooError: There are checkpoints, but none can be read.
+    """
+    failures: list[str] = []
+    for name in (_NAME, _PREVIOUS):
+        path = folder / name
+        if not path.exists():
+            continue
+        try:
+            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+            return state
+        except Exception as error:  # any damage: the previous one may be whole
+            failures.append(f"{name}: {' '.join(str(error).split())[:100]}")
+    if failures:
+        raise LowzooError(
+            f"no checkpoint in {folder} can be read ({'; '.join(failures)})", "Start the run again in another folder"
+        )
+    return None

@@ -1,0 +1,47 @@
+"""Which view answers for which target, and the cross-entropy over those pairs.
+
+Shapes: V views of the student, G global views of the target branch, B images, K prototypes; global views stand first.
+"""
+
+import torch
+from torch import Tensor
+
+
+def same_view_and_locals(global_views: int, views: int) -> Tensor:
+    """The pairing of RoB: a global view answers for its own pixels, a local view for every global one.
+
+    Returns:
+        Boolean mask (G, V) with G * (V - G + 1) pairs.
+    """
+    mask = torch.ones(global_views, views, dtype=torch.bool)
+    mask[:, :global_views] = torch.eye(global_views, dtype=torch.bool)
+    return mask
+
+
+def cross_view(global_views: int, views: int) -> Tensor:
+    """The pairing of ordinary joint-embedding training: every view but the target's own.
+
+    Returns:
+        Boolean mask (G, V) with G * (V - 1) pairs.
+    """
+    mask = torch.ones(global_views, views, dtype=torch.bool)
+    mask[:, :global_views] = ~torch.eye(global_views, dtype=torch.bool)
+    return mask
+
+
+def pair_cross_entropy(targets_GBK: Tensor, log_probs_VBK: Tensor, pairs_GV: Tensor) -> Tensor:
+    """Mean over images and allowed pairs of - sum_k q_k log p_k.
+
+    The targets that one student view answers for are added first, so the cost does not grow with the pairs.
+
+    Args:
+        targets_GBK: Probabilities.
+        log_probs_VBK: Log-probabilities of the student.
+        pairs_GV: Boolean mask of the allowed pairs.
+
+    Returns:
+        Scalar, nats.
+    """
+    weights_GV = pairs_GV.to(targets_GBK)
+    targets_VBK = torch.einsum("gv,gbk->vbk", weights_GV, targets_GBK)
+    return -(targets_VBK * log_probs_VBK).sum(-1).mean(-1).sum() / weights_GV.sum()

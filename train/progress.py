@@ -1,0 +1,117 @@
+"""What a run shows while it works: where the time goes, and a bar."""
+
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import torch
+
+Item = TypeVar("Item")
+
+
+class StepClock:
+    """Splits the time of the steps since the last report into waiting for data, named parts, and the rest.
+
+    On an accelerator the host runs ahead, so a part is bracketed by events and read when a report is due.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._cuda = device.type == "cuda"
+        self._since = time.perf_counter()
+        self._steps = 0
+        self._wait = 0.0
+        self._parts: dict[str, float] = defaultdict(float)
+        self._events: list[tuple[str, torch.cuda.Event, torch.cuda.Event]] = []
+
+    def iterate(self, loader: Iterable[Item]) -> Iterator[Item]:
+        """The loader's batches; the time until each is counted as waiting."""
+        iterator = iter(loader)
+        while True:
+            start = time.perf_counter()
+            try:
+                batch = next(iterator)
+            except StopIteration:
+                return
+            self._wait += time.perf_counter() - start
+            self._steps += 1
+            yield batch
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        """Count the block's time under `name`."""
+        if self._cuda:
+            before, after = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
+            before.record()
+            yield
+            after.record()
+            self._events.append((name, before, after))
+            return
+        start = time.perf_counter()
+        yield
+        self._parts[name] += time.perf_counter() - start
+
+    def report(self, batch_size: int) -> dict[str, float]:
+        """Images/s, share of waiting and of each part since the last report; starts the next interval."""
+        if self._events:
+            torch.cuda.synchronize()
+            for name, before, after in self._events:
+                self._parts[name] += before.elapsed_time(after) / 1000
+        now = time.perf_counter()
+        seconds = max(now - self._since, 1e-9)
+        row = {
+            "images_per_s": round(self._steps * batch_size / seconds, 2),
+            "data_wait": round(self._wait / seconds, 4),
+            **{f"{name}_share": round(spent / seconds, 4) for name, spent in self._parts.items()},
+        }
+        self._events.clear()
+        self._parts.clear()
+        self._since, self._steps, self._wait = now, 0, 0.0
+        return row
+
+    def pause(self) -> None:
+        """Leave what happened since the last report out of the next one (a monitor, a checkpoint)."""
+        self._since, self._steps, self._wait = time.perf_counter(), 0, 0.0
+        self._events.clear()
+        self._parts.clear()
+
+
+class Progress:
+    """The bar of a run on standard error: loss, images/s, waiting for data, teacher's share, k-NN, time left."""
+
+    def __init__(self, *, show: bool = True) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as RichProgress
+
+        self._bar = RichProgress(
+            TextColumn("training"),
+            BarColumn(bar_width=16),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[text]}"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            disable=not show,
+        )
+        self._knn = ""
+
+    def start(self, steps: int, done: int) -> None:
+        """Show the bar."""
+        self._task = self._bar.add_task("train", total=steps, completed=done, text="")
+        self._bar.start()
+
+    def update(self, step: int, row: dict[str, Any]) -> None:
+        """Show a row of the metrics."""
+        text = f"loss {row['loss']:.3f}  {row['images_per_s']:.0f} img/s  wait {100 * row['data_wait']:.0f} %"
+        if "teacher_share" in row:
+            text += f"  teacher {100 * row['teacher_share']:.0f} %"
+        self._bar.update(self._task, completed=step, text=text + self._knn)
+
+    def note(self, knn: float | None) -> None:
+        """Show the monitor's last figure."""
+        self._knn = "" if knn is None else f"  k-NN {knn:.1f} %"
+
+    def stop(self) -> None:
+        """Leave the bar as it stands."""
+        self._bar.stop()
