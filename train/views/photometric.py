@@ -80,8 +80,8 @@ def _chunks(params: Tensor, limit: int) -> Iterator[tuple[Tensor, int]]:
     for column in (SIGMA, GRAY, SOLARISE):
         key = key * 2 + (params[:, column] > 0)
     rank = torch.argsort(key * len(_ORDERS) + orders, stable=True)
-    for kind, rows_of_kind in enumerate(rank.split(sizes)):
-        yield from ((rows, kind) for rows in rows_of_kind.split(limit) if len(rows))
+    for kind, rows_of_kind in enumerate(torch.split(rank, sizes)):
+        yield from ((rows, kind) for rows in torch.split(rows_of_kind, limit) if len(rows))
 
 
 def _augment(views: Tensor, params: Tensor, hue_place: int) -> None:

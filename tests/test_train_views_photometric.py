@@ -1,0 +1,181 @@
+"""The photometric operations against torchvision and PIL, on the pixels of photographs."""
+
+from itertools import permutations
+
+import numpy as np
+import pytest
+import torch
+import torchvision.transforms.functional as tv
+from PIL import Image, ImageFilter, ImageOps
+from torch import Tensor
+
+from lowzoo.data.decode import decode_rgb
+from lowzoo.data.samples import demonstration_photos
+from lowzoo.train.views import IMAGENET_MEAN, IMAGENET_STD, ViewGroup, crop_views, photometric, sample_params
+from lowzoo.train.views import photometric as photometric_function
+from lowzoo.train.views.params import GRAY, ORDER, SIGMA, SOLARISE
+
+PIL_JITTER = (tv.adjust_brightness, tv.adjust_contrast, tv.adjust_saturation, tv.adjust_hue)
+OFF = [1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0]
+# In [0, 255]; the issue's bound for the mean difference.
+BOUND = 2.0
+
+
+@pytest.fixture(scope="module")
+def pixels() -> Tensor:
+    """(16, 3, 64, 64) uint8: four crops of each photograph."""
+    groups = [ViewGroup(name="global", count=4, size=64, scale=(0.1, 1.0))]
+    crops = []
+    for index, (name, data) in enumerate(demonstration_photos()):
+        image = decode_rgb(data, name)
+        crops.append(crop_views(image, sample_params(groups, 0, 0, index, *image.shape[:2]), groups)[0])
+    return torch.from_numpy(np.concatenate(crops))
+
+
+@pytest.fixture(scope="module")
+def drawn() -> Tensor:
+    """(16, 8): strong jitter, and every operation in half of the images or more."""
+    groups = [
+        ViewGroup(
+            name="global", count=4, size=64, scale=(0.1, 1.0), jitter=(0.8, 0.8, 0.8, 0.2), blur=(0.5,), solarise=(0.5,)
+        )
+    ]
+    return torch.from_numpy(np.concatenate([sample_params(groups, 5, 0, i, 64, 64).photometric for i in range(4)]))
+
+
+def finish(pixels: Tensor, params: Tensor) -> Tensor:
+    """Values in [0, 255]."""
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+    return (photometric(pixels, params) * std + mean) * 255
+
+
+def reference(pixels: Tensor, params: Tensor) -> Tensor:
+    """One image (3, H, W) through PIL."""
+    image = Image.fromarray(pixels.permute(1, 2, 0).numpy())
+    row = params.tolist()
+    if row[:4] != OFF[:4]:
+        for operation in list(permutations(range(4)))[int(row[ORDER])]:
+            image = PIL_JITTER[operation](image, row[operation])
+    if row[GRAY]:
+        image = tv.to_grayscale(image, 3)
+    if row[SIGMA]:
+        image = image.filter(ImageFilter.GaussianBlur(radius=row[SIGMA]))
+    if row[SOLARISE]:
+        image = ImageOps.solarize(image)
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).float()
+
+
+def settings(**columns: float) -> Tensor:
+    names = ["brightness", "contrast", "saturation", "hue", "order", "gray", "sigma", "solarise"]
+    return torch.tensor([columns.get(name, off) for name, off in zip(names, OFF, strict=True)])
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        settings(),
+        settings(brightness=0.2),
+        settings(brightness=1.7),
+        settings(contrast=0.2),
+        settings(contrast=1.8),
+        settings(saturation=0.1),
+        settings(saturation=1.8),
+        settings(hue=0.2),
+        settings(hue=-0.35),
+        settings(hue=0.5),
+        settings(gray=1.0),
+        settings(sigma=0.1),
+        settings(sigma=0.7),
+        settings(sigma=2.0),
+        settings(sigma=5.0),
+        settings(solarise=1.0),
+    ],
+    ids=str,
+)
+def test_each_operation_agrees_with_pil(pixels: Tensor, row: Tensor) -> None:
+    ours = finish(pixels, row.expand(len(pixels), -1))
+    theirs = torch.stack([reference(image, row) for image in pixels])
+    assert (ours - theirs).abs().mean((1, 2, 3)).max() < BOUND
+
+
+@pytest.mark.parametrize("order", range(24))
+def test_the_jitter_is_applied_in_the_drawn_order(pixels: Tensor, order: int) -> None:
+    row = settings(brightness=1.6, contrast=1.7, saturation=0.4, hue=0.15, order=order)
+    theirs = torch.stack([reference(image, row) for image in pixels])
+    differences = [
+        (
+            finish(
+                pixels,
+                settings(brightness=1.6, contrast=1.7, saturation=0.4, hue=0.15, order=other)[None].expand(16, 8),
+            )
+            - theirs
+        )
+        .abs()
+        .mean()
+        .item()
+        for other in {order, (order + 7) % 24, (order + 12) % 24}
+    ]
+    ours = (finish(pixels, row.expand(16, 8)) - theirs).abs().mean().item()
+    assert ours < BOUND
+    assert ours == min(differences)
+
+
+def test_the_whole_chain_agrees_with_pil(pixels: Tensor, drawn: Tensor) -> None:
+    theirs = torch.stack([reference(image, row) for image, row in zip(pixels, drawn, strict=True)])
+    assert (finish(pixels, drawn) - theirs).abs().mean() < BOUND
+
+
+def test_an_image_does_not_depend_on_its_batch(pixels: Tensor, drawn: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    together = photometric(pixels, drawn)
+    alone = torch.cat([photometric(pixels[i : i + 1], drawn[i : i + 1]) for i in range(len(pixels))])
+    torch.testing.assert_close(together, alone, rtol=0, atol=1e-5)
+    turned = torch.arange(len(pixels)).roll(5)
+    torch.testing.assert_close(photometric(pixels[turned], drawn[turned]), together[turned], rtol=0, atol=1e-5)
+    monkeypatch.setitem(photometric_function.__globals__, "_CHUNK_CPU", 3 * 3 * 64 * 64)
+    torch.testing.assert_close(photometric(pixels, drawn), together, rtol=0, atol=1e-5)
+
+
+def test_the_same_call_gives_the_same_bits_and_leaves_its_input(pixels: Tensor, drawn: Tensor) -> None:
+    before = pixels.clone()
+    assert torch.equal(photometric(pixels, drawn), photometric(pixels, drawn))
+    assert torch.equal(pixels, before)
+
+
+def test_nothing_to_do_is_plain_normalisation(pixels: Tensor) -> None:
+    ours = photometric(pixels, settings().expand(16, 8), mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4))
+    theirs = tv.normalize(pixels / 255, [0.5, 0.4, 0.3], [0.2, 0.3, 0.4])
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
+
+
+def test_one_colour_stays_one_colour() -> None:
+    levels = torch.tensor([0, 1, 127, 128, 255], dtype=torch.uint8)
+    flat = levels.view(5, 1, 1, 1).expand(5, 3, 12, 20).contiguous()
+    rows = settings(saturation=1.8, hue=0.3, sigma=2.0).expand(5, 8)
+    torch.testing.assert_close(finish(flat, rows), flat.float(), rtol=0, atol=1e-3)
+    inverted = finish(flat, settings(solarise=1.0).expand(5, 8))[:, 0, 0, 0]
+    torch.testing.assert_close(inverted, torch.tensor([0.0, 1.0, 127.0, 127.0, 0.0]), rtol=0, atol=1e-3)
+
+
+def test_pure_colours_turn_by_thirds() -> None:
+    red = torch.tensor([255, 0, 0], dtype=torch.uint8).view(1, 3, 1, 1).expand(2, 3, 8, 8)
+    rows = torch.stack([settings(hue=1 / 3), settings(hue=-1 / 3)])
+    green, blue = finish(red.contiguous(), rows)[:, :, 0, 0]
+    torch.testing.assert_close(green, torch.tensor([0.0, 255.0, 0.0]), rtol=0, atol=1e-2)
+    torch.testing.assert_close(blue, torch.tensor([0.0, 0.0, 255.0]), rtol=0, atol=1e-2)
+
+
+def test_no_views_give_no_views() -> None:
+    empty = photometric(torch.empty(0, 3, 32, 32, dtype=torch.uint8), torch.empty(0, 8))
+    assert empty.shape == (0, 3, 32, 32)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_agrees_and_is_never_waited_for(pixels: Tensor, drawn: Tensor) -> None:
+    on_device = pixels.cuda()
+    photometric(on_device, drawn)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        ours = photometric(on_device, drawn)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    torch.testing.assert_close(ours.cpu(), photometric(pixels, drawn), rtol=0, atol=1e-3)
