@@ -11,6 +11,7 @@ from typing import Annotated, cast
 import typer
 
 from lowzoo.cli.cards import cards
+from lowzoo.cli.eval import app as eval_app
 from lowzoo.cli.info import info
 from lowzoo.cli.list import list_
 from lowzoo.cli.train import app as train_app
@@ -31,6 +32,7 @@ app = typer.Typer(
 app.command("list")(list_)
 app.command("info")(info)
 app.command("cards")(cards)
+app.add_typer(eval_app, name="eval")
 app.add_typer(train_app, name="train")
 
 

@@ -20,7 +20,7 @@ from lowzoo.files import atomic_path
 _LAYOUT = "1"  # changes when a change of this package changes the features
 
 
-def cache_path(model: nn.Module, spec: Preprocessing, fingerprint: str, device: str) -> Path:
+def cache_path(model: nn.Module, spec: Preprocessing, fingerprint: str, device: str | torch.device) -> Path:
     """Name the file for these features.
 
     The key holds the weights and, as equal weights may sit in different networks (another pooling, another

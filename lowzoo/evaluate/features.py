@@ -59,7 +59,7 @@ def extract_features(
     *,
     batch_size: int = 64,
     workers: int = 0,
-    device: str = "cpu",
+    device: str | torch.device = "cpu",
     progress: bool = True,
     cache: bool = True,
 ) -> Features:
@@ -98,7 +98,7 @@ def _run(
     spec: Preprocessing,
     batch_size: int,
     workers: int,
-    device: str,
+    device: str | torch.device,
     progress: bool,
 ) -> tuple[Tensor, Tensor, str]:
     loader = DataLoader(
@@ -106,20 +106,22 @@ def _run(
         batch_size=batch_size,
         num_workers=workers,
         collate_fn=list,
-        pin_memory=device.startswith("cuda"),
+        pin_memory=torch.device(device).type == "cuda",
         worker_init_fn=_one_thread,
     )
     outputs: list[Tensor] = []
     kept: list[int] = []
     first_error, start = "", 0
+    console = Console(file=sys.stderr)
     bar = Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        console=Console(file=sys.stderr),
+        console=console,
         transient=True,
-        disable=not progress,
+        # Into a file, rich would write empty lines where the bar has been.
+        disable=not (progress and console.is_terminal),
     )
     with torch.inference_mode(), bar:
         task = bar.add_task(f"features of {source.name}", total=len(source))
