@@ -53,8 +53,8 @@ def reference(pixels: Tensor, params: Tensor) -> Tensor:
     """One image (3, H, W) through PIL."""
     image = Image.fromarray(pixels.permute(1, 2, 0).numpy())
     row = params.tolist()
-    if row[:4] != OFF[:4]:
-        for operation in list(permutations(range(4)))[int(row[ORDER])]:
+    for operation in list(permutations(range(4)))[int(row[ORDER])]:
+        if row[operation] != OFF[operation]:
             image = PIL_JITTER[operation](image, row[operation])
     if row[GRAY]:
         image = tv.to_grayscale(image, 3)

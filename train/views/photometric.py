@@ -22,6 +22,7 @@ from lowzoo.train.views.spec import IMAGENET_MEAN, IMAGENET_STD
 _ORDERS = torch.tensor(list(permutations((BRIGHTNESS, CONTRAST, SATURATION, HUE))))
 _NEUTRAL = torch.tensor([1.0, 1.0, 1.0, 0.0])
 _NO_JITTER = 4
+_MAX_LEVELS = 16
 # Values in a chunk. A processor reads and writes a chunk some fifty times, so it should stay in the cache, yet hold
 # enough to outweigh the calls: of 0.1 to 1.8 MB the last was fastest (1 MB of second-level cache). On an accelerator
 # the temporaries, some ten times the chunk, bound it (8 GB).
@@ -70,15 +71,15 @@ def photometric(
 def _chunks(params: Tensor, limit: int) -> Iterator[tuple[Tensor, int]]:
     """Rows of at most `limit` images of one kind, and the place of their hue.
 
-    Within a kind the images to blur, to grey and to solarise stand side by side, so that each of these operations works
-    in place on a few slices of the chunk.
+    Within a kind the images to blur (equally far), to grey and to solarise stand side by side, so that each of these
+    operations works in place on a few slices of the chunk.
     """
     orders = params[:, ORDER].long()
     jittered = (params[:, : len(_NEUTRAL)] != _NEUTRAL).any(1)
     key = torch.where(jittered, (_ORDERS[orders] == HUE).long().argmax(1), _NO_JITTER)
     sizes = torch.bincount(key, minlength=_NO_JITTER + 1).tolist()
-    for column in (SIGMA, GRAY, SOLARISE):
-        key = key * 2 + (params[:, column] > 0)
+    key = (key * _MAX_LEVELS + operations.box_level(params[:, SIGMA])) * 4
+    key += (params[:, GRAY] > 0) * 2 + (params[:, SOLARISE] > 0)
     rank = torch.argsort(key * len(_ORDERS) + orders, stable=True)
     for kind, rows_of_kind in enumerate(torch.split(rank, sizes)):
         yield from ((rows, kind) for rows in torch.split(rows_of_kind, limit) if len(rows))
@@ -95,9 +96,8 @@ def _augment(views: Tensor, params: Tensor, hue_place: int) -> None:
                 _blend(views, params, orders[:, place])
     for here in _runs(params[:, GRAY]):
         operations.gray(views[here])
-    for here in _runs(params[:, SIGMA]):
-        sigma = params[here, SIGMA]
-        operations.blur(views[here], sigma.to(views.device, non_blocking=True), float(sigma.max()))
+    for here in _runs(operations.box_level(params[:, SIGMA])):
+        operations.blur(views[here], params[here, SIGMA])
     for here in _runs(params[:, SOLARISE]):
         operations.solarise(views[here])
 
@@ -113,10 +113,10 @@ def _blend(views: Tensor, params: Tensor, operation: Tensor) -> None:
 
 
 def _runs(values: Tensor) -> Iterator[slice]:
-    """The slices of `values` (on the processor) that are not zero."""
+    """The slices of `values` (on the processor) that hold one value each, other than zero."""
     start = 0
-    for chosen, group in groupby(values.tolist(), bool):
+    for value, group in groupby(values.tolist()):
         stop = start + len(list(group))
-        if chosen:
+        if value:
             yield slice(start, stop)
         start = stop
