@@ -143,7 +143,6 @@ def test_crops_come_group_by_group_as_planes() -> None:
 
 def test_crops_do_not_touch_the_image() -> None:
     image = np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8)
-    image.setflags(write=True)
     before = image.copy()
     for group in crop_views(image, sample_params(GROUPS, 0, 0, 0, 50, 70), GROUPS):
         torch.from_numpy(group).zero_()

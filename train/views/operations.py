@@ -67,56 +67,58 @@ def solarise(views_N3HW: Tensor) -> None:
     views_N3HW.sub_(127.5).abs_().neg_().add_(127.5)
 
 
-def box_level(sigma_N: Tensor) -> Tensor:
-    """How many whole pixels a box of the blur reaches, counting its edge; 0 where there is no blur. (N,) int64."""
-    return torch.where(sigma_N > 0, ((4 * sigma_N.double() ** 2 + 1).sqrt() - 1).div(2).floor() + 1, 0).long()
-
-
-def blur(views_N3HW: Tensor, sigma_N: Tensor) -> None:
-    """Blur as PIL's `GaussianBlur(radius=sigma)`, with repeated edges.
+def blur(views_N3HW: Tensor, kernels_NK: Tensor) -> None:
+    """Correlate with a symmetric kernel along both axes; edges are repeated, as PIL does.
 
     Sums of shifted planes: for the at most 13 taps of sigma 2 they take half the time of grouped convolutions on a
     processor, and on an accelerator no convolution of reduced precision can slip in.
 
     Args:
         views_N3HW: Values.
-        sigma_N: In pixels, above 0, on the processor.
+        kernels_NK: From the centre outwards, of `gaussian_kernels`; K - 1 is the radius in pixels.
     """
-    weights = _box_cubed(sigma_N).to(views_N3HW.device, non_blocking=True)
-    radius = weights.shape[1] - 1
+    radius = kernels_NK.shape[1] - 1
     # Planes as one line of pixels: a shift by a line's length is a shift down, and every operand is contiguous.
     padded = pad(views_N3HW, (radius,) * 4, mode="replicate")
     line = views_N3HW.shape[3] + 2 * radius
-    down = _sum_shifted(padded.flatten(2), weights, line)
-    across = _sum_shifted(down, weights, 1)
+    down = _sum_shifted(padded.flatten(2), kernels_NK, line)
+    across = _sum_shifted(down, kernels_NK, 1)
     # The last line ends where its right-hand edge would begin.
     views_N3HW.copy_(across.as_strided(views_N3HW.shape, (*across.stride()[:2], line, 1)))
 
 
-def _box_cubed(sigma_N: Tensor) -> Tensor:
-    """PIL's kernel, from its centre outwards: (N, radius + 1), float32, summing to 1 over both sides.
+def gaussian_kernels(sigma_N: Tensor) -> tuple[Tensor, list[int]]:
+    """The kernels of PIL's `GaussianBlur(radius=sigma)`: three boxes with fractional edges, convolved.
 
-    Three boxes with fractional edges whose variances add up to sigma^2 (Gwosdek et al., Theoretical Foundations of
-    Gaussian Convolution by Extended Box Filtering, 2011). A sampled Gaussian would lose the variance of small sigmas.
+    Gwosdek et al., Theoretical Foundations of Gaussian Convolution by Extended Box Filtering, 2011; the variances of
+    the boxes add up to sigma^2, where a sampled Gaussian loses the variance of a small sigma. PIL repeats the edge
+    before each box, the whole kernel meets it once: only the outermost two pixels tell.
+
+    Args:
+        sigma_N: In pixels, on the processor; 0 is no blur.
+
+    Returns:
+        Kernels (N, K) float32 from the centre outwards, summing to 1 over both sides, and their radii, 0 for no blur.
     """
     variance = sigma_N.double().unsqueeze(1) ** 2 / 3
-    level = box_level(sigma_N)
-    inner = level.unsqueeze(1) - 1
-    edge = (2 * inner + 1) * (inner * (inner + 1) - 3 * variance) / (6 * (variance - (inner + 1) ** 2))
-    radius = 3 * int(level.max())
+    whole = ((12 * variance + 1).sqrt() - 1).div(2).floor()
+    outer = whole + 1
+    edge = (2 * whole + 1) * (whole * outer - 3 * variance) / (6 * (variance - outer**2))
+    radii = 3 * outer[:, 0].long() * (sigma_N > 0)
+    radius = int(radii.max()) if len(radii) else 0
     steps = torch.arange(2 * radius + 1)
     distance = torch.minimum(steps, 2 * radius + 1 - steps)
-    box = (distance <= inner) + edge * (distance == inner + 1)
-    # The circle is exactly as long as the cube of the longest box, so nothing wraps around.
-    cubed = torch.fft.irfft(torch.fft.rfft(box / (2 * (inner + edge) + 1)) ** 3, len(steps))
-    return cubed[:, : radius + 1].float()
+    box = (distance <= whole) + edge * (distance == outer)
+    # The circle is as long as the longest cube of a box, so nothing wraps around.
+    cubed = torch.fft.irfft(torch.fft.rfft(box / (2 * (whole + edge) + 1)) ** 3, len(steps))
+    return cubed[:, : radius + 1].float(), radii.tolist()
 
 
-def _sum_shifted(planes_N3L: Tensor, weights: Tensor, stride: int) -> Tensor:
-    """Correlate with the symmetric weights (N, radius + 1) of taps `stride` apart, without the ends."""
-    radius = weights.shape[1] - 1
+def _sum_shifted(planes_N3L: Tensor, kernels_NK: Tensor, stride: int) -> Tensor:
+    """Correlate with taps `stride` apart, without the ends."""
+    radius = kernels_NK.shape[1] - 1
     length = planes_N3L.shape[2] - 2 * radius * stride
-    columns = weights.t().reshape(radius + 1, -1, 1, 1)
+    columns = kernels_NK.t().reshape(radius + 1, -1, 1, 1)
     out = planes_N3L.narrow(2, radius * stride, length) * columns[0]
     both = torch.empty_like(out)
     for step in range(1, radius + 1):

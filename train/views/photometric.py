@@ -10,7 +10,9 @@ Everything that decides what runs is read from parameters on the processor, so a
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import groupby, permutations
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -22,11 +24,10 @@ from lowzoo.train.views.spec import IMAGENET_MEAN, IMAGENET_STD
 _ORDERS = torch.tensor(list(permutations((BRIGHTNESS, CONTRAST, SATURATION, HUE))))
 _NEUTRAL = torch.tensor([1.0, 1.0, 1.0, 0.0])
 _NO_JITTER = 4
-_MAX_LEVELS = 16
 # Values in a chunk. A processor reads and writes a chunk some fifty times, so it should stay in the cache, yet hold
-# enough to outweigh the calls: of 0.1 to 1.8 MB the last was fastest (1 MB of second-level cache). On an accelerator
-# the temporaries, some ten times the chunk, bound it (8 GB).
-_CHUNK_CPU = 442_368
+# enough to outweigh the calls: of 0.4 to 7 MB, 3.5 was as fast as any. On an accelerator the temporaries, some ten
+# times the chunk, bound it (8 GB).
+_CHUNK_CPU = 884_736
 _CHUNK_ACCELERATOR = 200_000_000
 
 
@@ -50,73 +51,110 @@ def photometric(
     """
     device = views_N3HW.device
     out = torch.empty(views_N3HW.shape, device=device)
+    if not len(out):
+        return out
     scale = torch.tensor([1 / (255 * s) for s in std]).view(3, 1, 1).to(device, non_blocking=True)
     offset = torch.tensor([-m / s for m, s in zip(mean, std, strict=True)]).view(3, 1, 1).to(device, non_blocking=True)
+    plan = _Plan.of(params_NP, device)
     values = _CHUNK_CPU if device.type == "cpu" else _CHUNK_ACCELERATOR
-    limit = max(1, values // max(1, views_N3HW[:1].numel()))
-    for rows, hue_place in _chunks(params_NP, limit):
-        index = rows.to(device, non_blocking=True)
-        views = views_N3HW.index_select(0, index).float()
-        _augment(views, params_NP[rows], hue_place)
+    limit = max(1, values // out[0].numel())
+    for here in plan.chunks(limit):
+        views = views_N3HW.index_select(0, plan.rows[here]).float()
+        _augment(views, plan, here)
         views.mul_(scale).add_(offset)
         if device.type == "cpu":
             # index_copy_ walks this layout element by element, ten times slower than copying image by image.
-            for row, view in zip(rows.tolist(), views, strict=True):
+            for row, view in zip(plan.rows[here].tolist(), views, strict=True):
                 out[row] = view
         else:
-            out.index_copy_(0, index, views)
+            out.index_copy_(0, plan.rows[here], views)
     return out
 
 
-def _chunks(params: Tensor, limit: int) -> Iterator[tuple[Tensor, int]]:
-    """Rows of at most `limit` images of one kind, and the place of their hue.
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What to do to each image, sorted so that images alike in kind, blur radius, grey and solarise lie together.
 
-    Within a kind the images to blur (equally far), to grey and to solarise stand side by side, so that each of these
-    operations works in place on a few slices of the chunk.
+    Args:
+        rows: (N,) place in the batch; on the device, like all tensors.
+        blends: (4, N, 3) weights of `operations.blend` for each place in the order of the jitter.
+        turns: (N,) hue shifts.
+        kernels: (N, K) of the blur.
+        kinds: Place of the hue in the order of the jitter, or `_NO_JITTER`.
+        only_brightness: For each place in that order, whether an image's blend is brightness.
+        radii: Of the blur in pixels, 0 for none.
+        gray: Whether to grey.
+        solarise: Whether to solarise.
     """
-    orders = params[:, ORDER].long()
-    jittered = (params[:, : len(_NEUTRAL)] != _NEUTRAL).any(1)
-    key = torch.where(jittered, (_ORDERS[orders] == HUE).long().argmax(1), _NO_JITTER)
-    sizes = torch.bincount(key, minlength=_NO_JITTER + 1).tolist()
-    key = (key * _MAX_LEVELS + operations.box_level(params[:, SIGMA])) * 4
-    key += (params[:, GRAY] > 0) * 2 + (params[:, SOLARISE] > 0)
-    rank = torch.argsort(key * len(_ORDERS) + orders, stable=True)
-    for kind, rows_of_kind in enumerate(torch.split(rank, sizes)):
-        yield from ((rows, kind) for rows in torch.split(rows_of_kind, limit) if len(rows))
 
+    rows: Tensor
+    blends: Tensor
+    turns: Tensor
+    kernels: Tensor
+    kinds: list[int]
+    only_brightness: list[list[bool]]
+    radii: list[int]
+    gray: list[bool]
+    solarise: list[bool]
 
-def _augment(views: Tensor, params: Tensor, hue_place: int) -> None:
-    """Apply everything but the normalisation, in place, to values in [0, 255] of images of one kind."""
-    if hue_place != _NO_JITTER:
+    @classmethod
+    def of(cls, params: Tensor, device: torch.device) -> Self:
+        """Sort a batch's parameters and send to the device what it needs, without waiting for it."""
         orders = _ORDERS[params[:, ORDER].long()]
-        for place in range(4):
-            if place == hue_place:
-                operations.turn_hue(views, params[:, HUE].to(views.device, non_blocking=True))
-            else:
-                _blend(views, params, orders[:, place])
-    for here in _runs(params[:, GRAY]):
-        operations.gray(views[here])
-    for here in _runs(operations.box_level(params[:, SIGMA])):
-        operations.blur(views[here], params[here, SIGMA])
-    for here in _runs(params[:, SOLARISE]):
-        operations.solarise(views[here])
+        jittered = (params[:, : len(_NEUTRAL)] != _NEUTRAL).any(1)
+        kinds = torch.where(jittered, (orders == HUE).long().argmax(1), _NO_JITTER)
+        kernels, radii = operations.gaussian_kernels(params[:, SIGMA])
+        gray, solarise = params[:, GRAY] > 0, params[:, SOLARISE] > 0
+        key = kinds * kernels.shape[1] + torch.tensor(radii)
+        rows = torch.argsort((key * 2 + gray) * 2 + solarise, stable=True)
+
+        orders, params = orders[rows].t(), params[rows]
+        factors = params.t().gather(0, orders)
+        blends = torch.stack((factors, (1 - factors) * (orders == CONTRAST), (1 - factors) * (orders == SATURATION)), 2)
+        return cls(
+            rows=rows.to(device, non_blocking=True),
+            blends=blends.to(device, non_blocking=True),
+            turns=params[:, HUE].to(device, non_blocking=True),
+            kernels=kernels[rows].to(device, non_blocking=True),
+            kinds=kinds[rows].tolist(),
+            only_brightness=(orders == BRIGHTNESS).tolist(),
+            radii=[radii[row] for row in rows.tolist()],
+            gray=gray[rows].tolist(),
+            solarise=solarise[rows].tolist(),
+        )
+
+    def chunks(self, limit: int) -> Iterator[slice]:
+        """Slices of one kind and at most `limit` images."""
+        for _, here in _runs(self.kinds):
+            for start in range(here.start, here.stop, limit):
+                yield slice(start, min(start + limit, here.stop))
 
 
-def _blend(views: Tensor, params: Tensor, operation: Tensor) -> None:
-    """Apply one of brightness, contrast and saturation to each image."""
-    factor = params.gather(1, operation.unsqueeze(1))[:, 0]
-    if (operation == BRIGHTNESS).all():
-        operations.brighten(views, factor.to(views.device, non_blocking=True))
-        return
-    to_mean, to_luma = (1 - factor) * (operation == CONTRAST), (1 - factor) * (operation == SATURATION)
-    operations.blend(views, *torch.stack((factor, to_mean, to_luma)).to(views.device, non_blocking=True))
+def _augment(views: Tensor, plan: _Plan, here: slice) -> None:
+    """Apply everything but the normalisation, in place, to values in [0, 255] of images of one kind."""
+    kind = plan.kinds[here.start]
+    for place in range(4) if kind != _NO_JITTER else ():
+        if place == kind:
+            operations.turn_hue(views, plan.turns[here])
+        elif all(plan.only_brightness[place][here]):
+            operations.brighten(views, plan.blends[place, here, 0])
+        else:
+            operations.blend(views, *plan.blends[place, here].unbind(1))
+    for gray, run in _runs(plan.gray[here]):
+        if gray:
+            operations.gray(views[run])
+    for radius, run in _runs(plan.radii[here]):
+        if radius:
+            operations.blur(views[run], plan.kernels[here][run, : radius + 1])
+    for solarise, run in _runs(plan.solarise[here]):
+        if solarise:
+            operations.solarise(views[run])
 
 
-def _runs(values: Tensor) -> Iterator[slice]:
-    """The slices of `values` (on the processor) that hold one value each, other than zero."""
+def _runs(values: Sequence[int]) -> Iterator[tuple[int, slice]]:
+    """Stretches of one value."""
     start = 0
-    for value, group in groupby(values.tolist()):
+    for value, group in groupby(values):
         stop = start + len(list(group))
-        if value:
-            yield slice(start, stop)
+        yield value, slice(start, stop)
         start = stop
