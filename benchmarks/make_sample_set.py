@@ -163,13 +163,13 @@ def split(drawings: list[Drawing]) -> dict[str, list[Drawing]]:
     print(f"{len(members)} families, the largest of {len(largest)}: {', '.join(d.name for d in largest[:4])}, ...")
     total, taken = Counter(drawing.label for drawing in drawings), Counter[str]()
     parts: dict[str, list[Drawing]] = {"train": [], "validation": []}
-    by_hash = sorted(members.values(), key=lambda family: sha256(min(d.name for d in family).encode()).digest())
-    for family in by_hash:
-        counts = Counter(drawing.label for drawing in family)
+    by_hash = sorted(members.values(), key=lambda found: sha256(min(d.name for d in found).encode()).digest())
+    for whole in by_hash:
+        counts = Counter(drawing.label for drawing in whole)
         fits = all(taken[label] + n <= round(VALIDATION_SHARE * total[label]) for label, n in counts.items())
         if fits:
             taken.update(counts)
-        parts["validation" if fits else "train"].extend(family)
+        parts["validation" if fits else "train"].extend(whole)
     return {part: sorted(found, key=lambda d: (d.label, d.name)) for part, found in parts.items()}
 
 

@@ -83,7 +83,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "I":
         # 16-bit PNG in older PIL releases, as 32-bit integers.
         return Image.fromarray((np.asarray(image).clip(0, 65535) >> 8).astype(np.uint8)).convert("RGB")
-    if image.has_transparency_data:
+    if "A" in image.getbands() or "transparency" in image.info:
         rgba = image.convert("RGBA")
         white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
         return Image.alpha_composite(white, rgba).convert("RGB")

