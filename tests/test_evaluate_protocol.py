@@ -1,0 +1,106 @@
+"""The k-NN protocol: which sets go together, and what its result says."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from torch import nn
+
+from lowzoo.errors import LowzooError
+from lowzoo.evaluate.knn_protocol import evaluate_knn, fitting_ks, open_knn_data
+from lowzoo.evaluate.result import EvaluationResult
+from lowzoo.resolve import Resolved
+
+COLOURS = {"dark": (20, 128, 128), "mid": (128, 20, 128), "light": (128, 128, 20)}
+
+
+@pytest.fixture(autouse=True)
+def cache(monkeypatch, tmp_path):
+    monkeypatch.setenv("LOWZOO_CACHE", str(tmp_path / "cache"))
+
+
+def fill(folder, counts):
+    rng = np.random.default_rng(len(str(folder)))
+    for name, count in counts.items():
+        (folder / name).mkdir(parents=True)
+        for i in range(count):
+            pixels = np.array(COLOURS[name]) + rng.integers(-9, 9, (16, 16, 3))
+            Image.fromarray(pixels.astype(np.uint8)).save(folder / name / f"{i}.png")
+
+
+@pytest.fixture
+def divided(tmp_path):
+    fill(tmp_path / "d" / "train", {"dark": 6, "light": 6, "mid": 6})
+    fill(tmp_path / "d" / "val", {"light": 3, "mid": 3})
+    return tmp_path / "d"
+
+
+def network():
+    pixels = nn.Sequential(nn.AvgPool2d(4), nn.Flatten())
+    return Resolved(
+        pixels.eval(), "pixels", "1", (3, 8, 8), (0.5,) * 3, (0.5,) * 3, "bilinear", 1.0, "MIT", "none", True
+    )
+
+
+def test_classes_are_matched_by_name(divided):
+    data = open_knn_data(str(divided))
+    assert data.bank.class_names == ("dark", "light", "mid")
+    assert data.queries.labels.tolist() == [1, 1, 1, 2, 2, 2]
+    result = evaluate_knn(network(), data, ks=[3])
+    assert result.figures[0].mean == 100.0
+
+
+def test_the_result_says_what_decides_the_figure(divided):
+    result = evaluate_knn(network(), open_knn_data(str(divided)))
+    document = json.loads(result.to_json())
+    assert document["settings"]["k"] == [10]  # of 10, 20, 100, 200 with a bank of 18
+    assert document["settings"]["temperature"] == 0.07
+    assert document["figures"][0] | {"mean": 0} == {
+        "metric": "knn_top1_k10",
+        "unit": "%",
+        "mean": 0,
+        "std": None,
+        "seeds": 1,
+    }
+    assert document["data"]["bank"]["images"] == 18
+    assert len(document["data"]["queries"]["fingerprint"]) == 16
+    assert document["model"]["name"] == "pixels"
+    assert set(document["versions"]) == {"lowzoo", "torch", "timm"}
+    assert EvaluationResult.model_validate_json(result.to_json()).to_json() == result.to_json()
+    assert evaluate_knn(network(), open_knn_data(str(divided))).to_json() == result.to_json()
+
+
+def test_a_class_that_the_bank_lacks(tmp_path):
+    fill(tmp_path / "d" / "train", {"dark": 2})
+    fill(tmp_path / "d" / "val", {"dark": 1, "mid": 1})
+    with pytest.raises(LowzooError, match=r"holds 1 classes that d/train lacks, e.g. 'mid'"):
+        open_knn_data(str(tmp_path / "d"))
+
+
+def test_the_same_images_twice(divided):
+    with pytest.raises(LowzooError, match="bank and queries are the same images"):
+        open_knn_data(str(divided), "train", "train")
+
+
+def test_a_folder_without_splits(tmp_path):
+    fill(tmp_path / "d", {"dark": 2, "mid": 2})
+    with pytest.raises(LowzooError, match="is not divided into splits"):
+        open_knn_data(str(tmp_path / "d"))
+
+
+def test_a_folder_without_labels(tmp_path):
+    for split in ("train", "val"):
+        (tmp_path / split).mkdir()
+        Image.new("RGB", (9, 9)).save(tmp_path / split / f"{split}.png")
+    with pytest.raises(LowzooError, match="has no labels"):
+        open_knn_data(str(tmp_path))
+
+
+def test_numbers_of_neighbours():
+    assert fitting_ks(None, 5000) == (10, 20, 100, 200)
+    assert fitting_ks(None, 150) == (10, 20, 100)
+    assert fitting_ks(None, 4) == (4,)
+    assert fitting_ks([7, 1, 7], 9) == (1, 7)
+    with pytest.raises(LowzooError, match="k = 10 neighbours cannot be found among 9"):
+        fitting_ks([1, 10], 9)
