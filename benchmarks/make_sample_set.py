@@ -53,7 +53,14 @@ CLASSES = {
 SIGNS = ["transportation/roadsigns", "transportation/aiga-symbols"]
 # Diagrams and knots instead of boats, drawings that lost a linked part, and what does not belong in a demonstration.
 UNWANTED = re.compile(
-    r"^(boating_rules|sailing_|knot_|sailboat_illustration_labels|duck_yellow|street_sign|pantyhose|sexy_|cannabis_)"
+    "^("
+    "boating_rules|sailing_|knot_|sailboat_illustration_labels|curve_ahead|cycle_route|crossroads|street_sign|"
+    "numero_verde|telephone_(lutte|sauvetage)|arrow1|bluepane|cross_hand|large_braces|otto_|user_frederic|"
+    "duck_yellow|stylized_yoga|tux_didier|milimetered_paper|"
+    # Filed under office as well as, in other drawings, under tools.
+    "lens_lente|magnifying_glass_teudimu|"
+    "pantyhose|sexy_|cannabis_"
+    ")"
 )
 
 MIN_PIXELS = 64  # of the longer side of the trimmed drawing
