@@ -177,3 +177,11 @@ def test_a_fresh_process_reads_the_same(tmp_path):
     source = open_source(tmp_path / "x.parquet")
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         assert pool.apply(read_pickled, (pickle.dumps(source), 2)) == png(13)
+
+
+def test_no_room_for_the_copy(tmp_path, monkeypatch):
+    write(tmp_path / "x.parquet", [1])
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("LOWZOO_CACHE", str(tmp_path / "file"))
+    with pytest.raises(LowzooError, match="set LOWZOO_CACHE"):
+        open_source(tmp_path / "x.parquet")

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from lowzoo.data.cache import cache_folder
 from lowzoo.data.decode import BadImage
+from lowzoo.data.progress import progress_bar
 from lowzoo.errors import LowzooError
 from lowzoo.files import atomic_path
 
@@ -93,7 +94,7 @@ def open_parquet(files: Iterable[Path]) -> tuple[ParquetReader, NDArray[np.int64
         raise LowzooError(f"{paths[0]} holds no rows", "Name a parquet file with images")
     copy = _copy_path(digest)
     if not _is_whole(copy, sum(rows)):
-        _guard(paths[0], lambda: _write_copy(opened, copy))
+        _guard(paths[0], lambda: _write_copy(opened, copy, sum(rows)))
     return ParquetReader(tuple(map(str, paths)), rows, digest), labels, class_names
 
 
@@ -194,7 +195,18 @@ def _is_whole(copy: Path, rows: int) -> bool:
         return False
 
 
-def _write_copy(opened: list[Any], copy: Path) -> None:
+def _write_copy(opened: list[Any], copy: Path, rows: int) -> None:
+    try:
+        _copy_images(opened, copy, rows)
+    except LowzooError as error:
+        raise LowzooError(
+            f"cannot keep the images of a parquet file uncompressed: {error.message}",
+            "Free some space or set LOWZOO_CACHE to a folder that has some",
+        ) from error
+    _open_copy.cache_clear()
+
+
+def _copy_images(opened: list[Any], copy: Path, rows: int) -> None:
     pyarrow = _pyarrow()
     from pyarrow.compute import struct_field
 
@@ -203,6 +215,7 @@ def _write_copy(opened: list[Any], copy: Path) -> None:
         atomic_path(copy) as temporary,
         pyarrow.OSFile(str(temporary), "wb") as sink,
         pyarrow.ipc.new_file(sink, schema) as writer,
+        progress_bar("unpacking parquet", rows) as advance,
     ):
         for file in opened:
             for batch in file.iter_batches(batch_size=1024, columns=["image"]):
@@ -210,7 +223,7 @@ def _write_copy(opened: list[Any], copy: Path) -> None:
                 if pyarrow.types.is_struct(column.type):
                     column = struct_field(column, "bytes")
                 writer.write_batch(pyarrow.record_batch([column.cast(pyarrow.large_binary())], schema=schema))
-    _open_copy.cache_clear()
+                advance(len(column))
 
 
 @functools.lru_cache(maxsize=8)

@@ -116,7 +116,7 @@ def _parts(path: Path) -> dict[str, Path | list[Path]]:
             raise LowzooError(f"{path} is neither a folder nor a parquet file", "Name the folder that holds the images")
         return {"train": [path], **{split: [path] for split in _SPELLINGS if _split_of(path) == split}}
     try:
-        tables = sorted(path.glob("*.parquet")) or sorted(path.glob("data/*.parquet"))
+        tables = _tables(path) or _tables(path / "data")
     except OSError as error:
         raise LowzooError(f"cannot read the folder {path}: {error.strerror}", "Check its permissions") from error
     if tables:
@@ -135,6 +135,10 @@ def _parts(path: Path) -> dict[str, Path | list[Path]]:
     # train/ beside bus/ and car/ is a class, not a split.
     divided_by_folder = "train" in folders and (len(folders) > 1 or len(others) == 1)
     return folders if divided_by_folder else {"train": path}
+
+
+def _tables(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.glob("*.parquet") if file.is_file() and not file.name.startswith("."))
 
 
 def _split_of(table: Path) -> str | None:

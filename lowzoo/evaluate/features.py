@@ -1,15 +1,13 @@
 """Features of a frozen network for all images of a source."""
 
-import sys
 from dataclasses import dataclass
 
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from lowzoo.data.decode import BadImage, decode_rgb
+from lowzoo.data.progress import progress_bar
 from lowzoo.data.source import ImageSource
 from lowzoo.errors import LowzooError
 from lowzoo.evaluate import cache as feature_cache
@@ -112,19 +110,8 @@ def _run(
     outputs: list[Tensor] = []
     kept: list[int] = []
     first_error, start = "", 0
-    console = Console(file=sys.stderr)
-    bar = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        # Into a file, rich would write empty lines where the bar has been.
-        disable=not (progress and console.is_terminal),
-    )
-    with torch.inference_mode(), bar:
-        task = bar.add_task(f"features of {source.name}", total=len(source))
+    bar = progress_bar(f"features of {source.name}", len(source), wanted=progress)
+    with torch.inference_mode(), bar as advance:
         for items in loader:
             readable = [i for i, item in enumerate(items) if not isinstance(item, str)]
             first_error = first_error or next((item for item in items if isinstance(item, str)), "")
@@ -133,7 +120,7 @@ def _run(
                 outputs.append(resolved.model(batch).float().cpu())
             kept.extend(start + i for i in readable)
             start += len(items)
-            bar.advance(task, len(items))
+            advance(len(items))
     return torch.cat(outputs) if outputs else torch.empty(0, 0), torch.tensor(kept, dtype=torch.int64), first_error
 
 
