@@ -5,11 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lowzoo.data.source import ImageSource, open_source, split_names
+from lowzoo.data.source import open_source, split_names
 from lowzoo.errors import LowzooError
 from lowzoo.train.config import RobConfig, preset_names, resolve
-from lowzoo.train.loop import RobRun, RunResult
+from lowzoo.train.loop import RobRun
 from lowzoo.train.progress import Progress
+from lowzoo.train.result import RunResult
 from lowzoo.train.run_folder import changed_keys, read_config
 
 
@@ -57,7 +58,7 @@ def run_rob(
     facts = run.teacher.facts
     say(f"Teacher: {facts.architecture}; backbone trained: {facts.training}; head: {facts.head}")
     result = run.train(Progress())
-    _conclude(result, source, resolved, say)
+    _report(result, say)
     return result
 
 
@@ -84,10 +85,11 @@ def _same_run(folder: Path, wanted: RobConfig) -> RobConfig:
     return wanted
 
 
-def _conclude(result: RunResult, source: ImageSource, config: RobConfig, say: Callable[[str], None]) -> None:
+def _report(result: RunResult, say: Callable[[str], None]) -> None:
     facts = result.facts
     speed = f", {facts['images_per_s']:.0f} images/s" if facts["images_per_s"] else ""
-    say(f"\nFinished: {facts['steps']} steps, loss {result.loss:.3f}{speed}")
+    loss = f", loss {result.loss:.3f}" if result.loss is not None else ""
+    say(f"\nFinished: {facts['steps']} steps{loss}{speed}")
     if result.knn is not None:
         say(f"k-NN top-1 on held-out images (k = 20): {result.knn:.1f} %, at initialisation {result.knn_init:.1f} %")
     if facts["data"]["unreadable"]:

@@ -26,7 +26,9 @@ class MultiViewEncoder(nn.Module):
     def forward(self, groups: Sequence[Tensor]) -> Tensor:
         """Scores (V, B, K) of groups of views, each (count, B, 3, S, S); global views first."""
         images = groups[0].shape[1]
-        features = torch.cat([self.backbone(group.flatten(0, 1).contiguous(memory_format=torch.channels_last)) for group in groups])
+        features = torch.cat(
+            [self.backbone(group.flatten(0, 1).contiguous(memory_format=torch.channels_last)) for group in groups]
+        )
         scores: Tensor = self.head(features)
         return scores.unflatten(0, (-1, images))
 

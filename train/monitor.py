@@ -1,7 +1,5 @@
 """The k-NN monitor: how good the student's features are, while it trains."""
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -10,19 +8,22 @@ from torch.nn.functional import interpolate
 from lowzoo.data.decode import BadImage, decode_rgb
 from lowzoo.data.source import ImageSource
 from lowzoo.evaluate.knn import knn_accuracy
+from lowzoo.train.progress import track
 from lowzoo.train.views import IMAGENET_MEAN, IMAGENET_STD
 
 K = 20
 
 
-def load_squares(source: ImageSource, limit: int, size: int, seed: int = 0) -> tuple[Tensor, np.ndarray]:
+def load_squares(
+    source: ImageSource, limit: int, size: int, seed: int = 0, *, title: str = "loading images"
+) -> tuple[Tensor, np.ndarray]:
     """Up to `limit` images as one uint8 tensor (N, 3, size, size), the centre square resized; and their indices (N,).
 
     A fixed random subset where the source holds more; images that cannot be read are left out.
     """
     order = np.random.default_rng(seed).permutation(len(source))[:limit]
     squares, kept = [], []
-    for index in np.sort(order):
+    for index in track(np.sort(order), title):
         try:
             image = decode_rgb(source.encoded(int(index)), source.where(int(index)))
         except BadImage:
@@ -39,12 +40,7 @@ def load_squares(source: ImageSource, limit: int, size: int, seed: int = 0) -> t
 
 @torch.no_grad()
 def features_of(
-    backbone: nn.Module,
-    squares_N3SS: Tensor,
-    device: torch.device,
-    *,
-    batch: int = 128,
-    autocast: Callable[[], torch.autocast] | None = None,
+    backbone: nn.Module, squares_N3SS: Tensor, device: torch.device, *, bf16: bool, batch: int = 128
 ) -> Tensor:
     """Features (N, D) in fp32 on the processor, in eval mode; the backbone's mode is put back."""
     training = backbone.training
@@ -52,13 +48,10 @@ def features_of(
     mean = torch.tensor(IMAGENET_MEAN, device=device).view(1, 3, 1, 1) * 255
     std = torch.tensor(IMAGENET_STD, device=device).view(1, 3, 1, 1) * 255
     out = []
-    for block in squares_N3SS.split(batch):
+    for block in track(squares_N3SS.split(batch), "computing features"):
         images = ((block.to(device).float() - mean) / std).contiguous(memory_format=torch.channels_last)
-        if autocast is None:
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
             out.append(backbone(images).float().cpu())
-        else:
-            with autocast():
-                out.append(backbone(images).float().cpu())
     backbone.train(training)
     return torch.cat(out)
 
@@ -81,8 +74,8 @@ class KnnMonitor:
         self._query_labels = torch.from_numpy(queries.require_labels()[query_kept])
         self.k = min(K, len(self._bank))
 
-    def measure(self, backbone: nn.Module, device: torch.device, autocast: Callable[[], torch.autocast]) -> float:
+    def measure(self, backbone: nn.Module, device: torch.device, *, bf16: bool) -> float:
         """Top-1 in per cent at k = 20 (all of the bank where it is smaller)."""
-        bank = features_of(backbone, self._bank, device, autocast=autocast)
-        queries = features_of(backbone, self._queries, device, autocast=autocast)
+        bank = features_of(backbone, self._bank, device, bf16=bf16)
+        queries = features_of(backbone, self._queries, device, bf16=bf16)
         return knn_accuracy(bank, self._bank_labels, queries, self._query_labels, ks=(self.k,))[self.k]

@@ -2,7 +2,7 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -77,10 +77,21 @@ class StepClock:
         self._parts.clear()
 
 
+def track(items: Sequence[Item], title: str) -> Iterator[Item]:
+    """The items, with a bar on standard error that goes away at the end; none where a bar is shown already."""
+    from rich.console import Console
+    from rich.progress import track as rich_track
+
+    if _SHOWN:
+        yield from items
+    else:
+        yield from rich_track(items, title, console=Console(stderr=True), transient=True)
+
+
 class Progress:
     """The bar of a run on standard error: loss, images/s, waiting for data, teacher's share, k-NN, time left."""
 
-    def __init__(self, *, show: bool = True) -> None:
+    def __init__(self) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as RichProgress
@@ -92,14 +103,20 @@ class Progress:
             TextColumn("{task.fields[text]}"),
             TimeRemainingColumn(),
             console=Console(stderr=True),
-            disable=not show,
         )
+        self._task = self._bar.add_task("train", text="")
         self._knn = ""
 
-    def start(self, steps: int, done: int) -> None:
-        """Show the bar."""
-        self._task = self._bar.add_task("train", total=steps, completed=done, text="")
-        self._bar.start()
+    @contextmanager
+    def running(self, steps: int, done: int) -> Iterator[None]:
+        """Show the bar of `steps` steps while the block runs; it stays as it stands then."""
+        self._bar.update(self._task, total=steps, completed=done)
+        _SHOWN.append(self)
+        with self._bar:
+            try:
+                yield
+            finally:
+                _SHOWN.remove(self)
 
     def update(self, step: int, row: dict[str, Any]) -> None:
         """Show a row of the metrics."""
@@ -108,10 +125,10 @@ class Progress:
             text += f"  teacher {100 * row['teacher_share']:.0f} %"
         self._bar.update(self._task, completed=step, text=text + self._knn)
 
-    def note(self, knn: float | None) -> None:
+    def note(self, knn: float) -> None:
         """Show the monitor's last figure."""
-        self._knn = "" if knn is None else f"  k-NN {knn:.1f} %"
+        self._knn = f"  k-NN {knn:.1f} %"
 
-    def stop(self) -> None:
-        """Leave the bar as it stands."""
-        self._bar.stop()
+
+# Terminals show one live bar at a time.
+_SHOWN: list[Progress] = []

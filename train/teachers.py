@@ -17,6 +17,7 @@ from lowzoo.errors import LowzooError
 from lowzoo.resolve import Resolved, load_model
 from lowzoo.train.checkpoints_official import load_dino, load_mobilenetv2_flat
 from lowzoo.train.head_files import load_head
+from lowzoo.train.heads import FittedHead
 from lowzoo.train.prototypes import fit_head
 from lowzoo.weights_file import check_safetensors
 
@@ -70,6 +71,12 @@ class Teacher(nn.Module):
     def train(self, mode: bool = True) -> "Teacher":
         """Stay in eval mode whatever a parent does: batch norms must not move."""
         return super().train(False)
+
+    def fitted_head(self) -> FittedHead:
+        """The head, where it was fitted."""
+        if not isinstance(self.head, FittedHead):
+            raise TypeError(f"the head of {self.facts.name} was not fitted")
+        return self.head
 
     @torch.no_grad()
     def forward(self, views_GB3SS: Tensor) -> Tensor:
