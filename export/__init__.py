@@ -1,0 +1,11 @@
+"""Export: files that a phone runs, compared with PyTorch before they are handed over.
+
+One exporter a file; `export` is the one door. Normalisation is a layer of the graph, the batch is 1 and the size is
+fixed unless asked otherwise, and no artifact stays on disk whose parity is broken.
+"""
+
+from lowzoo.export.artifact import Artifact, export
+from lowzoo.export.parity import Parity, ParityError
+from lowzoo.export.spec import ExportSpec
+
+__all__ = ["Artifact", "ExportSpec", "Parity", "ParityError", "export"]

@@ -12,6 +12,7 @@ import typer
 
 from lowzoo.cli.cards import cards
 from lowzoo.cli.eval import app as eval_app
+from lowzoo.cli.export import export
 from lowzoo.cli.info import info
 from lowzoo.cli.list import list_
 from lowzoo.cli.train import app as train_app
@@ -33,6 +34,7 @@ app.command("list")(list_)
 app.command("info")(info)
 app.command("cards")(cards)
 app.add_typer(eval_app, name="eval")
+app.command("export")(export)
 app.add_typer(train_app, name="train")
 
 
