@@ -1,0 +1,117 @@
+"""What an ONNX file says about itself, and a real picture in the shape it takes."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lowzoo.bench.schema import ModelFile, ModelInput
+from lowzoo.errors import LowzooError
+
+_IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+_TYPES = {"tensor(uint8)": np.uint8, "tensor(float)": np.float32, "tensor(float16)": np.float16}
+
+
+@dataclass(frozen=True, slots=True)
+class OnnxFile:
+    """A file that loads.
+
+    Args:
+        path: Of it.
+        input_name: Of its one input.
+        input_type: As onnxruntime spells it, e.g. tensor(uint8).
+        shape: Of the input; a dynamic batch is 1.
+        metadata: Key and value pairs inside the file.
+    """
+
+    path: Path
+    input_name: str
+    input_type: str
+    shape: tuple[int, int, int, int]
+    metadata: dict[str, str]
+
+    @property
+    def pixels_last(self) -> bool:
+        """Whether the input is (B, H, W, 3) and not (B, 3, H, W)."""
+        return self.shape[3] == 3
+
+    def facts(self) -> ModelFile:
+        """Identify the file."""
+        content = self.path.read_bytes()
+        return ModelFile(
+            file=self.path.name,
+            sha256=hashlib.sha256(content).hexdigest(),
+            size_bytes=len(content),
+            name=self.metadata.get("lowzoo.model"),
+            revision=self.metadata.get("lowzoo.revision"),
+            precision=self.metadata.get("lowzoo.precision"),
+        )
+
+    def input_facts(self, content: str) -> ModelInput:
+        """Describe what it is fed."""
+        return ModelInput(name=self.input_name, type=self.input_type, shape=self.shape, content=content)
+
+
+def open_onnx(path: Path) -> OnnxFile:
+    """Load an ONNX file and find out how to feed it.
+
+    Raises:
+        LowzooError: No such file, no ONNX file or a truncated one, or not one picture as its only input.
+    """
+    import onnxruntime
+
+    if not path.is_file():
+        raise LowzooError(f"{path} does not exist" if not path.exists() else f"{path} is no file", "Name an ONNX file")
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 4  # what is wrong is raised, and said once
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime has a class of its own for each kind of failure, without a common base
+        reason = " ".join(str(error).split())[:160]
+        raise LowzooError(f"{path} is no ONNX file that onnxruntime can load ({reason})", "Export it again") from error
+    inputs = session.get_inputs()
+    if len(inputs) != 1 or inputs[0].type not in _TYPES or len(inputs[0].shape) != 4:
+        found = ", ".join(f"{node.name}: {node.type} {node.shape}" for node in inputs) or "none"
+        raise LowzooError(f"{path} does not take one picture (inputs: {found})", "Time a file of `lowzoo export`")
+    batch, *sides = inputs[0].shape
+    if not all(isinstance(side, int) for side in sides) or 3 not in (sides[0], sides[2]):
+        raise LowzooError(
+            f"the input of {path} has no fixed size of an RGB picture ({inputs[0].shape})",
+            "Export it with a fixed size",
+        )
+    shape = (batch if isinstance(batch, int) else 1, sides[0], sides[1], sides[2])
+    metadata = dict(session.get_modelmeta().custom_metadata_map)
+    return OnnxFile(path, inputs[0].name, inputs[0].type, shape, metadata)
+
+
+def real_input(file: OnnxFile) -> tuple[NDArray[Any], str]:
+    """Give a demonstration photograph in the shape and type that the file takes, and its name."""
+    from lowzoo.data.decode import decode_rgb
+    from lowzoo.data.samples import demonstration_photos
+    from lowzoo.evaluate.preprocess import Preprocessing, preprocess, to_uint8_input
+
+    name, data = demonstration_photos()[0]
+    batch, *sides = file.shape
+    height, width = sides[:2] if file.pixels_last else sides[1:]
+    said: dict[str, Any] = json.loads(file.metadata.get("lowzoo.preprocessing", "{}"))
+    spec = Preprocessing(
+        input_size=(3, height, width),
+        mean=tuple(said.get("mean", _IMAGENET["mean"])),
+        std=tuple(said.get("std", _IMAGENET["std"])),
+        interpolation="bicubic",
+        crop_pct=1.0,
+    )
+    image = decode_rgb(data, name)
+    if file.input_type == "tensor(uint8)":
+        pixels = to_uint8_input(image, spec)
+        row = pixels if file.pixels_last else pixels.transpose(2, 0, 1)
+    else:
+        planes = preprocess(image, spec).numpy()
+        row = planes.transpose(1, 2, 0) if file.pixels_last else planes
+    batched = np.repeat(row[None], batch, 0).astype(_TYPES[file.input_type])
+    return np.ascontiguousarray(batched), name

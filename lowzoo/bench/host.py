@@ -1,0 +1,115 @@
+"""The host target: this computer's processor, by onnxruntime. A regression guard, not a phone."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lowzoo.bench.artifact import OnnxFile, open_onnx, real_input
+from lowzoo.bench.machine import condition_now, this_device, usable_cores
+from lowzoo.bench.protocol import STANDARD, Protocol, Spread, percentile, spread, statistics
+from lowzoo.bench.schema import BenchResult, Condition, Engine, Repeat
+from lowzoo.data.progress import progress_bar
+from lowzoo.errors import LowzooError
+
+# Beyond these, a figure still is what was measured, and the result says why it may not come out again.
+BUSY = 0.5
+WIDE = 0.1
+
+
+def bench_host(
+    artifact: Path, *, protocol: Protocol = STANDARD, threads: int = 1, quick: bool = False, progress: bool = True
+) -> BenchResult:
+    """Time an ONNX file on this computer, one fresh process a repeat.
+
+    Args:
+        artifact: The file; of `lowzoo export`, or any that takes one RGB picture.
+        protocol: How long and how often.
+        threads: For one operator.
+        quick: Mark the result as a first impression.
+        progress: Show a bar on stderr.
+
+    Raises:
+        LowzooError: No such file, one that cannot be loaded or fed, or an impossible number of threads.
+    """
+    from lowzoo.bench import host_process
+
+    if not 1 <= threads <= usable_cores():
+        raise LowzooError(
+            f"{threads} threads are impossible here", f"Use --threads 1 to {usable_cores()}, the cores of this computer"
+        )
+    file = open_onnx(artifact)
+    pixels, photo = real_input(file)
+    device, before = this_device(), condition_now()
+    repeats: list[Repeat] = []
+    with tempfile.TemporaryDirectory(prefix="lowzoo-bench-") as folder:
+        input_file = Path(folder) / "input.npy"
+        np.save(input_file, pixels)
+        request = {
+            "model": str(artifact.resolve()),
+            "input": str(input_file),
+            "threads": threads,
+            "protocol": dataclasses.asdict(protocol),
+        }
+        with progress_bar(f"timing {artifact.name}", protocol.repeats, wanted=progress) as advance:
+            for _ in range(protocol.repeats):
+                repeats.append(_repeat(request, file))
+                advance(1)
+    medians = spread([repeat.statistics.median_ms for repeat in repeats])
+    return BenchResult(
+        target="host",
+        protocol=protocol,
+        quick=quick,
+        device=device,
+        before=before,
+        after=condition_now(),
+        engine=Engine(
+            name="onnxruntime",
+            version=version("onnxruntime"),
+            provider=host_process.PROVIDER,
+            threads=threads,
+            settings=host_process.SETTINGS,
+        ),
+        model=file.facts(),
+        input=file.input_facts(f"photograph {photo}"),
+        statistics=statistics([sample for repeat in repeats for sample in repeat.samples_ms]),
+        spread=medians,
+        load_ms=percentile(sorted(repeat.load_ms for repeat in repeats), 50),
+        first_run_ms=percentile(sorted(repeat.first_run_ms for repeat in repeats), 50),
+        peak_memory_mb=max((repeat.peak_memory_mb for repeat in repeats if repeat.peak_memory_mb), default=None),
+        repeats=tuple(repeats),
+        versions={name: version(name) for name in ("lowzoo", "onnxruntime", "numpy")}
+        | {"python": sys.version.split()[0]},
+        warnings=_warnings(before, medians, device.cores, quick, protocol.repeats),
+    )
+
+
+def _repeat(request: dict[str, Any], file: OnnxFile) -> Repeat:
+    """Time in a fresh process."""
+    # -P keeps the current folder, where a file may be called numpy.py, off the module path.
+    command = [sys.executable, "-P", "-m", "lowzoo.bench.host_process"]
+    ended = subprocess.run(command, input=json.dumps(request), capture_output=True, text=True, check=False)
+    if ended.returncode != 0:
+        reason = (ended.stderr.strip().splitlines() or [f"status {ended.returncode}"])[-1][:200]
+        raise LowzooError(f"{file.path} cannot be run ({reason})", "Export it again, or free some memory")
+    answer = json.loads(ended.stdout)
+    return Repeat(**answer, statistics=statistics(answer["samples_ms"]))
+
+
+def _warnings(before: Condition, medians: Spread, cores: int, quick: bool, repeats: int) -> tuple[str, ...]:
+    """Tell what a reader must know before trusting the figures."""
+    found = ["a computer's processor: a regression guard, not a phone"]
+    if quick or repeats < STANDARD.repeats:
+        plural = "es" if repeats > 1 else ""
+        found.append(f"{repeats} process{plural} instead of {STANDARD.repeats}: a first impression, not for publication")
+    if before.load_average is not None and before.load_average > BUSY * cores:
+        found.append(f"the machine was busy before the start: load {before.load_average:.1f} on {cores} cores")
+    if medians.relative > WIDE:
+        found.append(f"the medians of the repeats lie {100 * medians.relative:.0f} % apart")
+    return tuple(found)

@@ -1,0 +1,85 @@
+"""What this computer is and how it fares: everything that may explain a figure, read from the system only."""
+
+import os
+import platform
+import sys
+from pathlib import Path
+
+from lowzoo.bench.schema import Condition, Device
+
+# Instruction sets that decide which of two models is quicker, above all in int8.
+_ISA = ("avx2", "fma", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimd", "asimddp", "i8mm", "sve")
+
+
+def this_device() -> Device:
+    """Describe the computer that this process runs on."""
+    return Device(
+        kind="computer",
+        name=_read("/sys/devices/virtual/dmi/id/product_name"),
+        cpu=_cpu_field("model name") or platform.processor() or platform.machine(),
+        cores=usable_cores(),
+        isa=tuple(flag for flag in _ISA if flag in _cpu_flags()),
+        governor=_read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        os=f"{platform.system()} {platform.release()}",
+        arch=platform.machine(),
+    )
+
+
+def condition_now() -> Condition:
+    """Read load, temperature and battery of this computer."""
+    battery = _battery()
+    return Condition(
+        load_average=round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+        temperature_c=_temperature(),
+        thermal_status=None,
+        battery_percent=float(capacity) if battery and (capacity := _read(battery / "capacity")) else None,
+        charging=_read(battery / "status") != "Discharging" if battery else None,
+    )
+
+
+def usable_cores() -> int:
+    """Number of logical cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def peak_memory_mb() -> float | None:
+    """Largest resident memory of this process so far, in MB; None where the system does not tell."""
+    # On Linux getrusage would do no good: a child starts with the peak of the parent that spawned it.
+    for line in (_read("/proc/self/status") or "").splitlines():
+        if line.startswith("VmHWM:"):
+            return round(int(line.split()[1]) * 1024 / 1e6, 2)
+    if sys.platform == "darwin":
+        import resource
+
+        return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, 2)
+    return None
+
+
+def _cpu_field(key: str) -> str | None:
+    for line in (_read("/proc/cpuinfo") or "").splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() == key:
+            return value.strip()
+    return None
+
+
+def _cpu_flags() -> set[str]:
+    return set((_cpu_field("flags") or _cpu_field("Features") or "").split())
+
+
+def _temperature() -> float | None:
+    zones = Path("/sys/class/thermal").glob("thermal_zone*/temp")
+    degrees = [int(text) / 1000 for zone in zones if (text := _read(zone)) and text.lstrip("-").isdigit()]
+    return max(degrees, default=None)
+
+
+def _battery() -> Path | None:
+    supplies = Path("/sys/class/power_supply").glob("*")
+    return next((supply for supply in sorted(supplies) if _read(supply / "type") == "Battery"), None)
+
+
+def _read(path: str | Path) -> str | None:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace").strip() or None
+    except OSError:
+        return None
