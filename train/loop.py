@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from lowzoo.data.source import ImageSource
 from lowzoo.errors import LowzooError
+from lowzoo.evaluate.device import pick_device
 from lowzoo.files import writable_folder, write_text
 from lowzoo.train import run_folder
 from lowzoo.train.bad_images import BadImageLog
@@ -19,7 +20,7 @@ from lowzoo.train.checkpoint import load_checkpoint, save_checkpoint
 from lowzoo.train.config import RobConfig
 from lowzoo.train.curves import read_metrics
 from lowzoo.train.dataset import EpochBatches, ViewBatch, ViewDataset, check_source, make_loader
-from lowzoo.train.machine import default_workers, pick_device
+from lowzoo.train.machine import default_workers
 from lowzoo.train.monitor import KnnMonitor
 from lowzoo.train.networks import announce_fit, complete_student, complete_teacher, create_backbones
 from lowzoo.train.objectives.rob import TEACHER_TEMPERATURE, RobObjective

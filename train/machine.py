@@ -1,4 +1,4 @@
-"""The machine a run is on: its device, its cores, its versions."""
+"""The machine a run is on: its cores, its name, its versions."""
 
 import os
 
@@ -6,24 +6,6 @@ import numpy as np
 import torch
 
 import lowzoo
-from lowzoo.errors import LowzooError
-
-
-def pick_device(word: str) -> torch.device:
-    """The device a word means; "auto" is the accelerator if there is one.
-
-    Raises:
-        LowzooError: No such device here.
-    """
-    if word == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(word)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise LowzooError(f"device {word!r} cannot be used ({reason})", "Use --device cpu") from None
-    return device
 
 
 def default_workers(device: torch.device) -> int:

@@ -1,0 +1,1 @@
+"""The bundled weights, as safetensors; the catalog says what they are."""

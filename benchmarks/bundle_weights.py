@@ -1,0 +1,43 @@
+"""Turn a finished run into bundled weights: fp16 backbone and projection head in lowzoo/weights/.
+
+    python benchmarks/bundle_weights.py runs/tin100 rob_vit_tiny.mobilenetv2_sup_tin100
+
+The patch-drop of training and everything else that is not a weight stays behind. Prints sizes and the digest that
+`lowzoo info` will show.
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from lowzoo.train.head_files import load_head, save_head
+from lowzoo.weights_file import short_digest
+
+WEIGHTS = Path(__file__).resolve().parents[1] / "lowzoo" / "weights"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, help="folder of a finished run")
+    parser.add_argument("name", help="model.tag of the catalog")
+    arguments = parser.parse_args()
+    state = load_file(arguments.run / "model.safetensors")
+    half = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
+    worst = max((value.float() - half[key].float()).abs().max().item() for key, value in state.items())
+    backbone = WEIGHTS / f"{arguments.name}.safetensors"
+    save_file(half, backbone, metadata={"format": "pt"})
+    head, spec, in_dim, out_dim = load_head(arguments.run / "head.safetensors")
+    head_file = WEIGHTS / f"{arguments.name}.head.safetensors"
+    save_head(head_file, head, spec, in_dim, out_dim, half=True)
+    for file in (backbone, head_file):
+        file.chmod(0o644)
+        print(f"{file.name}: {file.stat().st_size / 1e6:.2f} MB, {short_digest(file)}")
+    print(
+        f"largest rounding of a weight to fp16: {worst:.1e}; finite: {all(torch.isfinite(v).all() for v in half.values())}"
+    )
+
+
+if __name__ == "__main__":
+    main()
