@@ -15,6 +15,7 @@ from lowzoo.cli.eval import app as eval_app
 from lowzoo.cli.export import export
 from lowzoo.cli.info import info
 from lowzoo.cli.list import list_
+from lowzoo.cli.quickstart import quickstart
 from lowzoo.cli.train import app as train_app
 from lowzoo.errors import LowzooError
 
@@ -33,6 +34,7 @@ app = typer.Typer(
 app.command("list")(list_)
 app.command("info")(info)
 app.command("cards")(cards)
+app.command("quickstart")(quickstart)
 app.add_typer(eval_app, name="eval")
 app.command("export")(export)
 app.add_typer(train_app, name="train")
