@@ -34,9 +34,8 @@ def main() -> None:
     for file in (backbone, head_file):
         file.chmod(0o644)
         print(f"{file.name}: {file.stat().st_size / 1e6:.2f} MB, {short_digest(file)}")
-    print(
-        f"largest rounding of a weight to fp16: {worst:.1e}; finite: {all(torch.isfinite(v).all() for v in half.values())}"
-    )
+    finite = all(torch.isfinite(value).all() for value in half.values())
+    print(f"largest rounding of a weight to fp16: {worst:.1e}; all finite: {finite}")
 
 
 if __name__ == "__main__":

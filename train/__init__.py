@@ -1,0 +1,1 @@
+"""Training: recipes that make a small student without labels; one loop, one idea a file."""

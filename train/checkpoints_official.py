@@ -86,7 +86,7 @@ def load_mobilenetv2_flat(path: Path) -> nn.Module:
     renamed: dict[str, Tensor] = {}
     for key, value in state.items():
         renamed[_mobilenetv2_name(key, path)] = value
-    backbone = timm.create_model("mobilenetv2_100", num_classes=0)
+    backbone: nn.Module = timm.create_model("mobilenetv2_100", num_classes=0)
     _fill(backbone, renamed, path, "mobilenetv2_100")
     return backbone
 

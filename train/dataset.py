@@ -98,7 +98,7 @@ def make_loader(dataset: ViewDataset, batches: EpochBatches, *, workers: int, pi
     """The loader of a run; workers use one thread each, as there is one worker a core."""
     return DataLoader(
         dataset,  # type: ignore[arg-type]  # the keys are pairs, which the stub does not foresee
-        batch_sampler=batches,  # type: ignore[arg-type]
+        batch_sampler=batches,
         collate_fn=collate,
         num_workers=workers,
         pin_memory=pin,

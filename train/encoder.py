@@ -30,7 +30,7 @@ class MultiViewEncoder(nn.Module):
             [self.backbone(group.flatten(0, 1).contiguous(memory_format=torch.channels_last)) for group in groups]
         )
         scores: Tensor = self.head(features)
-        return scores.unflatten(0, (-1, images))
+        return torch.unflatten(scores, 0, (-1, images))
 
 
 def create_student(student: str, *, size: int, sizes: int, drop_path: float, patch_drop: float) -> nn.Module:
@@ -61,11 +61,12 @@ def create_student(student: str, *, size: int, sizes: int, drop_path: float, pat
     elif patch_drop:
         raise LowzooError(f"patch_drop needs a ViT, and {student} is none", "Add --set patch_drop=0")
     try:
-        return timm.create_model(architecture, pretrained=False, num_classes=0, **arguments)
+        student_network: nn.Module = timm.create_model(architecture, pretrained=False, num_classes=0, **arguments)
     except (TypeError, AssertionError, ValueError) as error:
         raise LowzooError(
             f"{student} cannot take views of {size} px with these settings ({error})", "Change the sizes of the views"
         ) from error
+    return student_network
 
 
 def use_plain_attention(module: nn.Module) -> None:
@@ -76,7 +77,7 @@ def use_plain_attention(module: nn.Module) -> None:
     """
     for child in module.modules():
         if hasattr(child, "fused_attn"):
-            child.fused_attn = False
+            child.fused_attn = False  # type: ignore[assignment]  # declared per class, not on Module
 
 
 def feature_width(backbone: nn.Module, size: int) -> int:

@@ -148,7 +148,7 @@ class RobRun:
             logits = self.student(groups)
         loss = self.objective.loss(logits.float(), targets)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         if self.config.clip_grad:
             nn.utils.clip_grad_norm_(self.student.parameters(), self.config.clip_grad)
         self.optimizer.step()

@@ -23,9 +23,9 @@ def load_squares(
     """
     order = np.random.default_rng(seed).permutation(len(source))[:limit]
     squares, kept = [], []
-    for index in track(np.sort(order), title):
+    for index in track(np.sort(order).tolist(), title):
         try:
-            image = decode_rgb(source.encoded(int(index)), source.where(int(index)))
+            image = decode_rgb(source.encoded(index), source.where(index))
         except BadImage:
             continue
         planes = torch.from_numpy(image).permute(2, 0, 1)[None]
@@ -34,7 +34,7 @@ def load_squares(
         top, left = (height - side) // 2, (width - side) // 2
         square = planes[:, :, top : top + side, left : left + side]
         squares.append(interpolate(square, (size, size), mode="bicubic", antialias=True)[0])
-        kept.append(int(index))
+        kept.append(index)
     return torch.stack(squares), np.array(kept, np.int64)
 
 

@@ -119,4 +119,4 @@ def _start_from_prototypes(head: nn.Module, teacher: Teacher) -> None:
 
 def _to(module: M, device: torch.device) -> M:
     """Move to the device; convolutions are faster with the channels last."""
-    return module.to(device=device).to(memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    return module.to(device=device).to(memory_format=torch.channels_last)

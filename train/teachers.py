@@ -87,7 +87,7 @@ class Teacher(nn.Module):
             raise LowzooError(f"teacher {self.facts.name} has no head", "Fit one first")
         with torch.autocast(views_GB3SS.device.type, enabled=False):
             scores: Tensor = self.head(features)
-        return scores.unflatten(0, views_GB3SS.shape[:2])
+        return torch.unflatten(scores, 0, views_GB3SS.shape[:2])
 
 
 def load_teacher(word: str, *, size: int, head: str = "own", file: str = "") -> Teacher:
