@@ -1,21 +1,33 @@
 """The one door: a model and a spec in, a checked file out."""
 
+import dataclasses
 import hashlib
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
+from torch import nn
+
 from lowzoo.errors import LowzooError
-from lowzoo.export import parity as check
+from lowzoo.evaluate.preprocess import Preprocessing
 from lowzoo.export.graph import exported_module
 from lowzoo.export.onnx import write_onnx
-from lowzoo.export.parity import Parity
+from lowzoo.export.parity import BOUNDS, Parity, check_onnx
 from lowzoo.export.spec import ExportSpec
 from lowzoo.files import atomic_path
 from lowzoo.resolve import Resolved, load_model
 
-SUFFIXES = {"onnx": ".onnx"}
-# One writer a format: (module, resolved, spec, path) -> None.
-_WRITERS = {"onnx": write_onnx}
+
+@dataclass(frozen=True, slots=True)
+class Exporter:
+    """A format: its file suffix, what writes it, and what runs the written file against PyTorch."""
+
+    suffix: str
+    write: Callable[[nn.Module, Resolved, ExportSpec, Path], None]
+    check: Callable[[Path, Resolved, ExportSpec], Parity]
+
+
+EXPORTERS = {"onnx": Exporter(".onnx", write_onnx, check_onnx)}
 
 
 @dataclass(frozen=True)
@@ -43,14 +55,20 @@ class Artifact:
     sha256: str
 
     def as_dict(self) -> dict[str, object]:
-        """Plain values for JSON."""
-        return {**asdict(self), "path": str(self.path), "input_shape": list(self.input_shape)}
+        """Plain values for JSON, with the bounds that were kept."""
+        return {
+            "schema": "lowzoo.artifact/1",
+            **dataclasses.asdict(self),
+            "path": str(self.path),
+            "input_shape": list(self.input_shape),
+            "bounds": dataclasses.asdict(BOUNDS[self.spec.precision]),
+        }
 
 
 def default_path(resolved: Resolved, spec: ExportSpec) -> Path:
-    """`NAME.onnx` in the current folder, where NAME is free of separators."""
-    name = resolved.name.rstrip("/").rsplit("/", 1)[-1]
-    return Path(f"{name}{SUFFIXES[spec.format]}")
+    """`MODEL.onnx` in the current folder, without the tag of the weights."""
+    name = resolved.name.rstrip("/").rsplit("/", 1)[-1].partition(".")[0]
+    return Path(f"{name or 'model'}{EXPORTERS[spec.format].suffix}")
 
 
 def export(model: Resolved | str, spec: ExportSpec | None = None, out: Path | None = None) -> Artifact:
@@ -59,36 +77,35 @@ def export(model: Resolved | str, spec: ExportSpec | None = None, out: Path | No
     Args:
         model: A resolved model or a MODEL word.
         spec: Format and shape; an ONNX file of the weights' own size by default.
-        out: The file; `NAME.onnx` in the current folder by default.
+        out: The file; `MODEL.onnx` in the current folder by default.
 
     Raises:
         LowzooError: Unknown model, impossible size, or a place that cannot be written to.
         ParityError: The file does not compute what PyTorch computes; nothing is left on disk.
     """
     spec = spec or ExportSpec()
+    if out is not None and out.is_dir():
+        raise LowzooError(f"cannot write {out}: it is a directory", "Name a file")
     resolved = load_model(model, image_size=spec.size) if isinstance(model, str) else model
-    if spec.size is not None and resolved.input_size[1:] != (spec.size, spec.size):
+    height, width = Preprocessing.of(resolved).input_size[1:]
+    if spec.size is not None and (height, width) != (spec.size, spec.size):
         raise LowzooError(
-            f"{resolved.name} was created for {resolved.input_size[1]} px, not {spec.size} px",
+            f"{resolved.name} was created for {height} px, not {spec.size} px",
             "Name the model by its word, or create it at that size",
         )
     path = out or default_path(resolved, spec)
-    module = exported_module(resolved, spec)
+    exporter = EXPORTERS[spec.format]
     with atomic_path(path) as temporary:
-        _WRITERS[spec.format](module, resolved, spec, temporary)
-        inputs = check.real_inputs(resolved, spec)
-        batch = 1 if spec.batch == "dynamic" else spec.batch
-        found = check.onnx_features(temporary, inputs, batch)
-        parity = check.compare(check.torch_features(module, inputs), found, check.engine_name())
-        check.enforce(parity, spec.precision)
+        exporter.write(exported_module(resolved, spec), resolved, spec, temporary)
+        parity = exporter.check(temporary, resolved, spec)
     content = path.read_bytes()
-    shape = (0 if spec.batch == "dynamic" else spec.batch, *inputs.shape[1:])
+    batch = 0 if spec.batch == "dynamic" else spec.batch
     return Artifact(
         path=path,
         spec=spec,
         model=resolved.name,
         revision=resolved.revision,
-        input_shape=shape,
+        input_shape=(batch, height, width, 3) if spec.input == "image" else (batch, 3, height, width),
         parity=parity,
         size_bytes=len(content),
         sha256=hashlib.sha256(content).hexdigest(),

@@ -1,5 +1,7 @@
 """The network as it is exported: pixels in, features out."""
 
+import torch
+from timm.utils.model import reparameterize_model
 from torch import Tensor, nn
 
 from lowzoo.export.spec import ExportSpec
@@ -10,21 +12,20 @@ class PixelsIn(nn.Module):
     """Normalise RGB pixels inside the graph, then run the network; no resize is in the graph.
 
     Args:
-        resolved: The network with its mean and standard deviation in [0, 1].
+        network: Takes normalised (B, 3, S, S), gives features (B, D).
+        mean: Of the normalisation, in [0, 1].
+        std: Of the normalisation, in [0, 1].
     """
 
     scale: Tensor
     offset: Tensor
 
-    def __init__(self, resolved: Resolved) -> None:
-        import torch
-
+    def __init__(self, network: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
         super().__init__()
-        self.network = resolved.model
-        mean, std = torch.tensor(resolved.mean), torch.tensor(resolved.std)
+        self.network = network
         # (x / 255 - mean) / std as one multiplication and one addition.
-        self.register_buffer("scale", (1 / (255 * std)).view(1, 3, 1, 1))
-        self.register_buffer("offset", (-mean / std).view(1, 3, 1, 1))
+        self.register_buffer("scale", (1 / (255 * torch.tensor(std))).view(1, 3, 1, 1))
+        self.register_buffer("offset", (-torch.tensor(mean) / torch.tensor(std)).view(1, 3, 1, 1))
 
     def forward(self, image: Tensor) -> Tensor:
         """uint8 (B, S, S, 3) to features (B, D)."""
@@ -33,5 +34,6 @@ class PixelsIn(nn.Module):
 
 
 def exported_module(resolved: Resolved, spec: ExportSpec) -> nn.Module:
-    """The module that is traced, in eval mode."""
-    return (PixelsIn(resolved) if spec.input == "image" else resolved.model).eval()
+    """The module that is traced: a copy in eval mode, training-time branches (RepVGG, MobileOne, ...) merged."""
+    network = reparameterize_model(resolved.model)
+    return (PixelsIn(network, resolved.mean, resolved.std) if spec.input == "image" else network).eval()

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from lowzoo.bench.artifact import OnnxFile, open_onnx, real_input
-from lowzoo.bench.machine import condition_now, this_device, usable_cores
-from lowzoo.bench.protocol import STANDARD, Protocol, Spread, percentile, spread, statistics
+from lowzoo.bench.machine import check_threads, condition_now, this_device
+from lowzoo.bench.protocol import QUICK, STANDARD, Protocol, Spread, percentile, spread, statistics
 from lowzoo.bench.schema import BenchResult, Condition, Engine, Repeat
 from lowzoo.data.progress import progress_bar
 from lowzoo.errors import LowzooError
@@ -24,7 +24,7 @@ WIDE = 0.1
 
 
 def bench_host(
-    artifact: Path, *, protocol: Protocol = STANDARD, threads: int = 1, quick: bool = False, progress: bool = True
+    artifact: Path, *, protocol: Protocol = STANDARD, threads: int = 1, progress: bool = True
 ) -> BenchResult:
     """Time an ONNX file on this computer, one fresh process a repeat.
 
@@ -32,7 +32,6 @@ def bench_host(
         artifact: The file; of `lowzoo export`, or any that takes one RGB picture.
         protocol: How long and how often.
         threads: For one operator.
-        quick: Mark the result as a first impression.
         progress: Show a bar on stderr.
 
     Raises:
@@ -40,10 +39,7 @@ def bench_host(
     """
     from lowzoo.bench import host_process
 
-    if not 1 <= threads <= usable_cores():
-        raise LowzooError(
-            f"{threads} threads are impossible here", f"Use --threads 1 to {usable_cores()}, the cores of this computer"
-        )
+    check_threads(threads)
     file = open_onnx(artifact)
     pixels, photo = real_input(file)
     device, before = this_device(), condition_now()
@@ -61,11 +57,11 @@ def bench_host(
             for _ in range(protocol.repeats):
                 repeats.append(_repeat(request, file))
                 advance(1)
-    medians = spread([repeat.statistics.median_ms for repeat in repeats])
+    medians = spread([repeat.statistics.median_ms for repeat in repeats]) if len(repeats) > 1 else None
     return BenchResult(
         target="host",
         protocol=protocol,
-        quick=quick,
+        quick=protocol == QUICK,
         device=device,
         before=before,
         after=condition_now(),
@@ -86,7 +82,7 @@ def bench_host(
         repeats=tuple(repeats),
         versions={name: version(name) for name in ("lowzoo", "onnxruntime", "numpy")}
         | {"python": sys.version.split()[0]},
-        warnings=_warnings(before, medians, device.cores, quick, protocol.repeats),
+        warnings=_warnings(before, medians, device.cores, protocol),
     )
 
 
@@ -102,14 +98,13 @@ def _repeat(request: dict[str, Any], file: OnnxFile) -> Repeat:
     return Repeat(**answer, statistics=statistics(answer["samples_ms"]))
 
 
-def _warnings(before: Condition, medians: Spread, cores: int, quick: bool, repeats: int) -> tuple[str, ...]:
+def _warnings(before: Condition, medians: Spread | None, cores: int, protocol: Protocol) -> tuple[str, ...]:
     """Tell what a reader must know before trusting the figures."""
     found = ["a computer's processor: a regression guard, not a phone"]
-    if quick or repeats < STANDARD.repeats:
-        plural = "es" if repeats > 1 else ""
-        found.append(f"{repeats} process{plural} instead of {STANDARD.repeats}: a first impression, not for publication")
+    if protocol == QUICK or protocol.repeats < STANDARD.repeats:
+        found.append("not the standard protocol: a first impression, not for publication")
     if before.load_average is not None and before.load_average > BUSY * cores:
         found.append(f"the machine was busy before the start: load {before.load_average:.1f} on {cores} cores")
-    if medians.relative > WIDE:
+    if medians is not None and medians.relative > WIDE:
         found.append(f"the medians of the repeats lie {100 * medians.relative:.0f} % apart")
     return tuple(found)

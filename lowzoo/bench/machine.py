@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from lowzoo.bench.schema import Condition, Device
+from lowzoo.errors import LowzooError
 
 # Instruction sets that decide which of two models is quicker, above all in int8.
 _ISA = ("avx2", "fma", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8", "asimd", "asimddp", "i8mm", "sve")
@@ -40,6 +41,18 @@ def condition_now() -> Condition:
 def usable_cores() -> int:
     """Number of logical cores that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def check_threads(threads: int) -> None:
+    """Refuse a number of threads that this computer cannot run at once.
+
+    Raises:
+        LowzooError: Fewer than 1, or more than the cores that this process may use.
+    """
+    if not 1 <= threads <= usable_cores():
+        raise LowzooError(
+            f"{threads} threads are impossible here", f"Use --threads 1 to {usable_cores()}, the cores of this computer"
+        )
 
 
 def peak_memory_mb() -> float | None:

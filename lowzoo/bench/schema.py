@@ -5,13 +5,13 @@ A field that cannot be read on a machine is null, never guessed. Times are in ms
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
 from lowzoo.bench.protocol import Protocol, Spread, Statistics
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Device(_Strict):
@@ -138,7 +138,7 @@ class BenchResult(_Strict):
         model: The file.
         input: What it was fed.
         statistics: Of the samples of all repeats together.
-        spread: Of the medians of the repeats.
+        spread: Of the medians of the repeats; null for a single one.
         load_ms: Median over the repeats.
         first_run_ms: Median over the repeats.
         peak_memory_mb: Largest of the repeats.
@@ -147,7 +147,12 @@ class BenchResult(_Strict):
         warnings: What a reader must know before trusting the figures.
     """
 
-    schema_name: Literal["lowzoo.bench/1"] = Field("lowzoo.bench/1", alias="schema")
+    # pydantic keeps the plain name for itself.
+    schema_name: Literal["lowzoo.bench/1"] = Field(
+        default="lowzoo.bench/1",
+        serialization_alias="schema",
+        validation_alias=AliasChoices("schema", "schema_name"),
+    )
     target: Literal["host", "android", "iphone", "browser", "cloud"]
     protocol: Protocol
     quick: bool
@@ -158,7 +163,7 @@ class BenchResult(_Strict):
     model: ModelFile
     input: ModelInput
     statistics: Statistics
-    spread: Spread
+    spread: Spread | None
     load_ms: float
     first_run_ms: float
     peak_memory_mb: float | None

@@ -1,14 +1,22 @@
 """`lowzoo export`: a file for a phone, checked against PyTorch."""
 
+import shlex
+import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from lowzoo.errors import LowzooError
+
+if TYPE_CHECKING:
+    from lowzoo.export import Artifact, ExportSpec
 
 
 def export(
     model: Annotated[
-        str, typer.Argument(metavar="[MODEL]", help="Zoo name, run folder, hf-hub:ORG/NAME or timm name.")
+        str, typer.Argument(metavar="[MODEL]", help="Zoo name, hf-hub:ORG/NAME, run or model folder, or timm name.")
     ] = "rob_vit_tiny",
     format_: Annotated[str, typer.Option("--format", help="onnx.")] = "onnx",
     precision: Annotated[str, typer.Option(help="fp32.")] = "fp32",
@@ -20,7 +28,9 @@ def export(
         str, typer.Option("--input", help="image: uint8 RGB, normalised in the graph; tensor: float32, normalised.")
     ] = "image",
     opset: Annotated[int, typer.Option(help="ONNX operator set.")] = 20,
-    out: Annotated[Path | None, typer.Option(help="The file; MODEL.onnx in the current folder if absent.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The file; MODEL.onnx in the current folder if absent.")
+    ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Export a model and prove that the file computes what PyTorch computes.
@@ -29,33 +39,47 @@ def export(
     """
     import json
 
+    if batch != "dynamic" and not batch.isdecimal():
+        raise LowzooError(f"a batch of {batch!r} is impossible", "Use a number, or dynamic")
+
+    from lowzoo.export import ExportSpec
+
+    spec = ExportSpec(format_, precision, size, "dynamic" if batch == "dynamic" else int(batch), input_, opset)
+    artifact = write_checked(model, spec, out)
+    if json_:
+        print(json.dumps(artifact.as_dict(), indent=2))
+        return
+    for line in _report(artifact):
+        print(line)
+
+
+def write_checked(model: str, spec: "ExportSpec", out: Path | None) -> "Artifact":
+    """Export with a sign of life on stderr; broken parity ends the program with 1, as it is no misuse."""
     from rich.console import Console
 
-    from lowzoo.errors import LowzooError
-    from lowzoo.export import Artifact, ExportSpec, ParityError
+    from lowzoo.export import ParityError
     from lowzoo.export import export as write
-    from lowzoo.export.parity import BOUNDS
 
-    if batch != "dynamic" and not batch.isdigit():
-        raise LowzooError(f"a batch of {batch!r} is impossible", "Use a number, or dynamic")
-    spec = ExportSpec(format_, precision, size, "dynamic" if batch == "dynamic" else int(batch), input_, opset)
     try:
         with Console(stderr=True).status(f"exporting {model} and checking it against PyTorch"):
-            artifact: Artifact = write(model, spec, out)
+            return write(model, spec, out)
     except ParityError as error:
-        typer.echo(f"lowzoo: error: {error}", err=True)
+        print(f"lowzoo: error: {error}", file=sys.stderr)
         raise typer.Exit(1) from None
-    if json_:
-        typer.echo(json.dumps(artifact.as_dict()))
-        return
-    parity, bounds = artifact.parity, BOUNDS[spec.precision]
+
+
+def _report(artifact: "Artifact") -> Iterator[str]:
+    from lowzoo.export.parity import BOUNDS
+
+    spec, parity, bounds = artifact.spec, artifact.parity, BOUNDS[artifact.spec.precision]
     shape = " x ".join(str(side or "N") for side in artifact.input_shape)
-    typer.echo(f"{artifact.path}: {artifact.size_bytes / 1e6:.1f} MB, {artifact.model} ({artifact.revision})")
-    typer.echo(
+    yield f"{artifact.path}: {artifact.size_bytes / 1e6:.1f} MB, {artifact.model} ({artifact.revision})"
+    yield (
         f"input {spec.input_name}: {'uint8 RGB' if spec.input == 'image' else 'float32'} {shape}, "
         f"opset {spec.opset}, {spec.precision}"
     )
-    typer.echo(f"\nParity with PyTorch on {parity.images} real images, by {parity.engine}")
+    yield ""
+    yield f"Parity with PyTorch on {parity.images} real images, by {parity.engine}"
     for label, value, bound in (
         ("largest error", f"{parity.max_error:.2e}", ""),
         ("mean error", f"{parity.mean_error:.2e}", ""),
@@ -64,5 +88,6 @@ def export(
         ("mean cosine", f"{parity.mean_cosine:.7f}", ""),
         ("k-NN agreement", f"{100 * parity.knn_agreement:.1f} %", f"at least {100 * bounds.knn_agreement:.0f} %"),
     ):
-        typer.echo(f"  {label:<16} {value:>12}   {bound}".rstrip())
-    typer.echo(f"\nNext: lowzoo bench {artifact.path}")
+        yield f"  {label:<16} {value:>12}   {bound}".rstrip()
+    yield ""
+    yield f"Next: lowzoo bench {shlex.quote(str(artifact.path))}"
