@@ -10,6 +10,7 @@ from typing import Annotated, cast
 
 import typer
 
+from lowzoo.cli.bench import bench
 from lowzoo.cli.cards import cards
 from lowzoo.cli.eval import app as eval_app
 from lowzoo.cli.export import export
@@ -37,6 +38,7 @@ app.command("cards")(cards)
 app.command("quickstart")(quickstart)
 app.add_typer(eval_app, name="eval")
 app.command("export")(export)
+app.command("bench")(bench)
 app.add_typer(train_app, name="train")
 
 
