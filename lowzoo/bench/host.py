@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import platform
 import subprocess
 import sys
 import tempfile
@@ -11,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
+import lowzoo
 from lowzoo.bench.artifact import OnnxFile, open_onnx, real_input
 from lowzoo.bench.machine import check_threads, condition_now, this_device
-from lowzoo.bench.protocol import QUICK, STANDARD, Protocol, Spread, percentile, spread, statistics
+from lowzoo.bench.protocol import QUICK, STANDARD, Protocol, Spread, Statistics, percentile, spread, statistics
 from lowzoo.bench.schema import BenchResult, Condition, Engine, Repeat
 from lowzoo.data.progress import progress_bar
 from lowzoo.errors import LowzooError
@@ -21,6 +23,7 @@ from lowzoo.errors import LowzooError
 # Beyond these, a figure still is what was measured, and the result says why it may not come out again.
 BUSY = 0.5
 WIDE = 0.1
+UNEVEN = 1.5
 
 
 def bench_host(
@@ -57,6 +60,7 @@ def bench_host(
             for _ in range(protocol.repeats):
                 repeats.append(_repeat(request, file))
                 advance(1)
+    found = statistics([sample for repeat in repeats for sample in repeat.samples_ms])
     medians = spread([repeat.statistics.median_ms for repeat in repeats]) if len(repeats) > 1 else None
     return BenchResult(
         target="host",
@@ -74,15 +78,19 @@ def bench_host(
         ),
         model=file.facts(),
         input=file.input_facts(f"photograph {photo}"),
-        statistics=statistics([sample for repeat in repeats for sample in repeat.samples_ms]),
+        statistics=found,
         spread=medians,
         load_ms=percentile(sorted(repeat.load_ms for repeat in repeats), 50),
         first_run_ms=percentile(sorted(repeat.first_run_ms for repeat in repeats), 50),
         peak_memory_mb=max((repeat.peak_memory_mb for repeat in repeats if repeat.peak_memory_mb), default=None),
         repeats=tuple(repeats),
-        versions={name: version(name) for name in ("lowzoo", "onnxruntime", "numpy")}
-        | {"python": sys.version.split()[0]},
-        warnings=_warnings(before, medians, device.cores, protocol),
+        versions={
+            "lowzoo": lowzoo.__version__,
+            "onnxruntime": version("onnxruntime"),
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+        },
+        warnings=_warnings(before, found, medians, device.cores, protocol),
     )
 
 
@@ -98,13 +106,17 @@ def _repeat(request: dict[str, Any], file: OnnxFile) -> Repeat:
     return Repeat(**answer, statistics=statistics(answer["samples_ms"]))
 
 
-def _warnings(before: Condition, medians: Spread | None, cores: int, protocol: Protocol) -> tuple[str, ...]:
+def _warnings(
+    before: Condition, found: Statistics, medians: Spread | None, cores: int, protocol: Protocol
+) -> tuple[str, ...]:
     """Tell what a reader must know before trusting the figures."""
-    found = ["a computer's processor: a regression guard, not a phone"]
+    said = ["a computer's processor: a regression guard, not a phone"]
     if protocol == QUICK or protocol.repeats < STANDARD.repeats:
-        found.append("not the standard protocol: a first impression, not for publication")
+        said.append("not the standard protocol: a first impression, not for publication")
     if before.load_average is not None and before.load_average > BUSY * cores:
-        found.append(f"the machine was busy before the start: load {before.load_average:.1f} on {cores} cores")
+        said.append(f"the machine was busy before the start: load {before.load_average:.1f} on {cores} cores")
+    if found.p90_ms > UNEVEN * found.min_ms:
+        said.append(f"the runs are uneven: p90 is {found.p90_ms / found.min_ms:.1f} times the quickest")
     if medians is not None and medians.relative > WIDE:
-        found.append(f"the medians of the repeats lie {100 * medians.relative:.0f} % apart")
-    return tuple(found)
+        said.append(f"the medians of the repeats lie {100 * medians.relative:.0f} % apart")
+    return tuple(said)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from lowzoo.bench.machine import peak_memory_mb
+from lowzoo.bench.memory import peak_memory_mb
 from lowzoo.bench.protocol import Protocol, time_runs
 
 # What stands in a result as the engine's settings is what `open_session` sets.

@@ -2,7 +2,6 @@
 
 import os
 import platform
-import sys
 from pathlib import Path
 
 from lowzoo.bench.schema import Condition, Device
@@ -53,19 +52,6 @@ def check_threads(threads: int) -> None:
         raise LowzooError(
             f"{threads} threads are impossible here", f"Use --threads 1 to {usable_cores()}, the cores of this computer"
         )
-
-
-def peak_memory_mb() -> float | None:
-    """Largest resident memory of this process so far, in MB; None where the system does not tell."""
-    # On Linux getrusage would do no good: a child starts with the peak of the parent that spawned it.
-    for line in (_read("/proc/self/status") or "").splitlines():
-        if line.startswith("VmHWM:"):
-            return round(int(line.split()[1]) * 1024 / 1e6, 2)
-    if sys.platform == "darwin":
-        import resource
-
-        return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6, 2)
-    return None
 
 
 def _cpu_field(key: str) -> str | None:
