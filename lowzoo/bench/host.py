@@ -20,7 +20,8 @@ from lowzoo.bench.schema import BenchResult, Condition, Engine, Repeat
 from lowzoo.data.progress import progress_bar
 from lowzoo.errors import LowzooError
 
-# Beyond these, a figure still is what was measured, and the result says why it may not come out again.
+# Beyond these a figure still is what was measured, and the result says why it may not come out again: load by core,
+# distance of the medians, and p90 over the quickest run.
 BUSY = 0.5
 WIDE = 0.1
 UNEVEN = 1.5

@@ -1,0 +1,95 @@
+"""Parity: figures against hand-computed ones, and every way in which an artifact may be wrong is refused."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from lowzoo.export.parity import BOUNDS, Parity, ParityError, compare, enforce, real_images
+
+GOOD = Parity(
+    images=4,
+    max_error=1e-6,
+    mean_error=1e-7,
+    relative_error=1e-6,
+    min_cosine=1.0,
+    mean_cosine=1.0,
+    knn_agreement=1.0,
+    engine="none",
+)
+
+
+def test_equal_features():
+    features = np.random.default_rng(0).normal(size=(8, 5)).astype(np.float32)
+    parity = compare(features, features.copy(), "engine 1")
+    assert (parity.max_error, parity.mean_error, parity.relative_error) == (0, 0, 0)
+    assert parity.min_cosine == pytest.approx(1)
+    assert (parity.images, parity.knn_agreement, parity.engine) == (8, 1, "engine 1")
+    enforce(parity, "fp32")
+
+
+def test_figures_by_hand():
+    reference = np.array([[3, 4], [0, 5]], np.float32)
+    found = np.array([[4, 3], [0, 5]], np.float32)
+    parity = compare(reference, found, "")
+    assert parity.max_error == 1
+    assert parity.mean_error == 0.5
+    assert parity.relative_error == pytest.approx(1 / 5)
+    assert parity.min_cosine == pytest.approx(24 / 25)
+    assert parity.mean_cosine == pytest.approx((24 / 25 + 1) / 2)
+
+
+def test_a_changed_neighbour_is_counted():
+    reference = np.array([[1, 0], [1, 0.1], [0, 1], [0.1, 1]], np.float32)
+    found = reference.copy()
+    found[1] = [0.1, 1.01]  # now nearest to the fourth, as is the third; the first has lost its neighbour
+    assert compare(reference, found, "").knn_agreement < 1
+    with pytest.raises(ParityError, match="k-NN agreement"):
+        enforce(compare(reference, found, ""), "fp32")
+
+
+def test_a_wrong_scale_is_refused_though_every_cosine_is_1():
+    features = np.random.default_rng(0).normal(size=(8, 5)).astype(np.float32)
+    parity = compare(features, features * 1.01, "")
+    assert parity.min_cosine == pytest.approx(1)
+    with pytest.raises(ParityError, match="relative error"):
+        enforce(parity, "fp32")
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_numbers_that_are_none_are_refused(bad):
+    features = np.ones((3, 2), np.float32)
+    broken = features.copy()
+    broken[1, 1] = bad
+    with pytest.raises(ParityError, match="1 of 6 features by the artifact"):
+        compare(features, broken, "")
+    with pytest.raises(ParityError, match="1 of 6 features by PyTorch"):
+        compare(broken, features, "")
+
+
+def test_dead_features_are_no_agreement():
+    zeros = np.zeros((3, 2), np.float32)
+    with pytest.raises(ParityError, match="smallest cosine"):
+        enforce(compare(zeros, zeros, ""), "fp32")
+
+
+def test_other_shapes_are_refused():
+    with pytest.raises(ParityError, match=r"shape \(3, 4\), PyTorch \(3, 2\)"):
+        compare(np.ones((3, 2), np.float32), np.ones((3, 4), np.float32), "")
+
+
+@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(BOUNDS["fp32"])])
+def test_every_bound_counts(field):
+    enforce(GOOD, "fp32")
+    beyond = getattr(BOUNDS["fp32"], field) * (1.01 if field == "relative_error" else 0.99)
+    for value in (beyond, float("nan")):
+        with pytest.raises(ParityError) as refused:
+            enforce(dataclasses.replace(GOOD, **{field: value}), "fp32")
+        assert ";" not in refused.value.message, "another bound was broken too"
+
+
+def test_the_images_are_photographs_and_pictures():
+    images = real_images()
+    assert len(images) == 64
+    assert {image.dtype for image in images} == {np.dtype(np.uint8)}
+    assert len({image.tobytes() for image in images}) == 64
