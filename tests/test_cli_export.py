@@ -7,6 +7,7 @@ import pytest
 
 from lowzoo.cli.main import main
 from lowzoo.export import parity
+from tests.export_fixtures import tiny_resolved
 
 
 def run(words: list[str]) -> int:
@@ -17,27 +18,47 @@ def run(words: list[str]) -> int:
     return code
 
 
+@pytest.fixture
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the word is, it means the tiny network."""
+    monkeypatch.setattr("lowzoo.export.artifact.load_model", lambda word, image_size: tiny_resolved())
+
+
 def test_the_bundled_model_is_the_default(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert run(["--format", "onnx", "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
+    assert facts["schema"] == "lowzoo.artifact/1"
     assert facts["model"].startswith("rob_vit_tiny.")
-    assert Path(facts["path"]).is_file()
-    assert facts["parity"]["relative_error"] <= parity.BOUNDS["fp32"].relative_error
-    assert run(["--out", str(tmp_path / "again.onnx")]) == 0
+    assert [path.name for path in tmp_path.iterdir()] == [facts["path"]] == ["rob_vit_tiny.onnx"]
+    assert facts["parity"]["relative_error"] <= facts["bounds"]["relative_error"] == 1e-4
+
+
+@pytest.mark.usefixtures("tiny")
+def test_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "made by" / "tiny.onnx"
+    assert run(["tiny", "--out", str(out), "--batch", "dynamic"]) == 0
     text = capsys.readouterr().out
-    assert "k-NN agreement" in text
-    assert "Next: lowzoo bench" in text
+    assert "tiny.tag (sha256:0123456789ab)" in text
+    assert "input image: uint8 RGB N x 32 x 32 x 3, opset 20, fp32" in text
+    assert "on 64 real images" in text
+    for label in ("largest error", "mean error", "relative error", "smallest cosine", "mean cosine", "k-NN agreement"):
+        assert label in text
+    assert f"Next: lowzoo bench '{out}'" in text
+    assert out.is_file()
 
 
+@pytest.mark.usefixtures("tiny")
 def test_broken_parity_exits_with_1(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(parity.BOUNDS, "fp32", parity.Bounds(0.0, 1.1, 1.0))
-    assert run(["--out", str(tmp_path / "x.onnx")]) == 1
-    assert "does not compute what PyTorch computes" in capsys.readouterr().err
+    assert run(["--out", str(tmp_path / "x.onnx"), "--json"]) == 1
+    out, error = capsys.readouterr()
+    assert out == ""
+    assert error.startswith("lowzoo: error: the fp32 artifact does not compute what PyTorch computes")
     assert not list(tmp_path.iterdir())
 
 
@@ -48,6 +69,10 @@ def test_broken_parity_exits_with_1(
         (["--format", "coreml"], "cannot be exported yet"),
         (["--size", "100"], "no multiple of the patch size"),
         (["--batch", "many"], "a batch of 'many' is impossible"),
+        (["--batch", "0"], "a batch of 0 is impossible"),
+        (["--input", "video"], "unknown input 'video'"),
+        (["--precision", "int8"], "cannot be exported in precision 'int8'"),
+        (["--opset", "7"], "opset 7 cannot be written"),
         (["--out", "{folder}"], "it is a directory"),
         (["--out", "{folder}/file/x.onnx"], "cannot write"),
     ],

@@ -72,7 +72,7 @@ def open_onnx(path: Path) -> OnnxFile:
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime has a class of its own for each kind of failure, without a common base
-        reason = " ".join(str(error).split())[:160]
+        reason = " ".join(str(error).rpartition("failed:")[2].split()).rstrip(".")[:160]
         raise LowzooError(f"{path} is no ONNX file that onnxruntime can load ({reason})", "Export it again") from error
     inputs = session.get_inputs()
     if len(inputs) != 1 or inputs[0].type not in _TYPES or len(inputs[0].shape) != 4:
