@@ -3,7 +3,7 @@
 The images are the embedded photographs and pictures, so the check needs no network and no data. PyTorch is fed by the
 preprocessing that evaluation uses, not by the exported module, so a wrong mean in the graph is found too. "Relative
 error" is the largest absolute difference over the largest absolute feature; "k-NN agreement" is the share of images
-whose nearest neighbour among the others (cosine) is the same by both sets of features.
+whose nearest neighbour among the others (cosine) is the same by both sets of features, or as near by PyTorch's.
 """
 
 import itertools
@@ -26,6 +26,9 @@ from lowzoo.resolve import Resolved
 PICTURES = 60
 # Batches that a dynamic artifact is tried with, in turn: exporters have been right for some and wrong for others.
 _DYNAMIC_BATCHES = (1, 5, 2)
+# Cosines closer than this are a tie: the order of additions alone moves them by up to 7e-7 (rob_vit_tiny), and an
+# untrained network may give every image the same features (repvgg_a0), where the first of all would be nearest by chance.
+_TIE = 1e-5
 
 Array = NDArray[np.float32]
 Image = NDArray[np.uint8]
@@ -47,7 +50,7 @@ class Bounds:
 
 
 # fp32 differs from PyTorch by the order of additions alone: about 1e-6 is usual, 1e-4 leaves room for other processors.
-BOUNDS = {"fp32": Bounds(relative_error=1e-4, min_cosine=0.9999, knn_agreement=0.98)}
+BOUNDS = {"fp32": Bounds(relative_error=1e-4, min_cosine=0.9999, knn_agreement=1.0)}
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ class Parity:
         relative_error: `max_error` over the largest absolute feature.
         min_cosine: Smallest cosine between the two features of an image.
         mean_cosine: Mean of them.
-        knn_agreement: Share of images with the same nearest neighbour, in [0, 1].
+        knn_agreement: Share of images with the same nearest neighbour up to ties, in [0, 1].
         engine: What ran the artifact, with its version.
     """
 
@@ -156,7 +159,7 @@ def compare(reference: Array, found: Array, engine: str) -> Parity:
         relative_error=float(difference.max() / max(np.abs(left).max(), 1e-12)),
         min_cosine=float(cosine.min()),
         mean_cosine=float(cosine.mean()),
-        knn_agreement=float((_nearest(unit_left) == _nearest(unit_right)).mean()),
+        knn_agreement=_knn_agreement(unit_left, unit_right),
         engine=engine,
     )
 
@@ -196,8 +199,14 @@ def _unit(features: NDArray[np.float64]) -> NDArray[np.float64]:
     return unit
 
 
-def _nearest(unit: NDArray[np.float64]) -> NDArray[np.int64]:
-    similarity = unit @ unit.T
+def _knn_agreement(reference: NDArray[np.float64], found: NDArray[np.float64]) -> float:
+    similarity, picked = _similarity(reference), _similarity(found).argmax(1)
+    lost = similarity.max(1) - similarity[np.arange(len(picked)), picked]
+    return float((lost <= _TIE).mean())
+
+
+def _similarity(unit: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Cosines (N, N) of the rows, none with itself."""
+    similarity: NDArray[np.float64] = unit @ unit.T
     np.fill_diagonal(similarity, -np.inf)
-    nearest: NDArray[np.int64] = similarity.argmax(1)
-    return nearest
+    return similarity

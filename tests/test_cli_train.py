@@ -39,13 +39,13 @@ CASES = {
     "empty folder": (["--data", "{world}/empty"], ["empty"]),
     "only corrupt images": (["--data", "{world}/broken"], ["none of 6 images tried", "0.jpg"]),
     "texts named jpg": (["--data", "{world}/texts"], ["none of 6 images tried", "0.jpg"]),
-    "batch too large": (["--batch-size", "999"], ["a batch of 999 is larger than", "24 images"]),
+    "batch too large": (["--set", "batch_size=999"], ["a batch of 999 is larger than", "24 images"]),
     "teacher without head": (["--teacher", "{world}/headless"], ["has no projection head", "--teacher-head fitted"]),
     "damaged teacher": (["--teacher", "{world}/damaged"], ["model.safetensors is damaged"]),
     "unknown key": (["--set", "epochz=3"], ["unknown configuration key 'epochz'", "epochs"]),
     "impossible value": (["--set", "lr=-1"], ["lr = -1 is impossible"]),
     "impossible view": (["--set", 'views=[{name="global",count=2,size=32,scale=[0.9,0.1]}]'], ["scale must run"]),
-    "unknown device": (["--device", "abacus"], ["device 'abacus' cannot be used"]),
+    "unknown device": (["--set", "device=abacus"], ["device 'abacus' cannot be used"]),
     "nothing to resume": (["--resume"], ["holds no run to resume"]),
     "config is no TOML": (["--config", "{world}/a_file"], ["is not TOML"]),
     "config is missing": (["--config", "{world}/none.toml"], ["cannot read"]),
@@ -67,7 +67,7 @@ def test_misuse_is_one_line(
         base = [word for word in base if word != "student=test_vit"]
         base = [word for i, word in enumerate(base) if not (word == "--set" and base[i + 1 : i + 2] == ["--set"])]
     with pytest.raises(SystemExit) as ended:
-        main([*base, *(word.format(world=world) for word in words)])
+        main([*base, *(word.replace("{world}", str(world)) for word in words)])
     assert ended.value.code == 2
     error = capsys.readouterr().err.strip()
     assert error.startswith("lowzoo: error: ")

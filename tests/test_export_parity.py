@@ -48,6 +48,25 @@ def test_a_changed_neighbour_is_counted():
         enforce(compare(reference, found, ""), "fp32")
 
 
+def test_equally_near_neighbours_are_no_disagreement():
+    reference = np.tile(np.array([3, 4], np.float32), (6, 1))
+    found = reference + np.random.default_rng(0).normal(scale=1e-6, size=(6, 2)).astype(np.float32)
+    parity = compare(reference, found, "")
+    assert parity.knn_agreement == 1
+    enforce(parity, "fp32")
+
+
+def test_one_changed_neighbour_of_many_is_too_many():
+    angles = np.cumsum(0.01 + 0.001 * np.arange(64))
+    reference = np.stack([np.cos(angles), np.sin(angles)], 1).astype(np.float32)
+    angles[9] = (angles[9] + angles[10]) / 2  # the tenth is nearest to the eleventh now
+    found = np.stack([np.cos(angles), np.sin(angles)], 1).astype(np.float32)
+    parity = compare(reference, found, "")
+    assert 0.9 < parity.knn_agreement < 1
+    with pytest.raises(ParityError, match="k-NN agreement"):
+        enforce(parity, "fp32")
+
+
 def test_a_wrong_scale_is_refused_though_every_cosine_is_1():
     features = np.random.default_rng(0).normal(size=(8, 5)).astype(np.float32)
     parity = compare(features, features * 1.01, "")
