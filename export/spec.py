@@ -23,7 +23,8 @@ class ExportSpec:
         batch: Images in a run, or "dynamic". A dynamic batch leaves phone accelerators next to nothing to run.
         input: "image" is uint8 RGB (B, S, S, 3) in [0, 255], normalised in the graph; "tensor" is float32
             (B, 3, S, S), normalised by the caller.
-        opset: ONNX operator set.
+        opset: ONNX operator set. 20 writes GELU as one node: a tenth fewer nodes of a ViT than 18, and onnxruntime's
+            mobile checker finds the same number of partitions (CoreML ML program 1, NNAPI 38).
 
     Raises:
         LowzooError: A format, precision, batch, input or opset that cannot be had.
