@@ -26,8 +26,8 @@ from lowzoo.resolve import Resolved
 PICTURES = 60
 # Batches that a dynamic artifact is tried with, in turn: exporters have been right for some and wrong for others.
 _DYNAMIC_BATCHES = (1, 5, 2)
-# Cosines closer than this are a tie: the order of additions alone moves them by up to 7e-7 (rob_vit_tiny), and an
-# untrained network may give every image the same features (repvgg_a0), where the first of all would be nearest by chance.
+# Cosines closer than this are a tie: the order of additions alone moves them by up to 7e-7 (rob_vit_tiny), and where an
+# untrained network gives every image the same features (repvgg_a0) it is chance which of them comes out nearest.
 _TIE = 1e-5
 
 Array = NDArray[np.float32]
