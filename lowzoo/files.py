@@ -1,6 +1,7 @@
 """Writing files so that a reader sees the old content or the new, never a part."""
 
 import contextlib
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -40,9 +41,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.replace(path)
         temporary = None
     except OSError as error:
-        raise LowzooError(
-            f"cannot write {path}: {error.strerror or error}", "Free some space or name another place with --out"
-        ) from error
+        remedy = "Free some space" if error.errno == errno.ENOSPC else "Name another place with --out"
+        raise LowzooError(f"cannot write {path}: {error.strerror or error}", remedy) from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
