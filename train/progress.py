@@ -97,8 +97,8 @@ class Progress:
         from rich.progress import Progress as RichProgress
 
         self._bar = RichProgress(
-            TextColumn("training"),
-            BarColumn(bar_width=16),
+            # Within 80 columns, with the figures of a long run.
+            BarColumn(bar_width=8),
             MofNCompleteColumn(),
             TextColumn("{task.fields[text]}"),
             TimeRemainingColumn(),
@@ -120,14 +120,14 @@ class Progress:
 
     def update(self, step: int, row: dict[str, Any]) -> None:
         """Show a row of the metrics."""
-        text = f"loss {row['loss']:.3f}  {row['images_per_s']:.0f} img/s  wait {100 * row['data_wait']:.0f} %"
+        text = f"loss {row['loss']:.2f} {row['images_per_s']:.0f} img/s wait {100 * row['data_wait']:.0f}%"
         if "teacher_share" in row:
-            text += f"  teacher {100 * row['teacher_share']:.0f} %"
+            text += f" teacher {100 * row['teacher_share']:.0f}%"
         self._bar.update(self._task, completed=step, text=text + self._knn)
 
     def note(self, knn: float) -> None:
         """Show the monitor's last figure."""
-        self._knn = f"  k-NN {knn:.1f} %"
+        self._knn = f" k-NN {knn:.1f}%"
 
 
 # Terminals show one live bar at a time.
