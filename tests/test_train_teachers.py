@@ -86,6 +86,12 @@ def test_catalog_teachers_without_their_file_say_where_it_is() -> None:
         load_teacher("dino_vits16", size=224, file="nowhere.pth")
 
 
+def test_a_teacher_file_with_another_digest_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "weights.pt").write_bytes(b"something else")
+    with pytest.raises(LowzooError, match="is not the file of teacher mobilenetv2_supervised"):
+        load_teacher("mobilenetv2_supervised", size=96, head="fitted", file=str(tmp_path / "weights.pt"))
+
+
 @pytest.mark.parametrize("kind", ["dino", "mlp", "msn", "fitted"])
 def test_heads_survive_their_files(kind: str, tmp_path: Path) -> None:
     spec = HeadSpec(kind=kind, layers=2, hidden=12, bottleneck=6)

