@@ -79,8 +79,10 @@ def test_features_only_gives_maps():
     assert [maps.shape for maps in model(torch.zeros(1, 3, 96, 96))] == [(1, 192, 6, 6)] * 3
 
 
-def test_cache_dir_is_accepted(tmp_path):
-    timm.create_model(HEADLINE, pretrained=True, cache_dir=tmp_path)
+def test_cache_dir_is_accepted_and_changes_nothing(tmp_path):
+    model = timm.create_model(HEADLINE, pretrained=True, cache_dir=tmp_path)
+    usual = timm.create_model(HEADLINE, pretrained=True).state_dict()
+    assert all(torch.equal(value, usual[key]) for key, value in model.state_dict().items())
 
 
 @pytest.mark.parametrize("name", lowzoo.list_models())
