@@ -13,6 +13,7 @@ from lowzoo.errors import LowzooError
 from lowzoo.files import write_text
 from lowzoo.train.config import RobConfig
 from lowzoo.train.encoder import MultiViewEncoder, create_student, feature_width, use_plain_attention
+from lowzoo.train.fold import fold_batch_norms
 from lowzoo.train.head_files import load_head, save_head
 from lowzoo.train.heads import DINOHead, HeadSpec
 from lowzoo.train.monitor import features_of, load_squares
@@ -54,6 +55,7 @@ def complete_teacher(
         device: Where the teacher will live.
         bf16: Whether its backbone computes in bf16.
     """
+    fold_batch_norms(teacher.backbone)
     if teacher.head is None:
         if (folder / _HEAD).exists():
             head, _, _, _ = load_head(folder / _HEAD)
