@@ -28,7 +28,7 @@ def pixels() -> Tensor:
     crops = []
     for index, (name, data) in enumerate(demonstration_photos()):
         image = decode_rgb(data, name)
-        crops.append(crop_views(image, sample_params(groups, 0, 0, index, *image.shape[:2]), groups)[0])
+        crops.append(crop_views(image, sample_params(groups, 1, 0, index, *image.shape[:2]), groups)[0])
     return torch.from_numpy(np.concatenate(crops))
 
 

@@ -1,6 +1,6 @@
 """Images that cannot be read: counted, named in a file, and fatal once they are too many."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from lowzoo.errors import LowzooError
@@ -11,7 +11,7 @@ _FEWEST_SEEN = 200
 
 
 class BadImageLog:
-    """The names of unreadable images of a run.
+    """The names of unreadable images of a run; with several processes, each keeps its own.
 
     Args:
         file: Where they are listed, one message a line.
@@ -21,8 +21,14 @@ class BadImageLog:
     def __init__(self, file: Path, max_share: float) -> None:
         self.file = file
         self.max_share = max_share
-        self.names: list[str] = []
-        self._count = 0
+        self.count = 0
+        # A dictionary for its order and quick look-up: a broken shard may name thousands.
+        self._names: dict[str, None] = {}
+
+    @property
+    def names(self) -> list[str]:
+        """Each message once, in the order in which they came."""
+        return list(self._names)
 
     def add(self, messages: Iterable[str], seen: int) -> None:
         """Count the unreadable images of a batch.
@@ -32,24 +38,40 @@ class BadImageLog:
             seen: Images handed out so far in the run, readable or not.
 
         Raises:
-            LowzooError: They are more than the stated share.
+            LowzooError: They are more than the stated share, or the list cannot be written.
         """
-        fresh = False
+        fresh: dict[str, None] = {}
         for message in messages:
-            self._count += 1
-            if message not in self.names:
-                self.names.append(message)
-                fresh = True
+            self.count += 1
+            if message not in self._names:
+                fresh[message] = None
         if fresh:
-            write_text(self.file, "\n".join(self.names) + "\n")
-        if seen >= _FEWEST_SEEN and self._count > self.max_share * seen:
+            self._names |= fresh
+            self._append(fresh)
+        if seen >= _FEWEST_SEEN and self.count > self.max_share * seen:
             raise LowzooError(
-                f"{self._count} of {seen} images cannot be read, more than the allowed share of {self.max_share:g}; "
+                f"{self.count} of {seen} images cannot be read, more than the allowed share of {self.max_share:g}; "
                 f"they are listed in {self.file}",
                 "Mend the data, or allow more with --set max_bad_share=0.1",
             )
 
-    def restore(self, names: list[str]) -> None:
-        """Go on from a checkpoint's list."""
-        self.names = list(names)
-        self._count = len(names)
+    def restore(self, names: Sequence[str], count: int | None = None) -> None:
+        """Go on from a checkpoint's list; what was written after it is dropped.
+
+        Args:
+            names: Of the checkpoint.
+            count: Unreadable images met up to there; None where each was met once.
+        """
+        self._names = dict.fromkeys(names)
+        self.count = len(names) if count is None else count
+        if self._names or self.file.exists():
+            write_text(self.file, "".join(f"{name}\n" for name in self._names))
+
+    def _append(self, names: Iterable[str]) -> None:
+        try:
+            with self.file.open("a", encoding="utf-8", errors="surrogateescape") as file:
+                file.writelines(f"{name}\n" for name in names)
+        except OSError as error:
+            raise LowzooError(
+                f"cannot write {self.file}: {error.strerror}", "Free some space, then go on with --resume"
+            ) from error

@@ -1,115 +1,151 @@
-"""From a source of encoded images to batches of uint8 views, in an order that is a function of (seed, epoch)."""
+"""From a source of encoded images to batches of uint8 views."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset
 
 from lowzoo.data.decode import BadImage, decode_rgb
 from lowzoo.data.source import ImageSource
 from lowzoo.errors import LowzooError
+from lowzoo.train.batches import EpochBatches, Key, SampleCounter
 from lowzoo.train.views import ViewGroup, crop_views, sample_params
 
 _PROBED = 64
+# Even where half of a set is broken, one image in 65,536 finds no substitute.
+_SUBSTITUTES = 16
+
+__all__ = ["EpochBatches", "SampleCounter", "ViewBatch", "ViewDataset", "check_source", "make_loader"]
 
 
 @dataclass(frozen=True, slots=True)
 class ViewBatch:
-    """The views of the readable images of one batch.
+    """The views of one batch (of one micro-batch, where gradients are accumulated).
 
     Args:
         crops: One uint8 tensor (B, count, 3, S, S) a group.
         photometric: (B, V, 8) float32, see `ViewParams`.
-        bad: A message for each image of the batch that could not be read.
+        bad: A message for each image that could not be read; another one stands in its place.
+        epoch: That the views were drawn for.
+        indices: (B,) int64, the images in their source.
+        records: (B, G, 13) float32, what the G global views are made of, see `ViewParams.record`.
+        seen: Images that were asked for.
     """
 
     crops: list[Tensor]
     photometric: Tensor
     bad: list[str]
+    epoch: int
+    indices: Tensor
+    records: Tensor
+    seen: int
 
     def __len__(self) -> int:
         return len(self.photometric)
 
+    def pin_memory(self) -> "ViewBatch":
+        """The pixels in page-locked memory; the loader calls this, as it does not look into a class by itself."""
+        return replace(self, crops=[crops.pin_memory() for crops in self.crops])
 
-_Item = tuple[list[np.ndarray], np.ndarray] | str
+
+@dataclass(frozen=True, slots=True)
+class ViewItem:
+    """The views of one image; fields as in `ViewBatch`, None and empty where no image could be read."""
+
+    key: Key
+    crops: list[NDArray[np.uint8]] | None
+    photometric: NDArray[np.float32]
+    record: NDArray[np.float32]
+    bad: list[str]
 
 
-class ViewDataset(Dataset[_Item]):
-    """Crops of image `index` in `epoch`; a broken image gives its message instead."""
+class ViewDataset(Dataset[ViewItem]):
+    """Crops of image `index` in `epoch`.
 
-    def __init__(self, source: ImageSource, groups: Sequence[ViewGroup], seed: int) -> None:
+    A broken image gives its message and the views of another one, drawn from (seed, epoch, index): every batch keeps
+    its size, on every rank, which queues, compiled graphs and collective operations rely on.
+
+    Args:
+        source: Encoded images.
+        groups: The views, globals first.
+        seed: Of the run.
+        view_epochs: Global views repeat after so many epochs (for a teacher cache of that length); None is never.
+    """
+
+    def __init__(
+        self, source: ImageSource, groups: Sequence[ViewGroup], seed: int, view_epochs: int | None = None
+    ) -> None:
         self.source = source
         self.groups = tuple(groups)
         self.seed = seed
-
-    def __getitem__(self, key: tuple[int, int]) -> _Item:
-        epoch, index = key
-        try:
-            image = decode_rgb(self.source.encoded(index), self.source.where(index))
-        except BadImage as error:
-            return error.message
-        params = sample_params(self.groups, self.seed, epoch, index, *image.shape[:2])
-        return crop_views(image, params, self.groups), params.photometric
-
-
-class EpochBatches(Sampler[list[tuple[int, int]]]):
-    """Batches of (epoch, index) from a given step to the end of the run; each epoch is a fresh permutation.
-
-    The last, incomplete batch of an epoch is left out. The position is the step alone, so a run resumes anywhere.
-
-    Args:
-        count: Images in the source.
-        batch_size: Images in a batch.
-        epochs: Length of the run.
-        seed: Of the run.
-        start: First step, counted over the whole run.
-    """
-
-    def __init__(self, count: int, batch_size: int, epochs: int, seed: int, start: int = 0) -> None:
-        self.count, self.batch_size, self.epochs, self.seed, self.start = count, batch_size, epochs, seed, start
-        self.steps_per_epoch = count // batch_size
+        self.view_epochs = view_epochs
+        self._global = np.repeat([group.name == "global" for group in groups], [group.count for group in groups])
 
     def __len__(self) -> int:
-        return self.epochs * self.steps_per_epoch - self.start
+        return len(self.source)
 
-    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
-        for epoch in range(self.start // self.steps_per_epoch, self.epochs):
-            order = np.random.default_rng([self.seed, epoch]).permutation(self.count)
-            first = self.start % self.steps_per_epoch if epoch == self.start // self.steps_per_epoch else 0
-            for step in range(first, self.steps_per_epoch):
-                batch = order[step * self.batch_size : (step + 1) * self.batch_size]
-                yield [(epoch, int(index)) for index in batch]
+    def __getitem__(self, key: Key) -> ViewItem:
+        epoch, wanted = key
+        bad = []
+        for index in self._candidates(epoch, wanted):
+            try:
+                image = decode_rgb(self.source.encoded(index), self.source.where(index))
+            except BadImage as error:
+                bad.append(error.message)
+                continue
+            params = sample_params(self.groups, self.seed, epoch, index, *image.shape[:2], view_epochs=self.view_epochs)
+            crops = crop_views(image, params, self.groups)
+            return ViewItem((epoch, index), crops, params.photometric, params.record()[self._global], bad)
+        nothing = np.empty(0, np.float32)
+        return ViewItem(key, None, nothing, nothing, bad)
+
+    def _candidates(self, epoch: int, wanted: int) -> Iterator[int]:
+        yield wanted
+        # Drawn, not the next in line: damage comes in runs, such as a shard.
+        others = np.random.default_rng([self.seed, epoch, wanted])
+        for _ in range(_SUBSTITUTES):
+            yield int(others.integers(len(self.source)))
 
 
-def collate(items: Sequence[_Item]) -> ViewBatch:
-    """Stack what could be read."""
-    good = [item for item in items if not isinstance(item, str)]
-    bad = [item for item in items if isinstance(item, str)]
-    if not good:
-        return ViewBatch([], torch.empty(0), bad)
-    crops = [torch.from_numpy(np.stack(group)) for group in zip(*(crops for crops, _ in good), strict=True)]
-    return ViewBatch(crops, torch.from_numpy(np.stack([photometric for _, photometric in good])), bad)
+def collate(items: Sequence[ViewItem]) -> ViewBatch:
+    """Stack what could be read; empty where nothing could."""
+    bad = [message for item in items for message in item.bad]
+    good = [item for item in items if item.crops is not None]
+    crops = zip(*(item.crops for item in good if item.crops is not None), strict=True)
+    return ViewBatch(
+        crops=[torch.from_numpy(np.stack(group)) for group in crops],
+        photometric=_stack([item.photometric for item in good]),
+        bad=bad,
+        epoch=items[0].key[0],
+        indices=torch.tensor([item.key[1] for item in good], dtype=torch.int64),
+        records=_stack([item.record for item in good]),
+        seen=len(items),
+    )
 
 
 def make_loader(dataset: ViewDataset, batches: EpochBatches, *, workers: int, pin: bool) -> "DataLoader[ViewBatch]":
-    """The loader of a run; workers use one thread each, as there is one worker a core."""
+    """The loader of a run; workers use one thread each, as there is one worker a core.
+
+    A worker's random state is never used: views are functions of (seed, epoch, index).
+    """
     return DataLoader(
         dataset,  # type: ignore[arg-type]  # the keys are pairs, which the stub does not foresee
         batch_sampler=batches,
         collate_fn=collate,
         num_workers=workers,
         pin_memory=pin,
-        persistent_workers=False,
+        persistent_workers=workers > 0,
         prefetch_factor=4 if workers else None,
         worker_init_fn=_one_thread,
     )
 
 
 def check_source(source: ImageSource, batch_size: int) -> None:
-    """Refuse a source that cannot feed one batch, or none of whose first images can be read.
+    """Refuse a source that cannot feed one batch, or none of whose images, tried here and there, can be read.
 
     Raises:
         LowzooError: Fewer images than a batch, or only broken ones.
@@ -132,6 +168,10 @@ def check_source(source: ImageSource, batch_size: int) -> None:
         f"none of {len(probed)} images tried in {source.name} can be read; the first: {first_error}",
         "Name a folder of intact images",
     )
+
+
+def _stack(rows: list[NDArray[np.float32]]) -> Tensor:
+    return torch.from_numpy(np.stack(rows)) if rows else torch.empty(0)
 
 
 def _one_thread(_: int) -> None:

@@ -1,12 +1,16 @@
-"""The random parameters of an image's views: a pure function of (seed, epoch, index).
+"""The random parameters of an image's views: a pure function of (seed, epoch, index, group, view).
 
-So a view can be replayed anywhere, by another worker, after a restart, or for another student. Everything is drawn
-from one block of uniform numbers whose layout is fixed, `_UNIFORMS` a view.
+So a view can be replayed anywhere, by another worker, after a restart, or for another student. Every group draws from
+a stream of its own, view after view: global views stay the same whatever local views stand beside them, which lets one
+cache of teacher outputs serve students with other local views.
 """
 
+import functools
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +20,11 @@ from lowzoo.train.views.spec import ViewGroup
 # Columns of the photometric parameters.
 BRIGHTNESS, CONTRAST, SATURATION, HUE, ORDER, GRAY, SIGMA, SOLARISE = range(8)
 COLUMNS = 8
+# What a view is made of, as `ViewParams.record` lays it out.
+RECORD_FIELDS = (
+    *("crop top", "crop left", "crop height", "crop width", "flip"),
+    *("brightness", "contrast", "saturation", "hue", "jitter order", "gray", "blur sigma", "solarise"),
+)
 
 _CROP_TRIES = 10
 # Crop: area, ratio, top, left for each try; then flip, jitter on, four factors, order, gray, blur on, sigma, solarise.
@@ -38,35 +47,56 @@ class ViewParams:
     flips: NDArray[np.bool_]
     photometric: NDArray[np.float32]
 
+    def record(self) -> NDArray[np.float32]:
+        """Everything in one array (V, 13) float32, with the columns of `RECORD_FIELDS`; pixels below 2^24 are exact."""
+        return np.concatenate([self.boxes, self.flips[:, None], self.photometric], axis=1, dtype=np.float32)
+
 
 def sample_params(
-    groups: Sequence[ViewGroup], seed: int, epoch: int, index: int, height: int, width: int
+    groups: Sequence[ViewGroup],
+    seed: int,
+    epoch: int,
+    index: int,
+    height: int,
+    width: int,
+    *,
+    view_epochs: int | None = None,
 ) -> ViewParams:
     """Draw the parameters of all views of image `index` in `epoch`.
 
     Args:
         groups: The groups of views, V views in all.
-        seed: Of the run.
+        seed: Of the run, below 2^64.
         epoch: From 0.
         index: Of the image in its source.
         height: Of the decoded image, in pixels.
         width: Of the decoded image, in pixels.
+        view_epochs: Global views repeat after so many epochs; local ones never do. None is never.
     """
     views = sum(group.count for group in groups)
-    # Counter-based: the key names the run, the counter names epoch and image, so nothing has to be spun forward.
-    generator = np.random.Generator(np.random.Philox(key=seed, counter=[0, 0, epoch, index]))
-    uniform = generator.random((views, _UNIFORMS))
     boxes = np.empty((views, 4), np.int64)
     photometric = np.empty((views, COLUMNS), np.float32)
     flips = np.empty(views, np.bool_)
     view = 0
+    alike: Counter[str] = Counter()
     for group in groups:
-        for i in range(group.count):
-            row = uniform[view].tolist()
+        drawn_in = epoch % view_epochs if view_epochs and group.name == "global" else epoch
+        # Counter-based: the key names run and group, the counter epoch and image, so nothing has to be spun forward.
+        key = seed | _stream(group.name, alike[group.name]) << 64
+        alike[group.name] += 1
+        generator = np.random.Generator(np.random.Philox(key=key, counter=[0, 0, drawn_in, index]))
+        uniform = generator.random((group.count, _UNIFORMS)).tolist()
+        for i, row in enumerate(uniform):
             boxes[view] = _crop_box(row, group.scale, group.ratio, height, width)
             flips[view], photometric[view] = _photometric(row[4 * _CROP_TRIES :], group, i)
             view += 1
     return ViewParams(boxes, flips, photometric)
+
+
+@functools.cache
+def _stream(name: str, number: int) -> int:
+    """64 bits for the group of this name that has `number` others of its name before it."""
+    return int.from_bytes(sha256(f"{name} {number}".encode()).digest()[:8], "little")
 
 
 def _crop_box(
