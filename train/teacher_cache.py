@@ -1,0 +1,254 @@
+"""The exact teacher cache: what a frozen teacher says about every global view, stored once for all students.
+
+A teacher's head ends in a fixed linear layer on a narrow bottleneck, so the bottleneck of a view in fp16 (512 B at
+width 256) replaces the whole forward pass, lossless up to fp16. It belongs to one random view of one image: the view's
+parameters are stored beside it and compared with those of the view that is replayed.
+
+A folder holds `cache.json` (the identity) and two files an epoch of views, both sparse until they are filled:
+
+    epoch-0007.rows    (count) records: parameters (G, 13) float32, bottleneck (G, D') float16; memory-mapped to read
+    epoch-0007.sums    (count) uint64: 0 where the row is missing, else the checksum of its record
+
+A record is written before its checksum, and trusted only where the two agree: whatever is interrupted in between, by a
+kill or a power cut, leaves a row that counts as missing. Rows are written with `pwrite` and not through the map, where
+a full disk would end the process instead of giving an error.
+"""
+
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lowzoo.errors import LowzooError
+from lowzoo.files import writable_folder
+from lowzoo.train.cache_files import EpochFiles, count_filled, locked
+from lowzoo.train.cache_identity import CacheIdentity, check_identity
+from lowzoo.train.views.params import RECORD_FIELDS
+
+# Replayed on another processor, a parameter may differ in its last bits; a crop that differs at all differs by 1.
+_TOLERANCE = 1e-5
+
+
+class TeacherCache:
+    """Bottlenecks by (epoch, image index); open it with `TeacherCache.open`.
+
+    Any number of processes may read while others fill, rows in any order; writers take turns a batch at a time.
+
+    Args:
+        folder: Of the cache.
+        identity: What it holds.
+        writable: Whether `write` is allowed.
+    """
+
+    def __init__(self, folder: Path, identity: CacheIdentity, *, writable: bool) -> None:
+        self.folder, self.identity, self.writable = folder, identity, writable
+        views = identity.views_per_image
+        self._row = np.dtype(
+            [
+                ("params", np.float32, (views, len(RECORD_FIELDS))),
+                ("bottleneck", np.float16, (views, identity.bottleneck)),
+            ]
+        )
+        # Random odd weights for 16-bit words: a sum of products modulo 2^64 changes with any word.
+        words = self._row.itemsize // 2
+        self._weights = np.random.default_rng(0).integers(0, 2**63, words, dtype=np.uint64) * 2 + 1
+        self._open_epoch: tuple[int, EpochFiles] | None = None
+
+    @staticmethod
+    def open(folder: Path, identity: CacheIdentity, create: bool = True) -> "TeacherCache":
+        """Open the cache in `folder`.
+
+        Args:
+            folder: Of the cache.
+            identity: What the caller is about to read or write.
+            create: Make it if it is not there, and allow writing; False opens one that exists for reading alone.
+
+        Raises:
+            LowzooError: It holds something else (each difference is named), cannot be written to, or is not there.
+        """
+        folder = Path(folder)
+        if create:
+            writable_folder(folder)
+            with locked(folder):
+                check_identity(folder, identity, create=True)
+        else:
+            check_identity(folder, identity, create=False)
+        return TeacherCache(folder, identity, writable=create)
+
+    def missing(self, epoch: int, indices: Tensor | NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Tell which rows are absent or damaged.
+
+        Args:
+            epoch: Of the run; views repeat after `identity.view_epochs`.
+            indices: (B,) of the images.
+
+        Returns:
+            (B,) True where the teacher has to be run.
+        """
+        rows, sums = self._load(epoch, np.asarray(indices))
+        return sums != self._checksums(rows, np.asarray(indices))
+
+    def read(self, epoch: int, indices: Tensor | NDArray[np.int64], params: Tensor | NDArray[np.float32]) -> Tensor:
+        """Read rows that are not missing.
+
+        Args:
+            epoch: Of the run.
+            indices: (B,) of the images.
+            params: (B, G, 13) float32, the views that are replayed now (`ViewBatch.records`).
+
+        Returns:
+            (B, G, D') float32.
+
+        Raises:
+            LowzooError: A row is missing, or was made from another view than the one replayed.
+        """
+        at = np.asarray(indices)
+        rows, sums = self._load(epoch, at)
+        absent = sums != self._checksums(rows, at)
+        if absent.any():
+            raise LowzooError(
+                f"the teacher cache {self.folder} holds no row for {int(absent.sum())} of {len(at)} images of epoch "
+                f"{epoch}, the first is image {int(at[absent][0])}",
+                "Let the teacher fill it",
+            )
+        self._check_views(epoch, at, rows["params"], np.asarray(params))
+        return torch.from_numpy(rows["bottleneck"].astype(np.float32))
+
+    def write(
+        self,
+        epoch: int,
+        indices: Tensor | NDArray[np.int64],
+        bottleneck: Tensor,
+        params: Tensor | NDArray[np.float32],
+    ) -> None:
+        """Store rows; those of a failed call count as missing.
+
+        Args:
+            epoch: Of the run.
+            indices: (B,) of the images.
+            bottleneck: (B, G, D') of any floating type, on any device.
+            params: (B, G, 13) float32, the views it was computed from (`ViewBatch.records`).
+
+        Raises:
+            LowzooError: The disk is full, a value does not fit into fp16, or the cache was opened to be read.
+        """
+        if not self.writable:
+            raise LowzooError(f"the teacher cache {self.folder} was opened for reading", "Open it with create=True")
+        at = np.asarray(indices)
+        rows = np.zeros(len(at), self._row)
+        rows["params"] = np.asarray(params)
+        with np.errstate(over="ignore"):
+            rows["bottleneck"] = bottleneck.detach().float().cpu().numpy()
+        if not np.isfinite(rows["bottleneck"]).all():
+            raise LowzooError(
+                f"the teacher {self.identity.teacher} gives values that fp16 cannot hold", "Train without the cache"
+            )
+        sums = self._checksums(rows, at)
+        try:
+            with locked(self.folder):
+                # A row that is valid never changes: another process may be about to read it.
+                new = self.missing(epoch, at)
+                self._files(epoch).write(at[new], rows[new], sums[new])
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def filled_share(self) -> float:
+        """Share of all rows, of all epochs of views, that have been written."""
+        filled = sum(count_filled(self.folder, epoch) for epoch in range(self.identity.view_epochs))
+        return filled / (self.identity.count * self.identity.view_epochs)
+
+    @staticmethod
+    def size_bytes(count: int, view_epochs: int, views: int, bottleneck: int) -> int:
+        """Size of a full cache on disk.
+
+        Args:
+            count: Images.
+            view_epochs: Epochs of views.
+            views: Global views an image, G.
+            bottleneck: Width D'.
+        """
+        return count * view_epochs * (views * (2 * bottleneck + 4 * len(RECORD_FIELDS)) + 8)
+
+    def _load(self, epoch: int, at: NDArray[np.int64]) -> tuple[NDArray[np.void], NDArray[np.uint64]]:
+        """Copy records (B,) and their stored checksums (B,) out of the maps; zeros where there is no file yet."""
+        try:
+            files = self._files(epoch)
+        except FileNotFoundError:  # another process will make it
+            return np.zeros(len(at), self._row), np.zeros(len(at), np.uint64)
+        # The checksum first: it stands for a record that was complete before.
+        sums = files.sums[at]
+        return files.rows[at], sums
+
+    def _files(self, epoch: int) -> EpochFiles:
+        wanted = epoch % self.identity.view_epochs
+        if self._open_epoch is not None:
+            number, files = self._open_epoch
+            if number == wanted:
+                return files
+            self._open_epoch = None
+            files.close()
+        try:
+            files = EpochFiles(self.folder, wanted, self.identity.count, self._row, writable=self.writable)
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise self._failed(error) from error
+        self._open_epoch = wanted, files
+        return files
+
+    def _failed(self, error: OSError) -> LowzooError:
+        return LowzooError(
+            f"the teacher cache {self.folder} fails: {error.strerror or error}; what it holds stays valid",
+            "Free some space, or train without --teacher-cache",
+        )
+
+    def _checksums(self, rows: NDArray[np.void], at: NDArray[np.int64]) -> NDArray[np.uint64]:
+        """Checksums (B,) of records at their places, never 0."""
+        words = np.ascontiguousarray(rows).view(np.uint16).reshape(len(rows), -1).astype(np.uint64)
+        return (words @ self._weights + (at.astype(np.uint64) + 1) * self._weights[0]) | 1
+
+    def _check_views(
+        self, epoch: int, at: NDArray[np.int64], stored: NDArray[np.float32], now: NDArray[np.float32]
+    ) -> None:
+        differs = ~np.isclose(stored, now, rtol=_TOLERANCE, atol=_TOLERANCE)
+        if differs.any():
+            image, view, field = np.argwhere(differs)[0].tolist()
+            raise LowzooError(
+                f"the teacher cache {self.folder} is stale: image {at[image]}, epoch {epoch}, view {view}: "
+                f"{RECORD_FIELDS[field]} is {stored[image, view, field]:g} there and {now[image, view, field]:g} here",
+                "Name another folder with --teacher-cache, or delete this one",
+            )
+
+
+def patch_cache_bytes(count: int, view_epochs: int, views: int, patches: int, bottleneck: int) -> int:
+    """Size that the bottlenecks of all patches would take in fp16.
+
+    Args:
+        count: Images.
+        view_epochs: Epochs of views.
+        views: Global views an image, G.
+        patches: Of a view, N.
+        bottleneck: Width D'.
+    """
+    return count * view_epochs * views * patches * bottleneck * 2
+
+
+def refuse_patch_targets(count: int, view_epochs: int, views: int, patches: int, bottleneck: int) -> NoReturn:
+    """Refuse to cache an objective that needs a target for every patch; arguments as `patch_cache_bytes`."""
+    size = patch_cache_bytes(count, view_epochs, views, patches, bottleneck)
+    raise LowzooError(
+        f"targets of patches do not fit into a teacher cache: {count} images x {view_epochs} epochs x {views} views x "
+        f"{patches} patches x {bottleneck} fp16 values are {_human(size)}",
+        "Train without --teacher-cache, or with a loss that has no patch term",
+    )
+
+
+def _human(size: float) -> str:
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.4g} {unit}"
+        size /= 1000
+    return f"{size:,.1f} TB"
