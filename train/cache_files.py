@@ -14,26 +14,47 @@ _LOCK = "cache.lock"
 
 
 class EpochFiles:
-    """Records and checksums, mapped for reading; sparse until they are filled.
+    """Records and checksums, mapped for reading; the records are sparse until they are filled.
 
     Args:
         folder: Of the cache.
         epoch: Of views.
         count: Images.
         row: Type of a record.
-        writable: Make the files where they are missing.
+        writable: Open them for writing too.
+        make: Make them where they are missing or half made; the caller holds the lock.
 
     Raises:
-        FileNotFoundError: They are missing, or not complete yet, and not to be made.
+        FileNotFoundError: They are missing or half made, and not to be made.
+        OSError: They cannot be opened or made.
     """
 
-    def __init__(self, folder: Path, epoch: int, count: int, row: np.dtype[np.void], *, writable: bool) -> None:
-        self._rows, self._sums = (
-            _open(_path(folder, epoch, kind), count * size, writable)
-            for kind, size in (("rows", row.itemsize), ("sums", 8))
-        )
-        self.rows: NDArray[np.void] = np.frombuffer(_map(self._rows), row)
-        self.sums: NDArray[np.uint64] = np.frombuffer(_map(self._sums), np.uint64)
+    def __init__(
+        self, folder: Path, epoch: int, count: int, row: np.dtype[np.void], *, writable: bool, make: bool
+    ) -> None:
+        sums, rows = _path(folder, epoch, "sums"), _path(folder, epoch, "rows")
+        if make and (not sums.exists() or sums.stat().st_size != 8 * count):
+            _make(rows, sums, count, row.itemsize)
+        mode = os.O_RDWR if writable else os.O_RDONLY
+        self._sums = os.open(sums, mode)
+        if os.fstat(self._sums).st_size != 8 * count:
+            os.close(self._sums)
+            raise FileNotFoundError(f"{sums} is being made")
+        self._rows = os.open(rows, mode)
+        self._all_rows: NDArray[np.void] = np.frombuffer(_map(self._rows), row)
+        self._all_sums: NDArray[np.uint64] = np.frombuffer(_map(self._sums), np.uint64)
+
+    def read(self, at: NDArray[np.int64]) -> tuple[NDArray[np.void], NDArray[np.uint64]]:
+        """Copy records (B,) and checksums (B,) out of the maps; both zero where nothing was written.
+
+        A page of the map that was never written must not be touched: in memory-backed file systems that takes room,
+        and ends the process where there is none.
+        """
+        # The checksum first: it stands for a record that was complete before.
+        sums = self._all_sums[at]
+        rows = np.zeros(len(at), self._all_rows.dtype)
+        rows[sums != 0] = self._all_rows[at[sums != 0]]
+        return rows, sums
 
     def write(self, at: NDArray[np.int64], rows: NDArray[np.void], sums: NDArray[np.uint64]) -> None:
         """Write records and then their checksums; nothing is vouched for before all of it is in place.
@@ -75,14 +96,18 @@ def _path(folder: Path, epoch: int, kind: str) -> Path:
     return folder / f"epoch-{epoch:04}.{kind}"
 
 
-def _open(path: Path, size: int, writable: bool) -> int:
-    file = os.open(path, os.O_RDWR | os.O_CREAT if writable else os.O_RDONLY, 0o666)
-    if os.fstat(file).st_size != size:
-        if not writable:
-            os.close(file)
-            raise FileNotFoundError(f"{path} is being made")
-        os.ftruncate(file, size)
-    return file
+def _make(rows: Path, sums: Path, count: int, row_bytes: int) -> None:
+    """Make both files; the checksums, which say whether all this is complete, last, and in full."""
+    file = os.open(rows, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        os.ftruncate(file, count * row_bytes)
+    finally:
+        os.close(file)
+    file = os.open(sums, os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        _write_all(file, bytes(8 * count), 0)
+    finally:
+        os.close(file)
 
 
 def _map(file: int) -> mmap.mmap:

@@ -4,14 +4,14 @@ A teacher's head ends in a fixed linear layer on a narrow bottleneck, so the bot
 width 256) replaces the whole forward pass, lossless up to fp16. It belongs to one random view of one image: the view's
 parameters are stored beside it and compared with those of the view that is replayed.
 
-A folder holds `cache.json` (the identity) and two files an epoch of views, both sparse until they are filled:
+A folder holds `cache.json` (the identity) and two files an epoch of views, the first sparse until it is filled:
 
     epoch-0007.rows    (count) records: parameters (G, 13) float32, bottleneck (G, D') float16; memory-mapped to read
     epoch-0007.sums    (count) uint64: 0 where the row is missing, else the checksum of its record
 
 A record is written before its checksum, and trusted only where the two agree: whatever is interrupted in between, by a
-kill or a power cut, leaves a row that counts as missing. Rows are written with `pwrite` and not through the map, where
-a full disk would end the process instead of giving an error.
+kill or a power cut, leaves a row that counts as missing. Rows are not written through the map, where a full disk would
+end the process instead of giving an error.
 """
 
 from pathlib import Path
@@ -151,7 +151,7 @@ class TeacherCache:
             with locked(self.folder):
                 # A row that is valid never changes: another process may be about to read it.
                 new = self.missing(epoch, at)
-                self._files(epoch).write(at[new], rows[new], sums[new])
+                self._files(epoch, make=True).write(at[new], rows[new], sums[new])
         except OSError as error:
             raise self._failed(error) from error
 
@@ -173,16 +173,15 @@ class TeacherCache:
         return count * view_epochs * (views * (2 * bottleneck + 4 * len(RECORD_FIELDS)) + 8)
 
     def _load(self, epoch: int, at: NDArray[np.int64]) -> tuple[NDArray[np.void], NDArray[np.uint64]]:
-        """Copy records (B,) and their stored checksums (B,) out of the maps; zeros where there is no file yet."""
+        """Copies of records (B,) and of their stored checksums (B,), zeros where nothing is stored."""
         try:
-            files = self._files(epoch)
-        except FileNotFoundError:  # another process will make it
+            return self._files(epoch, make=False).read(at)
+        except FileNotFoundError:
             return np.zeros(len(at), self._row), np.zeros(len(at), np.uint64)
-        # The checksum first: it stands for a record that was complete before.
-        sums = files.sums[at]
-        return files.rows[at], sums
+        except OSError as error:
+            raise self._failed(error) from error
 
-    def _files(self, epoch: int) -> EpochFiles:
+    def _files(self, epoch: int, *, make: bool) -> EpochFiles:
         wanted = epoch % self.identity.view_epochs
         if self._open_epoch is not None:
             number, files = self._open_epoch
@@ -190,12 +189,7 @@ class TeacherCache:
                 return files
             self._open_epoch = None
             files.close()
-        try:
-            files = EpochFiles(self.folder, wanted, self.identity.count, self._row, writable=self.writable)
-        except FileNotFoundError:
-            raise
-        except OSError as error:
-            raise self._failed(error) from error
+        files = EpochFiles(self.folder, wanted, self.identity.count, self._row, writable=self.writable, make=make)
         self._open_epoch = wanted, files
         return files
 
