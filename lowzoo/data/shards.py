@@ -1,0 +1,89 @@
+"""Which tar files a word means: a brace pattern, a wildcard, or a file that lists them."""
+
+import glob
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from lowzoo.errors import LowzooError
+
+_LIST_SUFFIXES = (".txt", ".list")
+_MOST_SHARDS = 1_000_000
+
+
+def is_shard_word(word: str) -> bool:
+    """Tell whether a word stands for several tars, as opposed to the name of one file or folder."""
+    return word.endswith(".tar") and any(sign in word for sign in "{*?[") and not Path(word).exists()
+
+
+def is_shard_list(path: Path) -> bool:
+    """Tell whether a file lists tars: a text file with a name of one in its first line that is no comment."""
+    if path.suffix.lower() not in _LIST_SUFFIXES:
+        return False
+    return next(_lines(path), "").endswith(".tar")
+
+
+def expand_shards(word: str) -> list[Path]:
+    """Expand braces as a shell does, `{000..009}` and `{a,b}`, and then wildcards.
+
+    Raises:
+        LowzooError: Nothing matches, or shards are missing.
+    """
+    # Nested braces are opened from within, which gives some names twice.
+    names = list(dict.fromkeys(_braces(word)))
+    found = [Path(hit) for name in names for hit in (sorted(glob.glob(name)) if re.search(r"[*?[]", name) else [name])]
+    if not found:
+        raise LowzooError(f"no file matches {word}", "Check the pattern")
+    return _existing(found, word)
+
+
+def read_shard_list(path: Path) -> list[Path]:
+    """The tars that a text file names, one a line, relative to its own folder; empty lines and # are left out.
+
+    Raises:
+        LowzooError: It names something else, or shards are missing.
+    """
+    names = list(_lines(path))
+    for name in names:
+        if not name.endswith(".tar"):
+            raise LowzooError(f"{path} names {name!r}, which is no tar file", "List one tar a line")
+    return _existing([path.parent / Path(name).expanduser() for name in names], str(path))
+
+
+def _existing(files: list[Path], word: str) -> list[Path]:
+    missing = [file for file in files if not file.is_file()]
+    if missing:
+        raise LowzooError(
+            f"{len(missing)} of {len(files)} shards of {word} do not exist, the first is {missing[0]}",
+            "Fetch them, or leave them out of the pattern",
+        )
+    return files
+
+
+def _lines(path: Path) -> Iterator[str]:
+    try:
+        with path.open(encoding="utf-8") as file:
+            lines = (line.strip() for line in file)
+            yield from (line for line in lines if line and not line.startswith("#"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise LowzooError(f"cannot read {path}: {error}", "Name a text file with one tar a line") from error
+
+
+def _braces(word: str) -> Iterator[str]:
+    match = re.search(r"\{([^{}]*)\}", word)
+    if match is None:
+        yield word
+        return
+    span = re.fullmatch(r"(\d+)\.\.(\d+)", match[1])
+    if span is not None:
+        first, last = int(span[1]), int(span[2])
+        if abs(last - first) >= _MOST_SHARDS:
+            raise LowzooError(f"{match[0]} stands for more than {_MOST_SHARDS} shards", "Check the pattern")
+        padded = span[1].startswith("0") or span[2].startswith("0")
+        width = max(len(span[1]), len(span[2])) if padded else 0
+        step = 1 if first <= last else -1
+        choices = [f"{number:0{width}}" for number in range(first, last + step, step)]
+    else:
+        choices = match[1].split(",")
+    for choice in choices:
+        yield from _braces(word[: match.start()] + choice + word[match.end() :])
