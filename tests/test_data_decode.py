@@ -1,6 +1,8 @@
 """Every kind of picture a folder may hold becomes (H, W, 3) uint8 by PIL's rules, or one clear error."""
 
 import io
+import resource
+import zlib
 
 import numpy as np
 import pytest
@@ -140,10 +142,49 @@ def test_bytes_after_the_end_are_tolerated(photo):
     assert decode_rgb(encode(photo, "JPEG") + b"\x00" * 1000, "padded.jpg").shape == (40, 60, 3)
 
 
-@pytest.mark.usefixtures("decoder")
-def test_a_bomb_is_refused_before_it_is_decoded(photo):
+def jpeg_bomb(photo):
     data = bytearray(encode(photo, "JPEG"))
     frame = data.index(b"\xff\xc0")
     data[frame + 5 : frame + 9] = b"\xff\xff\xff\xff"
-    with pytest.raises(BadImage):
-        decode_rgb(bytes(data), "bomb.jpg")
+    return bytes(data)
+
+
+def png_bomb(photo):
+    data = bytearray(encode(photo, "PNG"))
+    data[16:24] = (60_000).to_bytes(4) * 2
+    data[29:33] = zlib.crc32(data[12:29]).to_bytes(4)
+    return bytes(data)
+
+
+def gif_bomb(photo):
+    data = bytearray(encode(photo.convert("P"), "GIF"))
+    data[6:10] = b"\xff" * 4
+    return bytes(data)
+
+
+@pytest.mark.usefixtures("decoder")
+@pytest.mark.parametrize("limit", ["on", "off"])
+@pytest.mark.parametrize("make", [jpeg_bomb, png_bomb, gif_bomb])
+def test_a_bomb_is_refused_before_memory_is_taken(photo, make, limit, monkeypatch):
+    if limit == "off":  # as some libraries leave it
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(BadImage, match=r"bomb is not a readable image: .* more than 178956970"):
+        decode_rgb(make(photo), "bomb")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGBA", "RGBX", "CMYK", "YCbCr", "LAB", "I", "F", "I;16"])
+def test_every_mode_of_tiff_becomes_rgb(photo, mode):
+    grey = photo.convert("L")
+    data = encode((grey if mode in ("I", "F", "I;16") else photo).convert(mode), "TIFF")
+    image = decode_rgb(data, "a.tif")
+    assert (image.shape, image.dtype) == ((40, 60, 3), np.uint8)
+
+
+@pytest.mark.parametrize("format", ["PNG", "TIFF"])
+def test_sixteen_bit_colour_keeps_its_upper_bytes(format):
+    cv2 = pytest.importorskip("cv2")
+    pixels = np.random.default_rng(0).integers(0, 65536, (5, 7, 3), dtype=np.uint16)
+    data = cv2.imencode(f".{format.lower()}", pixels[..., ::-1])[1].tobytes()
+    np.testing.assert_array_equal(decode_rgb(data, "deep"), pixels >> 8)

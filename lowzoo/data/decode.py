@@ -51,7 +51,7 @@ def decode_rgb(data: bytes, where: str) -> NDArray[np.uint8]:
     cv2 = _opencv() if shape is not None else None
     if cv2 is not None and shape is not None:
         if shape[0] * shape[1] > MAX_PIXELS:
-            raise BadImage(where, f"{shape[1]} x {shape[0]} pixels is more than {MAX_PIXELS}")
+            raise _too_large(where, shape[1], shape[0])
         bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
         if bgr is not None:
             rgb: NDArray[np.uint8] = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
@@ -65,16 +65,25 @@ def _decode_with_pil(data: bytes, where: str) -> NDArray[np.uint8]:
             # The bound that matters is MAX_PIXELS, where PIL raises; its warning at half of that is noise here.
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(data)) as image:
+                # PIL's own check has the same bound, but any library may have switched it off for the whole process.
+                if image.width * image.height > MAX_PIXELS:
+                    raise _too_large(where, image.width, image.height)
                 image.load()
                 return np.array(_to_rgb(image))
-    except MemoryError:
+    except (MemoryError, BadImage):
         raise
+    except Image.DecompressionBombError as error:
+        raise BadImage(where, f"it has more than {MAX_PIXELS} pixels") from error
     # PIL's plug-ins raise OSError, SyntaxError, ValueError, struct.error, IndexError... on hostile bytes.
     except Exception as error:
         reason = str(error).replace("\n", " ")
         if "cannot identify image file" in reason:
             reason = "no known image format"
         raise BadImage(where, reason or type(error).__name__) from error
+
+
+def _too_large(where: str, width: int, height: int) -> BadImage:
+    return BadImage(where, f"{width} x {height} is more than {MAX_PIXELS} pixels")
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
