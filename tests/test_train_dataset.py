@@ -9,11 +9,12 @@ import pytest
 import torch
 from PIL import Image
 
+from lowzoo.data.decode import decode_rgb
 from lowzoo.data.source import ImageSource, open_source
 from lowzoo.errors import LowzooError
 from lowzoo.train.bad_images import BadImageLog
 from lowzoo.train.dataset import EpochBatches, SampleCounter, ViewBatch, ViewDataset, check_source, make_loader
-from lowzoo.train.views import ViewGroup, sample_params
+from lowzoo.train.views import ViewGroup, crop_views, sample_params
 
 GROUPS = (
     ViewGroup(name="global", count=2, size=32, scale=(0.25, 1.0), blur=(0.5,)),
@@ -190,13 +191,22 @@ def test_view_epochs_repeat_global_views_alone(pictures: ImageSource) -> None:
     plain = ViewDataset(pictures, GROUPS, 0)
     for epoch in (0, 1):
         first, again = dataset[epoch, 5], dataset[epoch + 2, 5]
-        assert first.crops is not None
-        assert again.crops is not None
-        np.testing.assert_array_equal(first.record, again.record)
-        np.testing.assert_array_equal(first.crops[0], again.crops[0])
-        assert not np.array_equal(first.crops[1], again.crops[1])
-        np.testing.assert_array_equal(first.record, plain[epoch, 5].record)
-        assert not np.array_equal(again.record, plain[epoch + 2, 5].record)
+        assert torch.equal(first.records, again.records)
+        assert torch.equal(first.crops[0], again.crops[0])
+        assert not torch.equal(first.crops[1], again.crops[1])
+        assert torch.equal(first.records, plain[epoch, 5].records)
+        assert not torch.equal(again.records, plain[epoch + 2, 5].records)
+
+
+def test_a_batch_holds_the_views_of_its_records(pictures: ImageSource) -> None:
+    (batch,) = make_loader(
+        ViewDataset(pictures, GROUPS, 7), EpochBatches(24, 24, epochs=1, seed=7), workers=1, pin=False
+    )
+    for row, index in enumerate(batch.indices.tolist()):
+        image = decode_rgb(pictures.encoded(index), pictures.where(index))
+        params = sample_params(GROUPS, 7, 0, index, *image.shape[:2])
+        for ours, theirs in zip(batch.crops, crop_views(image, params, GROUPS), strict=True):
+            np.testing.assert_array_equal(ours[row], theirs)
 
 
 def test_a_log_goes_on_where_the_checkpoint_was(tmp_path: Path) -> None:

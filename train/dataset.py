@@ -1,5 +1,6 @@
 """From a source of encoded images to batches of uint8 views."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -7,13 +8,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from lowzoo.data.decode import BadImage, decode_rgb
 from lowzoo.data.source import ImageSource
 from lowzoo.errors import LowzooError
 from lowzoo.train.batches import EpochBatches, Key, SampleCounter
-from lowzoo.train.views import ViewGroup, crop_views, sample_params
+from lowzoo.train.views import ViewGroup, ViewParams, sample_params
+from lowzoo.train.views.crops import crop_into
 
 _PROBED = 64
 # Even where half of a set is broken, one image in 65,536 finds no substitute.
@@ -52,19 +54,8 @@ class ViewBatch:
         return replace(self, crops=[crops.pin_memory() for crops in self.crops])
 
 
-@dataclass(frozen=True, slots=True)
-class ViewItem:
-    """The views of one image; fields as in `ViewBatch`, None and empty where no image could be read."""
-
-    key: Key
-    crops: list[NDArray[np.uint8]] | None
-    photometric: NDArray[np.float32]
-    record: NDArray[np.float32]
-    bad: list[str]
-
-
-class ViewDataset(Dataset[ViewItem]):
-    """Crops of image `index` in `epoch`.
+class ViewDataset(Dataset[ViewBatch]):
+    """Batches of views of images `index` in `epoch`.
 
     A broken image gives its message and the views of another one, drawn from (seed, epoch, index): every batch keeps
     its size, on every rank, which queues, compiled graphs and collective operations rely on.
@@ -88,9 +79,33 @@ class ViewDataset(Dataset[ViewItem]):
     def __len__(self) -> int:
         return len(self.source)
 
-    def __getitem__(self, key: Key) -> ViewItem:
+    def __getitem__(self, key: Key) -> ViewBatch:
+        return self.__getitems__([key])
+
+    def __getitems__(self, keys: Sequence[Key]) -> ViewBatch:
+        """The batch of these (epoch, index) pairs, all of one epoch; torch's loader calls this."""
+        # Crops go where they will be read: a tensor an image and their collation cost a quarter of a worker's time,
+        # most of it in page faults.
+        crops = [_pixels((len(keys), group.count, 3, group.size, group.size)) for group in self.groups]
+        bad: list[str] = []
+        drawn: list[tuple[int, ViewParams]] = []
+        for key in keys:
+            found = self._draw(key, [views[len(drawn)] for views in crops], bad)
+            if found is not None:
+                drawn.append(found)
+        return ViewBatch(
+            crops=[views[: len(drawn)] for views in crops] if drawn else [],
+            photometric=_stack([params.photometric for _, params in drawn]),
+            bad=bad,
+            epoch=keys[0][0],
+            indices=torch.tensor([index for index, _ in drawn], dtype=torch.int64),
+            records=_stack([params.record()[self._global] for _, params in drawn]),
+            seen=len(keys),
+        )
+
+    def _draw(self, key: Key, out: list[Tensor], bad: list[str]) -> tuple[int, ViewParams] | None:
+        """Fill `out` with the views of an image, and tell which one it was; None where none could be read."""
         epoch, wanted = key
-        bad = []
         for index in self._candidates(epoch, wanted):
             try:
                 image = decode_rgb(self.source.encoded(index), self.source.where(index))
@@ -98,10 +113,9 @@ class ViewDataset(Dataset[ViewItem]):
                 bad.append(error.message)
                 continue
             params = sample_params(self.groups, self.seed, epoch, index, *image.shape[:2], view_epochs=self.view_epochs)
-            crops = crop_views(image, params, self.groups)
-            return ViewItem((epoch, index), crops, params.photometric, params.record()[self._global], bad)
-        nothing = np.empty(0, np.float32)
-        return ViewItem(key, None, nothing, nothing, bad)
+            crop_into(out, image, params, self.groups)
+            return index, params
+        return None
 
     def _candidates(self, epoch: int, wanted: int) -> Iterator[int]:
         yield wanted
@@ -109,22 +123,6 @@ class ViewDataset(Dataset[ViewItem]):
         others = np.random.default_rng([self.seed, epoch, wanted])
         for _ in range(_SUBSTITUTES):
             yield int(others.integers(len(self.source)))
-
-
-def collate(items: Sequence[ViewItem]) -> ViewBatch:
-    """Stack what could be read; empty where nothing could."""
-    bad = [message for item in items for message in item.bad]
-    good = [item for item in items if item.crops is not None]
-    crops = zip(*(item.crops for item in good if item.crops is not None), strict=True)
-    return ViewBatch(
-        crops=[torch.from_numpy(np.stack(group)) for group in crops],
-        photometric=_stack([item.photometric for item in good]),
-        bad=bad,
-        epoch=items[0].key[0],
-        indices=torch.tensor([item.key[1] for item in good], dtype=torch.int64),
-        records=_stack([item.record for item in good]),
-        seen=len(items),
-    )
 
 
 def make_loader(dataset: ViewDataset, batches: EpochBatches, *, workers: int, pin: bool) -> "DataLoader[ViewBatch]":
@@ -135,7 +133,7 @@ def make_loader(dataset: ViewDataset, batches: EpochBatches, *, workers: int, pi
     return DataLoader(
         dataset,  # type: ignore[arg-type]  # the keys are pairs, which the stub does not foresee
         batch_sampler=batches,
-        collate_fn=collate,
+        collate_fn=_as_it_is,
         num_workers=workers,
         pin_memory=pin,
         persistent_workers=workers > 0,
@@ -172,6 +170,18 @@ def check_source(source: ImageSource, batch_size: int) -> None:
 
 def _stack(rows: list[NDArray[np.float32]]) -> Tensor:
     return torch.from_numpy(np.stack(rows)) if rows else torch.empty(0)
+
+
+def _as_it_is(batch: ViewBatch) -> ViewBatch:
+    return batch
+
+
+def _pixels(shape: tuple[int, ...]) -> Tensor:
+    """Memory for uint8 values: in a worker, shared with the process that will read them, as torch's collation does."""
+    if get_worker_info() is None:
+        return torch.empty(shape, dtype=torch.uint8)
+    storage = torch.UntypedStorage._new_shared(math.prod(shape))
+    return torch.empty(0, dtype=torch.uint8).set_(storage).view(shape)
 
 
 def _one_thread(_: int) -> None:

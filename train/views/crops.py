@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.nn.functional import interpolate
 
 from lowzoo.train.views.params import ViewParams
@@ -31,16 +32,28 @@ def crop_views(
     Returns:
         One array (count, 3, size, size) a group, uint8.
     """
+    out = [torch.empty(group.count, 3, group.size, group.size, dtype=torch.uint8) for group in groups]
+    crop_into(out, image_HWC, params, groups)
+    return [views.numpy() for views in out]
+
+
+def crop_into(
+    out: Sequence[Tensor], image_HWC: NDArray[np.uint8], params: ViewParams, groups: Sequence[ViewGroup]
+) -> None:
+    """Cut all views out of one decoded image, into memory that is there already; see `crop_views`.
+
+    Args:
+        out: One uint8 tensor (count, 3, size, size) a group.
+        image_HWC: (H, W, 3) RGB, uint8.
+        params: Drawn for an image of this size and for these groups.
+        groups: The groups of views.
+    """
     image = torch.from_numpy(image_HWC).permute(2, 0, 1).unsqueeze(0)
-    out: list[NDArray[np.uint8]] = []
     # Plain numbers: an index into an array costs ten times as much, and there are fifty of them an image.
     boxes = iter(zip(params.boxes.tolist(), params.flips.tolist(), strict=True))
-    for group in groups:
-        views = torch.empty(group.count, 3, group.size, group.size, dtype=torch.uint8)
+    for views, group in zip(out, groups, strict=True):
         for view in views:
             (top, left, height, width), flip = next(boxes)
             box = image[:, :, top : top + height, left : left + width]
             crop = interpolate(box, (group.size, group.size), mode=group.interpolation, antialias=True)[0]
             view.copy_(crop.flip(-1) if flip else crop)
-        out.append(views.numpy())
-    return out
