@@ -16,10 +16,11 @@ from safetensors.torch import load_file
 from lowzoo.data.source import open_source
 from lowzoo.errors import LowzooError
 from lowzoo.train.checkpoint import load_checkpoint, save_checkpoint
-from lowzoo.train.config import RobConfig, resolve
+from lowzoo.train.config import resolve
 from lowzoo.train.curves import read_metrics
-from lowzoo.train.loop import RobRun
+from lowzoo.train.loop import Run
 from lowzoo.train.progress import Progress
+from lowzoo.train.recipes import TrainConfig
 from tests.train_fixtures import SETTINGS, make_pictures, make_teacher
 
 
@@ -35,23 +36,23 @@ def settings_of(world: Path, *more: str) -> list[str]:
     return [*SETTINGS, f"teacher={world / 'teacher'}", "epochs=3", *more]
 
 
-def config_of(world: Path, *more: str) -> RobConfig:
+def config_of(world: Path, *more: str) -> TrainConfig:
     return resolve("rob_dino", settings=settings_of(world, *more))
 
 
-def start(world: Path, out: Path, config: RobConfig, *, resume: bool = False) -> RobRun:
+def start(world: Path, out: Path, config: TrainConfig, *, resume: bool = False) -> Run:
     data = world / "pictures"
-    return RobRun(config, open_source(data), open_source(data, "validation"), out, resume=resume)
+    return Run(config, open_source(data), open_source(data, "validation"), out, resume=resume)
 
 
 def test_a_run_leaves_everything_that_its_folder_promises(world: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     run = start(world, out, config_of(world))
-    frozen = {key: value.clone() for key, value in run.teacher.state_dict().items()}
-    run.teacher.train()
+    frozen = {key: value.clone() for key, value in run.teacher.teacher.state_dict().items()}
+    run.teacher.teacher.train()
     result = run.train(Progress())
-    assert all(torch.equal(value, frozen[key]) for key, value in run.teacher.state_dict().items())
-    assert not run.teacher.training
+    assert all(torch.equal(value, frozen[key]) for key, value in run.teacher.teacher.state_dict().items())
+    assert not run.teacher.teacher.training
     rows = read_metrics(out / "metrics.jsonl")
     assert [row["step"] for row in rows if "knn" in row] == [0, 6, 12, 18]
     assert [row["step"] for row in rows if "loss" in row] == [6, 10, 12, 18]
@@ -148,12 +149,16 @@ def test_a_full_disk_costs_neither_the_run_nor_the_checkpoint(tmp_path: Path, mo
 
 
 def test_resuming_with_other_settings_names_them(world: Path, tmp_path: Path) -> None:
-    from lowzoo.train.command import run_rob
+    from lowzoo.train.command import TrainWords, run_training
 
     out = tmp_path / "run"
     start(world, out, config_of(world, "epochs=1")).train(Progress())
-    common = {"data": str(world / "pictures"), "preset": "rob_dino", "config": None, "options": {}, "out": out}
+
+    def words(*settings: str, resume: bool) -> TrainWords:
+        chosen = settings_of(world, *settings)
+        return TrainWords("rob", ("rob_dino",), str(world / "pictures"), settings=chosen, out=out, resume=resume)
+
     with pytest.raises(LowzooError, match="other values of epochs, lr"):
-        run_rob(**common, settings=settings_of(world, "lr=0.5"), resume=True, say=print)
+        run_training(words("lr=0.5", resume=True), print)
     with pytest.raises(LowzooError, match="already holds a run"):
-        run_rob(**common, settings=settings_of(world, "epochs=1"), resume=False, say=print)
+        run_training(words("epochs=1", resume=False), print)

@@ -13,7 +13,7 @@ from lowzoo.train.dataset import EpochBatches
 from lowzoo.train.heads import HeadSpec
 from lowzoo.train.objectives.pairs import cross_view, same_view_and_locals
 from lowzoo.train.objectives.rob import RobObjective
-from lowzoo.train.optim import decay_groups
+from lowzoo.train.optim import parameter_groups
 from lowzoo.train.prototypes import fit_head, spherical_kmeans
 from lowzoo.train.schedules import progress, warmup_cosine
 
@@ -96,15 +96,15 @@ def test_fitted_head_gives_cosines_and_ignores_a_common_offset() -> None:
     scores = head(features)
     assert scores.shape == (300, 16)
     assert scores.abs().max() <= 1 + 1e-5
-    moved = fit_head(features + 5, prototypes=16, bottleneck=8).embed(features + 5)
-    here = head.embed(features)
+    moved = fit_head(features + 5, prototypes=16, bottleneck=8).bottleneck(features + 5)
+    here = head.bottleneck(features)
     # The axes are known up to their signs, the angles between embeddings exactly.
     torch.testing.assert_close(moved @ moved.T, here @ here.T, atol=1e-3, rtol=0)
 
 
 def test_decay_rule_of_rob() -> None:
     module = nn.ModuleDict({"bn1": nn.BatchNorm1d(3), "norm": nn.LayerNorm(3), "fc": nn.Linear(3, 3)})
-    decayed, undecayed = decay_groups([module], 0.1)
+    decayed, undecayed = parameter_groups(module, "names", 0.1)
     names = {id(parameter): name for name, parameter in module.named_parameters()}
     assert {names[id(p)] for p in decayed["params"]} == {"bn1.weight", "fc.weight"}
     assert {names[id(p)] for p in undecayed["params"]} == {"bn1.bias", "norm.weight", "norm.bias", "fc.bias"}

@@ -24,6 +24,7 @@ SETTINGS = [
     "student_head.bottleneck=8",
     "device=cpu",
     "precision=fp32",
+    "tensorboard=false",
     'views=[{name="global",count=2,size=32,scale=[0.4,1.0],blur=[0.5]},{name="local",count=2,size=16,scale=[0.1,0.4]}]',
 ]
 

@@ -1,65 +1,111 @@
-"""From the words of `lowzoo train rob` to a finished run, and what it says on the way."""
+"""From the words of `lowzoo train` to a finished run, and what it says on the way."""
 
 import importlib.util
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from lowzoo.data.source import open_source, split_names
 from lowzoo.errors import LowzooError
-from lowzoo.train.config import RobConfig, preset_names, resolve
-from lowzoo.train.loop import RobRun
+from lowzoo.train import distributed
+from lowzoo.train.config import preset_names, resolve
+from lowzoo.train.loop import Run
 from lowzoo.train.progress import Progress
+from lowzoo.train.recipes import RobConfig, SeedConfig, TrainConfig
 from lowzoo.train.result import RunResult
-from lowzoo.train.run_folder import changed_keys, read_config
+from lowzoo.train.run_folder import changed_keys, read_config, read_facts
 
 
-def run_rob(
-    *,
-    data: str | None,
-    preset: str | None,
-    config: Path | None,
-    options: Mapping[str, Any],
-    settings: Sequence[str],
-    out: Path | None,
-    resume: bool,
-    say: Callable[[str], None],
-) -> RunResult:
-    """Train; see `lowzoo train rob --help` for the meaning of each word.
+@dataclass(frozen=True)
+class TrainWords:
+    """The words of one `lowzoo train` command; see its `--help`.
 
     Args:
+        recipe: rob, seed or sslight.
+        layers: Presets, later ones over earlier ones.
         data: Source of images, None for the embedded sample set.
-        preset: Name of a preset, None for the default of the data and loss.
         config: TOML file.
         options: Fields from the command line, None where absent.
         settings: `key=value` words.
         out: Run folder.
         resume: Go on with the run in the folder.
+        teacher_cache: Folder of a teacher cache.
+        devices: Processes on this machine.
+    """
+
+    recipe: str
+    layers: tuple[str, ...]
+    data: str | None = None
+    config: Path | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    settings: Sequence[str] = ()
+    out: Path | None = None
+    resume: bool = False
+    teacher_cache: Path | None = None
+    devices: int = 1
+
+
+def run_training(words: TrainWords, say: Callable[[str], None]) -> dict[str, Any]:
+    """Train; returns the content of `run.json`.
+
+    Args:
+        words: Of the command.
         say: Receives each line of text.
     """
     check_installed()
-    chosen = preset or ("sample" if data is None else f"rob_{options.get('loss') or 'dino'}")
-    if chosen not in preset_names():
-        raise LowzooError(f"unknown preset {chosen!r}", f"Choose one of {', '.join(preset_names())}")
-    resolved = resolve(chosen, config, options, settings)
-    folder = out or Path("runs") / f"rob-{resolved.student}"
-    if resume:
-        resolved = _same_run(folder, resolved)
-    source = open_source(data, "train")
-    held_out = open_source(data, "validation") if "validation" in split_names(data) else None
-    what = "embedded sample set" if data is None else "data"
-    say(
-        f"RoB-{resolved.loss.upper()}: {resolved.student} from {resolved.teacher} on the {what} {source.name} "
-        f"({len(source)} images), preset {chosen}"
-    )
-    if held_out is None or source.labels is None:
-        say("No k-NN monitor: it needs labels and a validation split")
-    run = RobRun(resolved, source, held_out, folder, resume=resume, say=say)
-    facts = run.teacher.facts
-    say(f"Teacher: {facts.architecture}; backbone trained: {facts.training}; head: {facts.head}")
-    result = run.train(Progress())
-    _report(result, say)
-    return result
+    resolved = _resolve(words)
+    folder = words.out or Path("runs") / f"{words.recipe}-{resolved.student}"
+    if words.resume:
+        _same_run(folder, resolved)
+    if words.devices > 1 and not distributed.under_torchrun():
+        distributed.spawn(words.devices, partial(_work, words, resolved, folder, say), resolved.device)
+        return read_facts(folder)
+    result = _work(words, resolved, folder, say)
+    return result.facts if result else {}
+
+
+def default_layers(recipe: str, *, data: str | None, preset: str | None, **choice: str | None) -> tuple[str, ...]:
+    """The presets that a command means.
+
+    Args:
+        recipe: rob, seed or sslight.
+        data: Source of images; without one the settings are those of the embedded sample set.
+        preset: Named by the user.
+        choice: The options that pick among the paper's settings: `loss`, `method`, `student`.
+
+    Raises:
+        LowzooError: No such preset.
+    """
+    if recipe == "sslight":
+        return _sslight_layers(data, preset, choice)
+    sample = "sample" if recipe == "rob" else f"sample_{recipe}"
+    named = preset or (sample if data is None else f"rob_{choice.get('loss') or 'dino'}" if recipe == "rob" else "seed")
+    known = [
+        name for name in preset_names() if name.startswith((recipe, "sample" if recipe == "rob" else sample, "tin"))
+    ]
+    if named not in known:
+        raise LowzooError(f"unknown preset {named!r} of {recipe}", f"Choose one of {', '.join(known)}")
+    below = {"rob_swav_bridge": ("rob_swav",)}.get(named, ("seed",) if named.startswith("seed_") else ())
+    return (*below, named)
+
+
+def _sslight_layers(data: str | None, preset: str | None, choice: Mapping[str, str | None]) -> tuple[str, ...]:
+    views = preset or "sslight"
+    if views not in ("baseline", "sslight"):
+        raise LowzooError(f"unknown preset {views!r} of sslight", "Choose baseline or sslight")
+    method = choice.get("method") or "dino"
+    student = choice.get("student") or "mobilenetv2"
+    kind = "vit" if "vit" in student or "deit" in student else "cnn"
+    base = f"sslight_{method}_{kind}"
+    if base not in preset_names():
+        raise LowzooError(
+            f"the paper has no settings of method {method!r} for {student}",
+            "Use --method dino, or --student mobilenetv2",
+        )
+    softer = "sslight_views_sslight" if views == "sslight" else f"sslight_views_baseline_{kind}"
+    return (base, softer, "sample_sslight") if data is None else (base, softer)
 
 
 def check_installed() -> None:
@@ -73,16 +119,50 @@ def check_installed() -> None:
         raise LowzooError(f"training needs {' and '.join(missing)}", "Run `pip install 'lowzoo[train]'`")
 
 
-def _same_run(folder: Path, wanted: RobConfig) -> RobConfig:
-    """The configuration of the run in `folder`, if the words of this call do not contradict it."""
-    stored = read_config(folder)
-    changed = changed_keys(stored, wanted)
+def _resolve(words: TrainWords) -> TrainConfig:
+    resolved = resolve(words.layers, words.config, words.options, words.settings)
+    if resolved.recipe != words.recipe:
+        raise LowzooError(
+            f"the configuration is one of recipe {resolved.recipe}", f"Run `lowzoo train {resolved.recipe}` with it"
+        )
+    return resolved
+
+
+def _work(words: TrainWords, config: TrainConfig, folder: Path, say: Callable[[str], None]) -> RunResult | None:
+    """One process's part of the run."""
+    from lowzoo.evaluate.device import pick_device
+
+    distributed.join(distributed.own_device(pick_device(config.device)))
+    if not distributed.is_main():
+        say = _silent
+    source = open_source(words.data, "train")
+    held_out = open_source(words.data, "validation") if "validation" in split_names(words.data) else None
+    what = "embedded sample set" if words.data is None else "data"
+    taught = f" from {config.teacher}" if isinstance(config, RobConfig | SeedConfig) else ""
+    say(
+        f"{config.method_name}: {config.student}{taught} on the {what} {source.name} ({len(source)} images), "
+        f"preset {' + '.join(words.layers)}"
+    )
+    if held_out is None or source.labels is None:
+        say("No k-NN monitor: it needs labels and a validation split")
+    run = Run(config, source, held_out, folder, resume=words.resume, teacher_cache=words.teacher_cache, say=say)
+    if run.teacher:
+        facts = run.teacher.facts
+        say(f"Teacher: {facts.architecture}; backbone trained: {facts.training}; head: {facts.head}")
+    result = run.train(Progress())
+    if result:
+        _report(result, say)
+    return result
+
+
+def _same_run(folder: Path, wanted: TrainConfig) -> None:
+    """Refuse to go on with the run in `folder` under other settings."""
+    changed = changed_keys(read_config(folder), wanted)
     if changed:
         raise LowzooError(
             f"the run in {folder} was started with other values of {', '.join(changed)}",
             "Repeat the command of the run with --resume added, or start another run with --out",
         )
-    return wanted
 
 
 def _report(result: RunResult, say: Callable[[str], None]) -> None:
@@ -96,3 +176,7 @@ def _report(result: RunResult, say: Callable[[str], None]) -> None:
         say(f"{facts['data']['unreadable']} images could not be read; see {result.folder / 'bad_images.txt'}")
     say(f"Everything is in {result.folder}: weights, head, curves.png, metrics.jsonl, config.toml")
     say(f"Next: lowzoo eval knn {result.folder}    or    lowzoo export {result.folder} --format onnx")
+
+
+def _silent(_: str) -> None:
+    """Only the main process speaks."""

@@ -1,111 +1,35 @@
-"""The configuration of a RoB run: typed, with the paper's defaults, resolved from preset, file and command line.
+"""From words to a configuration: presets, files and options, laid over one another.
 
-Defaults of a loss family stand in `presets/rob_<loss>.toml` (recipes of arXiv 2301.09451 as its first author's code
-ships them). Later sources win: preset, then a TOML file, then options, then `--set key=value`.
+Later sources win: preset layers, then a TOML file, then options, then `--set key=value`. What can be set stands in
+`lowzoo.train.recipes`; the values of the papers stand in `lowzoo/train/presets`. A table `[view.NAME]` changes fields of
+the group of views of that name and leaves the others as they are.
 """
 
 import tomllib
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    NonNegativeFloat,
-    NonNegativeInt,
-    PositiveInt,
-    ValidationError,
-    model_validator,
-)
+from pydantic import BaseModel, ValidationError
 
 from lowzoo.catalog import near_matches
 from lowzoo.errors import LowzooError
 from lowzoo.train.heads import HeadSpec
-from lowzoo.train.objectives.rob import Loss
-from lowzoo.train.schedules import Form, Update
+from lowzoo.train.recipes import RECIPES, TrainConfig
 from lowzoo.train.views import ViewGroup
-
-Share = Annotated[float, Field(ge=0, lt=1)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-
-
-class RobConfig(BaseModel):
-    """Every setting of `lowzoo train rob`.
-
-    Units: learning rates are per step and not scaled by the batch, shares are of the run, temperatures divide logits,
-    sizes are pixels.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    recipe: Literal["rob"] = "rob"
-    loss: Loss = "dino"
-    student: str = "vit_tiny"
-    teacher: str = "dino_vits16"
-    teacher_head: Literal["own", "fitted"] = "own"
-    teacher_file: str = ""
-    prototypes: PositiveInt = 1024
-    fitted_bottleneck: PositiveInt = 256
-    fitted_whitening: Annotated[float, Field(ge=0, le=1)] = 0.5
-    fitted_images: PositiveInt = 20_000
-
-    views: tuple[ViewGroup, ...]
-    student_head: HeadSpec = HeadSpec()
-    teacher_prototypes: bool = False
-    student_temperature: Positive = 0.1
-    teacher_temperature: Positive | None = None
-    swapped: bool = False
-    drop_path: Share = 0.0
-    patch_drop: Share = 0.0
-
-    epochs: PositiveInt
-    batch_size: PositiveInt = 1024
-    lr: Positive
-    lr_start: NonNegativeFloat
-    lr_end: NonNegativeFloat
-    warmup: Share
-    schedule: Form = "cosine"
-    update: Update = "epoch"
-    weight_decay: NonNegativeFloat
-    weight_decay_end: NonNegativeFloat
-    betas: tuple[Share, Share] = (0.9, 0.999)
-    clip_grad: NonNegativeFloat = 0.0
-
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    device: str = "auto"
-    workers: NonNegativeInt | None = None
-    seed: NonNegativeInt = 0
-    max_bad_share: Share = 0.01
-    checkpoint_steps: NonNegativeInt = 500
-    monitor_epochs: NonNegativeInt = 1
-    monitor_bank: PositiveInt = 10_000
-    monitor_queries: PositiveInt = 2_000
-
-    @model_validator(mode="after")
-    def _views_fit(self) -> Self:
-        groups = [group.name for group in self.views]
-        if not groups or groups[0] != "global" or groups.count("global") != 1:
-            raise ValueError("views need exactly one group named 'global', and it stands first")
-        if self.student_head.kind not in ("dino", "mlp"):
-            raise ValueError("student_head.kind must be 'dino' or 'mlp'")
-        return self
-
-    @property
-    def global_size(self) -> int:
-        """Side of the global views in pixels; also the size of evaluation."""
-        return self.views[0].size
 
 
 def resolve(
-    preset: str, file: Path | None = None, options: Mapping[str, Any] | None = None, settings: Sequence[str] = ()
-) -> RobConfig:
+    preset: str | Sequence[str],
+    file: Path | None = None,
+    options: Mapping[str, Any] | None = None,
+    settings: Sequence[str] = (),
+) -> TrainConfig:
     """Lay the sources over one another and validate the result.
 
     Args:
-        preset: Name of a preset, `rob_dino`, `rob_msn` or `rob_sample`.
+        preset: Name of a preset (`rob_dino`), or several, later ones over earlier ones.
         file: A TOML file with any fields.
         options: Fields given on the command line; None values are left out.
         settings: `key=value` words; a dot descends (`student_head.hidden=512`), the value is TOML or a bare word.
@@ -113,7 +37,9 @@ def resolve(
     Raises:
         LowzooError: An unknown key, an impossible value, an unreadable file.
     """
-    fields = tomllib.loads(preset_text(preset))
+    fields: dict[str, Any] = {}
+    for layer in [preset] if isinstance(preset, str) else preset:
+        fields = _merge(fields, tomllib.loads(preset_text(layer)))
     if file is not None:
         fields = _merge(fields, _read(file))
     fields = _merge(fields, {key: value for key, value in (options or {}).items() if value is not None})
@@ -122,24 +48,46 @@ def resolve(
     return validate(fields)
 
 
-def validate(fields: Mapping[str, Any]) -> RobConfig:
-    """The configuration of these fields.
+def validate(fields: Mapping[str, Any]) -> TrainConfig:
+    """The configuration of these fields, of the recipe that they name.
 
     Raises:
         LowzooError: The first unknown key or impossible value, by name.
     """
+    recipe = fields.get("recipe", "rob")
+    if recipe not in RECIPES:
+        raise LowzooError(f"recipe = {recipe!r} is impossible", f"Choose one of {', '.join(RECIPES)}")
+    model = RECIPES[recipe]
     try:
-        return RobConfig.model_validate(dict(fields))
+        return model.model_validate(_patch_views(fields))
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
-            known = HeadSpec.model_fields if key.startswith("student_head.") else RobConfig.model_fields
+            parts: dict[str, type[BaseModel]] = {"student_head": HeadSpec, "views": ViewGroup}
+            known = parts.get(key.partition(".")[0], model).model_fields
             near = near_matches(key.rpartition(".")[2], known)
-            raise LowzooError(f"unknown configuration key {key!r}{near}", "See `lowzoo train rob --help`") from None
+            raise LowzooError(
+                f"unknown configuration key {key!r}{near}", f"See `lowzoo train {recipe} --help`"
+            ) from None
         reason = first["msg"].removeprefix("Value error, ")
         where = f"{key} = {first['input']!r} is impossible" if key else "the configuration is impossible"
         raise LowzooError(f"{where}: {reason[:1].lower()}{reason[1:]}", "Change it and run again") from None
+
+
+def _patch_views(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay each table `view.NAME` over the group of views of that name."""
+    patched = dict(fields)
+    changes = patched.pop("view", {})
+    groups = [dict(group) for group in patched.get("views", ()) if isinstance(group, Mapping)]
+    for name, change in changes.items() if isinstance(changes, Mapping) else ():
+        found = [group for group in groups if group.get("name") == name]
+        if not found or not isinstance(change, Mapping):
+            names = ", ".join(str(group.get("name")) for group in groups) or "none"
+            raise LowzooError(f"view.{name} names no group of views", f"Choose one of {names}")
+        for group in found:
+            group.update(change)
+    return {**patched, "views": groups} if changes else patched
 
 
 def preset_text(name: str) -> str:

@@ -1,6 +1,7 @@
 """A backbone with a projection head, fed with views of several sizes."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import timm
 import torch
@@ -8,6 +9,23 @@ from torch import Tensor, nn
 
 from lowzoo.catalog import near_matches, student_architecture
 from lowzoo.errors import LowzooError
+from lowzoo.train.positions import set_position_rule
+from lowzoo.train.recipes import TrainConfig
+from lowzoo.train.tokens import MaskedEmbedding, TokenDrop, patch_tokens
+
+
+class Encoded(NamedTuple):
+    """What an encoder makes of its views; global views first.
+
+    Args:
+        scores: (V, B, K) of the head.
+        bottleneck: (V, B, D') before the head's last, linear layer; the scores where it has none.
+        patches: (G, B, N, K) scores of the masked views' patches; None without a mask.
+    """
+
+    scores: Tensor
+    bottleneck: Tensor
+    patches: Tensor | None = None
 
 
 class MultiViewEncoder(nn.Module):
@@ -16,57 +34,82 @@ class MultiViewEncoder(nn.Module):
     Args:
         backbone: (N, 3, S, S) to features (N, D).
         head: Features (N, D) to scores (N, K).
+        masked: Make the learned embedding that stands in for masked patches; the backbone is a ViT.
     """
 
-    def __init__(self, backbone: nn.Module, head: nn.Module) -> None:
+    def __init__(self, backbone: nn.Module, head: nn.Module, *, masked: bool = False) -> None:
         super().__init__()
         self.backbone = backbone
         self.head = head
+        self.masked = MaskedEmbedding(backbone) if masked else None
 
-    def forward(self, groups: Sequence[Tensor]) -> Tensor:
-        """Scores (V, B, K) of groups of views, each (count, B, 3, S, S); global views first."""
-        images = groups[0].shape[1]
-        features = torch.cat(
-            [self.backbone(group.flatten(0, 1).contiguous(memory_format=torch.channels_last)) for group in groups]
-        )
-        scores: Tensor = self.head(features)
-        return torch.unflatten(scores, 0, (-1, images))
+    def forward(self, groups: Sequence[Tensor], mask_GBN: Tensor | None = None) -> Encoded:
+        """Encode groups of views.
+
+        Args:
+            groups: One tensor (count, B, 3, S, S) a size; the global one first.
+            mask_GBN: True where a patch of a global view is replaced by the learned embedding.
+        """
+        count, images = groups[0].shape[:2]
+        features, patches = [], None
+        for number, group in enumerate(groups):
+            flat = group.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+            _set_token_drop(self.backbone, number == 0)
+            if number == 0 and mask_GBN is not None and self.masked is not None:
+                with self.masked.replacing(mask_GBN.flatten(0, 1)):
+                    cls_features, patch_features = patch_tokens(self.backbone, flat)
+                features.append(cls_features)
+                patches = self.head.patch_scores(patch_features).unflatten(0, (count, images))  # type: ignore[operator]
+            else:
+                features.append(self.backbone(flat))
+        stacked = torch.cat(features)
+        if hasattr(self.head, "bottleneck"):
+            bottleneck = self.head.bottleneck(stacked)
+            scores = self.head.scores(bottleneck)
+        else:
+            scores = bottleneck = self.head(stacked)
+        return Encoded(scores.unflatten(0, (-1, images)), bottleneck.unflatten(0, (-1, images)), patches)
 
 
-def create_student(student: str, *, size: int, sizes: int, drop_path: float, patch_drop: float) -> nn.Module:
-    """A randomly initialised, headless student.
-
-    Args:
-        student: Short name (`vit_tiny`) or timm architecture.
-        size: Side of the global views; a ViT's position grid is made for it.
-        sizes: Number of different view sizes the student will see.
-        drop_path: Stochastic depth rate of a ViT.
-        patch_drop: Share of patch tokens dropped in training, ViT only.
+def create_student(config: TrainConfig) -> nn.Module:
+    """A randomly initialised, headless student for the views of a run.
 
     Raises:
         LowzooError: Unknown architecture, or one that cannot take these views.
     """
-    architecture = student_architecture(student, "rob")
+    architecture = student_architecture(config.student, config.recipe)
     if not timm.is_model(architecture):
-        near = near_matches(student, [*timm.list_models(), "vit_tiny", "resnet18", "mobilenetv3_large"])
+        near = near_matches(config.student, [*timm.list_models(), "vit_tiny", "resnet18", "mobilenetv3_large"])
         raise LowzooError(
-            f"unknown student {student!r}{near}", "Name a student of `lowzoo list` or a timm architecture"
+            f"unknown student {config.student!r}{near}", "Name a student of `lowzoo list` or a timm architecture"
         )
     arguments: dict[str, object] = {}
-    config = timm.get_pretrained_cfg(architecture)
-    if config is not None and config.fixed_input_size:
-        arguments = {"img_size": size, "drop_path_rate": drop_path, "patch_drop_rate": patch_drop}
-        if sizes > 1:
+    known = timm.get_pretrained_cfg(architecture)
+    is_vit = known is not None and known.fixed_input_size
+    size = config.global_size
+    if is_vit:
+        arguments = {"img_size": size, "drop_path_rate": config.drop_path}
+        if len({group.size for group in config.views}) > 1:
             arguments["dynamic_img_size"] = True
-    elif patch_drop:
-        raise LowzooError(f"patch_drop needs a ViT, and {student} is none", "Add --set patch_drop=0")
+    elif config.patch_drop:
+        raise LowzooError(f"patch_drop needs a ViT, and {config.student} is none", "Add --set patch_drop=0")
+    elif getattr(config, "loss", "") == "ibot":
+        raise LowzooError(
+            f"loss ibot has a patch term, and {config.student} has no patches",
+            "Choose a ViT as student, or another loss",
+        )
     try:
-        student_network: nn.Module = timm.create_model(architecture, pretrained=False, num_classes=0, **arguments)
+        student: nn.Module = timm.create_model(architecture, pretrained=False, num_classes=0, **arguments)
     except (TypeError, AssertionError, ValueError) as error:
         raise LowzooError(
-            f"{student} cannot take views of {size} px with these settings ({error})", "Change the sizes of the views"
+            f"{config.student} cannot take views of {size} px with these settings ({error})",
+            "Change the sizes of the views",
         ) from error
-    return student_network
+    if config.patch_drop:
+        student.patch_drop = TokenDrop(config.patch_drop, per_image=config.patch_drop_per == "image")
+    if is_vit and config.positions != "timm":
+        set_position_rule(student, config.positions)
+    return student
 
 
 def use_plain_attention(module: nn.Module) -> None:
@@ -89,3 +132,9 @@ def feature_width(backbone: nn.Module, size: int) -> int:
         width = backbone(torch.zeros(1, 3, size, size, device=device)).shape[-1]
     backbone.train(training)
     return int(width)
+
+
+def _set_token_drop(backbone: nn.Module, active: bool) -> None:
+    drop = getattr(backbone, "patch_drop", None)
+    if isinstance(drop, TokenDrop):
+        drop.active = active

@@ -1,40 +1,44 @@
-"""The training loop of RoB: from a configuration and a source of images to a run folder."""
+"""The training loop of every recipe: from a configuration and a source of images to a run folder."""
 
 import json
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
 
 from lowzoo.data.source import ImageSource
 from lowzoo.errors import LowzooError
 from lowzoo.evaluate.device import pick_device
 from lowzoo.files import writable_folder, write_text
-from lowzoo.train import run_folder
+from lowzoo.train import collectives, distributed, run_folder
 from lowzoo.train.bad_images import BadImageLog
+from lowzoo.train.caching import open_cache
 from lowzoo.train.checkpoint import load_checkpoint, save_checkpoint
-from lowzoo.train.config import RobConfig
 from lowzoo.train.curves import read_metrics
-from lowzoo.train.dataset import EpochBatches, ViewBatch, ViewDataset, check_source, make_loader
+from lowzoo.train.dataset import EpochBatches, SampleCounter, ViewBatch, ViewDataset, check_source, make_loader
+from lowzoo.train.encoder import create_student
+from lowzoo.train.events import EventLog
+from lowzoo.train.finish import ViewFinisher
+from lowzoo.train.frozen import FrozenTeacher
+from lowzoo.train.guard import Guard
 from lowzoo.train.machine import default_workers
+from lowzoo.train.methods.base import Now
+from lowzoo.train.methods.build import build_method
 from lowzoo.train.monitor import KnnMonitor
-from lowzoo.train.networks import announce_fit, complete_student, complete_teacher, create_backbones
-from lowzoo.train.objectives.rob import TEACHER_TEMPERATURE, RobObjective
-from lowzoo.train.optim import adamw, set_step
+from lowzoo.train.networks import announce_fit, complete_teacher, create_teacher
 from lowzoo.train.progress import Progress, StepClock
+from lowzoo.train.recipes import RobConfig, SeedConfig, TrainConfig
 from lowzoo.train.result import RunResult, conclude
-from lowzoo.train.schedules import cosine, progress, warmup_cosine
-from lowzoo.train.views import photometric
+from lowzoo.train.updates import Updates, precision_of
 
 _LOG_STEPS = 10
 
 
-class RobRun:
-    """One run: everything that lives while it trains.
+class Run:
+    """One run: everything that lives while it trains. With several processes, each makes one.
 
     What can be wrong is found before the run folder is made; the folder then belongs to this run.
 
@@ -44,6 +48,7 @@ class RobRun:
         held_out: Labelled images for the monitor, or None.
         folder: Run folder; made if missing.
         resume: Go on from the folder's checkpoint.
+        teacher_cache: Folder of a teacher cache, made if missing.
         say: Called with one line of text for the reader.
 
     Raises:
@@ -52,145 +57,178 @@ class RobRun:
 
     def __init__(
         self,
-        config: RobConfig,
+        config: TrainConfig,
         source: ImageSource,
         held_out: ImageSource | None,
         folder: Path,
         *,
         resume: bool = False,
+        teacher_cache: Path | None = None,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
         check_source(source, config.batch_size)
         self.config, self.source, self.folder = config, source, folder
-        self.device = pick_device(config.device)
-        self.bf16 = config.precision == "bf16" or (config.precision == "auto" and self.device.type == "cuda")
-        if not resume and (folder / "config.toml").exists():
+        self.main = distributed.is_main()
+        self.device = distributed.own_device(pick_device(config.device))
+        self.precision, self.autocast = precision_of(config, self.device)
+        if not resume and self.main and (folder / "config.toml").exists():
             raise LowzooError(f"{folder} already holds a run", "Add --resume to go on with it, or name another --out")
         state = load_checkpoint(folder) if resume else None
-        teacher, backbone = create_backbones(config)
-        announce_fit(teacher, config, say)
+        torch.manual_seed(config.seed)
+        backbone = create_student(config)
+        teacher = create_teacher(config)
+        processes = collectives.world_size()
+        self.batches = EpochBatches(
+            len(source),
+            config.batch_size,
+            config.epochs,
+            config.seed,
+            int(state["step"]) if state else 0,
+            rank=collectives.rank(),
+            world_size=processes,
+            accumulate=config.accumulate,
+        )
         writable_folder(folder)
-        self.teacher = complete_teacher(teacher, config, source, folder, self.device, bf16=self.bf16)
-        self.student = complete_student(backbone, config, self.teacher, self.device)
-        self.objective = RobObjective(
-            config.teacher_temperature or TEACHER_TEMPERATURE[config.loss], config.student_temperature, config.swapped
-        )
-        self.optimizer = adamw([self.student], lr=config.lr, weight_decay=config.weight_decay, betas=config.betas)
-        self.steps_per_epoch = len(source) // config.batch_size
-        where = progress(config.epochs, self.steps_per_epoch, config.update)
-        self.lrs = warmup_cosine(
-            where, start=config.lr_start, peak=config.lr, end=config.lr_end, warmup=config.warmup, form=config.schedule
-        )
-        self.decays = cosine(where, config.weight_decay, config.weight_decay_end)
-        self.bad = BadImageLog(folder / "bad_images.txt", config.max_bad_share)
+        self.teacher: FrozenTeacher | None = None
+        if teacher is not None and isinstance(config, RobConfig | SeedConfig):
+            if self.main:
+                announce_fit(teacher, config, say)
+            teacher = complete_teacher(teacher, config, source, folder, self.device, self.autocast)
+            cache = open_cache(teacher_cache, teacher, config, source, self.precision) if teacher_cache else None
+            self.teacher = FrozenTeacher(teacher, cache)
+        elif teacher_cache:
+            raise LowzooError(f"recipe {config.recipe} has no teacher to cache", "Leave out --teacher-cache")
+        self.method = build_method(config, backbone, self.teacher, self.device, processes=processes)
+        self.student = self.method.student
+        self.updates = Updates(config, self.student, self.batches.steps_per_epoch, self.device, self.precision)
+        self.finish = ViewFinisher(config, source, self.device)
+        self.bad = BadImageLog(folder / self._own("bad_images.txt"), config.max_bad_share)
         self.metrics = folder / "metrics.jsonl"
+        self.guard = Guard(self.method.outputs)
         self.step = 0
         if resume:
             self._restore(state)
-            say(f"Resuming at step {self.step} of {len(self.lrs)}")
-        run_folder.write_config(folder, config)
+            say(f"Resuming at step {self.step} of {len(self.updates)}")
+        self._compile_and_wrap(processes)
         self.monitor = None
-        if config.monitor_epochs and held_out is not None and source.labels is not None:
-            self.monitor = KnnMonitor(source, held_out, config.global_size, config.monitor_bank, config.monitor_queries)
+        if self.main:
+            run_folder.write_config(folder, config)
+            self.events = EventLog(folder / "tensorboard" if config.tensorboard else None, self.step)
+            if config.monitor_epochs and held_out is not None and source.labels is not None:
+                self.monitor = KnnMonitor(
+                    source, held_out, config.global_size, config.monitor_bank, config.monitor_queries
+                )
 
-    def train(self, bar: Progress) -> RunResult:
-        """Run to the end, with checkpoints on the way, and write what remains of the run."""
+    def train(self, bar: Progress) -> RunResult | None:
+        """Run to the end, with checkpoints on the way, and write what remains of the run; None but in one process."""
         config = self.config
         started, first_step = time.perf_counter(), self.step
         if self.step == 0:
             self._measure(bar)
-        batches = EpochBatches(len(self.source), config.batch_size, config.epochs, config.seed, self.step)
         workers = config.workers if config.workers is not None else default_workers(self.device)
-        dataset = ViewDataset(self.source, config.views, config.seed)
-        loader = make_loader(dataset, batches, workers=workers, pin=self.device.type == "cuda")
+        view_epochs = getattr(config, "view_epochs", 0) or None
+        dataset = ViewDataset(self.source, config.views, config.seed, view_epochs)
+        loader = make_loader(dataset, self.batches, workers=workers, pin=self.device.type == "cuda")
+        counter = SampleCounter(self.batches)
         clock = StepClock(self.device)
-        loss = torch.full((), torch.nan)
-        self.student.train()
-        with bar.running(len(self.lrs), self.step):
+        self.method.train()
+        parts: list[ViewBatch] = []
+        with bar.running(len(self.updates), self.step) if self.main else nullcontext():
             for batch in clock.iterate(loader):
-                self.bad.add(batch.bad, self.step * config.batch_size + len(batch) + len(batch.bad))
-                if len(batch):
-                    loss = self._one_step(batch, clock)
+                counter.add(batch.epoch, batch.seen)
+                parts.append(batch)
+                if len(parts) < config.accumulate:
+                    continue
+                loss = self._one_step(parts, clock)
+                parts = []
                 self.step += 1
-                epoch, rest = divmod(self.step, self.steps_per_epoch)
-                if len(batch) and (self.step % _LOG_STEPS == 0 or rest == 0):
-                    bar.update(self.step, self._log(float(loss), clock))
-                if rest == 0 and config.monitor_epochs and epoch % config.monitor_epochs == 0:
-                    self._measure(bar)
+                epoch, rest = divmod(self.step, self.batches.steps_per_epoch)
+                if self.step % _LOG_STEPS == 0 or rest == 0:
+                    self._log(loss, clock, bar)
+                if rest == 0:
+                    counter.end_epoch(epoch - 1)
+                    if config.monitor_epochs and epoch % config.monitor_epochs == 0:
+                        self._measure(bar)
                 if rest == 0 or (config.checkpoint_steps and self.step % config.checkpoint_steps == 0):
                     self._save()
                     clock.pause()
         if self.step > first_step and config.monitor_epochs and config.epochs % config.monitor_epochs:
             self._measure(bar)
+        if not self.main:
+            return None
+        self.events.close()
         steps = self.step - first_step
         return conclude(
             self.folder,
             config,
             self.student,
-            self.teacher.facts,
+            self.teacher.facts if self.teacher else None,
             self.source,
             self.device,
             steps=self.step,
-            bf16=self.bf16,
+            precision=self.precision,
             images_per_s=round(steps * config.batch_size / (time.perf_counter() - started), 1) if steps else None,
-            unreadable=len(self.bad.names),
+            unreadable=self.bad.count,
         )
 
-    def _one_step(self, batch: ViewBatch, clock: StepClock) -> Tensor:
-        # Every random choice inside the networks (drop path, dropped patches) depends on the step alone, so that a
-        # resumed run makes the same ones without a generator's state in the checkpoint.
-        torch.manual_seed(self.config.seed * 1_000_003 + self.step)
-        set_step(self.optimizer, float(self.lrs[self.step]), float(self.decays[self.step]))
-        groups = self._finish_views(batch)
-        with clock.part("teacher"), self._autocast():
-            targets = self.objective.targets(self.teacher(groups[0]).float())
-        with self._autocast():
-            logits = self.student(groups)
-        loss = self.objective.loss(logits.float(), targets)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        if self.config.clip_grad:
-            nn.utils.clip_grad_norm_(self.student.parameters(), self.config.clip_grad)
-        self.optimizer.step()
-        return loss.detach()
+    def _one_step(self, parts: list[ViewBatch], clock: StepClock) -> torch.Tensor:
+        # Every random choice inside the networks (drop path, dropped patches) depends on the step and the process alone,
+        # so that a resumed run makes the same ones without a generator's state in the checkpoint.
+        torch.manual_seed((self.config.seed * 1_000_003 + self.step) * collectives.world_size() + collectives.rank())
+        now = Now(self.step, float(self.updates.progress[self.step]), clock, self.autocast)
+        self.method.before_step(now)
+        total = torch.zeros((), device=self.device)
+        for number, batch in enumerate(parts):
+            self.bad.add(batch.bad, (self.step + 1) * self.config.batch_size // collectives.world_size())
+            if not len(batch):
+                raise LowzooError(
+                    "no image of a whole batch can be read", f"See {self.bad.file}, mend the data and --resume"
+                )
+            views = self.finish(batch)
+            last = number + 1 == len(parts)
+            with nullcontext() if last or not hasattr(self._wrapped, "no_sync") else self._wrapped.no_sync():
+                loss = self.method.loss(views, now) / len(parts)
+                self.updates.backward(loss)
+            total += loss.detach()
+        self.updates.apply(self.method, now)
+        self.method.after_step(now)
+        return total
 
-    def _finish_views(self, batch: ViewBatch) -> list[Tensor]:
-        """The device's part of the views: one float tensor (count, B, 3, S, S) a group."""
-        groups, first = [], 0
-        for crops in batch.crops:
-            images, count = crops.shape[:2]
-            pixels = crops.to(self.device, non_blocking=True).transpose(0, 1).flatten(0, 1)
-            params = batch.photometric[:, first : first + count].transpose(0, 1).flatten(0, 1)
-            groups.append(photometric(pixels, params).unflatten(0, (count, images)))
-            first += count
-        return groups
-
-    def _autocast(self) -> torch.autocast:
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16)
+    def _compile_and_wrap(self, processes: int) -> None:
+        self._wrapped: Any = None
+        if self.config.compile:
+            self.method.wrap(lambda student: torch.compile(student, dynamic=False))  # type: ignore[arg-type,return-value]
+        if processes > 1:
+            self._wrapped = self.method.wrap(lambda student: distributed.wrap_ddp(student, self.device))
 
     def _measure(self, bar: Progress) -> None:
         if self.monitor is not None:
-            knn = self.monitor.measure(self.student.backbone, self.device, bf16=self.bf16)
-            self._append({"step": self.step, "epoch": self.step / self.steps_per_epoch, "knn": round(knn, 3)})
+            knn, features = self.monitor.measure(self.student.backbone, self.device, self.autocast)
+            rank = self.guard.features(features, self.step) if self.config.guard and self.step else None
+            row = {"step": self.step, "epoch": self.step / self.batches.steps_per_epoch, "knn": round(knn, 3)}
+            self._append(row if rank is None else {**row, "feature_rank": round(rank, 2)})
             bar.note(knn)
 
-    def _log(self, loss: float, clock: StepClock) -> dict[str, Any]:
-        if not np.isfinite(loss):
-            raise LowzooError(
-                f"the loss became {loss} at step {self.step}", "Lower the learning rate (--set lr=...) or use fp32"
-            )
+    def _log(self, loss: torch.Tensor, clock: StepClock, bar: Progress) -> None:
+        value = float(collectives.all_reduce_sum(loss.clone()) / collectives.world_size())
+        if self.config.guard:
+            self.guard.loss(value, self.step)
+        timing = clock.report(self.config.batch_size)
+        if not self.main:
+            return
         row = {
             "step": self.step,
-            "epoch": round(self.step / self.steps_per_epoch, 4),
-            "loss": loss,
-            "lr": float(self.lrs[self.step - 1]),
-            "weight_decay": float(self.decays[self.step - 1]),
-            **clock.report(self.config.batch_size),
+            "epoch": round(self.step / self.batches.steps_per_epoch, 4),
+            "loss": value,
+            "lr": float(self.updates.rates[self.step - 1]),
+            "weight_decay": float(self.updates.decays[self.step - 1]),
+            **timing,
         }
         self._append(row)
-        return row
+        bar.update(self.step, row)
 
     def _append(self, row: dict[str, Any]) -> None:
+        self.events.add(row)
         try:
             with self.metrics.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
@@ -199,24 +237,33 @@ class RobRun:
                 f"cannot write {self.metrics}: {error.strerror}", "Free some space, then go on with --resume"
             ) from error
 
+    def _own(self, name: str) -> str:
+        """A file's name for this process."""
+        stem, _, suffix = name.partition(".")
+        return name if self.main else f"{stem}.{collectives.rank()}.{suffix}"
+
     def _save(self) -> None:
-        save_checkpoint(
-            self.folder,
-            {
-                "step": self.step,
-                "student": self.student.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-                "bad": self.bad.names,
-            },
-        )
+        if self.main:
+            save_checkpoint(
+                self.folder,
+                {
+                    "step": self.step,
+                    "method": self.method.state_dict(),
+                    "updates": self.updates.state_dict(),
+                    "bad": self.bad.names,
+                    "bad_count": self.bad.count,
+                },
+            )
 
     def _restore(self, state: dict[str, Any] | None) -> None:
         """Go on from a checkpoint; from the start if the run was ended before it wrote one."""
         if state is not None:
             self.step = int(state["step"])
-            self.student.load_state_dict(state["student"])
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.bad.restore(state["bad"])
-        # Rows after the checkpoint will be written again.
-        rows = [row for row in read_metrics(self.metrics) if row["step"] <= self.step and state is not None]
-        write_text(self.metrics, "".join(json.dumps(row) + "\n" for row in rows))
+            self.method.load_state_dict(state["method"])
+            self.updates.load_state_dict(state["updates"])
+            if self.main:
+                self.bad.restore(state["bad"], state["bad_count"])
+        if self.main:
+            # Rows after the checkpoint will be written again.
+            rows = [row for row in read_metrics(self.metrics) if row["step"] <= self.step and state is not None]
+            write_text(self.metrics, "".join(json.dumps(row) + "\n" for row in rows))

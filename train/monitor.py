@@ -1,5 +1,8 @@
 """The k-NN monitor: how good the student's features are, while it trains."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -40,9 +43,17 @@ def load_squares(
 
 @torch.no_grad()
 def features_of(
-    backbone: nn.Module, squares_N3SS: Tensor, device: torch.device, *, bf16: bool, batch: int = 128
+    backbone: nn.Module, squares_N3SS: Tensor, device: torch.device, autocast: Callable[[], Any], *, batch: int = 128
 ) -> Tensor:
-    """Features (N, D) in fp32 on the processor, in eval mode; the backbone's mode is put back."""
+    """Features (N, D) in fp32 on the processor, in eval mode; the backbone's mode is put back.
+
+    Args:
+        backbone: (B, 3, S, S) to (B, D).
+        squares_N3SS: uint8 images.
+        device: Where the backbone is.
+        autocast: Makes the context in which it computes.
+        batch: Images in a forward pass.
+    """
     training = backbone.training
     backbone.eval()
     mean = torch.tensor(IMAGENET_MEAN, device=device).view(1, 3, 1, 1) * 255
@@ -50,7 +61,7 @@ def features_of(
     out = []
     for block in track(squares_N3SS.split(batch), "computing features"):
         images = ((block.to(device).float() - mean) / std).contiguous(memory_format=torch.channels_last)
-        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+        with autocast():
             out.append(backbone(images).float().cpu())
     backbone.train(training)
     return torch.cat(out)
@@ -74,8 +85,8 @@ class KnnMonitor:
         self._query_labels = torch.from_numpy(queries.require_labels()[query_kept])
         self.k = min(K, len(self._bank))
 
-    def measure(self, backbone: nn.Module, device: torch.device, *, bf16: bool) -> float:
-        """Top-1 in per cent at k = 20 (all of the bank where it is smaller)."""
-        bank = features_of(backbone, self._bank, device, bf16=bf16)
-        queries = features_of(backbone, self._queries, device, bf16=bf16)
-        return knn_accuracy(bank, self._bank_labels, queries, self._query_labels, ks=(self.k,))[self.k]
+    def measure(self, backbone: nn.Module, device: torch.device, autocast: Callable[[], Any]) -> tuple[float, Tensor]:
+        """Top-1 in per cent at k = 20 (all of the bank where it is smaller), and the queries' features (N, D)."""
+        bank = features_of(backbone, self._bank, device, autocast)
+        queries = features_of(backbone, self._queries, device, autocast)
+        return knn_accuracy(bank, self._bank_labels, queries, self._query_labels, ks=(self.k,))[self.k], queries

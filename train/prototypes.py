@@ -59,7 +59,7 @@ def fit_head(
     head = FittedHead(features_ND.shape[1], prototypes, bottleneck=bottleneck)
     head.mean.copy_(mean)
     head.projection.copy_(axes[:, leading] / spread**whitening)
-    head.prototypes.copy_(spherical_kmeans(head.embed(features_ND), prototypes, seed=seed))
+    head.prototypes.copy_(spherical_kmeans(head.bottleneck(features_ND), prototypes, seed=seed))
     return head.eval()
 
 

@@ -9,11 +9,11 @@ import torch
 from lowzoo.catalog import student_architecture
 from lowzoo.data.source import ImageSource
 from lowzoo.train import run_folder
-from lowzoo.train.config import RobConfig
 from lowzoo.train.curves import draw_curves, read_metrics
 from lowzoo.train.encoder import MultiViewEncoder, feature_width
 from lowzoo.train.head_files import save_head
 from lowzoo.train.machine import device_name, versions
+from lowzoo.train.recipes import TrainConfig
 from lowzoo.train.teachers import TeacherFacts
 
 
@@ -38,14 +38,14 @@ class RunResult:
 
 def conclude(
     folder: Path,
-    config: RobConfig,
+    config: TrainConfig,
     student: MultiViewEncoder,
-    teacher: TeacherFacts,
+    teacher: TeacherFacts | None,
     source: ImageSource,
     device: torch.device,
     *,
     steps: int,
-    bf16: bool,
+    precision: str,
     images_per_s: float | None,
     unreadable: int,
 ) -> RunResult:
@@ -55,34 +55,38 @@ def conclude(
         folder: Run folder, with `metrics.jsonl`.
         config: Of the run.
         student: Trained.
-        teacher: Facts of the teacher.
+        teacher: Facts of the teacher; None for a recipe without one.
         source: Training images.
         device: Where it ran.
         steps: Steps of the whole run.
-        bf16: Whether the networks computed in bf16.
+        precision: Of the networks: fp32, bf16 or fp16.
         images_per_s: Over this part of the run, None if it made no step.
         unreadable: Images that could not be read.
     """
     rows = read_metrics(folder / "metrics.jsonl")
     knns = [row["knn"] for row in rows if "knn" in row]
     losses = [row["loss"] for row in rows if "loss" in row]
-    architecture = student_architecture(config.student, "rob")
+    architecture = student_architecture(config.student, config.recipe)
     features = feature_width(student.backbone, config.global_size)
     run_folder.save_student(folder, student.backbone, architecture, config.global_size, features)
-    save_head(folder / "head.safetensors", student.head, config.student_head, features, teacher.prototypes)
-    method = f"RoB-{config.loss.upper()}"
+    student.eval()
+    with torch.no_grad():
+        outputs = student.head(torch.zeros(2, features, device=device)).shape[-1]
+    save_head(folder / "head.safetensors", student.head, config.student_head, features, outputs)
+    method = config.method_name
     result = RunResult(
         folder,
         losses[-1] if losses else None,
         knns[-1] if knns else None,
         knns[0] if knns else None,
         {
-            "method": method + (" on a fitted head (extension)" if teacher.extension else ""),
+            "recipe": config.recipe,
+            "method": method + (" on a fitted head (extension)" if teacher and teacher.extension else ""),
             "student": config.student,
             "architecture": architecture,
             "size": config.global_size,
             "features": features,
-            "teacher": teacher.as_dict(),
+            "teacher": teacher.as_dict() if teacher else None,
             "data": {
                 "name": source.name,
                 "images": len(source),
@@ -92,7 +96,7 @@ def conclude(
             "epochs": config.epochs,
             "steps": steps,
             "batch_size": config.batch_size,
-            "precision": "bf16" if bf16 else "fp32",
+            "precision": precision,
             "device": device_name(device),
             "images_per_s": images_per_s,
             "result": {
@@ -104,5 +108,7 @@ def conclude(
         },
     )
     run_folder.write_facts(folder, result.facts)
-    draw_curves(rows, folder / "curves.png", f"{method}: {config.student} from {config.teacher}")
+    draw_curves(
+        rows, folder / "curves.png", f"{method}: {config.student}" + (f" from {teacher.name}" if teacher else "")
+    )
     return result

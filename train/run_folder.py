@@ -20,16 +20,17 @@ from torch import nn
 
 from lowzoo.errors import LowzooError
 from lowzoo.files import atomic_path, write_text
-from lowzoo.train.config import RobConfig, to_toml, validate
+from lowzoo.train.config import to_toml, validate
+from lowzoo.train.recipes import TrainConfig
 from lowzoo.train.views import IMAGENET_MEAN, IMAGENET_STD
 
 
-def write_config(folder: Path, config: RobConfig) -> None:
+def write_config(folder: Path, config: TrainConfig) -> None:
     """Write `config.toml`."""
     write_text(folder / "config.toml", to_toml(config))
 
 
-def read_config(folder: Path) -> RobConfig:
+def read_config(folder: Path) -> TrainConfig:
     """The configuration of the run in `folder`.
 
     Raises:
@@ -43,10 +44,12 @@ def read_config(folder: Path) -> RobConfig:
     return validate(tomllib.loads(path.read_text(encoding="utf-8")))
 
 
-def changed_keys(old: RobConfig, new: RobConfig) -> list[str]:
-    """Keys whose values differ, those aside that do not change the result (device, workers, checkpoint interval)."""
-    free = {"device", "workers", "checkpoint_steps"}
+def changed_keys(old: TrainConfig, new: TrainConfig) -> list[str]:
+    """Keys whose values differ, those aside that do not change the result (device, workers, checkpoint interval, ...)."""
+    free = {"device", "workers", "checkpoint_steps", "tensorboard", "guard"}
     before, after = old.model_dump(), new.model_dump()
+    if before["recipe"] != after["recipe"]:
+        return ["recipe"]
     return [key for key in before if key not in free and before[key] != after[key]]
 
 
@@ -54,6 +57,12 @@ def write_facts(folder: Path, facts: dict[str, Any]) -> None:
     """Write `run.json` and the card made from it."""
     write_text(folder / "run.json", json.dumps(facts, indent=2) + "\n")
     write_text(folder / "README.md", _card(facts))
+
+
+def read_facts(folder: Path) -> dict[str, Any]:
+    """The content of `run.json`."""
+    facts: dict[str, Any] = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    return facts
 
 
 def save_student(folder: Path, backbone: nn.Module, architecture: str, size: int, features: int) -> None:
@@ -93,18 +102,25 @@ def save_student(folder: Path, backbone: nn.Module, architecture: str, size: int
 
 def _card(facts: dict[str, Any]) -> str:
     teacher, data, result = facts["teacher"], facts["data"], facts["result"]
+    taught = (
+        [
+            f"- Teacher: {teacher['name']} ({teacher['architecture']}, {teacher['revision']})",
+            f"- Training of the teacher's backbone: {teacher['training']}; licence: {teacher['license'] or 'not known'}",
+            f"- Head of the teacher: {teacher['head']}",
+        ]
+        if teacher
+        else ["- Teacher: none"]
+    )
     lines = [
         f"# {facts['student']} by {facts['method']}",
         "",
         f"- Student: `{facts['architecture']}`, {facts['size']} px, {facts['features']} features",
-        f"- Teacher: {teacher['name']} ({teacher['architecture']}, {teacher['revision']})",
-        f"- Training of the teacher's backbone: {teacher['training']}; licence: {teacher['license'] or 'not known'}",
-        f"- Head of the teacher: {teacher['head']}",
+        *taught,
         f"- Data: {data['name']}, {data['images']} images (fingerprint {data['fingerprint']})",
         f"- Length: {facts['epochs']} epochs, {facts['steps']} steps of {facts['batch_size']} images",
     ]
-    if teacher["extension"]:
-        lines.append("- A fitted head is an **extension** of RoB: the paper uses the teacher's own.")
+    if teacher and teacher["extension"]:
+        lines.append("- A fitted head is an **extension**: the papers use the teacher's own.")
     if result.get("knn") is not None:
         lines.append(
             f"- k-NN top-1 (k = 20, monitor): {result['knn']:.1f} %, at initialisation {result['knn_init']:.1f} %"

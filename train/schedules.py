@@ -1,15 +1,17 @@
 """Learning-rate and weight-decay schedules as arrays of one value a step.
 
-Two forms (recipes of RoB): `cosine` is the common linear warm-up followed by a cosine over the rest. `vissl` is what
-the original code really computes: its cosine runs over the *global* progress, so after a 10 % warm-up it starts at
-97.6 % of the peak and the peak itself is never used.
+Three forms: `cosine` is the common linear warm-up followed by a cosine over the rest. `vissl` is what RoB's and SEED's
+code really computes: the cosine runs over the *global* progress, so after a 10 % warm-up it starts at 97.6 % of the
+peak and the peak itself is never used. `sslight` is DINO's and SSLight's: the last step of the warm-up and the first of
+the cosine both have the peak.
 """
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 
-Form = Literal["cosine", "vissl"]
+Form = Literal["cosine", "vissl", "sslight"]
 Update = Literal["step", "epoch"]
 
 
@@ -40,6 +42,30 @@ def warmup_cosine(
     """
     if warmup <= 0:
         return cosine(where, peak, end)
+    if form == "sslight":
+        rising_steps = round(warmup * len(where))
+        falling_steps = np.arange(len(where) - rising_steps) / max(1, len(where) - rising_steps)
+        return np.concatenate((np.linspace(start, peak, rising_steps), cosine(falling_steps, peak, end)))
     rising = start + (peak - start) * where / warmup
     falling = cosine(where if form == "vissl" else (where - warmup) / (1 - warmup), peak, end)
     return np.where(where < warmup - 1e-6, rising, falling)
+
+
+def teacher_temperature(epoch: int, epochs: int, *, start: float, end: float, warmup: float) -> float:
+    """DINO's: linear over the first epochs, the last of which has `end` already, then constant.
+
+    Args:
+        epoch: From 0.
+        epochs: Of the run.
+        start: In epoch 0.
+        end: From the end of the warm-up on.
+        warmup: Share of the run.
+    """
+    rising = round(warmup * epochs)
+    return end if epoch >= rising - 1 else start + (end - start) * epoch / (rising - 1)
+
+
+def milestones(epochs: int, steps_per_epoch: int, value: float, at: Sequence[int], factor: float = 0.1) -> np.ndarray:
+    """One value a step that is multiplied by `factor` at the start of each epoch in `at`."""
+    epoch = np.arange(epochs * steps_per_epoch) // steps_per_epoch
+    return value * factor ** np.searchsorted(np.asarray(at), epoch, side="right")

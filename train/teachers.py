@@ -8,6 +8,7 @@ import hashlib
 import importlib.util
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -81,14 +82,59 @@ class Teacher(nn.Module):
 
     @torch.no_grad()
     def forward(self, views_GB3SS: Tensor) -> Tensor:
-        """Scores (G, B, K) of the global views; the head computes in fp32."""
+        """Scores (G, B, K) of views; the head computes in fp32."""
+        return self.scores(self.bottleneck(views_GB3SS))
+
+    @torch.no_grad()
+    def bottleneck(self, views_GB3SS: Tensor) -> Tensor:
+        """What the head's last layer sees of views, (G, B, D') in fp32: all that a cache has to keep."""
         images = views_GB3SS.flatten(0, 1).contiguous(memory_format=torch.channels_last)
         features = self.backbone(images).float()
+        with torch.autocast(features.device.type, enabled=False):
+            narrow: Tensor = self._head().bottleneck(features)
+        return narrow.unflatten(0, views_GB3SS.shape[:2])
+
+    def scores(self, bottleneck: Tensor) -> Tensor:
+        """Scores (..., K) in fp32 of bottlenecks (..., D'), the teacher's own or somebody else's."""
+        with torch.autocast(bottleneck.device.type, enabled=False):
+            scores: Tensor = self._head().scores(bottleneck)
+        return scores
+
+    @torch.no_grad()
+    def forward_patches(self, views_GB3SS: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores (G, B, K) of the class tokens and (G, B, N, K) of the patches.
+
+        Raises:
+            LowzooError: The head knows no patches.
+        """
+        head = self._head()
+        if not hasattr(head, "patch_scores"):
+            raise LowzooError(f"the head of teacher {self.facts.name} scores no patches", "Choose an iBOT teacher")
+        tokens = self.backbone.forward_features(views_GB3SS.flatten(0, 1)).float()  # type: ignore[operator]
+        with torch.autocast(tokens.device.type, enabled=False):
+            cls, patches = head(tokens[:, 0]), head.patch_scores(tokens[:, 1:])
+        return cls.unflatten(0, views_GB3SS.shape[:2]), patches.unflatten(0, views_GB3SS.shape[:2])
+
+    @property
+    def bottleneck_width(self) -> int:
+        """Width D' of what `bottleneck` gives."""
+        device = next(self.backbone.parameters()).device
+        width = int(self.backbone.num_features)  # type: ignore[call-overload]
+        with torch.no_grad():
+            return int(self._head().bottleneck(torch.zeros(1, width, device=device)).shape[-1])
+
+    def checksum(self) -> str:
+        """SHA-256 over all parameters and buffers, by name."""
+        digest = hashlib.sha256()
+        for key, value in sorted(self.state_dict().items()):
+            digest.update(key.encode())
+            digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+        return digest.hexdigest()
+
+    def _head(self) -> Any:
         if self.head is None:
-            raise LowzooError(f"teacher {self.facts.name} has no head", "Fit one first")
-        with torch.autocast(views_GB3SS.device.type, enabled=False):
-            scores: Tensor = self.head(features)
-        return torch.unflatten(scores, 0, views_GB3SS.shape[:2])
+            raise LowzooError(f"teacher {self.facts.name} has no head", "Use --teacher-head fitted")
+        return self.head
 
 
 def load_teacher(word: str, *, size: int, head: str = "own", file: str = "") -> Teacher:

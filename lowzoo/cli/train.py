@@ -1,11 +1,44 @@
 """`lowzoo train`: make new weights; one sub-command a recipe."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 app = typer.Typer(rich_markup_mode=None, help="Train a student without labels.")
+
+Data = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SRC", help="Folder of images, parquet, tar shards or hf:ORG/NAME; the embedded sample set if absent."
+    ),
+]
+Student = Annotated[str | None, typer.Option(help="Student: vit_tiny, resnet18, ... or any timm name.")]
+Teacher = Annotated[
+    str | None, typer.Option(help="Teacher: a name of `lowzoo teachers`, a run folder, or any timm name.")
+]
+TeacherHead = Annotated[
+    str | None, typer.Option(help="'own', or 'fitted' for a teacher without one (an extension of the papers).")
+]
+TeacherCache = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Keep what the teacher said of each view, for this run and others.")
+]
+Epochs = Annotated[int | None, typer.Option(help="Passes over the data.")]
+BatchSize = Annotated[int | None, typer.Option(help="Images in a step, over all devices.")]
+Devices = Annotated[int, typer.Option(min=1, help="Processes on this machine, one a device; or start with torchrun.")]
+Precision = Annotated[str | None, typer.Option(help="fp32, bf16, fp16 or auto (bf16 on an accelerator).")]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ... or auto.")]
+Seed = Annotated[int | None, typer.Option(help="Of every random choice.")]
+Out = Annotated[Path | None, typer.Option(help="Run folder; runs/RECIPE-STUDENT if absent.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in the run folder.")]
+Bench = Annotated[
+    bool, typer.Option("--bench", help="Time some steps, say what bounds them, and leave without training.")
+]
+Config = Annotated[Path | None, typer.Option(help="TOML file with any of the settings.")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting, e.g. student_head.hidden=512.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print the facts of the finished run as one JSON document.")]
 
 
 @app.callback()
@@ -15,59 +48,136 @@ def _train() -> None:
 
 @app.command()
 def rob(
-    data: Annotated[
-        str | None, typer.Option(metavar="SRC", help="Folder of images or parquet; the embedded sample set if absent.")
+    data: Data = None,
+    student: Student = None,
+    teacher: Teacher = None,
+    teacher_head: TeacherHead = None,
+    teacher_cache: TeacherCache = None,
+    loss: Annotated[
+        str | None, typer.Option(help="Member of the family: dino, swav, ibot or msn; kd is supervised distillation.")
     ] = None,
-    student: Annotated[str | None, typer.Option(help="Student: vit_tiny, resnet18, ... or any timm name.")] = None,
-    teacher: Annotated[
-        str | None, typer.Option(help="Teacher: a name of the catalog, a run folder, or any timm name.")
-    ] = None,
-    teacher_head: Annotated[
-        str | None, typer.Option(help="'own', or 'fitted' for a teacher without one (an extension of the paper).")
-    ] = None,
-    loss: Annotated[str | None, typer.Option(help="Member of the family: dino or msn.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Passes over the data.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Images in a step.")] = None,
-    precision: Annotated[str | None, typer.Option(help="fp32, bf16 or auto (bf16 on an accelerator).")] = None,
-    device: Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ... or auto.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Of every random choice.")] = None,
-    out: Annotated[Path | None, typer.Option(help="Run folder; runs/rob-STUDENT if absent.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the run folder.")] = False,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    devices: Devices = 1,
+    precision: Precision = None,
+    device: Device = None,
+    seed: Seed = None,
+    out: Out = None,
+    resume: Resume = False,
+    bench: Bench = False,
     preset: Annotated[
         str | None,
-        typer.Option(help="rob_dino or rob_msn (the paper's), sample (the default without --data), tin100."),
+        typer.Option(help="rob_dino, rob_swav, ... (the paper's), sample (the default without --data), tin100."),
     ] = None,
-    config: Annotated[Path | None, typer.Option(help="TOML file with any of the settings.")] = None,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any setting, e.g. student_head.hidden=512.")
-    ] = None,
-    json_: Annotated[
-        bool, typer.Option("--json", help="Print the facts of the finished run as one JSON document.")
-    ] = False,
+    config: Config = None,
+    set_: Settings = None,
+    json_: Json = False,
 ) -> None:
     """Fit a small student to a frozen teacher's prototype distribution (RoB, arXiv 2301.09451).
 
     With no option at all it trains on the embedded sample set in about two minutes. The paper's settings of each loss
-    are the presets rob_dino and rob_msn; a later source wins: preset, --config, options, --set.
+    are the presets rob_dino, rob_swav, rob_swav_bridge, rob_ibot and rob_msn; a later source wins: preset, --config,
+    options, --set.
     """
+    options = _options(locals(), "student", "teacher", "teacher_head", "loss")
+    _run("rob", options, {"loss": loss}, locals())
+
+
+@app.command()
+def seed(
+    data: Data = None,
+    student: Student = None,
+    teacher: Teacher = None,
+    teacher_head: TeacherHead = None,
+    teacher_cache: TeacherCache = None,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    devices: Devices = 1,
+    precision: Precision = None,
+    device: Device = None,
+    seed: Seed = None,
+    out: Out = None,
+    resume: Resume = False,
+    bench: Bench = False,
+    preset: Annotated[
+        str | None,
+        typer.Option(help="seed, seed_released, seed_simclr, seed_small_patch, or sample_seed (without --data)."),
+    ] = None,
+    config: Config = None,
+    set_: Settings = None,
+    json_: Json = False,
+) -> None:
+    """Let a small student reproduce a frozen teacher's similarities to past images (SEED, arXiv 2101.04731).
+
+    With no option at all it trains on the embedded sample set. Local views in the settings turn on the small-patch
+    extension (preset seed_small_patch). A later source wins: preset, --config, options, --set.
+    """
+    options = _options(locals(), "student", "teacher", "teacher_head")
+    _run("seed", options, {}, locals())
+
+
+@app.command()
+def sslight(
+    data: Data = None,
+    student: Student = None,
+    method: Annotated[str | None, typer.Option(help="dino, swav or moco.")] = None,
+    epochs: Epochs = None,
+    batch_size: BatchSize = None,
+    devices: Devices = 1,
+    precision: Precision = None,
+    device: Device = None,
+    seed: Seed = None,
+    out: Out = None,
+    resume: Resume = False,
+    bench: Bench = False,
+    preset: Annotated[
+        str | None, typer.Option(help="sslight (the default), or baseline: ordinary views and weights.")
+    ] = None,
+    config: Config = None,
+    set_: Settings = None,
+    json_: Json = False,
+) -> None:
+    """Train a small network without any teacher, by softer views (SSLight, arXiv 2210.02808).
+
+    The two presets differ in four settings: scales of global and local views, size of local views, weights of the
+    pairs. With no option at all it trains on the embedded sample set. A later source wins: preset, --config, options,
+    --set.
+    """
+    options = _options(locals(), "student", "method")
+    _run("sslight", options, {"method": method, "student": student}, locals())
+
+
+def _options(words: dict[str, Any], *own: str) -> dict[str, Any]:
+    return {key: words[key] for key in (*own, "epochs", "batch_size", "precision", "device", "seed")}
+
+
+def _run(recipe: str, options: dict[str, Any], choice: dict[str, str | None], words: dict[str, Any]) -> None:
     import json
+    from functools import partial
 
-    from lowzoo.train.command import run_rob
+    from lowzoo.train.command import TrainWords, default_layers, run_training
 
-    options = {
-        "student": student,
-        "teacher": teacher,
-        "teacher_head": teacher_head,
-        "loss": loss,
-        "epochs": epochs,
-        "batch_size": batch_size,
-        "precision": precision,
-        "device": device,
-        "seed": seed,
-    }
-    say = (lambda text: typer.echo(text, err=True)) if json_ else typer.echo
-    result = run_rob(
-        data=data, preset=preset, config=config, options=options, settings=set_ or [], out=out, resume=resume, say=say
+    layers = default_layers(recipe, data=words["data"], preset=words["preset"], **choice)
+    command = TrainWords(
+        recipe,
+        layers,
+        data=words["data"],
+        config=words["config"],
+        options=options,
+        settings=tuple(words["set_"] or ()),
+        out=words["out"],
+        resume=words["resume"],
+        teacher_cache=words.get("teacher_cache"),
+        devices=words["devices"],
     )
-    if json_:
-        typer.echo(json.dumps(result.facts))
+    say = partial(typer.echo, err=True) if words["json_"] else typer.echo
+    if words["bench"]:
+        from lowzoo.train.bench import run_bench
+
+        report = run_bench(command, say)
+        if words["json_"]:
+            typer.echo(json.dumps(report))
+        return
+    facts = run_training(command, say)
+    if words["json_"] and facts:
+        typer.echo(json.dumps(facts))

@@ -45,3 +45,26 @@ def pair_cross_entropy(targets_GBK: Tensor, log_probs_VBK: Tensor, pairs_GV: Ten
     weights_GV = pairs_GV.to(targets_GBK)
     targets_VBK = torch.einsum("gv,gbk->vbk", weights_GV, targets_GBK)
     return -(targets_VBK * log_probs_VBK).sum(-1).mean(-1).sum() / weights_GV.sum()
+
+
+def grouped_cross_entropy(targets_GBK: Tensor, log_probs_VBK: Tensor, alpha: float, beta: float) -> Tensor:
+    """SSLight's weighted form: alpha times the mean over pairs of two different global views, plus beta times the mean
+    over pairs of a global target and a local view.
+
+    Args:
+        targets_GBK: Probabilities.
+        log_probs_VBK: Log-probabilities of the student, global views first.
+        alpha: Weight of the first mean.
+        beta: Weight of the second mean.
+
+    Returns:
+        Scalar, nats.
+    """
+    global_views, views = len(targets_GBK), len(log_probs_VBK)
+    pairs = cross_view(global_views, views).to(log_probs_VBK.device)
+    local = torch.zeros_like(pairs)
+    local[:, global_views:] = True
+    loss = alpha * pair_cross_entropy(targets_GBK, log_probs_VBK, pairs & ~local)
+    if views > global_views:
+        loss = loss + beta * pair_cross_entropy(targets_GBK, log_probs_VBK, local)
+    return loss

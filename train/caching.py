@@ -1,0 +1,47 @@
+"""The teacher cache of a run: opened for its teacher, views and data, or refused with the reason."""
+
+from pathlib import Path
+
+from lowzoo.data.source import ImageSource
+from lowzoo.train import distributed
+from lowzoo.train.cache_identity import CacheIdentity
+from lowzoo.train.recipes import RobConfig, SeedConfig
+from lowzoo.train.teacher_cache import TeacherCache, refuse_patch_targets
+from lowzoo.train.teachers import Teacher
+
+
+def open_cache(
+    folder: Path, teacher: Teacher, config: RobConfig | SeedConfig, source: ImageSource, precision: str
+) -> TeacherCache:
+    """Open the cache of a run, or make it.
+
+    Args:
+        folder: Of the cache.
+        teacher: With its head.
+        config: Of the run.
+        source: Training images.
+        precision: Of the teacher's backbone.
+
+    Raises:
+        LowzooError: The cache holds something else, or the loss needs targets of patches.
+    """
+    view_epochs = config.view_epochs or config.epochs
+    if isinstance(config, RobConfig) and config.loss == "ibot":
+        patches = (config.global_size // 16) ** 2
+        refuse_patch_targets(len(source), view_epochs, config.global_views, patches, teacher.bottleneck_width)
+    identity = CacheIdentity(
+        teacher=config.teacher,
+        teacher_checksum=teacher.checksum(),
+        head=type(teacher.head).__name__,
+        bottleneck=teacher.bottleneck_width,
+        precision=precision,
+        views=config.views,
+        seed=config.seed,
+        data=source.fingerprint(),
+        count=len(source),
+        view_epochs=view_epochs,
+    )
+    if distributed.is_main():
+        TeacherCache.open(folder, identity)
+    distributed.barrier()
+    return TeacherCache.open(folder, identity)

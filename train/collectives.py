@@ -1,0 +1,45 @@
+"""What processes tell each other, without gradients; with one process everything is the identity."""
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+def world_size() -> int:
+    """Number of processes of the run."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """This process's number among them."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+@torch.no_grad()
+def all_reduce_sum(x: Tensor) -> Tensor:
+    """The sum over all processes; a new tensor."""
+    if world_size() == 1:
+        return x
+    total = x.detach().clone()
+    dist.all_reduce(total)
+    return total
+
+
+@torch.no_grad()
+def all_reduce_max(x: Tensor) -> Tensor:
+    """The largest value over all processes; a new tensor."""
+    if world_size() == 1:
+        return x
+    largest = x.detach().clone()
+    dist.all_reduce(largest, op=dist.ReduceOp.MAX)
+    return largest
+
+
+@torch.no_grad()
+def all_gather_rows(x: Tensor) -> Tensor:
+    """The rows (N, ...) of all processes, those of process 0 first: (world size * N, ...)."""
+    if world_size() == 1:
+        return x
+    parts = [torch.empty_like(x) for _ in range(world_size())]
+    dist.all_gather(parts, x.detach().contiguous())
+    return torch.cat(parts)

@@ -1,0 +1,119 @@
+"""Several processes, one run: where this process stands, and how the others are started.
+
+A process started by `torchrun` finds its place in the environment; `--devices N` starts N processes on this machine
+itself. Without either there is one process and nothing here does anything.
+"""
+
+import os
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from lowzoo.errors import LowzooError
+
+
+def under_torchrun() -> bool:
+    """Whether this process is one of several that `torchrun` (or a scheduler in its manner) started."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ
+
+
+def local_rank() -> int:
+    """This process's number on its machine."""
+    return int(os.environ.get("LOCAL_RANK", "0"))
+
+
+def own_device(device: torch.device) -> torch.device:
+    """This process's accelerator, where `device` names none of several."""
+    if device.type == "cuda" and device.index is None and dist.is_initialized():
+        return torch.device("cuda", local_rank())
+    return device
+
+
+def is_main() -> bool:
+    """Whether this process speaks and writes for all."""
+    return not dist.is_initialized() or dist.get_rank() == 0
+
+
+def join(device: torch.device) -> bool:
+    """Join the other processes, where there are any; returns whether there are."""
+    if dist.is_initialized() or not under_torchrun():
+        return dist.is_initialized()
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    return True
+
+
+def leave() -> None:
+    """Part from the other processes."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def barrier() -> None:
+    """Wait for the other processes."""
+    if dist.is_initialized():
+        dist.barrier()
+
+
+def spawn(processes: int, work: Callable[[], Any], device: str) -> None:
+    """Run `work` in `processes` processes on this machine; returns when all have ended.
+
+    Args:
+        processes: Their number.
+        work: Picklable; runs once in each, with torchrun's environment.
+        device: As configured; with accelerators there must be one a process.
+
+    Raises:
+        LowzooError: Too few accelerators, or a process ended with an error.
+    """
+    if device in ("auto", "cuda") and torch.cuda.is_available() and torch.cuda.device_count() < processes:
+        raise LowzooError(
+            f"{processes} devices were asked for, and this machine has {torch.cuda.device_count()}",
+            f"Use --devices {torch.cuda.device_count()}, or --set device=cpu",
+        )
+    from torch.multiprocessing.spawn import ProcessException
+
+    try:
+        torch.multiprocessing.spawn(_child, (processes, _free_port(), work), nprocs=processes)
+    except ProcessException as error:
+        last = str(error).strip().splitlines()[-1]
+        name, _, message = last.partition(": ")
+        if name.endswith("LowzooError"):
+            text, _, remedy = message.partition(". ")
+            raise LowzooError(text, remedy) from None
+        raise LowzooError(f"process {error.error_index} of the run ended: {last}", "Go on with --resume") from error
+
+
+def _child(rank: int, processes: int, port: int, work: Callable[[], Any]) -> None:
+    os.environ.update(
+        RANK=str(rank),
+        LOCAL_RANK=str(rank),
+        WORLD_SIZE=str(processes),
+        MASTER_ADDR="127.0.0.1",
+        MASTER_PORT=str(port),
+    )
+    if not torch.cuda.is_available():
+        torch.set_num_threads(max(1, torch.get_num_threads() // processes))
+    try:
+        work()
+    finally:
+        leave()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wrap_ddp(module: nn.Module, device: torch.device) -> nn.Module:
+    """DistributedDataParallel, with buffers left to each process."""
+    ids = [device.index or 0] if device.type == "cuda" else None
+    return nn.parallel.DistributedDataParallel(
+        module, device_ids=ids, broadcast_buffers=False, gradient_as_bucket_view=True, static_graph=False
+    )

@@ -1,0 +1,67 @@
+"""A frozen teacher in a run: in the run's precision, and through a cache where there is one."""
+
+import torch
+from torch import Tensor
+
+from lowzoo.train.methods.base import Now, Views
+from lowzoo.train.teacher_cache import TeacherCache
+from lowzoo.train.teachers import Teacher, TeacherFacts
+
+
+class FrozenTeacher:
+    """Makes targets; holds the teacher outside the module tree, so that no checkpoint contains it.
+
+    Args:
+        teacher: With its head, on its device.
+        cache: Bottlenecks of global views seen before.
+    """
+
+    def __init__(self, teacher: Teacher, cache: TeacherCache | None = None) -> None:
+        self.teacher = teacher
+        self.cache = cache
+
+    @property
+    def facts(self) -> TeacherFacts:
+        """What a card states of the teacher."""
+        return self.teacher.facts
+
+    @property
+    def width(self) -> int:
+        """Width of the embeddings that `embed` gives."""
+        return self.teacher.bottleneck_width
+
+    def scores(self, views: Views, now: Now, count: int) -> Tensor:
+        """Scores (count, B, K) in fp32 of the first `count` global views."""
+        return self.teacher.scores(self.embed(views, now)[:count] if self.cache else self._compute(views, now, count))
+
+    def score(self, bottleneck: Tensor) -> Tensor:
+        """Scores of somebody else's bottlenecks; gradients flow to them, not to the teacher."""
+        return self.teacher.scores(bottleneck.float())
+
+    def embed(self, views: Views, now: Now) -> Tensor:
+        """Embeddings (G, B, D') in fp32 of the global views."""
+        if self.cache is None:
+            return self._compute(views, now, len(views.groups[0]))
+        missing = torch.from_numpy(self.cache.missing(views.epoch, views.indices))
+        if missing.any():
+            rows = missing.nonzero()[:, 0].to(views.groups[0].device)
+            part = Views([views.groups[0].index_select(1, rows)], views.epoch, views.indices[missing])
+            made = self._compute(part, now, len(views.groups[0]))
+            self.cache.write(views.epoch, part.indices, made.transpose(0, 1), views.records[missing])
+        # What was just written is read back, so that a run gives the same numbers whether it fills the cache or uses it.
+        stored = self.cache.read(views.epoch, views.indices, views.records)
+        return stored.to(views.groups[0].device, non_blocking=True).transpose(0, 1)
+
+    def embed_locals(self, views: Views, now: Now) -> Tensor:
+        """Embeddings (V - G, B, D') of the local views; they are never cached."""
+        with now.autocast():
+            return torch.cat([self.teacher.bottleneck(group) for group in views.groups[1:]])
+
+    def patch_scores(self, views: Views, now: Now) -> tuple[Tensor, Tensor]:
+        """Scores (G, B, K) of the class tokens and (G, B, N, K) of the patches of the global views."""
+        with now.autocast():
+            return self.teacher.forward_patches(views.groups[0])
+
+    def _compute(self, views: Views, now: Now, count: int) -> Tensor:
+        with now.autocast():
+            return self.teacher.bottleneck(views.groups[0][:count])

@@ -1,0 +1,77 @@
+"""Stops a run that no longer learns: a loss that is not a number, or features and outputs that no longer differ."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from lowzoo.errors import LowzooError
+
+# A collapsed loss stands still at ln K to four digits; a healthy one only passes through.
+_CLOSE = 1e-4
+_PATIENCE = 200
+
+
+class Guard:
+    """Watches the logged losses and the monitor's features.
+
+    Args:
+        outputs: Number of outputs K; 0 where a uniform guess means nothing.
+        patience: Logged losses in a row at ln K that end the run.
+    """
+
+    def __init__(self, outputs: int, patience: int = _PATIENCE) -> None:
+        self.uniform = math.log(outputs) if outputs > 1 else math.nan
+        self.patience = patience
+        self._stuck = 0
+        self._moved = False
+
+    def loss(self, value: float, step: int) -> None:
+        """Check a loss.
+
+        Raises:
+            LowzooError: It is not finite, or has stood at ln K.
+        """
+        if not math.isfinite(value):
+            raise LowzooError(
+                f"the loss became {value} at step {step}",
+                "Lower the learning rate (--set lr=...), clip gradients (--set clip_grad=1) or use --precision fp32",
+            )
+        at_uniform = abs(value - self.uniform) <= _CLOSE * abs(self.uniform)
+        self._moved = self._moved or not at_uniform
+        self._stuck = self._stuck + 1 if at_uniform else 0
+        if self._stuck >= self.patience and self._moved:
+            raise LowzooError(
+                f"the run has collapsed: the loss stands at ln K = {self.uniform:.4f}, where every output is alike, "
+                f"for {self._stuck} logged steps (step {step})",
+                "Lower the learning rate or the teacher's temperature, or enlarge the batch; --set guard=false goes on",
+            )
+
+    def features(self, features_ND: Tensor, step: int) -> float:
+        """Effective rank of features, see `effective_rank`.
+
+        Raises:
+            LowzooError: All features are the same.
+        """
+        rank = effective_rank(features_ND)
+        if rank < 1.05:
+            raise LowzooError(
+                f"the run has collapsed: the features of different images are the same at step {step} "
+                f"(effective rank {rank:.2f} of {features_ND.shape[1]})",
+                "Lower the learning rate or the teacher's temperature, or enlarge the batch; --set guard=false goes on",
+            )
+        return rank
+
+
+def effective_rank(features_ND: Tensor) -> float:
+    """Exponential of the entropy of the normalised singular values of centred features (Roy and Vetterli, 2007).
+
+    1 where all features lie on one line, or are equal; at most D.
+    """
+    centred = features_ND.double() - features_ND.double().mean(0)
+    scale = features_ND.double().norm(dim=1).mean().clamp_min(1e-12)
+    if centred.norm(dim=1).mean() < 1e-4 * scale:
+        return 1.0
+    values = torch.linalg.eigvalsh(centred.T @ centred).clamp_min(0).sqrt()
+    shares = values / values.sum()
+    return float(torch.exp(-torch.special.xlogy(shares, shares).sum()))

@@ -1,0 +1,58 @@
+"""RoB-SwAV's targets: Sinkhorn codes of a frozen teacher's prototype scores (arXiv 2301.09451).
+
+    q_i = Sinkhorn(u_i / 0.03),  u_i = teacher's cosines with its prototypes
+
+The loss is that of `lowzoo.train.objectives.rob`. With 0 iterations the target is softmax(u / epsilon), which is how a
+DINO teacher with its 65,536 outputs passes through this loss.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from lowzoo.train.collectives import all_gather_rows, rank, world_size
+from lowzoo.train.objectives.sinkhorn import sinkhorn
+
+
+class SinkhornTargets(nn.Module):
+    """Codes of each teacher view over the batch of all processes.
+
+    Args:
+        prototypes: Number of scores K.
+        epsilon: Sharpness.
+        iterations: Of Sinkhorn.
+        queue_length: Rows of past teacher scores that join Sinkhorn and are dropped from its result; newest first.
+    """
+
+    queue: Tensor
+    filled: Tensor
+
+    def __init__(self, prototypes: int, *, epsilon: float = 0.03, iterations: int = 3, queue_length: int = 0) -> None:
+        super().__init__()
+        self.epsilon = epsilon
+        self.iterations = iterations
+        self.register_buffer("queue", torch.zeros(queue_length, prototypes))
+        self.register_buffer("filled", torch.zeros((), dtype=torch.long))
+
+    @torch.no_grad()
+    def targets(self, scores_GBK: Tensor) -> Tensor:
+        """Codes (G, B, K) from the teacher's scores (G, B, K); the queue then takes those of all processes."""
+        past = self.queue[: int(self.filled)]
+        # Each process brings an equal share of the past rows; Sinkhorn does not care which.
+        past = past[rank() :: world_size()] if len(past) % world_size() == 0 else past[:0]
+        codes = torch.stack(
+            [
+                sinkhorn(torch.cat((view, past.to(view))), epsilon=self.epsilon, iterations=self.iterations)[
+                    : len(view)
+                ]
+                for view in scores_GBK
+            ]
+        )
+        self._push(scores_GBK)
+        return codes
+
+    def _push(self, scores_GBK: Tensor) -> None:
+        if not len(self.queue):
+            return
+        fresh = torch.cat([all_gather_rows(view) for view in scores_GBK]).to(self.queue)
+        self.queue = torch.cat((fresh, self.queue))[: len(self.queue)]
+        self.filled.fill_(min(len(self.queue), int(self.filled) + len(fresh)))

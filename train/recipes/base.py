@@ -1,0 +1,147 @@
+"""What every recipe has in common: student, views, optimisation, machine, monitor."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
+
+from lowzoo.train.heads import HeadSpec
+from lowzoo.train.schedules import Form, Update
+from lowzoo.train.views import ViewGroup
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class TrainConfig(BaseModel):
+    """The settings that all recipes share.
+
+    Units: shares are of the run, temperatures divide logits, sizes are pixels. With `lr_batch` = 256 the rate `lr` is
+    per 256 images and is scaled by the batch; with 0 it is the rate itself. `lr_start` and `lr_end` are never scaled.
+
+    Args:
+        student: Short name (`vit_tiny`) or timm architecture.
+        drop_path: Stochastic depth rate of a ViT.
+        patch_drop: Share of the patch tokens dropped from global views in training, ViT only.
+        patch_drop_per: One choice of tokens an image, or one for the whole forward pass as MSN does it.
+        positions: How a ViT resamples its position embeddings for views of another size; official teachers have their
+            own rules, and students trained beside them keep theirs.
+        views: Groups of views, the global one first.
+        student_head: The student's projection head.
+        optimizer: adamw, sgd, larc (SGD with VISSL's LARC) or lars (SSLight's).
+        decay_rule: Which parameters decay: "names" (all but biases and names with "norm"), "one_d" (all but 1-D
+            tensors), "depthwise" (neither 1-D tensors nor depthwise kernels, which LARS still scales), or "all".
+        batch_size: Images in a step, over all devices and accumulated parts.
+        accumulate: Parts in which a device goes through its share of the batch.
+        update: Whether rate and decay change every step or every epoch.
+        freeze_last: Share of the run in which the head's last layer stands still.
+        precision: Of the networks; losses and heads of teachers always compute in fp32.
+        sync_bn: Batch statistics over all devices.
+        guard: Stop a run that has collapsed or diverged.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    recipe: str
+    student: str = "vit_tiny"
+    drop_path: Share = 0.0
+    patch_drop: Share = 0.0
+    patch_drop_per: Literal["batch", "image"] = "batch"
+    positions: Literal["timm", "dino", "msn"] = "timm"
+    views: tuple[ViewGroup, ...]
+    student_head: HeadSpec = HeadSpec()
+
+    epochs: PositiveInt
+    batch_size: PositiveInt
+    accumulate: PositiveInt = 1
+    optimizer: Literal["adamw", "sgd", "larc", "lars"] = "adamw"
+    lr: Positive
+    lr_batch: NonNegativeInt = 0
+    lr_start: NonNegativeFloat = 0.0
+    lr_end: NonNegativeFloat = 0.0
+    warmup: Share = 0.0
+    schedule: Form = "cosine"
+    update: Update = "step"
+    decay_rule: Literal["names", "one_d", "depthwise", "all"] = "names"
+    weight_decay: NonNegativeFloat
+    weight_decay_end: NonNegativeFloat
+    momentum: Share = 0.9
+    betas: tuple[Share, Share] = (0.9, 0.999)
+    clip_grad: NonNegativeFloat = 0.0
+    freeze_last: Share = 0.0
+
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    device: str = "auto"
+    compile: bool = False
+    sync_bn: bool = False
+    workers: NonNegativeInt | None = None
+    seed: NonNegativeInt = 0
+    max_bad_share: Share = 0.01
+    checkpoint_steps: NonNegativeInt = 500
+    monitor_epochs: NonNegativeInt = 1
+    monitor_bank: PositiveInt = 10_000
+    monitor_queries: PositiveInt = 2_000
+    guard: bool = True
+    tensorboard: bool = True
+
+    @model_validator(mode="after")
+    def _views_fit(self) -> Self:
+        names = [group.name for group in self.views]
+        if not names or names[0] != "global" or names.count("global") != 1:
+            raise ValueError("views need exactly one group named 'global', and it stands first")
+        if self.batch_size % self.accumulate:
+            raise ValueError(f"batch_size must be a multiple of accumulate = {self.accumulate}")
+        return self
+
+    @property
+    def global_size(self) -> int:
+        """Side of the global views in pixels; also the size of evaluation."""
+        return self.views[0].size
+
+    @property
+    def global_views(self) -> int:
+        """Number of global views G."""
+        return self.views[0].count
+
+    @property
+    def local_views(self) -> int:
+        """Number of local views."""
+        return sum(group.count for group in self.views[1:])
+
+    @property
+    def peak_lr(self) -> float:
+        """The learning rate at the end of the warm-up."""
+        return self.lr * self.batch_size / self.lr_batch if self.lr_batch else self.lr
+
+    @property
+    def method_name(self) -> str:
+        """The method for people, e.g. "RoB-DINO"."""
+        raise NotImplementedError
+
+
+class TeacherSettings(BaseModel):
+    """Of recipes with a frozen teacher; a part of their configuration.
+
+    Args:
+        teacher: A name of the teacher catalog, a run folder, or any MODEL word.
+        teacher_head: "own" demands the teacher's own head; "fitted" fits prototypes to its embeddings instead, which is
+            an extension of the papers.
+        teacher_file: The checkpoint, for a catalog teacher that is not found by itself.
+        prototypes: Number of fitted prototypes K.
+        fitted_bottleneck: Principal axes kept before the fitted prototypes.
+        fitted_whitening: 0 keeps the spread of each axis, 1 removes it.
+        fitted_images: Training images that prototypes are fitted to.
+        teacher_prototypes: Start the student's last layer at the teacher's prototypes.
+        view_epochs: Global views repeat after so many epochs, 0 for never; bounds the size of a teacher cache.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    teacher: str = "dino_vits16"
+    teacher_head: Literal["own", "fitted"] = "own"
+    teacher_file: str = ""
+    prototypes: PositiveInt = 1024
+    fitted_bottleneck: PositiveInt = 256
+    fitted_whitening: Annotated[float, Field(ge=0, le=1)] = 0.5
+    fitted_images: PositiveInt = 20_000
+    teacher_prototypes: bool = False
+    view_epochs: NonNegativeInt = 0

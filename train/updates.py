@@ -1,0 +1,92 @@
+"""The optimiser's part of a step: schedules, loss scaling, clipping, parameter groups."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lowzoo.errors import LowzooError
+from lowzoo.train.methods.base import Method, Now
+from lowzoo.train.optim import make_optimizer, set_step
+from lowzoo.train.recipes import TrainConfig
+from lowzoo.train.schedules import cosine, progress, warmup_cosine
+
+_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def precision_of(config: TrainConfig, device: torch.device) -> tuple[str, Callable[[], Any]]:
+    """The precision of a run's networks, and a maker of the context in which they compute.
+
+    Returns:
+        fp32, bf16 or fp16; "auto" is bf16 on an accelerator and fp32 elsewhere.
+
+    Raises:
+        LowzooError: fp16 on a processor, where it has no range to spare and no speed to win.
+    """
+    precision = config.precision
+    if precision == "auto":
+        precision = "bf16" if device.type == "cuda" else "fp32"
+    if precision == "fp16" and device.type == "cpu":
+        raise LowzooError("precision fp16 needs an accelerator", "Use --precision bf16 or fp32")
+    dtype = _DTYPES.get(precision, torch.bfloat16)
+    return precision, partial(torch.autocast, device.type, dtype, enabled=precision != "fp32")
+
+
+class Updates:
+    """Moves a student; all schedules are arrays of one value a step.
+
+    Args:
+        config: Of the run.
+        student: With its head.
+        steps_per_epoch: Of the run.
+        device: Where it trains.
+        precision: See `precision_of`.
+    """
+
+    def __init__(
+        self, config: TrainConfig, student: nn.Module, steps_per_epoch: int, device: torch.device, precision: str
+    ) -> None:
+        self._config = config
+        self._student = student
+        where = progress(config.epochs, steps_per_epoch, config.update)
+        self.progress = progress(config.epochs, steps_per_epoch, "step")
+        self.rates = warmup_cosine(
+            where,
+            start=config.lr_start,
+            peak=config.peak_lr,
+            end=config.lr_end,
+            warmup=config.warmup,
+            form=config.schedule,
+        )
+        self.decays = cosine(where, config.weight_decay, config.weight_decay_end)
+        self._optimizer = make_optimizer(config, student)
+        self._scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
+
+    def __len__(self) -> int:
+        return len(self.rates)
+
+    def backward(self, loss: Tensor) -> None:
+        """Add a part's gradients."""
+        self._scaler.scale(loss).backward()
+
+    def apply(self, method: Method, now: Now) -> None:
+        """Let the method treat the gradients, clip them, and move the student."""
+        set_step(self._optimizer, float(self.rates[now.step]), float(self.decays[now.step]))
+        self._scaler.unscale_(self._optimizer)
+        method.after_backward(now)
+        if self._config.clip_grad:
+            nn.utils.clip_grad_norm_(self._student.parameters(), self._config.clip_grad)
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
+        self._optimizer.zero_grad(set_to_none=True)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that a resumed run needs."""
+        return {"optimizer": self._optimizer.state_dict(), "scaler": self._scaler.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` gave."""
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._scaler.load_state_dict(state["scaler"])
