@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -131,7 +132,7 @@ def make_loader(dataset: ViewDataset, batches: EpochBatches, *, workers: int, pi
     A worker's random state is never used: views are functions of (seed, epoch, index).
     """
     return DataLoader(
-        dataset,  # type: ignore[arg-type]  # the keys are pairs, which the stub does not foresee
+        dataset,
         batch_sampler=batches,
         collate_fn=_as_it_is,
         num_workers=workers,
@@ -172,7 +173,8 @@ def _stack(rows: list[NDArray[np.float32]]) -> Tensor:
     return torch.from_numpy(np.stack(rows)) if rows else torch.empty(0)
 
 
-def _as_it_is(batch: ViewBatch) -> ViewBatch:
+def _as_it_is(batch: Any) -> Any:
+    """The loader's collation, which `ViewDataset.__getitems__` has done already; torch's types expect a list."""
     return batch
 
 

@@ -89,7 +89,8 @@ class TeacherCache:
             (B,) True where the teacher has to be run.
         """
         rows, sums = self._load(epoch, np.asarray(indices))
-        return sums != self._checksums(rows, np.asarray(indices))
+        absent: NDArray[np.bool_] = sums != self._checksums(rows, np.asarray(indices))
+        return absent
 
     def read(self, epoch: int, indices: Tensor | NDArray[np.int64], params: Tensor | NDArray[np.float32]) -> Tensor:
         """Read rows that are not missing.
@@ -202,7 +203,8 @@ class TeacherCache:
     def _checksums(self, rows: NDArray[np.void], at: NDArray[np.int64]) -> NDArray[np.uint64]:
         """Checksums (B,) of records at their places, never 0."""
         words = np.ascontiguousarray(rows).view(np.uint16).reshape(len(rows), -1).astype(np.uint64)
-        return (words @ self._weights + (at.astype(np.uint64) + 1) * self._weights[0]) | 1
+        sums: NDArray[np.uint64] = (words @ self._weights + (at.astype(np.uint64) + 1) * self._weights[0]) | 1
+        return sums
 
     def _check_views(
         self, epoch: int, at: NDArray[np.int64], stored: NDArray[np.float32], now: NDArray[np.float32]

@@ -26,6 +26,8 @@ from lowzoo.data.tar_index import TarIndex, index_name, index_tar
 from lowzoo.errors import LowzooError
 from lowzoo.files import atomic_path
 
+_ARRAYS = ("ends", "offsets", "sizes", "labels")
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TarReader:
@@ -165,15 +167,12 @@ def _stored_index(path: Path) -> TarIndex:
     except OSError as error:
         raise LowzooError(f"cannot read {path}: {error.strerror}", "Name tars that exist") from error
     with contextlib.suppress(OSError, ValueError, KeyError, zipfile.BadZipFile), np.load(file) as stored:
-        return TarIndex(
-            stored["packed"].tobytes(),
-            *(stored[name] for name in ("ends", "offsets", "sizes", "labels")),
-            str(stored["damage"]),
-        )
+        ends, offsets, sizes, labels = (stored[name] for name in _ARRAYS)
+        return TarIndex(stored["packed"].tobytes(), ends, offsets, sizes, labels, str(stored["damage"]))
     index = index_tar(path)
     # Without a place for it, the index is made again next time.
     with contextlib.suppress(LowzooError), atomic_path(file) as temporary, temporary.open("wb") as out:
-        arrays = {name: getattr(index, name) for name in ("ends", "offsets", "sizes", "labels", "damage")}
+        arrays = {name: getattr(index, name) for name in (*_ARRAYS, "damage")}
         np.savez(out, packed=np.frombuffer(index.packed, np.uint8), **arrays)
     return index
 
