@@ -16,6 +16,8 @@ from timm.layers import resample_abs_pos_embed
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from lowzoo.errors import LowzooError
+
 Rule = Literal["timm", "dino", "msn"]
 
 
@@ -31,15 +33,32 @@ def resize_positions(positions_1NC: Tensor, grid: tuple[int, int], rule: Rule) -
     if rule == "timm":
         resampled: Tensor = resample_abs_pos_embed(positions_1NC, list(grid), num_prefix_tokens=1)
         return resampled
-    extra = 0.1 if rule == "dino" else 0.0
     maps = positions_1NC[:, 1:].unflatten(1, (side, side)).permute(0, 3, 1, 2)
-    scale = ((grid[0] + extra) / side, (grid[1] + extra) / side)
-    maps = interpolate(maps.float(), scale_factor=scale, mode="bicubic").to(positions_1NC)
+    if rule == "dino":
+        scale = ((grid[0] + 0.1) / side, (grid[1] + 0.1) / side)
+        maps = interpolate(maps.float(), scale_factor=scale, mode="bicubic").to(positions_1NC)
+    else:  # a scale of n / m, but safe from a rounded n / m * m that falls below n
+        maps = interpolate(maps.float(), size=grid, mode="bicubic").to(positions_1NC)
     return torch.cat((positions_1NC[:, :1], maps.flatten(2).transpose(1, 2)), 1)
 
 
 def set_position_rule(vit: nn.Module, rule: Rule) -> None:
-    """Let a timm ViT with a class token and dynamic sizes resample by `rule`; its state dict stays as it is."""
+    """Let a timm ViT resample by `rule` at every size; its state dict stays as it is.
+
+    Args:
+        vit: With a class token that has a position, without registers; with `dynamic_img_size` where it is to take
+            images of another size than it was made for.
+        rule: See the module's docstring.
+
+    Raises:
+        LowzooError: The network is no such ViT.
+    """
+    has_class_position = getattr(vit, "pos_embed", None) is not None and not getattr(vit, "no_embed_class", True)
+    if not has_class_position or getattr(vit, "cls_token", None) is None or getattr(vit, "reg_token", None) is not None:
+        raise LowzooError(
+            f"position rule {rule} needs a ViT whose class token has a position, and {type(vit).__name__} is none",
+            "Use --set positions=timm",
+        )
 
     def positioned(self: nn.Module, patches: Tensor, *_: object, **__: object) -> Tensor:
         if patches.ndim == 4:

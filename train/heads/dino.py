@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from lowzoo.train.heads.layers import linear
+from lowzoo.train.heads.layers import drop_repeated, linear
 
 
 class WeightNormLinear(nn.Module):
@@ -93,6 +93,8 @@ class IBOTHead(DINOHead):
     ) -> None:
         super().__init__(in_dim, out_dim, layers=layers, hidden=hidden, bottleneck=bottleneck)
         self.last_layer2 = None if patch_out_dim is None else WeightNormLinear(bottleneck, patch_out_dim)
+        if patch_out_dim is None:
+            self.register_load_state_dict_pre_hook(drop_repeated("last_layer2.", "last_layer."))
 
     def patch_scores(self, patches: Tensor) -> Tensor:
         """Patch features (..., D) -> logits (..., K)."""
@@ -114,6 +116,7 @@ class PatchMLPHead(nn.Module):
         super().__init__()
         self.mlp = nn.Sequential(linear(in_dim, hidden), nn.GELU(), linear(hidden, hidden), nn.GELU())
         self.to_class_out = linear(hidden, out_dim)
+        self.register_load_state_dict_pre_hook(drop_repeated("to_patch_out.", "to_class_out."))
 
     def forward(self, x: Tensor) -> Tensor:
         """Features (..., D) -> logits (..., K)."""
