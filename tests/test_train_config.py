@@ -1,17 +1,71 @@
 """The configuration: sources in order, round trip, and what is refused."""
 
+import tomllib
+
 import pytest
 
 from lowzoo.errors import LowzooError
-from lowzoo.train.config import preset_names, resolve, to_toml
+from lowzoo.train.command import default_layers
+from lowzoo.train.config import preset_names, resolve, to_toml, validate
+
+ROB = [("rob", {"preset": name}) for name in (*(n for n in preset_names() if n.startswith("rob_")), "sample", "tin100")]
+SEED = [("seed", {"preset": name}) for name in preset_names() if name.startswith("seed") or name == "sample_seed"]
+SSLIGHT = [
+    ("sslight", {"preset": preset, "method": method, "student": student})
+    for preset in ("baseline", "sslight")
+    for method, student in (("dino", "resnet18"), ("dino", "vit_tiny"), ("swav", "mobilenetv2"), ("moco", "resnet34"))
+]
 
 
-@pytest.mark.parametrize("preset", preset_names())
-def test_every_preset_resolves_and_survives_a_round_trip(preset: str, tmp_path) -> None:
-    config = resolve(preset)
-    file = tmp_path / "config.toml"
-    file.write_text(to_toml(config), encoding="utf-8")
-    assert resolve("rob_dino", file) == config
+@pytest.mark.parametrize(("recipe", "choice"), [*ROB, *SEED, *SSLIGHT])
+@pytest.mark.parametrize("data", ["pictures", None])
+def test_every_command_means_a_configuration_that_survives_a_round_trip(recipe: str, choice, data: str | None) -> None:
+    config = resolve(default_layers(recipe, data=data, **choice))
+    assert config.recipe == recipe
+    assert validate(tomllib.loads(to_toml(config))) == config
+
+
+def test_every_preset_belongs_to_a_command() -> None:
+    used = {
+        layer
+        for recipe, choice in [*ROB, *SEED, *SSLIGHT]
+        for data in ("pictures", None)
+        for layer in default_layers(recipe, data=data, **choice)
+    }
+    assert used == set(preset_names())
+
+
+@pytest.mark.parametrize(
+    ("method", "student"), [("dino", "resnet18"), ("dino", "vit_tiny"), ("swav", "mobilenetv2"), ("moco", "resnet34")]
+)
+def test_sslight_differs_from_its_baseline_in_four_settings(method: str, student: str) -> None:
+    words = {"data": "pictures", "method": method, "student": student}
+    base = resolve(default_layers("sslight", preset="baseline", **words)).model_dump()
+    soft = resolve(default_layers("sslight", preset="sslight", **words)).model_dump()
+    assert {key for key in base if base[key] != soft[key]} == {"views", "alpha", "beta"}
+    for before, after in zip(base["views"], soft["views"], strict=True):
+        differing = {key for key in before if before[key] != after[key]}
+        assert differing == ({"scale"} if before["name"] == "global" else {"scale", "size"})
+    assert [group["scale"] for group in soft["views"]] == [(0.3, 1.0), (0.05, 0.3)]
+    assert (soft["views"][1]["size"], soft["alpha"], soft["beta"]) == (128, 0.4, 0.6)
+    # The baseline's weights are the shares of the pairs: 2 of global views, 2 a local view.
+    local = base["views"][1]["count"]
+    assert base["alpha"] == pytest.approx(2 / (2 + 2 * local))
+    assert base["beta"] == pytest.approx(1 - base["alpha"])
+
+
+def test_figures_of_the_papers() -> None:
+    swav = resolve("rob_swav")
+    assert swav.peak_lr == pytest.approx(4.8)
+    assert (swav.targets_views, swav.epsilon, swav.sinkhorn_iterations, swav.optimizer) == (1, 0.03, 3, "larc")
+    seed = resolve("seed")
+    assert (seed.queue, seed.student_temperature, seed.teacher_temperature, seed.peak_lr) == (65536, 0.2, 0.01, 0.03)
+    assert resolve(("seed", "seed_released")).teacher_temperature == 1e-4
+    assert resolve(("seed", "seed_small_patch")).local_views == 6
+    cnn = resolve(default_layers("sslight", data="pictures", preset=None, method="dino", student="resnet18"))
+    assert (cnn.peak_lr, cnn.lr_end, cnn.prototypes) == (pytest.approx(1.92), 0.0048, 4096)
+    vit = resolve(default_layers("sslight", data="pictures", preset=None, method="dino", student="vit_tiny"))
+    assert (vit.peak_lr, vit.optimizer, vit.prototypes, vit.local_views) == (pytest.approx(2e-3), "adamw", 65536, 10)
 
 
 def test_paper_defaults_of_rob_dino() -> None:
@@ -32,10 +86,12 @@ def test_later_sources_win(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("epoch=3", "unknown configuration key 'epoch' (near: epochs)"),
+        ("epoch=3", "unknown configuration key 'epoch' (near: epochs"),
         ("student_head.hiden=3", "unknown configuration key 'student_head.hiden' (near: hidden)"),
         ("lr=-1", "lr = -1 is impossible"),
         ("lr=nan", "lr = nan is impossible"),
+        ("view.lokal.size=48", "view.lokal names no group of views"),
+        ("view.local.sise=48", "unknown configuration key 'views.1.sise' (near: size"),
         ("loss=dyno", "loss = 'dyno' is impossible"),
         ("warmup=1.5", "warmup = 1.5 is impossible"),
         ("epochs", "--set 'epochs' is not of the form key=value"),

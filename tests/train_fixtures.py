@@ -8,8 +8,10 @@ import torch
 from PIL import Image
 
 from lowzoo.train import run_folder
+from lowzoo.train.config import resolve
 from lowzoo.train.head_files import save_head
 from lowzoo.train.heads import HeadSpec
+from lowzoo.train.recipes import TrainConfig
 
 WIDTH, OUTPUTS = 64, 24
 SETTINGS = [
@@ -29,14 +31,37 @@ SETTINGS = [
 ]
 
 
-def make_teacher(folder: Path) -> Path:
-    """A random `test_vit` with a random DINO head, as a run folder leaves them."""
+LOCALS = 'views=[{name="global",count=1,size=32,scale=[0.4,1.0]},{name="local",count=2,size=16,scale=[0.1,0.4]}]'
+
+# Words that make a tiny run of each method: presets, settings, and the kind of head that its teacher needs.
+METHODS: dict[str, tuple[tuple[str, ...], list[str], str | None]] = {
+    "rob_dino": (("rob_dino",), [], "dino"),
+    "rob_msn": (("rob_msn",), ["patch_drop=0.25", "student_head.hidden=16"], "msn"),
+    "rob_swav": (("rob_swav",), ["student_head.hidden=16", "target_queue=24"], "swav"),
+    "rob_swav_teacher_scores": (("rob_swav",), ["student_head.kind=mlp", "student_scores=teacher"], "swav"),
+    "rob_swav_bridge": (("rob_swav", "rob_swav_bridge"), ["student_head.hidden=16"], "dino"),
+    "rob_ibot": (("rob_ibot",), ["student_head.hidden=16"], "ibot"),
+    "seed": (("seed",), ["queue=16", "student_head.bottleneck=8", "lr=0.5"], "moco"),
+    "seed_small_patch": (("seed", "seed_small_patch"), ["queue=16", "student_head.bottleneck=8", LOCALS], "swav"),
+    "sslight_dino": (("sslight_dino_vit", "sslight_views_sslight"), ["prototypes=24"], None),
+    "sslight_swav": (
+        ("sslight_swav_cnn", "sslight_views_sslight"),
+        ["prototypes=12", "queue=8", "queue_start=0.3", "student_head.hidden=16"],
+        None,
+    ),
+    "sslight_moco": (("sslight_moco_cnn", "sslight_views_baseline_cnn"), ["queue=16", "student_head.hidden=16"], None),
+}
+
+
+def make_teacher(folder: Path, kind: str = "dino") -> Path:
+    """A random `test_vit` with a random head, as a run folder leaves them."""
     torch.manual_seed(5)
     backbone = timm.create_model("test_vit", num_classes=0, img_size=32)
     folder.mkdir()
     run_folder.save_student(folder, backbone, "test_vit", 32, WIDTH)
-    spec = HeadSpec(layers=2, hidden=16, bottleneck=8)
-    save_head(folder / "head.safetensors", spec.build(WIDTH, OUTPUTS), spec, WIDTH, OUTPUTS)
+    spec = HeadSpec(kind=kind, layers=2, hidden=16, bottleneck=8)
+    outputs = 8 if kind == "moco" else OUTPUTS
+    save_head(folder / "head.safetensors", spec.build(WIDTH, outputs), spec, WIDTH, outputs)
     return folder
 
 
@@ -52,3 +77,19 @@ def make_pictures(folder: Path, count: int = 24) -> Path:
             picture = Image.fromarray(small).resize((50, 40), Image.Resampling.BICUBIC)
             picture.save(folder / split / name / f"{index:03}.png")
     return folder
+
+
+def config_of(method: str, world: Path, *more: str) -> TrainConfig:
+    """The configuration of a tiny run of `METHODS`; its teacher is made in `world` if it is not there."""
+    layers, settings, kind = METHODS[method]
+    teacher = []
+    if kind is not None:
+        folder = world / f"teacher_{kind}"
+        if not folder.exists():
+            make_teacher(folder, kind)
+        teacher = [f"teacher={folder}"]
+    views = [] if LOCALS in settings else [setting for setting in SETTINGS if setting.startswith("views")]
+    if method == "seed":
+        views = ['views=[{name="global",count=1,size=32,scale=[0.4,1.0]}]']
+    common = [setting for setting in SETTINGS if not setting.startswith("views")]
+    return resolve(layers, settings=[*common, *views, *teacher, "epochs=2", *settings, *more])

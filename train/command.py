@@ -81,10 +81,10 @@ def default_layers(recipe: str, *, data: str | None, preset: str | None, **choic
     if recipe == "sslight":
         return _sslight_layers(data, preset, choice)
     sample = "sample" if recipe == "rob" else f"sample_{recipe}"
-    named = preset or (sample if data is None else f"rob_{choice.get('loss') or 'dino'}" if recipe == "rob" else "seed")
-    known = [
-        name for name in preset_names() if name.startswith((recipe, "sample" if recipe == "rob" else sample, "tin"))
-    ]
+    paper = f"rob_{choice.get('loss') or 'dino'}" if recipe == "rob" else "seed"
+    named = preset or (sample if data is None else paper)
+    own = ("tin100",) if recipe == "rob" else ()
+    known = [name for name in preset_names() if name.startswith(recipe) or name in (sample, *own)]
     if named not in known:
         raise LowzooError(f"unknown preset {named!r} of {recipe}", f"Choose one of {', '.join(known)}")
     below = {"rob_swav_bridge": ("rob_swav",)}.get(named, ("seed",) if named.startswith("seed_") else ())

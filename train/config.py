@@ -1,8 +1,8 @@
 """From words to a configuration: presets, files and options, laid over one another.
 
 Later sources win: preset layers, then a TOML file, then options, then `--set key=value`. What can be set stands in
-`lowzoo.train.recipes`; the values of the papers stand in `lowzoo/train/presets`. A table `[view.NAME]` changes fields of
-the group of views of that name and leaves the others as they are.
+`lowzoo.train.recipes`; the values of the papers stand in `lowzoo/train/presets`. A table `[view.NAME]` changes fields
+of the group of views of that name and leaves the others as they are.
 """
 
 import tomllib

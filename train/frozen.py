@@ -48,7 +48,7 @@ class FrozenTeacher:
             part = Views([views.groups[0].index_select(1, rows)], views.epoch, views.indices[missing])
             made = self._compute(part, now, len(views.groups[0]))
             self.cache.write(views.epoch, part.indices, made.transpose(0, 1), views.records[missing])
-        # What was just written is read back, so that a run gives the same numbers whether it fills the cache or uses it.
+        # What was just written is read back: a run gives the same numbers whether it fills the cache or uses it.
         stored = self.cache.read(views.epoch, views.indices, views.records)
         return stored.to(views.groups[0].device, non_blocking=True).transpose(0, 1)
 

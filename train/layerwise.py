@@ -47,50 +47,77 @@ class _Layerwise(torch.optim.Optimizer):
             parameters = [p for p in group["params"] if p.grad is not None]
             if not parameters:
                 continue
-            directions = self._directions(parameters, [p.grad for p in parameters], group)
-            momenta = [
-                self.state[p].setdefault("momentum", torch.zeros_like(p, memory_format=torch.preserve_format))
-                for p in parameters
-            ]
+            grads = [p.grad for p in parameters]
+            directions = list(torch._foreach_add(grads, parameters, alpha=group["weight_decay"]))
+            if group["scaled"]:
+                torch._foreach_mul_(directions, list(self._trust(parameters, grads, directions, group).unbind()))
+            momenta = [self._momentum(p) for p in parameters]
             torch._foreach_mul_(momenta, group["momentum"])
             torch._foreach_add_(momenta, directions)
             torch._foreach_add_(parameters, momenta, alpha=-group["lr"])
 
-    def _directions(self, parameters: list[Tensor], grads: list[Tensor], group: dict[str, Any]) -> list[Tensor]:
-        decayed = list(torch._foreach_add(grads, parameters, alpha=group["weight_decay"]))
-        return self._scale(parameters, grads, decayed, group) if group["scaled"] else decayed
+    def _momentum(self, parameter: Tensor) -> Tensor:
+        state = self.state[parameter]
+        if "momentum" not in state:
+            state["momentum"] = torch.zeros_like(parameter, memory_format=torch.preserve_format)
+        momentum: Tensor = state["momentum"]
+        return momentum
 
     @abstractmethod
-    def _scale(
+    def _trust(
         self, parameters: list[Tensor], grads: list[Tensor], decayed: list[Tensor], group: dict[str, Any]
-    ) -> list[Tensor]:
-        """Directions from gradients and decayed gradients."""
+    ) -> Tensor:
+        """One factor a parameter."""
 
 
 class LARS(_Layerwise):
     """SSLight's LARS."""
 
-    def _scale(
+    def _trust(
         self, parameters: list[Tensor], grads: list[Tensor], decayed: list[Tensor], group: dict[str, Any]
-    ) -> list[Tensor]:
-        sizes, lengths = torch._foreach_norm(parameters), torch._foreach_norm(decayed)
-        for size, length, direction in zip(sizes, lengths, decayed, strict=True):
-            both = (size > 0) & (length > 0)
-            direction.mul_(torch.where(both, group["eta"] * size / length.clamp_min(1e-38), 1.0))
-        return decayed
+    ) -> Tensor:
+        size, length = _norms(parameters), _norms(decayed)
+        return torch.where((size > 0) & (length > 0), group["eta"] * size / length, 1.0)
 
 
 class LARC(_Layerwise):
-    """VISSL's LARC without clipping."""
+    """SGD with VISSL's LARC.
 
-    eps = 1e-8
+    Args:
+        params: Groups; `scaled` says whether a group is scaled layer by layer.
+        lr: Learning rate.
+        momentum: Of the running sum of directions.
+        weight_decay: Joins the gradient before it is scaled.
+        eta: Trust coefficient.
+        eps: Keeps the division finite.
+        clip: Take min(trust / lr, 1) instead, so that no layer moves faster than plain SGD (never so in RoB-SwAV).
+    """
 
-    def _scale(
+    def __init__(
+        self,
+        params: Iterable[Any],
+        *,
+        lr: float,
+        momentum: float = 0.9,
+        weight_decay: float = 0.0,
+        eta: float = 1e-3,
+        eps: float = 1e-8,
+        clip: bool = False,
+    ) -> None:
+        super().__init__(params, lr=lr, momentum=momentum, weight_decay=weight_decay, eta=eta)
+        self._eps = eps
+        self._clip = clip
+
+    def _trust(
         self, parameters: list[Tensor], grads: list[Tensor], decayed: list[Tensor], group: dict[str, Any]
-    ) -> list[Tensor]:
-        sizes, lengths = torch._foreach_norm(parameters), torch._foreach_norm(grads)
-        out = []
-        for size, length, grad, direction in zip(sizes, lengths, grads, decayed, strict=True):
-            trust = group["eta"] * size / (length + group["weight_decay"] * size + self.eps)
-            out.append(torch.where((size > 0) & (length > 0), direction * trust, grad))
-        return out
+    ) -> Tensor:
+        size, length = _norms(parameters), _norms(grads)
+        trust = group["eta"] * size / (length + group["weight_decay"] * size + self._eps)
+        if self._clip:
+            trust = (trust / group["lr"]).clamp_max(1)
+        # The gradient as it is: without parameters decay adds nothing to it, and without gradient it is nothing.
+        return torch.where(size > 0, torch.where(length > 0, trust, 0.0), 1.0)
+
+
+def _norms(tensors: list[Tensor]) -> Tensor:
+    return torch.stack(torch._foreach_norm(tensors))

@@ -172,8 +172,8 @@ class Run:
         )
 
     def _one_step(self, parts: list[ViewBatch], clock: StepClock) -> torch.Tensor:
-        # Every random choice inside the networks (drop path, dropped patches) depends on the step and the process alone,
-        # so that a resumed run makes the same ones without a generator's state in the checkpoint.
+        # Every random choice inside the networks (drop path, dropped patches) depends on the step and the process
+        # alone, so that a resumed run makes the same ones without a generator's state in the checkpoint.
         torch.manual_seed((self.config.seed * 1_000_003 + self.step) * collectives.world_size() + collectives.rank())
         now = Now(self.step, float(self.updates.progress[self.step]), clock, self.autocast)
         self.method.before_step(now)

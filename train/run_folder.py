@@ -45,7 +45,7 @@ def read_config(folder: Path) -> TrainConfig:
 
 
 def changed_keys(old: TrainConfig, new: TrainConfig) -> list[str]:
-    """Keys whose values differ, those aside that do not change the result (device, workers, checkpoint interval, ...)."""
+    """Keys whose values differ, those aside that do not change the result (device, workers, ...)."""
     free = {"device", "workers", "checkpoint_steps", "tensorboard", "guard"}
     before, after = old.model_dump(), new.model_dump()
     if before["recipe"] != after["recipe"]:
@@ -105,7 +105,8 @@ def _card(facts: dict[str, Any]) -> str:
     taught = (
         [
             f"- Teacher: {teacher['name']} ({teacher['architecture']}, {teacher['revision']})",
-            f"- Training of the teacher's backbone: {teacher['training']}; licence: {teacher['license'] or 'not known'}",
+            f"- Training of the teacher's backbone: {teacher['training']}",
+            f"- Licence of the teacher: {teacher['license'] or 'not known'}",
             f"- Head of the teacher: {teacher['head']}",
         ]
         if teacher

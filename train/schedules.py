@@ -43,9 +43,12 @@ def warmup_cosine(
     if warmup <= 0:
         return cosine(where, peak, end)
     if form == "sslight":
-        rising_steps = round(warmup * len(where))
-        falling_steps = np.arange(len(where) - rising_steps) / max(1, len(where) - rising_steps)
-        return np.concatenate((np.linspace(start, peak, rising_steps), cosine(falling_steps, peak, end)))
+        # Over the points at which the value may change: steps, or epochs.
+        points, index = np.unique(where, return_inverse=True)
+        rising_points = round(warmup * len(points))
+        falling_points = np.arange(len(points) - rising_points) / max(1, len(points) - rising_points)
+        values = np.concatenate((np.linspace(start, peak, rising_points), cosine(falling_points, peak, end)))
+        return values[index]
     rising = start + (peak - start) * where / warmup
     falling = cosine(where if form == "vissl" else (where - warmup) / (1 - warmup), peak, end)
     return np.where(where < warmup - 1e-6, rising, falling)

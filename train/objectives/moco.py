@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, normalize
+from torch.nn.functional import normalize
 
 from lowzoo.train.collectives import all_gather_rows, rank, world_size
 from lowzoo.train.objectives.queue import KeyQueue
@@ -45,16 +45,26 @@ class MocoObjective(nn.Module):
             alpha: Weight of the global query.
             beta: Weight of the mean over local queries.
         """
-        views = len(queries_VBD)
-        logits = self.logits(queries_VBD.flatten(0, 1), key_BD.detach().repeat(views, 1))
-        first = torch.zeros(len(logits), dtype=torch.long, device=logits.device)
-        losses = cross_entropy(logits, first, reduction="none").view(views, -1).mean(1)
-        return alpha * losses[0] + (beta * losses[1:].mean() if views > 1 else 0.0)
+        logits = self.logits(queries_VBD.flatten(0, 1), key_BD.detach().repeat(len(queries_VBD), 1))
+        return multi_crop_info_nce(logits.unflatten(0, queries_VBD.shape[:2]), alpha, beta)
 
     @torch.no_grad()
     def enqueue(self, key_BD: Tensor) -> None:
         """Put the keys of a whole step into the queue."""
         self.queue.push(normalize(key_BD, dim=-1))
+
+
+def multi_crop_info_nce(logits_VBK: Tensor, alpha: float, beta: float) -> Tensor:
+    """InfoNCE of view 0 times alpha, plus its mean over the other views times beta; scalar, nats.
+
+    Args:
+        logits_VBK: Similarities divided by the temperature, the own key's in column 0.
+        alpha: Weight of the first view's term.
+        beta: Weight of the mean over the others; of no use without them.
+    """
+    losses_V = (logits_VBK.logsumexp(-1) - logits_VBK[..., 0]).mean(-1)
+    loss = alpha * losses_V[0]
+    return loss + beta * losses_V[1:].mean() if len(losses_V) > 1 else loss
 
 
 @torch.no_grad()

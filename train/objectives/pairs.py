@@ -48,8 +48,9 @@ def pair_cross_entropy(targets_GBK: Tensor, log_probs_VBK: Tensor, pairs_GV: Ten
 
 
 def grouped_cross_entropy(targets_GBK: Tensor, log_probs_VBK: Tensor, alpha: float, beta: float) -> Tensor:
-    """SSLight's weighted form: alpha times the mean over pairs of two different global views, plus beta times the mean
-    over pairs of a global target and a local view.
+    """SSLight's weights: alpha for the mean over pairs of two global views, beta for that over global-local pairs.
+
+    Shares of the pairs as weights give the plain mean back: 2/14 and 12/14 with 2 global and 6 local views.
 
     Args:
         targets_GBK: Probabilities.

@@ -1,6 +1,6 @@
 """RoB-iBOT: fit a frozen teacher's distributions of class tokens and of masked patches (arXiv 2301.09451).
 
-    L = L_cls + w L_patch
+    L = w_c L_cls + w_p L_patch
     L_cls    as RoB-DINO, over the allowed pairs of views
     L_patch  = mean over global views and images of the mean over masked patches of CE(teacher patch, student patch)
 
@@ -23,6 +23,7 @@ def rob_ibot_loss(
     student_temperature: float = 0.1,
     teacher_temperature: float = 0.07,
     teacher_patch_temperature: float = 0.07,
+    cls_weight: float = 1.0,
     patch_weight: float = 1.0,
     swapped: bool = False,
 ) -> Tensor:
@@ -37,14 +38,15 @@ def rob_ibot_loss(
         student_temperature: Of the student's softmax.
         teacher_temperature: Of the class tokens' targets.
         teacher_patch_temperature: Of the patches' targets.
-        patch_weight: w.
+        cls_weight: w_c.
+        patch_weight: w_p.
         swapped: Cross-view pairs for the class tokens; patches always pair with themselves.
     """
     objective = RobObjective(teacher_temperature, student_temperature, swapped)
     cls = objective.loss(student_cls_VBK, objective.targets(teacher_cls_GBK))
     targets = softmax(teacher_patch_GBNK / teacher_patch_temperature, dim=-1)
     patch = masked_cross_entropy(student_patch_GBNK / student_temperature, targets, mask_GBN)
-    return cls + patch_weight * patch
+    return cls_weight * cls + patch_weight * patch
 
 
 def masked_cross_entropy(logits_GBNK: Tensor, targets_GBNK: Tensor, mask_GBN: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ DINO teacher with its 65,536 outputs passes through this loss.
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import one_hot
 
 from lowzoo.train.collectives import all_gather_rows, rank, world_size
 from lowzoo.train.objectives.sinkhorn import sinkhorn
@@ -20,35 +21,44 @@ class SinkhornTargets(nn.Module):
         prototypes: Number of scores K.
         epsilon: Sharpness.
         iterations: Of Sinkhorn.
-        queue_length: Rows of past teacher scores that join Sinkhorn and are dropped from its result; newest first.
+        queue_length: Rows of past teacher scores, over all processes, that join Sinkhorn and are dropped from its
+            result; newest first.
+        hard: Put all of an image's mass on its best prototype (never so in the paper's configurations).
     """
 
     queue: Tensor
     filled: Tensor
 
-    def __init__(self, prototypes: int, *, epsilon: float = 0.03, iterations: int = 3, queue_length: int = 0) -> None:
+    def __init__(
+        self,
+        prototypes: int,
+        *,
+        epsilon: float = 0.03,
+        iterations: int = 3,
+        queue_length: int = 0,
+        hard: bool = False,
+    ) -> None:
         super().__init__()
         self.epsilon = epsilon
         self.iterations = iterations
-        self.register_buffer("queue", torch.zeros(queue_length, prototypes))
+        self.hard = hard
+        self.register_buffer("queue", torch.zeros(queue_length, prototypes if queue_length else 0))
         self.register_buffer("filled", torch.zeros((), dtype=torch.long))
 
     @torch.no_grad()
     def targets(self, scores_GBK: Tensor) -> Tensor:
         """Codes (G, B, K) from the teacher's scores (G, B, K); the queue then takes those of all processes."""
-        past = self.queue[: int(self.filled)]
         # Each process brings an equal share of the past rows; Sinkhorn does not care which.
-        past = past[rank() :: world_size()] if len(past) % world_size() == 0 else past[:0]
-        codes = torch.stack(
-            [
-                sinkhorn(torch.cat((view, past.to(view))), epsilon=self.epsilon, iterations=self.iterations)[
-                    : len(view)
-                ]
-                for view in scores_GBK
-            ]
-        )
+        shared = int(self.filled) // world_size() * world_size()
+        past = self.queue[rank() : shared : world_size()].to(scores_GBK)
+        codes = torch.stack([self._codes(view, past) for view in scores_GBK])
         self._push(scores_GBK)
         return codes
+
+    def _codes(self, scores_BK: Tensor, past: Tensor) -> Tensor:
+        rows = torch.cat((scores_BK, past)) if len(past) else scores_BK
+        codes = sinkhorn(rows, epsilon=self.epsilon, iterations=self.iterations)[: len(scores_BK)]
+        return one_hot(codes.argmax(1), codes.shape[1]).to(codes) if self.hard else codes
 
     def _push(self, scores_GBK: Tensor) -> None:
         if not len(self.queue):

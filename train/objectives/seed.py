@@ -46,13 +46,15 @@ class SeedObjective(nn.Module):
         self.queue.push(normalize(teacher_BD, dim=-1))
 
     def _against(self, keys_KD: Tensor, student_BD: Tensor, teacher_BD: Tensor) -> Tensor:
-        loss: Tensor = _SoftQueueCrossEntropy.apply(
-            _unit(student_BD),
-            _unit(teacher_BD).detach(),
-            keys_KD,
-            self.student_temperature,
-            self.teacher_temperature,
-        )
+        # Cosines of fp16 are 5e-4 apart, which is 5 logits at a temperature of 1e-4.
+        with torch.autocast(student_BD.device.type, enabled=False):
+            loss: Tensor = _SoftQueueCrossEntropy.apply(
+                _unit(student_BD),
+                _unit(teacher_BD).detach(),
+                keys_KD,
+                self.student_temperature,
+                self.teacher_temperature,
+            )
         return loss
 
 
@@ -96,26 +98,34 @@ class SmallPatchObjective(SeedObjective):
         self.small_queue.push(normalize(teacher_LBD[0], dim=-1))
 
 
+def queue_similarities(rows_BD: Tensor, own_BD: Tensor, keys_KD: Tensor) -> Tensor:
+    """Scalar products (B, 1 + K) of each row with its own key, then with all keys; one allocation."""
+    out = rows_BD.new_empty(len(rows_BD), 1 + len(keys_KD))
+    out[:, 0] = (rows_BD * own_BD).sum(1)
+    torch.mm(rows_BD, keys_KD.T, out=out[:, 1:])
+    return out
+
+
 class _SoftQueueCrossEntropy(torch.autograd.Function):
     """CE between two softmaxes over [own key, queue], with at most two B x (K + 1) matrices alive at a time.
 
-    At K = 65,536 and B = 256 one such matrix takes 67 MB in fp32; autograd would keep five.
+    At K = 65,536 and B = 256 one such matrix takes 67 MB in fp32; autograd would keep five. So everything happens in
+    place, and nothing is called that would make such a matrix inside (logsumexp and vecdot do).
     """
 
     @staticmethod
     def forward(  # type: ignore[override]
         ctx, student, teacher, keys, student_temperature: float, teacher_temperature: float
     ) -> Tensor:
-        """Loss; what backward needs is softmax(s) - softmax(t), made in place."""
+        """Loss; what backward needs is softmax(s) - softmax(t)."""
         keys = keys.to(student.dtype)
-        target = _similarities(teacher, teacher, keys).div_(teacher_temperature)
-        torch.softmax(target, 1, out=target)
-        logits = _similarities(student, teacher, keys).div_(student_temperature)
-        # sum q (lse - s) row by row, as sum q = 1.
-        normaliser = torch.logsumexp(logits, 1)
-        loss = (normaliser - torch.linalg.vecdot(target, logits)).mean()
-        logits.sub_(normaliser[:, None]).exp_().sub_(target)
-        ctx.save_for_backward(logits, teacher, keys)
+        target = queue_similarities(teacher, teacher, keys).div_(teacher_temperature)
+        _softmax_(target)
+        logits = queue_similarities(student, teacher, keys).div_(student_temperature)
+        # CE = log sum exp(s) - sum q s, row by row, as sum q = 1.
+        agreement = torch.bmm(target[:, None], logits[:, :, None]).flatten()
+        loss = (_softmax_(logits) - agreement).mean()
+        ctx.save_for_backward(logits.sub_(target), teacher, keys)
         ctx.scale = 1 / (student_temperature * len(student))
         return loss
 
@@ -127,12 +137,12 @@ class _SoftQueueCrossEntropy(torch.autograd.Function):
         return student * (grad * ctx.scale), None, None, None, None
 
 
-def _similarities(rows_BD: Tensor, own_BD: Tensor, keys_KD: Tensor) -> Tensor:
-    """(B, 1 + K): with the own key, then with the queue; one allocation."""
-    out = rows_BD.new_empty(len(rows_BD), 1 + len(keys_KD))
-    out[:, 0] = (rows_BD * own_BD).sum(1)
-    torch.mm(rows_BD, keys_KD.T, out=out[:, 1:])
-    return out
+def _softmax_(logits_BK: Tensor) -> Tensor:
+    """Turn logits into probabilities in place; returns their log-sum-exp (B,)."""
+    largest = logits_BK.amax(1, keepdim=True)
+    total = logits_BK.sub_(largest).exp_().sum(1, keepdim=True)
+    logits_BK.div_(total)
+    return (largest + total.log()).squeeze(1)
 
 
 def _unit(x: Tensor) -> Tensor:

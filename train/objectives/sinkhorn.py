@@ -6,26 +6,26 @@ Q = exp(scores / epsilon);  repeat: columns (prototypes) to equal mass, rows (im
 import torch
 from torch import Tensor
 
-from lowzoo.train.collectives import all_reduce_max, all_reduce_sum, world_size
+from lowzoo.train.collectives import all_reduce_max, all_reduce_sum
 
 
 @torch.no_grad()
 def sinkhorn(scores_NK: Tensor, *, epsilon: float, iterations: int = 3) -> Tensor:
     """Codes (N, K), each row a distribution, over the rows of all processes together.
 
+    Logarithms are normalised instead of Q itself: exp(scores / epsilon) leaves the range of fp32 where scores spread by
+    more than 2.6 at epsilon 0.03, as unbounded logits do, and an empty row or column would turn into NaN.
+
     Args:
-        scores_NK: Of this process's images; every process brings as many.
+        scores_NK: Of this process's images.
         epsilon: Sharpness; smaller is sharper.
         iterations: Rounds of normalisation; with 0 each row is a softmax at epsilon.
     """
+    logs = scores_NK / epsilon
     if not iterations:
-        return torch.softmax(scores_NK / epsilon, dim=1)
-    scaled = scores_NK / epsilon
-    # Subtracting the largest score of all processes changes nothing but keeps the exponentials in range.
-    mass = torch.exp(scaled - all_reduce_max(scaled.max()))
-    rows, prototypes = len(mass) * world_size(), mass.shape[1]
-    mass = mass / all_reduce_sum(mass.sum())
+        return torch.softmax(logs, dim=1)
     for _ in range(iterations):
-        mass = mass / (all_reduce_sum(mass.sum(0)) * prototypes)
-        mass = mass / (mass.sum(1, keepdim=True) * rows)
-    return mass * rows
+        largest = all_reduce_max(logs.amax(0))
+        logs = logs - largest - all_reduce_sum((logs - largest).exp().sum(0)).log()
+        logs = torch.log_softmax(logs, dim=1)
+    return logs.exp()
