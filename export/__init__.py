@@ -5,7 +5,8 @@ fixed unless asked otherwise, and no artifact stays on disk whose parity is brok
 """
 
 from lowzoo.export.artifact import Artifact, export
-from lowzoo.export.parity import Parity, ParityError
-from lowzoo.export.spec import ExportSpec
+from lowzoo.export.bounds import ParityError
+from lowzoo.export.parity import Parity
+from lowzoo.export.spec import ExportSpec, MaxLoss
 
-__all__ = ["Artifact", "ExportSpec", "Parity", "ParityError", "export"]
+__all__ = ["Artifact", "ExportSpec", "MaxLoss", "Parity", "ParityError", "export"]

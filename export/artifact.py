@@ -1,33 +1,20 @@
 """The one door: a model and a spec in, a checked file out."""
 
 import dataclasses
-import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import nn
-
 from lowzoo.errors import LowzooError
 from lowzoo.evaluate.preprocess import Preprocessing
+from lowzoo.export.calibrate import calibration_source
+from lowzoo.export.formats import EXPORTERS
 from lowzoo.export.graph import exported_module
-from lowzoo.export.onnx import write_onnx
-from lowzoo.export.parity import BOUNDS, Parity, check_onnx
+from lowzoo.export.judge import Judge
+from lowzoo.export.parity import Parity, bounds_of, enforce
+from lowzoo.export.places import atomic_place, digest_of, size_of
+from lowzoo.export.recipes import preprocessing_text, snippet
 from lowzoo.export.spec import ExportSpec
-from lowzoo.files import atomic_path
 from lowzoo.resolve import Resolved, load_model
-
-
-@dataclass(frozen=True, slots=True)
-class Exporter:
-    """A format: its file suffix, what writes it, and what runs the written file against PyTorch."""
-
-    suffix: str
-    write: Callable[[nn.Module, Resolved, ExportSpec, Path], None]
-    check: Callable[[Path, Resolved, ExportSpec], Parity]
-
-
-EXPORTERS = {"onnx": Exporter(".onnx", write_onnx, check_onnx)}
 
 
 @dataclass(frozen=True)
@@ -43,6 +30,9 @@ class Artifact:
         parity: How far it is from PyTorch.
         size_bytes: Of the file.
         sha256: Of the file.
+        preprocess: How an app prepares a picture, in words.
+        snippet: The same in Swift (Core ML) or Kotlin.
+        warnings: What a user should know, one sentence each.
     """
 
     path: Path
@@ -53,6 +43,9 @@ class Artifact:
     parity: Parity
     size_bytes: int
     sha256: str
+    preprocess: str
+    snippet: str
+    warnings: tuple[str, ...] = ()
 
     def as_dict(self) -> dict[str, object]:
         """Plain values for JSON, with the bounds that were kept."""
@@ -61,7 +54,7 @@ class Artifact:
             **dataclasses.asdict(self),
             "path": str(self.path),
             "input_shape": list(self.input_shape),
-            "bounds": dataclasses.asdict(BOUNDS[self.spec.precision]),
+            "bounds": dataclasses.asdict(bounds_of(self.spec)),
         }
 
 
@@ -84,8 +77,11 @@ def export(model: Resolved | str, spec: ExportSpec | None = None, out: Path | No
         ParityError: The file does not compute what PyTorch computes; nothing is left on disk.
     """
     spec = spec or ExportSpec()
-    if out is not None and out.is_dir():
-        raise LowzooError(f"cannot write {out}: it is a directory", "Name a file")
+    exporter = EXPORTERS[spec.format]
+    if out is not None and out.is_dir() and not (exporter.folder and out.suffix == exporter.suffix):
+        raise LowzooError(f"cannot write {out}: it is a directory", f"Name a place ending in {exporter.suffix}")
+    if spec.precision == "int8" and spec.format == "onnx":
+        calibration_source(spec.calibration)  # refused before the work, and not after it
     resolved = load_model(model, image_size=spec.size) if isinstance(model, str) else model
     height, width = Preprocessing.of(resolved).input_size[1:]
     if spec.size is not None and (height, width) != (spec.size, spec.size):
@@ -94,19 +90,21 @@ def export(model: Resolved | str, spec: ExportSpec | None = None, out: Path | No
             "Name the model by its word, or create it at that size",
         )
     path = out or default_path(resolved, spec)
-    exporter = EXPORTERS[spec.format]
-    with atomic_path(path) as temporary:
-        exporter.write(exported_module(resolved, spec), resolved, spec, temporary)
-        parity = exporter.check(temporary, resolved, spec)
-    content = path.read_bytes()
+    judge = Judge(resolved)
+    with atomic_place(path, folder=exporter.folder) as temporary:
+        exporter.write(exported_module(resolved, spec), resolved, spec, temporary, judge)
+        parity = judge.parity(exporter.load(temporary), with_knn=spec.lossy)
+        enforce(parity, bounds_of(spec), spec.precision)
     batch = 0 if spec.batch == "dynamic" else spec.batch
     return Artifact(
         path=path,
         spec=spec,
         model=resolved.name,
         revision=resolved.revision,
-        input_shape=(batch, height, width, 3) if spec.input == "image" else (batch, 3, height, width),
+        input_shape=(batch, height, width, 3) if spec.pixels_last else (batch, 3, height, width),
         parity=parity,
-        size_bytes=len(content),
-        sha256=hashlib.sha256(content).hexdigest(),
+        size_bytes=size_of(path),
+        sha256=digest_of(path),
+        preprocess=preprocessing_text(resolved, spec),
+        snippet=snippet(resolved, spec),
     )

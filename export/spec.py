@@ -1,15 +1,50 @@
 """What is to be exported, as data, checked at the door."""
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
 from lowzoo.errors import LowzooError
 
-FORMATS = ("onnx",)
-PLANNED_FORMATS = ("coreml", "executorch", "litert")
-PRECISIONS = {"onnx": ("fp32",)}
+PRECISIONS = {
+    "onnx": ("fp32", "fp16", "int8"),
+    "coreml": ("fp32", "fp16", "int8", "palette6", "palette4"),
+}
+FORMATS = tuple(PRECISIONS)
+# Below 16 bits an artifact is judged by what it is for: the k-NN points that it loses.
+LOSSY = ("int8", "palette6", "palette4")
 # The dynamo exporter writes 18 and later; onnxruntime 1.20, the oldest supported, reads up to 21.
 OPSETS = range(18, 22)
+TARGETS = ("cpu", "nnapi", "coreml-ep")
+IOS = ("iOS16", "iOS17", "iOS18")
+INPUTS = ("image", "tensor")
+LAYOUTS = ("nhwc", "nchw")
+
+
+@dataclass(frozen=True)
+class MaxLoss:
+    """How much worse than PyTorch a lossy artifact may be.
+
+    Args:
+        knn_points: Leave-one-out k-NN accuracy lost, in points; None for no bound.
+        cosine: Mean cosine kept, at least; None for no bound.
+    """
+
+    knn_points: float | None = 1.0
+    cosine: float | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> "MaxLoss":
+        """Read `1.0` (k-NN points) or `cosine:0.99`.
+
+        Raises:
+            LowzooError: Neither of them, points below 0 or above 100, or a cosine outside 0 to 1.
+        """
+        found = re.fullmatch(r"(cosine:)?(\d+(?:\.\d+)?)", text)
+        value = float(found[2]) if found else -1.0
+        if not found or value > (1 if found[1] else 100):
+            raise LowzooError(f"a loss of {text!r} is impossible", "Use k-NN points such as 1.0, or cosine:0.99")
+        return cls(None, value) if found[1] else cls(value)
 
 
 @dataclass(frozen=True)
@@ -17,17 +52,24 @@ class ExportSpec:
     """One artifact.
 
     Args:
-        format: "onnx".
-        precision: "fp32".
+        format: One of `FORMATS`.
+        precision: One of `PRECISIONS[format]`. "int8" is static QDQ in ONNX and weights alone in Core ML; "palette6"
+            and "palette4" keep 64 and 16 different weights a tensor.
         size: Side of the input in pixels; the weights' own if None.
         batch: Images in a run, or "dynamic". A dynamic batch leaves phone accelerators next to nothing to run.
-        input: "image" is uint8 RGB (B, S, S, 3) in [0, 255], normalised in the graph; "tensor" is float32
-            (B, 3, S, S), normalised by the caller.
+        input: "image" is RGB in [0, 255], normalised in the graph; "tensor" is float32 (B, 3, S, S), normalised by the
+            caller.
+        layout: Of an ONNX image: "nhwc" is uint8 (B, S, S, 3), "nchw" uint8 (B, 3, S, S). Core ML has its own images.
         opset: ONNX operator set. 20 writes GELU as one node: a tenth fewer nodes of a ViT than 18, and onnxruntime's
             mobile checker finds the same number of partitions (CoreML ML program 1, NNAPI 38).
+        target: Rewrite what this accelerator cannot take: "nnapi", "coreml-ep" or "cpu".
+        deployment_target: Oldest system that a Core ML file runs on.
+        calibration: Images (SRC) that int8 activations are calibrated on; the sample set if None.
+        max_loss: What a precision below 16 bits may lose.
+        classes: Names of the classes when the network ends in a classifier, else empty.
 
     Raises:
-        LowzooError: A format, precision, batch, input or opset that cannot be had.
+        LowzooError: Something that cannot be had.
     """
 
     format: str = "onnx"
@@ -36,21 +78,30 @@ class ExportSpec:
     batch: int | Literal["dynamic"] = 1
     input: str = "image"
     opset: int = 20
+    layout: str = "nhwc"
+    target: str = "cpu"
+    deployment_target: str = "iOS16"
+    calibration: str | None = None
+    max_loss: MaxLoss = MaxLoss()
+    classes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.format in PLANNED_FORMATS:
-            raise LowzooError(f"format {self.format!r} cannot be exported yet", f"Use {' or '.join(FORMATS)}")
-        if self.format not in FORMATS:
-            raise LowzooError(f"unknown format {self.format!r}", f"Use {' or '.join(FORMATS)}")
+        _one_of("format", self.format, FORMATS)
         if self.precision not in PRECISIONS[self.format]:
             raise LowzooError(
                 f"{self.format} cannot be exported in precision {self.precision!r}",
-                f"Use {' or '.join(PRECISIONS[self.format])}",
+                f"Use {_either(PRECISIONS[self.format])}",
             )
-        if self.input not in ("image", "tensor"):
-            raise LowzooError(f"unknown input {self.input!r}", "Use image or tensor")
+        _one_of("input", self.input, INPUTS)
+        _one_of("layout", self.layout, LAYOUTS)
+        _one_of("target", self.target, TARGETS)
+        _one_of("deployment target", self.deployment_target, IOS)
         if self.batch != "dynamic" and (not isinstance(self.batch, int) or not 1 <= self.batch <= 1024):
             raise LowzooError(f"a batch of {self.batch!r} is impossible", "Use a number from 1 to 1024, or dynamic")
+        if self.format != "onnx" and self.batch == "dynamic":
+            raise LowzooError(f"{self.format} is exported with a fixed batch", "Use a number, such as 1")
+        if self.format == "coreml" and self.input == "image" and self.batch != 1:
+            raise LowzooError("a Core ML image is one image", "Use --batch 1, or --input tensor")
         if self.opset not in OPSETS:
             raise LowzooError(f"opset {self.opset} cannot be written", f"Use {OPSETS[0]} to {OPSETS[-1]}")
 
@@ -58,3 +109,29 @@ class ExportSpec:
     def input_name(self) -> str:
         """Name of the graph's input: "image" for pixels, "input" for a tensor."""
         return "image" if self.input == "image" else "input"
+
+    @property
+    def output_name(self) -> str:
+        """Name of the graph's output; Core ML's classifiers give probabilities beside the label."""
+        if not self.classes:
+            return "features"
+        return "probabilities" if self.format == "coreml" else "logits"
+
+    @property
+    def pixels_last(self) -> bool:
+        """Whether the input is (B, S, S, 3) and not (B, 3, S, S)."""
+        return self.input == "image" and self.layout == "nhwc" and self.format == "onnx"
+
+    @property
+    def lossy(self) -> bool:
+        """Whether the precision is below 16 bits."""
+        return self.precision in LOSSY
+
+
+def _one_of(what: str, word: str, words: tuple[str, ...]) -> None:
+    if word not in words:
+        raise LowzooError(f"unknown {what} {word!r}", f"Use {_either(words)}")
+
+
+def _either(words: tuple[str, ...]) -> str:
+    return ", ".join(words[:-1]) + f" or {words[-1]}" if len(words) > 1 else words[0]

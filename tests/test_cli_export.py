@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from lowzoo.cli.main import main
-from lowzoo.export import parity
+from lowzoo.data.samples import demonstration_photos
+from lowzoo.export import bounds
 from tests.export_fixtures import tiny_resolved
 
 
@@ -54,7 +55,7 @@ def test_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_broken_parity_exits_with_1(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setitem(parity.BOUNDS, "fp32", parity.Bounds(0.0, 1.1, 1.0))
+    monkeypatch.setitem(bounds.BOUNDS, "fp32", bounds.Bounds(0.0, 1.1, 1.0))
     assert run(["--out", str(tmp_path / "x.onnx"), "--json"]) == 1
     out, error = capsys.readouterr()
     assert out == ""
@@ -66,12 +67,19 @@ def test_broken_parity_exits_with_1(
     ("words", "message"),
     [
         (["rob_vit_tny"], "near: rob_vit_tiny"),
-        (["--format", "coreml"], "cannot be exported yet"),
+        (["--format", "tflite"], "unknown format 'tflite'"),
         (["--size", "100"], "no multiple of the patch size"),
         (["--batch", "many"], "a batch of 'many' is impossible"),
         (["--batch", "0"], "a batch of 0 is impossible"),
         (["--input", "video"], "unknown input 'video'"),
-        (["--precision", "int8"], "cannot be exported in precision 'int8'"),
+        (["--precision", "palette4"], "cannot be exported in precision 'palette4'"),
+        (["--max-loss", "much"], "a loss of 'much' is impossible"),
+        (["--head", "{folder}/file"], "go together"),
+        (["--head", "{folder}/file", "--classes", "{folder}/none"], "cannot be read as a list of classes"),
+        (["--head", "{folder}/file", "--classes", "{folder}/file"], "two or more different class names"),
+        (["--format", "coreml", "--out", "{folder}"], "it is a directory"),
+        (["--format", "coreml", "--out", "{folder}/file"], "it is a file"),
+        (["--precision", "int8", "--calibration", "{folder}/none"], "{folder}/none"),
         (["--opset", "7"], "opset 7 cannot be written"),
         (["--out", "{folder}"], "it is a directory"),
         (["--out", "{folder}/file/x.onnx"], "cannot write"),
@@ -83,5 +91,15 @@ def test_misuse_exits_with_2(
     (tmp_path / "file").write_text("in the way")
     assert run([word.format(folder=tmp_path) for word in words]) == 2
     error = capsys.readouterr().err.strip().splitlines()
-    assert message in error[-1]
+    assert message.format(folder=tmp_path) in error[-1]
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_two_images_are_too_few_to_calibrate_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "two").mkdir()
+    for name, data in demonstration_photos()[:2]:
+        (tmp_path / "two" / name).write_bytes(data)
+    words = ["--precision", "int8", "--calibration", str(tmp_path / "two"), "--out", str(tmp_path / "x.onnx")]
+    assert run(words) == 2
+    assert "2 images, too few to calibrate on. Name 16 or more" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["two"]

@@ -16,10 +16,10 @@ from lowzoo import catalog
 from lowzoo.errors import LowzooError
 from lowzoo.evaluate.preprocess import preprocess, to_uint8_input
 from lowzoo.export import ExportSpec, ParityError, export
-from lowzoo.export.artifact import EXPORTERS
+from lowzoo.export.formats import EXPORTERS
 from lowzoo.export.graph import PixelsIn, exported_module
+from lowzoo.export.judge import real_images
 from lowzoo.export.onnx import write_onnx
-from lowzoo.export.parity import real_images
 from lowzoo.resolve import load_model
 from tests.export_fixtures import SIDE, TinyNet, tiny_resolved
 
@@ -125,8 +125,8 @@ def one_nan(values):
 
 @pytest.mark.parametrize(("change", "said"), [(one_weight, "relative error"), (one_nan, "not finite")])
 def test_a_damaged_graph_is_refused(monkeypatch, tmp_path, change, said):
-    def write(module, resolved, spec, path):
-        write_onnx(module, resolved, spec, path)
+    def write(module, resolved, spec, path, judge):
+        write_onnx(module, resolved, spec, path, judge)
         damage(path, change)
 
     monkeypatch.setitem(EXPORTERS, "onnx", dataclasses.replace(EXPORTERS["onnx"], write=write))
@@ -152,7 +152,7 @@ def test_mean_and_deviation_exchanged_in_the_graph_are_refused(monkeypatch, tmp_
 
 
 def test_a_file_that_is_no_onnx_is_refused(monkeypatch, tmp_path):
-    def write(module, resolved, spec, path):
+    def write(module, resolved, spec, path, judge):
         path.write_bytes(b"nonsense")
 
     monkeypatch.setitem(EXPORTERS, "onnx", dataclasses.replace(EXPORTERS["onnx"], write=write))

@@ -4,8 +4,14 @@ import dataclasses
 
 import numpy as np
 import pytest
+import torch
 
-from lowzoo.export.parity import BOUNDS, Parity, ParityError, compare, enforce, real_images
+from lowzoo.errors import LowzooError
+from lowzoo.export.bounds import BOUNDS, Bounds, ParityError
+from lowzoo.export.judge import leave_one_out, real_images
+from lowzoo.export.parity import Parity, bounds_of, compare
+from lowzoo.export.parity import enforce as enforce_bounds
+from lowzoo.export.spec import ExportSpec, MaxLoss
 
 GOOD = Parity(
     images=4,
@@ -17,6 +23,10 @@ GOOD = Parity(
     knn_agreement=1.0,
     engine="none",
 )
+
+
+def enforce(parity: Parity, precision: str) -> None:
+    enforce_bounds(parity, BOUNDS[precision], precision)
 
 
 def test_equal_features():
@@ -97,7 +107,9 @@ def test_other_shapes_are_refused():
         compare(np.ones((3, 2), np.float32), np.ones((3, 4), np.float32), "")
 
 
-@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(BOUNDS["fp32"])])
+@pytest.mark.parametrize(
+    "field", [name for name, bound in dataclasses.asdict(BOUNDS["fp32"]).items() if bound is not None]
+)
 def test_every_bound_counts(field):
     enforce(GOOD, "fp32")
     beyond = getattr(BOUNDS["fp32"], field) * (1.01 if field == "relative_error" else 0.99)
@@ -112,3 +124,29 @@ def test_the_images_are_photographs_and_pictures():
     assert len(images) == 64
     assert {image.dtype for image in images} == {np.dtype(np.uint8)}
     assert len({image.tobytes() for image in images}) == 64
+
+
+def test_a_lossy_file_is_held_to_its_stated_loss():
+    bounds = bounds_of(ExportSpec(precision="int8", max_loss=MaxLoss(2.0)))
+    assert bounds.knn_loss == 2.0
+    enforce_bounds(dataclasses.replace(GOOD, knn_loss=1.9), bounds, "int8")
+    for loss, said in ((2.1, "k-NN loss in points 2.10 > 2"), (float("nan"), "points nan"), (None, "not measured")):
+        with pytest.raises(ParityError, match=said):
+            enforce_bounds(dataclasses.replace(GOOD, knn_loss=loss), bounds, "int8")
+    by_cosine = bounds_of(ExportSpec(precision="int8", max_loss=MaxLoss.parse("cosine:0.99")))
+    assert by_cosine.knn_loss is None
+    with pytest.raises(ParityError, match=r"mean cosine 0\.980000 < 0\.99"):
+        enforce_bounds(dataclasses.replace(GOOD, mean_cosine=0.98), by_cosine, "int8")
+    assert bounds_of(ExportSpec(precision="fp16")) == Bounds(0.05, 0.9995, 0.9)
+
+
+def test_leave_one_out_counts_no_image_as_its_own_neighbour():
+    # Two bundles of rays, twelve in each; one ray of each bundle has the other's label.
+    angles = np.concatenate([np.linspace(0, 0.1, 12), np.linspace(1.5, 1.6, 12)])
+    features = np.stack([np.cos(angles), np.sin(angles)], 1).astype(np.float32)
+    labels = torch.tensor([0] * 12 + [1] * 12)
+    assert leave_one_out(features, labels) == 100
+    labels[3], labels[20] = 1, 0
+    assert leave_one_out(features, labels) == pytest.approx(100 * 22 / 24)
+    with pytest.raises(LowzooError, match="too few"):
+        leave_one_out(features[:9], labels[:9])

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lowzoo.errors import LowzooError
-from lowzoo.export import ExportSpec
+from lowzoo.export import ExportSpec, MaxLoss
 
 ROOT = Path(__file__).parent.parent
 
@@ -26,11 +26,14 @@ def test_defaults_suit_a_phone():
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"format": "coreml"}, "'coreml' cannot be exported yet"),
-        ({"format": "executorch"}, "'executorch' cannot be exported yet"),
-        ({"format": "litert"}, "'litert' cannot be exported yet"),
         ({"format": "tflite"}, "unknown format 'tflite'"),
-        ({"precision": "int8"}, "onnx cannot be exported in precision 'int8'"),
+        ({"precision": "palette6"}, "onnx cannot be exported in precision 'palette6'"),
+        ({"format": "coreml", "precision": "int4"}, "coreml cannot be exported in precision 'int4'"),
+        ({"format": "coreml", "batch": "dynamic"}, "coreml is exported with a fixed batch"),
+        ({"format": "coreml", "batch": 2}, "a Core ML image is one image"),
+        ({"layout": "nwhc"}, "unknown layout 'nwhc'"),
+        ({"target": "tpu"}, "unknown target 'tpu'"),
+        ({"deployment_target": "iOS9"}, "unknown deployment target 'iOS9'"),
         ({"input": "video"}, "unknown input 'video'"),
         ({"batch": 0}, "a batch of 0 is impossible"),
         ({"batch": 5000}, "a batch of 5000 is impossible"),
@@ -45,9 +48,20 @@ def test_refusals(wrong, said):
     assert refused.value.remedy.startswith("Use ")
 
 
+@pytest.mark.parametrize("text", ["", "x", "-1", "101", "cosine:1.1", "cosine:", "knn:1", "1e3", "nan"])
+def test_impossible_losses(text):
+    with pytest.raises(LowzooError, match="is impossible"):
+        MaxLoss.parse(text)
+
+
+def test_losses():
+    assert MaxLoss.parse("0.5") == MaxLoss(0.5)
+    assert MaxLoss.parse("cosine:0.99") == MaxLoss(None, 0.99)
+
+
 @pytest.mark.parametrize("room", ["export", "lowzoo/bench"])
 def test_neither_room_needs_the_training_room(room):
-    files = sorted((ROOT / room).glob("*.py"))
+    files = sorted((ROOT / room).rglob("*.py"))
     assert files
     for file in files:
         for node in ast.walk(ast.parse(file.read_text())):

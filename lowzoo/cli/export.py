@@ -11,25 +11,43 @@ import typer
 from lowzoo.errors import LowzooError
 
 if TYPE_CHECKING:
-    from lowzoo.export import Artifact, ExportSpec
+    from lowzoo.export import Artifact, ExportSpec, Parity
+    from lowzoo.export.bounds import Bounds
+    from lowzoo.resolve import Resolved
 
 
 def export(
     model: Annotated[
         str, typer.Argument(metavar="[MODEL]", help="Zoo name, hf-hub:ORG/NAME, run or model folder, or timm name.")
     ] = "rob_vit_tiny",
-    format_: Annotated[str, typer.Option("--format", help="onnx.")] = "onnx",
-    precision: Annotated[str, typer.Option(help="fp32.")] = "fp32",
+    format_: Annotated[str, typer.Option("--format", help="onnx or coreml.")] = "onnx",
+    precision: Annotated[str, typer.Option(help="fp32, fp16 or int8; for Core ML also palette6 or palette4.")] = "fp32",
     size: Annotated[
         int | None, typer.Option(metavar="PX", help="Side of the input; the weights' own if absent.")
     ] = None,
     batch: Annotated[str, typer.Option(metavar="N|dynamic", help="Images in a run; phones want 1.")] = "1",
     input_: Annotated[
-        str, typer.Option("--input", help="image: uint8 RGB, normalised in the graph; tensor: float32, normalised.")
+        str,
+        typer.Option("--input", help="image: RGB in 0 to 255, normalised in the graph; tensor: float32."),
     ] = "image",
+    layout: Annotated[str, typer.Option(help="Of an ONNX image: nhwc or nchw.")] = "nhwc",
     opset: Annotated[int, typer.Option(help="ONNX operator set.")] = 20,
+    target: Annotated[str, typer.Option("--for", help="nnapi, coreml-ep or cpu: rewrite what it cannot take.")] = "cpu",
+    ios: Annotated[str, typer.Option(help="Oldest system for Core ML: iOS16, iOS17 or iOS18.")] = "iOS16",
+    calibration: Annotated[
+        str | None, typer.Option(metavar="SRC", help="Images to calibrate int8 on; the sample set if absent.")
+    ] = None,
+    max_loss: Annotated[
+        str, typer.Option(metavar="POINTS|cosine:C", help="What int8 and palettes may lose: k-NN points, or a cosine.")
+    ] = "1.0",
+    head: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Linear probe (safetensors) to put behind the network.")
+    ] = None,
+    classes: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Names of the head's classes, one a line.")
+    ] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The file; MODEL.onnx in the current folder if absent.")
+        Path | None, typer.Option(metavar="PATH", help="What to write; MODEL.onnx or .mlpackage if absent.")
     ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
@@ -41,11 +59,27 @@ def export(
 
     if batch != "dynamic" and not batch.isdecimal():
         raise LowzooError(f"a batch of {batch!r} is impossible", "Use a number, or dynamic")
+    if (head is None) != (classes is None):
+        raise LowzooError("a head and the names of its classes go together", "Give both --head and --classes")
 
-    from lowzoo.export import ExportSpec
+    from lowzoo.export import ExportSpec, MaxLoss
+    from lowzoo.export.head import read_classes
 
-    spec = ExportSpec(format_, precision, size, "dynamic" if batch == "dynamic" else int(batch), input_, opset)
-    artifact = write_checked(model, spec, out)
+    spec = ExportSpec(
+        format=format_,
+        precision=precision,
+        size=size,
+        batch="dynamic" if batch == "dynamic" else int(batch),
+        input=input_,
+        opset=opset,
+        layout=layout,
+        target=target,
+        deployment_target=ios,
+        calibration=calibration,
+        max_loss=MaxLoss.parse(max_loss),
+        classes=read_classes(classes) if classes else (),
+    )
+    artifact = write_checked(model, spec, out, head)
     if json_:
         print(json.dumps(artifact.as_dict(), indent=2))
         return
@@ -53,7 +87,7 @@ def export(
         print(line)
 
 
-def write_checked(model: str, spec: "ExportSpec", out: Path | None) -> "Artifact":
+def write_checked(model: str, spec: "ExportSpec", out: Path | None, head: Path | None = None) -> "Artifact":
     """Export with a sign of life on stderr; broken parity ends the program with 1, as it is no misuse."""
     from rich.console import Console
 
@@ -62,32 +96,58 @@ def write_checked(model: str, spec: "ExportSpec", out: Path | None) -> "Artifact
 
     try:
         with Console(stderr=True).status(f"exporting {model} and checking it against PyTorch"):
-            return write(model, spec, out)
+            return write(_with_head(model, spec, head) if head else model, spec, out)
     except ParityError as error:
         print(f"lowzoo: error: {error}", file=sys.stderr)
         raise typer.Exit(1) from None
 
 
-def _report(artifact: "Artifact") -> Iterator[str]:
-    from lowzoo.export.parity import BOUNDS
+def parity_lines(parity: "Parity", bounds: "Bounds") -> Iterator[str]:
+    """The comparison with PyTorch as a table with its bounds."""
 
-    spec, parity, bounds = artifact.spec, artifact.parity, BOUNDS[artifact.spec.precision]
-    shape = " x ".join(str(side or "N") for side in artifact.input_shape)
-    yield f"{artifact.path}: {artifact.size_bytes / 1e6:.1f} MB, {artifact.model} ({artifact.revision})"
-    yield (
-        f"input {spec.input_name}: {'uint8 RGB' if spec.input == 'image' else 'float32'} {shape}, "
-        f"opset {spec.opset}, {spec.precision}"
-    )
-    yield ""
+    def at(word: str, bound: float | None) -> str:
+        return "" if bound is None else f"at {word} {bound:g}"
+
     yield f"Parity with PyTorch on {parity.images} real images, by {parity.engine}"
-    for label, value, bound in (
+    rows = [
         ("largest error", f"{parity.max_error:.2e}", ""),
         ("mean error", f"{parity.mean_error:.2e}", ""),
-        ("relative error", f"{parity.relative_error:.2e}", f"at most {bounds.relative_error:.0e}"),
-        ("smallest cosine", f"{parity.min_cosine:.7f}", f"at least {bounds.min_cosine}"),
-        ("mean cosine", f"{parity.mean_cosine:.7f}", ""),
-        ("k-NN agreement", f"{100 * parity.knn_agreement:.1f} %", f"at least {100 * bounds.knn_agreement:.0f} %"),
-    ):
+        ("relative error", f"{parity.relative_error:.2e}", at("most", bounds.relative_error)),
+        ("smallest cosine", f"{parity.min_cosine:.7f}", at("least", bounds.min_cosine)),
+        ("mean cosine", f"{parity.mean_cosine:.7f}", at("least", bounds.mean_cosine)),
+        ("k-NN agreement", f"{100 * parity.knn_agreement:.1f} %", at("least", bounds.knn_agreement)),
+    ]
+    if parity.knn_loss is not None:
+        points = f"{parity.knn_loss:+.2f} pt"
+        rows.append((f"k-NN loss ({parity.knn_images})", points, at("most", bounds.knn_loss)))
+    for label, value, bound in rows:
         yield f"  {label:<16} {value:>12}   {bound}".rstrip()
+
+
+def _with_head(model: str, spec: "ExportSpec", head: Path) -> "Resolved":
+    from lowzoo.export.head import read_head, with_head
+    from lowzoo.resolve import load_model
+
+    return with_head(load_model(model, image_size=spec.size), *read_head(head), spec.classes)
+
+
+def _report(artifact: "Artifact") -> Iterator[str]:
+    from lowzoo.export.parity import bounds_of
+
+    spec = artifact.spec
+    shape = " x ".join(str(side or "N") for side in artifact.input_shape)
+    system = f"opset {spec.opset}" if spec.format == "onnx" else f"{spec.deployment_target} or later"
+    kind = ("RGB image" if spec.format == "coreml" else "uint8 RGB") if spec.input == "image" else "float32"
+    yield f"{artifact.path}: {artifact.size_bytes / 1e6:.1f} MB, {artifact.model} ({artifact.revision})"
+    yield f"input {spec.input_name}: {kind} {shape}, {system}, {spec.precision}"
     yield ""
-    yield f"Next: lowzoo bench {shlex.quote(str(artifact.path))}"
+    yield from parity_lines(artifact.parity, bounds_of(spec))
+    yield ""
+    yield f"Feed it: {artifact.preprocess}"
+    for line in artifact.snippet.splitlines():
+        yield f"  {line}"
+    for line in artifact.warnings:
+        yield f"Warning: {line}"
+    yield ""
+    following = "bench" if spec.format == "onnx" else "check"
+    yield f"Next: lowzoo {following} {shlex.quote(str(artifact.path))}"

@@ -1,0 +1,188 @@
+"""Core ML: an ML program by torch.export, in an `.mlpackage` folder.
+
+`torch.jit.trace` of a ViT fails in coremltools 9 with numpy 2.4 (coremltools#2633); `torch.export` with
+`run_decompositions({})` does not. The normalisation is a layer of the graph because an image input has one scale for
+all three channels, which cannot be exact.
+"""
+
+import importlib.util
+import json
+import sys
+import uuid
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from lowzoo.errors import LowzooError
+from lowzoo.export.bounds import ParityError
+from lowzoo.export.judge import Judge
+from lowzoo.export.metadata import input_facts, metadata, output_meaning
+from lowzoo.export.mil import load_program
+from lowzoo.export.quiet import quiet
+from lowzoo.export.runnable import Array, Runnable
+from lowzoo.export.spec import ExportSpec
+from lowzoo.resolve import Resolved
+
+_LABEL = "classLabel"
+# Below this number of values a weight costs accuracy and saves nothing.
+_LEAST_COMPRESSED = 2048
+
+
+def write_coreml(module: nn.Module, resolved: Resolved, spec: ExportSpec, path: Path, judge: Judge) -> None:
+    """Convert the module and write the package.
+
+    Args:
+        module: What `exported_module` gave.
+        resolved: The network it holds.
+        spec: Shape, precision and deployment target.
+        path: An empty folder to write into.
+        judge: Not needed: no search is made.
+
+    Raises:
+        LowzooError: coremltools is not there or cannot convert the network.
+    """
+    try:
+        with quiet():
+            import coremltools
+    except ImportError as error:
+        raise LowzooError(
+            "coremltools is not installed, which has no wheels for this system", "Export to Core ML on macOS or Linux"
+        ) from error
+    if spec.precision.startswith("palette") and importlib.util.find_spec("sklearn") is None:
+        raise LowzooError("scikit-learn finds the palettes, and is not installed", "Install lowzoo[coreml]")
+    try:
+        with quiet():
+            package = _compressed(coremltools, _convert(coremltools, module, resolved, spec), spec)
+            _describe(package, resolved, spec)
+            package.save(str(path))
+    except Exception as error:  # a converter pass may raise anything
+        reason = " ".join(str(error).split())[:200]
+        raise LowzooError(
+            f"{resolved.name} cannot be exported to Core ML ({reason})", "Try another model; --debug shows all"
+        ) from error
+    _tidy(path)
+
+
+def open_coreml(path: Path) -> Runnable:
+    """Load a package: in Core ML itself on a Mac, elsewhere in the reference interpreter.
+
+    Raises:
+        ParityError: It is damaged, or takes something else than one picture.
+        MilError: It uses an operator that the interpreter does not know.
+    """
+    program = load_program(path)
+    description = program.specification.description
+    if len(description.input) != 1:
+        raise ParityError(f"{path} takes {len(description.input)} inputs", "Export it again")
+    taken = description.input[0]
+    pixels = taken.type.WhichOneof("Type") == "imageType"
+    image = taken.type.imageType
+    shape = (1, 3, image.height, image.width) if pixels else tuple(taken.type.multiArrayType.shape)
+    if len(shape) != 4 or shape[1] != 3:
+        raise ParityError(f"{path} does not take an RGB picture, but {list(shape)}", "Export it again")
+    classifier = bool(description.predictedFeatureName)
+    output = description.predictedProbabilitiesName or description.output[0].name
+    results = [name for name in program.outputs if name != description.predictedFeatureName]
+
+    def interpret(rows: NDArray[Any]) -> Array:
+        found = program.run(**{taken.name: torch.from_numpy(np.ascontiguousarray(rows, np.float32))})[results[0]]
+        rows_found: Array = found.float().numpy()
+        return rows_found
+
+    def predict(rows: NDArray[Any]) -> Array:
+        return _by_core_ml(path, taken.name, output, pixels, rows, json.loads(said.get("lowzoo.classes", "[]")))
+
+    said = dict(description.metadata.userDefined)
+    on_mac = sys.platform == "darwin"
+    return Runnable(
+        path=path,
+        format="coreml",
+        engine="Core ML" if on_mac else f"lowzoo's MIL interpreter (torch {torch.__version__})",
+        shape=(shape[0], shape[1], shape[2], shape[3]),
+        dtype=np.dtype(np.float32),
+        pixels=pixels,
+        metadata=said,
+        run=predict if on_mac else interpret,
+        probabilities=classifier,
+    )
+
+
+def _convert(coremltools: Any, module: nn.Module, resolved: Resolved, spec: ExportSpec) -> Any:
+    height, width = resolved.input_size[1:]
+    batch = spec.batch if isinstance(spec.batch, int) else 1
+    shape = (batch, 3, height, width)
+    program = torch.export.export(module, (torch.zeros(shape),)).run_decompositions({})
+    if spec.input == "image":
+        taken = coremltools.ImageType(
+            name=spec.input_name, shape=shape, color_layout=coremltools.colorlayout.RGB, scale=1.0, bias=[0.0, 0.0, 0.0]
+        )
+    else:
+        taken = coremltools.TensorType(name=spec.input_name, shape=shape, dtype=np.float32)
+    half = spec.precision == "fp16"
+    return coremltools.convert(
+        program,
+        convert_to="mlprogram",
+        inputs=[taken],
+        outputs=[coremltools.TensorType(name=spec.output_name, dtype=np.float32)],
+        classifier_config=coremltools.ClassifierConfig(list(spec.classes), _LABEL) if spec.classes else None,
+        minimum_deployment_target=getattr(coremltools.target, spec.deployment_target),
+        compute_precision=coremltools.precision.FLOAT16 if half else coremltools.precision.FLOAT32,
+        skip_model_load=True,
+    )
+
+
+def _compressed(coremltools: Any, package: Any, spec: ExportSpec) -> Any:
+    """Store the weights in fewer bits; the arithmetic stays float."""
+    optimize = coremltools.optimize.coreml
+    if spec.precision == "int8":
+        settings = optimize.OpLinearQuantizerConfig(mode="linear_symmetric", weight_threshold=_LEAST_COMPRESSED)
+        return optimize.linear_quantize_weights(package, optimize.OptimizationConfig(global_config=settings))
+    if spec.precision.startswith("palette"):
+        bits = int(spec.precision.removeprefix("palette"))
+        settings = optimize.OpPalettizerConfig(mode="kmeans", nbits=bits, weight_threshold=_LEAST_COMPRESSED)
+        return optimize.palettize_weights(package, optimize.OptimizationConfig(global_config=settings))
+    return package
+
+
+def _describe(package: Any, resolved: Resolved, spec: ExportSpec) -> None:
+    for key in list(package.user_defined_metadata):
+        del package.user_defined_metadata[key]
+    package.user_defined_metadata.update(metadata(resolved, spec))
+    package.short_description = f"{resolved.name}: {output_meaning(spec)}"
+    package.author = "lowzoo"
+    package.license = resolved.license
+    package.version = resolved.revision
+    package.input_description[spec.input_name] = input_facts(spec)["values"]
+    if not spec.classes:
+        package.output_description[spec.output_name] = output_meaning(spec)
+
+
+def _tidy(path: Path) -> None:
+    """Make the package a pure function of the model: coremltools names its parts at random, and adds notes."""
+    for extra in path.glob("executorch_*.json"):
+        extra.unlink()
+    manifest = json.loads((path / "Manifest.json").read_text())
+    names = {
+        old: str(uuid.uuid5(uuid.NAMESPACE_URL, f"lowzoo:{item['path']}")).upper()
+        for old, item in manifest["itemInfoEntries"].items()
+    }
+    manifest["itemInfoEntries"] = {names[old]: item for old, item in sorted(manifest["itemInfoEntries"].items())}
+    manifest["rootModelIdentifier"] = names[manifest["rootModelIdentifier"]]
+    (path / "Manifest.json").write_text(json.dumps(manifest, indent=4, sort_keys=True))
+
+
+def _by_core_ml(path: Path, name: str, output: str, pixels: bool, rows: NDArray[Any], classes: list[str]) -> Array:
+    """Predict on a Mac; an image goes in as an image, as a phone's camera gives it."""
+    import coremltools
+    from PIL import Image
+
+    model = coremltools.models.MLModel(str(path), compute_units=coremltools.ComputeUnit.CPU_ONLY)
+    fed = Image.fromarray(rows[0].transpose(1, 2, 0).astype(np.uint8)) if pixels else rows
+    found = model.predict({name: fed})[output]
+    if isinstance(found, dict):
+        found = [[found[label] for label in classes]]
+    return np.asarray(found, np.float32).reshape(len(rows), -1)

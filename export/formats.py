@@ -1,0 +1,38 @@
+"""The formats: what writes each, and what runs it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from lowzoo.export.coreml import open_coreml, write_coreml
+from lowzoo.export.judge import Judge
+from lowzoo.export.onnx import write_onnx
+from lowzoo.export.onnx_file import open_onnx
+from lowzoo.export.runnable import Runnable
+from lowzoo.export.spec import ExportSpec
+from lowzoo.resolve import Resolved
+
+
+@dataclass(frozen=True, slots=True)
+class Exporter:
+    """A format.
+
+    Args:
+        suffix: Of its files.
+        folder: An artifact is a folder.
+        write: Writes the module to a path; the judge measures candidates where a search is made.
+        load: Gives the artifact in a runtime.
+    """
+
+    suffix: str
+    folder: bool
+    write: Callable[[nn.Module, Resolved, ExportSpec, Path, Judge], None]
+    load: Callable[[Path], Runnable]
+
+
+EXPORTERS = {
+    "onnx": Exporter(".onnx", False, write_onnx, open_onnx),
+    "coreml": Exporter(".mlpackage", True, write_coreml, open_coreml),
+}

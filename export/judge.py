@@ -1,0 +1,138 @@
+"""The judge of an artifact: real images, what PyTorch makes of them, and what the artifact makes of them.
+
+The images are the embedded photographs and pictures unless others are named, so that the check needs no network and no
+data. PyTorch is fed by the preprocessing that evaluation uses, not by the exported module, so a wrong mean in the graph
+is found too. The features by PyTorch are computed once, however many candidates are judged.
+"""
+
+import dataclasses
+import functools
+
+import numpy as np
+import torch
+
+from lowzoo.data.decode import decode_rgb
+from lowzoo.data.samples import demonstration_photos
+from lowzoo.data.source import ImageSource, open_source, split_names
+from lowzoo.errors import LowzooError
+from lowzoo.evaluate.knn import TEMPERATURE
+from lowzoo.evaluate.preprocess import preprocess
+from lowzoo.export.bounds import ParityError
+from lowzoo.export.parity import Parity, compare
+from lowzoo.export.runnable import Array, Image, Runnable, rows_of
+from lowzoo.resolve import Resolved
+
+PICTURES = 60
+KNN_PICTURES = 512
+KNN_K = 10
+
+
+class Judge:
+    """Compares artifacts with one network.
+
+    Args:
+        resolved: The network.
+        data: Labelled images (SRC) for the k-NN loss; the sample set if None.
+        knn_pictures: How many of them.
+    """
+
+    def __init__(self, resolved: Resolved, data: str | None = None, knn_pictures: int = KNN_PICTURES) -> None:
+        self.resolved = resolved
+        self._data = data
+        self._knn_pictures = knn_pictures
+
+    @functools.cached_property
+    def images(self) -> list[Image]:
+        """What every artifact is run on."""
+        return real_images(PICTURES, self._data)
+
+    @functools.cached_property
+    def reference(self) -> Array:
+        """Rows (N, D) by PyTorch for `images`."""
+        return torch_features(self.resolved, self.images)
+
+    def parity(self, artifact: Runnable, *, with_knn: bool) -> Parity:
+        """Measure an artifact.
+
+        Args:
+            artifact: What to run.
+            with_knn: Measure the k-NN loss too.
+
+        Raises:
+            ParityError: It does not run, or gives something else than as many finite numbers.
+        """
+        parity = compare(_as(self.reference, artifact), rows_of(artifact, self.images, self.resolved), artifact.engine)
+        if not with_knn:
+            return parity
+        return dataclasses.replace(parity, knn_loss=self.knn_loss(artifact), knn_images=len(self._labelled[0]))
+
+    def knn_loss(self, artifact: Runnable) -> float:
+        """Points of leave-one-out k-NN accuracy (k = 10) that an artifact loses; below 0 if it gains.
+
+        Raises:
+            LowzooError: The data have no labels.
+        """
+        images, labels, reference = self._labelled
+        found = rows_of(artifact, images, self.resolved)
+        if not np.isfinite(found).all():
+            raise ParityError("features by the artifact are not finite", "Check the weights")
+        return leave_one_out(_as(reference, artifact), labels) - leave_one_out(found, labels)
+
+    @functools.cached_property
+    def _labelled(self) -> tuple[list[Image], torch.Tensor, Array]:
+        source = _split(self._data, "train")
+        labels = source.require_labels()
+        chosen = spread(len(source), self._knn_pictures)
+        images = [decode_rgb(source.encoded(i), source.where(i)) for i in chosen]
+        return images, torch.from_numpy(labels[chosen]), torch_features(self.resolved, images)
+
+
+def real_images(pictures: int = PICTURES, data: str | None = None) -> list[Image]:
+    """The embedded photographs, then pictures spread over the data or the sample set, each (h, w, 3) RGB."""
+    source = _split(data, "validation")
+    encoded = demonstration_photos()
+    encoded += [(source.where(i), source.encoded(i)) for i in spread(len(source), pictures)]
+    return [decode_rgb(data, name) for name, data in encoded]
+
+
+def torch_features(resolved: Resolved, images: list[Image]) -> Array:
+    """Features (N, D) by PyTorch, one image at a time."""
+    with torch.inference_mode():
+        return np.concatenate([resolved.model(preprocess(image, resolved)[None]).numpy() for image in images])
+
+
+def leave_one_out(features: Array, labels: torch.Tensor) -> float:
+    """Accuracy in per cent of naming each image by its nearest others, votes weighted by exp(cosine / 0.07)."""
+    x = torch.from_numpy(np.ascontiguousarray(features, np.float32))
+    if len(x) <= KNN_K:
+        raise LowzooError(f"{len(x)} labelled images are too few for the k-NN loss", "Name a larger set")
+    nearest = _predictions_without_self(x, labels)
+    return 100 * (nearest == labels).double().mean().item()
+
+
+def _predictions_without_self(x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    unit = torch.nn.functional.normalize(x.double(), dim=1)
+    cosine = unit @ unit.T
+    cosine.fill_diagonal_(-torch.inf)
+    values, indices = cosine.topk(KNN_K, dim=1)
+    votes = torch.zeros(len(x), int(labels.max()) + 1, dtype=torch.double)
+    votes.scatter_add_(1, labels[indices], ((values - values[:, :1]) / TEMPERATURE).exp())
+    return votes.argmax(1)
+
+
+def spread(count: int, wanted: int) -> list[int]:
+    """At most `wanted` of the numbers below `count`, evenly spread."""
+    step = max(1, count // max(1, wanted))
+    return list(range(0, count, step))[:wanted]
+
+
+def _split(data: str | None, split: str) -> ImageSource:
+    names = split_names(data)
+    return open_source(data, split if split in names else names[0])
+
+
+def _as(reference: Array, artifact: Runnable) -> Array:
+    """PyTorch's rows in the artifact's terms: the softmax of the scores where it gives that."""
+    if not artifact.probabilities:
+        return reference
+    return torch.from_numpy(reference).softmax(1).numpy()

@@ -1,0 +1,122 @@
+"""Read a Core ML package and run its program."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lowzoo.export.mil.ops import OPS
+from lowzoo.export.mil.values import MilError, decode, torch_type
+from lowzoo.export.quiet import quiet
+
+_DATA = Path("Data/com.apple.CoreML")
+
+
+@dataclass(frozen=True)
+class Program:
+    """A program that is ready to run.
+
+    Args:
+        specification: The package's protobuf.
+        constants: Values by name, decompressed.
+        operations: What is computed, in order.
+        outputs: Names of the results.
+    """
+
+    specification: Any
+    constants: dict[str, Any]
+    operations: list[Any]
+    outputs: list[str]
+
+    def run(self, **inputs: Tensor) -> dict[str, Any]:
+        """Compute the outputs of the named inputs.
+
+        Raises:
+            MilError: An operator that is not known, or one that does not fit its inputs.
+        """
+        values = self.constants | inputs
+        for operation in self.operations:
+            _execute(operation, values, b"")
+        return {name: values[name] for name in self.outputs}
+
+    def histogram(self) -> dict[str, int]:
+        """Number of operators by type, without constants."""
+        types = [operation.type for operation in self.operations]
+        return {name: types.count(name) for name in sorted(set(types))}
+
+
+def load_program(path: Path) -> Program:
+    """Read a `.mlpackage` folder.
+
+    Raises:
+        MilError: It is no package, is damaged, or holds something that this interpreter does not know.
+    """
+    with quiet():
+        from coremltools.proto import Model_pb2
+    try:
+        content = (path / _DATA / "model.mlmodel").read_bytes()
+    except OSError as error:
+        raise MilError(f"{path} is no Core ML package", "Name an .mlpackage folder") from error
+    weights = path / _DATA / "weights" / "weight.bin"
+    specification = Model_pb2.Model()
+    try:
+        specification.ParseFromString(content)
+    except Exception as error:  # protobuf's DecodeError has moved between its versions
+        raise MilError(f"{path} holds a damaged model", "Export it again") from error
+    if specification.WhichOneof("Type") != "mlProgram" or "main" not in specification.mlProgram.functions:
+        raise MilError(f"{path} is no ML program", "Export it as one")
+    function = specification.mlProgram.functions["main"]
+    block = function.block_specializations[function.opset]
+    return _prepare(specification, block, weights.read_bytes() if weights.is_file() else b"")
+
+
+def _prepare(specification: Any, block: Any, blobs: bytes) -> Program:
+    unknown = sorted({op.type for op in block.operations} - set(OPS) - {"const"})
+    if unknown:
+        raise MilError(
+            f"the program uses operators that the interpreter does not know: {', '.join(unknown)}",
+            "Check it with Core ML on a Mac",
+        )
+    constants: dict[str, Any] = {}
+    operations = []
+    for operation in block.operations:
+        # Weights are decompressed once, and not in every run.
+        if operation.type == "const" or operation.type.startswith("constexpr_"):
+            _execute(operation, constants, blobs)
+        else:
+            operations.append(operation)
+    return Program(specification, constants, operations, list(block.outputs))
+
+
+def _execute(operation: Any, values: dict[str, Any], blobs: bytes) -> None:
+    if operation.type == "const":
+        values[operation.outputs[0].name] = decode(operation.attributes["val"], blobs)
+        return
+    arguments = {key: _argument(argument, values, blobs) for key, argument in operation.inputs.items()}
+    # Compressed weights came as attributes before iOS 18.
+    attributes = {key: decode(value, blobs) for key, value in operation.attributes.items() if key != "name"}
+    try:
+        results = OPS[operation.type](**{key: _widened(value) for key, value in (attributes | arguments).items()})
+    except (TypeError, RuntimeError, ValueError, IndexError, KeyError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise MilError(f"operator {operation.type} does not fit its inputs ({reason})", "Export it again") from error
+    for output, result in zip(operation.outputs, results if isinstance(results, tuple) else (results,), strict=True):
+        is_tensor = output.type.WhichOneof("type") == "tensorType" and isinstance(result, Tensor)
+        values[output.name] = result.to(torch_type(output.type.tensorType.dataType)) if is_tensor else result
+
+
+def _argument(argument: Any, values: dict[str, Any], blobs: bytes) -> Any:
+    found = [
+        values[binding.name] if binding.WhichOneof("binding") == "name" else decode(binding.value, blobs)
+        for binding in argument.arguments
+    ]
+    return found if len(found) > 1 else found[0]
+
+
+def _widened(value: Any) -> Any:
+    """float16 as float32: phones multiply in 16 bits but add in 32, so only what is stored is rounded."""
+    if isinstance(value, list):
+        return [_widened(part) for part in value]
+    return value.float() if isinstance(value, Tensor) and value.dtype == torch.float16 else value

@@ -1,0 +1,86 @@
+"""Operators of MIL that move, cut, join or fold values."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lowzoo.export.mil.layers import ints
+
+
+def reshape(x: Tensor, shape: Tensor) -> Tensor:
+    """To `shape`, where 0 keeps a side and -1 is what remains."""
+    return x.reshape([x.shape[i] if side == 0 else side for i, side in enumerate(ints(shape))])
+
+
+def concat(values: list[Tensor], axis: Tensor, interleave: Any = False) -> Tensor:
+    """Join along an axis."""
+    if bool(interleave):
+        raise ValueError("interleaved concatenation")
+    return torch.cat(values, int(axis))
+
+
+def split(
+    x: Tensor, axis: Tensor, split_sizes: Tensor | None = None, num_splits: Tensor | None = None
+) -> tuple[Tensor, ...]:
+    """Cut into parts of given sizes, or into equal ones."""
+    sizes = ints(split_sizes) if split_sizes is not None else None
+    if sizes is None:
+        if num_splits is None:
+            raise ValueError("neither sizes nor a number of parts")
+        sizes = [x.shape[int(axis)] // int(num_splits)] * int(num_splits)
+    return tuple(x.split(sizes, int(axis)))
+
+
+def slice_by_index(
+    x: Tensor, begin: Tensor, end: Tensor, stride: Tensor | None = None, begin_mask: Tensor | None = None,
+    end_mask: Tensor | None = None, squeeze_mask: Tensor | None = None,
+) -> Tensor:  # fmt: skip
+    """x[begin:end:stride] in every dimension; a mask leaves that side open, or drops the dimension."""
+    firsts, lasts = ints(begin), ints(end)
+    steps = ints(stride) if stride is not None else [1] * x.ndim
+    off = [False] * x.ndim
+    from_start, to_end, drop = (
+        [bool(flag) for flag in mask.reshape(-1)] if mask is not None else off
+        for mask in (begin_mask, end_mask, squeeze_mask)
+    )
+    for axis in reversed(range(x.ndim)):
+        size = x.shape[axis]
+        if drop[axis]:
+            x = x.select(axis, firsts[axis])
+            continue
+        first, last = None if from_start[axis] else firsts[axis], None if to_end[axis] else lasts[axis]
+        # Through a list, because torch knows no steps backwards.
+        x = x.index_select(axis, torch.tensor(list(range(size))[first : last : steps[axis]], dtype=torch.int64))
+    return x
+
+
+def squeeze(x: Tensor, axes: Tensor | None = None) -> Tensor:
+    """Drop sides of 1."""
+    return x.squeeze(ints(axes)) if axes is not None else x.squeeze()
+
+
+def expand_dims(x: Tensor, axes: Tensor) -> Tensor:
+    """Insert sides of 1 where `axes` of the result are."""
+    axes_ = ints(axes)
+    total = x.ndim + len(axes_)
+    for axis in sorted(axis % total for axis in axes_):
+        x = x.unsqueeze(axis)
+    return x
+
+
+def reduce_mean(x: Tensor, axes: Tensor | None = None, keep_dims: Any = False) -> Tensor:
+    """Mean over `axes`."""
+    return x.mean(ints(axes) if axes is not None else list(range(x.ndim)), keepdim=bool(keep_dims))
+
+
+SHAPES = {
+    "reshape": reshape,
+    "transpose": lambda x, perm: x.permute(ints(perm)),
+    "concat": concat,
+    "split": split,
+    "slice_by_index": slice_by_index,
+    "squeeze": squeeze,
+    "expand_dims": expand_dims,
+    "reduce_mean": reduce_mean,
+}

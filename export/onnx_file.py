@@ -1,0 +1,65 @@
+"""An ONNX file in onnxruntime."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from lowzoo.export.bounds import ParityError
+from lowzoo.export.runnable import Array, Runnable
+
+_TYPES = {"tensor(uint8)": np.uint8, "tensor(float)": np.float32, "tensor(float16)": np.float16}
+
+
+def open_onnx(path: Path) -> Runnable:
+    """Load a file with one picture as its only input.
+
+    Raises:
+        ParityError: onnxruntime cannot load it, or it takes something else.
+    """
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4  # what is wrong is raised, and said once
+    try:
+        session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # onnxruntime has a class of its own for each kind of failure, without a common base
+        reason = " ".join(str(error).split())[:200]
+        raise ParityError(f"onnxruntime cannot run the artifact ({reason})", "Export it again") from error
+    inputs = session.get_inputs()
+    sides = inputs[0].shape[1:] if len(inputs) == 1 and len(inputs[0].shape) == 4 else []
+    if (
+        not sides
+        or inputs[0].type not in _TYPES
+        or 3 not in (sides[0], sides[2])
+        or not all(isinstance(side, int) for side in sides)
+    ):
+        found = ", ".join(f"{node.name}: {node.type} {node.shape}" for node in inputs) or "none"
+        raise ParityError(f"{path} does not take one RGB picture of a fixed size (inputs: {found})", "Export it again")
+    batch = inputs[0].shape[0]
+    metadata = dict(session.get_modelmeta().custom_metadata_map)
+    name, dtype = inputs[0].name, np.dtype(_TYPES[inputs[0].type])
+
+    def run(rows: NDArray[Any]) -> Array:
+        found: Array = session.run(None, {name: rows})[0].astype(np.float32)
+        return found
+
+    return Runnable(
+        path=path,
+        format="onnx",
+        engine=f"onnxruntime {onnxruntime.__version__} (CPU)",
+        shape=(batch if isinstance(batch, int) else 0, sides[0], sides[1], sides[2]),
+        dtype=dtype,
+        pixels=_normalises(metadata, dtype),
+        metadata=metadata,
+        run=run,
+    )
+
+
+def _normalises(metadata: dict[str, str], dtype: np.dtype[Any]) -> bool:
+    """A file of another origin says nothing; then bytes are pixels."""
+    try:
+        return bool(json.loads(metadata["lowzoo.preprocessing"])["normalised_in_graph"])
+    except (KeyError, TypeError, json.JSONDecodeError):
+        return dtype == np.uint8

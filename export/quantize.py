@@ -1,0 +1,163 @@
+"""int8 in ONNX: static QDQ with per-channel weights, and the search for what must stay in float.
+
+Everything that int8 helps is quantised first, by both kinds of ranges; if the better one keeps the bound, that is the
+file. Otherwise each node is quantised alone, which tells the error that it causes, and the fewest of the worst nodes
+are left in float until the bound is kept (doubling, then halving). If no number is enough there is no file.
+"""
+
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnxruntime.quantization import CalibrationMethod, QuantType
+from onnxruntime.quantization.calibrate import TensorsData
+from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+from onnxruntime.quantization.shape_inference import quant_pre_process
+
+from lowzoo.evaluate.preprocess import preprocess, to_uint8_input
+from lowzoo.export.bounds import ParityError
+from lowzoo.export.calibrate import Ranges, activation_ranges, calibration_images
+from lowzoo.export.judge import Judge
+from lowzoo.export.onnx_file import open_onnx
+from lowzoo.export.parity import bounds_of, broken, compare
+from lowzoo.export.quiet import quiet
+from lowzoo.export.runnable import Image, rows_of
+from lowzoo.export.spec import ExportSpec
+from lowzoo.resolve import Resolved
+
+_WEIGHTED = ("Conv", "Gemm", "MatMul")
+# What stands between convolutions, so that the numbers stay whole from one to the next. In a transformer it is left
+# alone: layer norms, softmax and GELU want float, and the residual sum has outliers.
+_BETWEEN = ("Add", "Clip", "Relu", "MaxPool", "GlobalAveragePool", "ReduceMean")
+_RANKING_IMAGES = 12
+_FLOAT_NOTE = "lowzoo.int8_float_nodes"
+
+
+@dataclass(frozen=True)
+class _Graph:
+    """A float graph that is ready to be quantised."""
+
+    model: onnx.ModelProto
+    operators: tuple[str, ...]
+    weighted: tuple[str, ...]
+
+
+def quantize_onnx(path: Path, resolved: Resolved, spec: ExportSpec, judge: Judge) -> None:
+    """Replace a float32 ONNX file by its int8 version.
+
+    Args:
+        path: Of the file.
+        resolved: The network.
+        spec: Calibration data and bound.
+        judge: Measures candidates.
+
+    Raises:
+        ParityError: No choice of float nodes keeps the bound.
+        LowzooError: The calibration data cannot be used.
+    """
+    feeds = [_feed(image, resolved, spec) for image in calibration_images(spec.calibration)]
+    with tempfile.TemporaryDirectory() as folder:
+        candidate = Path(folder) / "candidate.onnx"
+        graph = _prepared(path, Path(folder) / "float.onnx")
+        ranges = activation_ranges(Path(folder) / "float.onnx", feeds, graph.operators)
+        search = _Search(graph, candidate, judge, spec)
+        chosen = max(ranges.values(), key=lambda each: search.cosine(each, ()))
+        kept = search.fewest(chosen)
+        model = search.write(chosen, kept)
+    entry = model.metadata_props.add()
+    entry.key, entry.value = _FLOAT_NOTE, str(len(kept))
+    onnx.save(model, path)
+
+
+class _Search:
+    """Candidates of one graph, measured by one judge."""
+
+    def __init__(self, graph: _Graph, candidate: Path, judge: Judge, spec: ExportSpec) -> None:
+        self.graph, self.candidate, self.judge, self.spec = graph, candidate, judge, spec
+
+    def write(self, ranges: Ranges, kept: tuple[str, ...], only: tuple[str, ...] = ()) -> onnx.ModelProto:
+        """Write the candidate that leaves the nodes `kept` in float, or that quantises `only` some."""
+        model = onnx.ModelProto()
+        model.CopyFrom(self.graph.model)
+        data = {name: (np.float32(low), np.float32(high)) for name, (low, high) in ranges.items()}
+        with quiet():
+            quantizer = QDQQuantizer(
+                model,
+                True,
+                False,
+                QuantType.QInt8,
+                QuantType.QUInt8,
+                TensorsData(CalibrationMethod.MinMax, data),
+                list(only),
+                list(kept),
+                list(self.graph.operators),
+                {},
+            )
+            quantizer.quantize_model()
+        written: onnx.ModelProto = quantizer.model.model
+        onnx.save(written, self.candidate)
+        return written
+
+    def cosine(self, ranges: Ranges, kept: tuple[str, ...], only: tuple[str, ...] = ()) -> float:
+        """Mean cosine with PyTorch on a few images."""
+        self.write(ranges, kept, only)
+        images, reference = self.judge.images[:_RANKING_IMAGES], self.judge.reference[:_RANKING_IMAGES]
+        found = rows_of(open_onnx(self.candidate), images, self.judge.resolved)
+        return compare(reference, found, "").mean_cosine
+
+    def fewest(self, ranges: Ranges) -> tuple[str, ...]:
+        """The fewest nodes, of those that cause most error, that must stay in float."""
+        if self._holds(ranges, ()):
+            return ()
+        names = self.graph.weighted
+        worst = sorted(names, key=lambda name: self.cosine(ranges, (), (name,)))
+        low, high = 0, 1
+        while not self._holds(ranges, tuple(worst[:high])):
+            if high >= len(worst):
+                raise ParityError(
+                    f"no int8 file keeps the stated loss, even with all {len(worst)} products in float",
+                    "Allow more by --max-loss, or use fp16",
+                )
+            low, high = high, min(2 * high, len(worst))
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if self._holds(ranges, tuple(worst[:middle])) else (middle, high)
+        return tuple(worst[:high])
+
+    def _holds(self, ranges: Ranges, kept: tuple[str, ...]) -> bool:
+        self.write(ranges, kept)
+        artifact = open_onnx(self.candidate)
+        bounds = bounds_of(self.spec)
+        # The k-NN loss takes eight times as many images as all the rest.
+        if broken(self.judge.parity(artifact, with_knn=False), replace(bounds, knn_loss=None)):
+            return False
+        return bounds.knn_loss is None or self.judge.knn_loss(artifact) <= bounds.knn_loss
+
+
+def _prepared(path: Path, prepared: Path) -> _Graph:
+    with quiet():
+        quant_pre_process(str(path), str(prepared), skip_symbolic_shape=True)
+    model = onnx.load(prepared)
+    types = {node.op_type for node in model.graph.node}
+    transformer = bool(types & {"Softmax", "LayerNormalization"})
+    for i, node in enumerate(model.graph.node):
+        node.name = node.name or f"{node.op_type}_{i}"
+    onnx.save(model, prepared)
+    return _Graph(
+        model,
+        _WEIGHTED if transformer else _WEIGHTED + _BETWEEN,
+        tuple(node.name for node in model.graph.node if node.op_type in _WEIGHTED),
+    )
+
+
+def _feed(image: Image, resolved: Resolved, spec: ExportSpec) -> NDArray[np.generic]:
+    if spec.input == "image":
+        pixels = to_uint8_input(image, resolved)
+        row: NDArray[np.generic] = pixels if spec.pixels_last else pixels.transpose(2, 0, 1)
+    else:
+        row = preprocess(image, resolved).numpy()
+    batch = 2 if spec.batch == "dynamic" else spec.batch
+    return np.ascontiguousarray(np.repeat(row[None], batch, 0))

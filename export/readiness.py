@@ -1,0 +1,110 @@
+"""What a phone's accelerators can do with an ONNX file, found without a phone.
+
+onnxruntime's own usability checker tells how many partitions an execution provider would take the graph in: one is a
+file that it runs whole; each further one is a hand-over between accelerator and processor, which often costs more than
+is won (onnxruntime#28022: 14 partitions 43.5 ms, after a rewrite 1 partition).
+"""
+
+import tempfile
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from lowzoo.export.quiet import quiet
+
+_COREML_CONFIGS = {
+    "CoreML (NeuralNetwork)": "coreml_supported_neuralnetwork_ops.md",
+    "CoreML (ML program)": "coreml_supported_mlprogram_ops.md",
+}
+
+
+@dataclass(frozen=True)
+class Accelerator:
+    """One execution provider and one file.
+
+    Args:
+        name: Of the provider.
+        partitions: Pieces of the graph that it would take.
+        nodes: Nodes of the graph.
+        taken: Nodes that it would take.
+        blocking: Operators that it does not have, with their number.
+    """
+
+    name: str
+    partitions: int
+    nodes: int
+    taken: int
+    blocking: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Readiness:
+    """What is known of a file without running it.
+
+    Args:
+        size_bytes: Of it.
+        operators: Number of nodes by type.
+        accelerators: What each would take; empty for formats that are made for one runtime.
+        advice: What to change, one sentence each.
+    """
+
+    size_bytes: int
+    operators: dict[str, int]
+    accelerators: tuple[Accelerator, ...] = ()
+    advice: tuple[str, ...] = ()
+
+
+def onnx_readiness(path: Path) -> Readiness:
+    """Analyse an ONNX file."""
+    model = onnx.load(path)
+    accelerators = _accelerators(path)
+    operators = dict(Counter(node.op_type for node in model.graph.node).most_common())
+    return Readiness(path.stat().st_size, operators, accelerators, tuple(_advice(model, operators, accelerators)))
+
+
+def _accelerators(path: Path) -> tuple[Accelerator, ...]:
+    with quiet():
+        from onnxruntime.tools.mobile_helpers import usability_checker
+    with quiet(), tempfile.TemporaryDirectory() as folder:
+        # As the providers see it: constants folded and nodes fused by the basic level.
+        usability_checker.optimize_model(path, Path(folder) / "basic.onnx")
+        model = onnx.load(Path(folder) / "basic.onnx")
+        found = {"NNAPI": usability_checker.check_nnapi_partitions(model, require_fixed_input_sizes=True)}
+        for name, config in _COREML_CONFIGS.items():
+            fixed = "NeuralNetwork" in name
+            found[name] = usability_checker.check_coreml_partitions(
+                model, require_fixed_input_sizes=fixed, config_filename=config
+            )
+    counts = Counter(node.op_type for node in model.graph.node)
+    return tuple(_accelerator(name, info, counts) for name, info in found.items())
+
+
+def _accelerator(name: str, info: Any, counts: Counter[str]) -> Accelerator:
+    # The checker names a domain too, as in "ai.onnx:Gelu".
+    missing = {operator.rpartition(":")[2] for operator in info.unsupported_ops}
+    return Accelerator(
+        name=name,
+        partitions=info.num_partitions,
+        nodes=info.num_nodes,
+        taken=info.num_supported_nodes,
+        blocking={operator: counts[operator] for operator in sorted(missing)},
+    )
+
+
+def _advice(model: Any, operators: dict[str, int], accelerators: tuple[Accelerator, ...]) -> list[str]:
+    said = []
+    dimension = model.graph.input[0].type.tensor_type.shape.dim[0]
+    if dimension.WhichOneof("value") != "dim_value":
+        said.append("Export with --batch 1: a dynamic batch leaves NNAPI and CoreML (NeuralNetwork) next to nothing")
+    if operators.keys() & {"HardSwish", "HardSigmoid"}:
+        said.append("For NNAPI export with --for nnapi: it has no hard-swish and no hard-sigmoid, but clamps")
+    if operators.keys() & {"LayerNormalization", "Gelu", "Erf"}:
+        said.append("A transformer falls apart on NNAPI: run it on the processor, by Core ML, or by LiteRT")
+    for accelerator in accelerators:
+        if accelerator.partitions > 1 and accelerator.blocking:
+            worst = ", ".join(f"{name} ({count})" for name, count in accelerator.blocking.items())
+            said.append(f"{accelerator.name} is stopped by {worst}")
+    return said

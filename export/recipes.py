@@ -1,0 +1,80 @@
+"""How an app feeds an artifact: the preparation of a picture in words, in Swift and in Kotlin."""
+
+from lowzoo.export.metadata import shorter_side
+from lowzoo.export.spec import ExportSpec
+from lowzoo.resolve import Resolved
+
+
+def preprocessing_text(resolved: Resolved, spec: ExportSpec) -> str:
+    """The preparation in one sentence."""
+    height, width = resolved.input_size[1:]
+    text = (
+        f"RGB; resize the shorter side to {shorter_side(resolved)} px ({resolved.interpolation}, antialiased); "
+        f"crop the centre to {width} x {height} px"
+    )
+    if spec.input == "image":
+        return f"{text}; give the values 0 to 255 as they are: the normalisation is in the graph"
+    return f"{text}; divide by 255, subtract {_list(resolved.mean)}, divide by {_list(resolved.std)}; planes (3, H, W)"
+
+
+def snippet(resolved: Resolved, spec: ExportSpec) -> str:
+    """Code that feeds the artifact: Swift for Core ML, else Kotlin."""
+    return _swift(spec) if spec.format == "coreml" else _kotlin(resolved, spec)
+
+
+def _swift(spec: ExportSpec) -> str:
+    if spec.input == "image":
+        return (
+            "let model = try VNCoreMLModel(for: MLModel(contentsOf: compiledModelURL))\n"
+            "let request = VNCoreMLRequest(model: model)\n"
+            "request.imageCropAndScaleOption = .centerCrop\n"
+            "try VNImageRequestHandler(cgImage: photo).perform([request])\n"
+            "let found = request.results  // "
+            + ("[VNClassificationObservation]" if spec.classes else "[VNCoreMLFeatureValueObservation]")
+        )
+    return (
+        "let model = try MLModel(contentsOf: compiledModelURL)\n"
+        "// input: MLMultiArray (B, 3, H, W), normalised\n"
+        f'let fed = try MLDictionaryFeatureProvider(dictionary: ["{spec.input_name}": input])\n'
+        f'let found = try model.prediction(from: fed).featureValue(for: "{spec.output_name}")'
+    )
+
+
+def _kotlin(resolved: Resolved, spec: ExportSpec) -> str:
+    height, width = resolved.input_size[1:]
+    start = (
+        "val environment = OrtEnvironment.getEnvironment()\n"
+        "val session = environment.createSession(modelBytes)\n"
+        f"val pixels = IntArray({width} * {height})\n"
+        f"photo.getPixels(pixels, 0, {width}, 0, 0, {width}, {height})\n"
+    )
+    if spec.input == "image":
+        each = (
+            "for (pixel in pixels) for (shift in intArrayOf(16, 8, 0)) buffer.put((pixel shr shift).toByte())\n"
+            if spec.pixels_last
+            else "for (shift in intArrayOf(16, 8, 0)) for (pixel in pixels) buffer.put((pixel shr shift).toByte())\n"
+        )
+        shape = f"1, {height}, {width}, 3" if spec.pixels_last else f"1, 3, {height}, {width}"
+        feed = (
+            f"val buffer = ByteBuffer.allocateDirect(3 * {width} * {height})\n{each}buffer.rewind()\n"
+            f"val input = OnnxTensor.createTensor(environment, buffer, longArrayOf({shape}), OnnxJavaType.UINT8)\n"
+        )
+    else:
+        feed = (
+            f"val mean = floatArrayOf({_floats(resolved.mean)})\nval std = floatArrayOf({_floats(resolved.std)})\n"
+            f"val buffer = FloatBuffer.allocate(3 * {width} * {height})\n"
+            "for (c in 0..2) for (pixel in pixels)\n"
+            "    buffer.put((((pixel shr (16 - 8 * c)) and 255) / 255f - mean[c]) / std[c])\n"
+            "buffer.rewind()\n"
+            f"val input = OnnxTensor.createTensor(environment, buffer, longArrayOf(1, 3, {height}, {width}))\n"
+        )
+    run = f'session.run(mapOf("{spec.input_name}" to input)).use {{ result -> result[0].value as Array<FloatArray> }}'
+    return f"{start}{feed}val found = {run}"
+
+
+def _list(values: tuple[float, ...]) -> str:
+    return "(" + ", ".join(f"{value:g}" for value in values) + ")"
+
+
+def _floats(values: tuple[float, ...]) -> str:
+    return ", ".join(f"{value:g}f" for value in values)

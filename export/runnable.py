@@ -1,0 +1,107 @@
+"""An artifact that is loaded: how to feed it, and what it gives, whichever runtime does it."""
+
+import itertools
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lowzoo.evaluate.preprocess import InputSpec, preprocess, to_uint8_input
+from lowzoo.export.bounds import ParityError
+
+# Batches that a dynamic artifact is tried with, in turn: exporters have been right for some and wrong for others.
+_DYNAMIC_BATCHES = (1, 5, 2)
+
+Array = NDArray[np.float32]
+Image = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Runnable:
+    """An artifact in its runtime.
+
+    Args:
+        path: Of the file or folder.
+        format: Of the file, one of `lowzoo.export.spec.FORMATS`.
+        engine: What runs it, with its version.
+        shape: Of the input, (B, H, W, 3) or (B, 3, H, W); a batch of 0 is dynamic.
+        dtype: Of the input.
+        pixels: The input is RGB in [0, 255] and the graph normalises it.
+        metadata: Key and value pairs inside the file.
+        run: A batch of the input's shape to rows (B, D) float32.
+        probabilities: The rows are a softmax of the class scores.
+    """
+
+    path: Path
+    format: str
+    engine: str
+    shape: tuple[int, int, int, int]
+    dtype: np.dtype[Any]
+    pixels: bool
+    metadata: dict[str, str]
+    run: Callable[[NDArray[Any]], Array]
+    probabilities: bool = False
+
+    @property
+    def pixels_last(self) -> bool:
+        """Whether the input is (B, H, W, 3) and not (B, 3, H, W)."""
+        return self.shape[3] == 3
+
+    @property
+    def side(self) -> tuple[int, int]:
+        """Height and width in pixels."""
+        return self.shape[1:3] if self.pixels_last else self.shape[2:4]
+
+    def said(self, key: str) -> dict[str, Any]:
+        """Give a piece of metadata that is JSON; empty if it is absent or is none."""
+        try:
+            value = json.loads(self.metadata.get(f"lowzoo.{key}", "{}"))
+        except json.JSONDecodeError:
+            return {}
+        return value if isinstance(value, dict) else {}
+
+
+def rows_of(artifact: Runnable, images: list[Image], spec: InputSpec) -> Array:
+    """Run an artifact on images, in batches of its own size, the last one filled up.
+
+    Args:
+        artifact: What runs.
+        images: Each (h, w, 3) RGB.
+        spec: Resize, crop and normalisation.
+
+    Returns:
+        (N, D).
+
+    Raises:
+        ParityError: It does not run.
+    """
+    rows: list[Array] = []
+    sizes = _batch_sizes(artifact)
+    try:
+        while len(rows) < len(images):
+            batch = [images[i % len(images)] for i in range(len(rows), len(rows) + next(sizes))]
+            rows.extend(artifact.run(np.stack([_input(image, artifact, spec) for image in batch])))
+    except ParityError:
+        raise
+    except Exception as error:  # every runtime has classes of its own for each kind of failure
+        reason = " ".join(str(error).split())[:200]
+        raise ParityError(
+            f"{artifact.engine} cannot run the artifact ({reason})", "Try --batch 1 or another opset"
+        ) from error
+    return np.stack(rows[: len(images)])
+
+
+def _batch_sizes(artifact: Runnable) -> Iterator[int]:
+    return itertools.cycle((artifact.shape[0],) if artifact.shape[0] else _DYNAMIC_BATCHES)
+
+
+def _input(image: Image, artifact: Runnable, spec: InputSpec) -> NDArray[Any]:
+    if artifact.pixels:
+        pixels = to_uint8_input(image, spec)
+        return (pixels if artifact.pixels_last else pixels.transpose(2, 0, 1)).astype(artifact.dtype)
+    planes = preprocess(image, spec).numpy()
+    return (planes.transpose(1, 2, 0) if artifact.pixels_last else planes).astype(artifact.dtype)
