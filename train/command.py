@@ -9,6 +9,7 @@ from typing import Any
 
 from lowzoo.data.source import open_source, split_names
 from lowzoo.errors import LowzooError
+from lowzoo.evaluate.device import pick_device
 from lowzoo.train import distributed
 from lowzoo.train.config import preset_names, resolve
 from lowzoo.train.loop import Run
@@ -55,7 +56,7 @@ def run_training(words: TrainWords, say: Callable[[str], None]) -> dict[str, Any
         say: Receives each line of text.
     """
     check_installed()
-    resolved = _resolve(words)
+    resolved = resolve_words(words)
     folder = words.out or Path("runs") / f"{words.recipe}-{resolved.student}"
     if words.resume:
         _same_run(folder, resolved)
@@ -119,7 +120,12 @@ def check_installed() -> None:
         raise LowzooError(f"training needs {' and '.join(missing)}", "Run `pip install 'lowzoo[train]'`")
 
 
-def _resolve(words: TrainWords) -> TrainConfig:
+def resolve_words(words: TrainWords) -> TrainConfig:
+    """The configuration that a command means.
+
+    Raises:
+        LowzooError: An unknown key, an impossible value, a configuration of another recipe.
+    """
     resolved = resolve(words.layers, words.config, words.options, words.settings)
     if resolved.recipe != words.recipe:
         raise LowzooError(
@@ -128,11 +134,16 @@ def _resolve(words: TrainWords) -> TrainConfig:
     return resolved
 
 
-def _work(words: TrainWords, config: TrainConfig, folder: Path, say: Callable[[str], None]) -> RunResult | None:
-    """One process's part of the run."""
-    from lowzoo.evaluate.device import pick_device
+def open_run(words: TrainWords, config: TrainConfig, folder: Path, say: Callable[[str], None]) -> Run:
+    """One process's run, ready for its first step, and what there is to say before it.
 
-    distributed.join(distributed.own_device(pick_device(config.device)))
+    Args:
+        words: Of the command.
+        config: What they mean.
+        folder: Run folder.
+        say: Receives each line of text.
+    """
+    distributed.join(pick_device(config.device))
     if not distributed.is_main():
         say = _silent
     source = open_source(words.data, "train")
@@ -149,7 +160,12 @@ def _work(words: TrainWords, config: TrainConfig, folder: Path, say: Callable[[s
     if run.teacher:
         facts = run.teacher.facts
         say(f"Teacher: {facts.architecture}; backbone trained: {facts.training}; head: {facts.head}")
-    result = run.train(Progress())
+    return run
+
+
+def _work(words: TrainWords, config: TrainConfig, folder: Path, say: Callable[[str], None]) -> RunResult | None:
+    """One process's part of the run."""
+    result = open_run(words, config, folder, say).train(Progress())
     if result:
         _report(result, say)
     return result

@@ -43,7 +43,7 @@ def join(device: torch.device) -> bool:
     if dist.is_initialized() or not under_torchrun():
         return dist.is_initialized()
     if device.type == "cuda":
-        torch.cuda.set_device(device)
+        torch.cuda.set_device(local_rank())
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     return True
 

@@ -2,12 +2,13 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils.data import DataLoader
 
 from lowzoo.data.source import ImageSource
 from lowzoo.errors import LowzooError
@@ -125,30 +126,14 @@ class Run:
         started, first_step = time.perf_counter(), self.step
         if self.step == 0:
             self._measure(bar)
-        workers = config.workers if config.workers is not None else default_workers(self.device)
-        view_epochs = getattr(config, "view_epochs", 0) or None
-        dataset = ViewDataset(self.source, config.views, config.seed, view_epochs)
-        loader = make_loader(dataset, self.batches, workers=workers, pin=self.device.type == "cuda")
-        counter = SampleCounter(self.batches)
         clock = StepClock(self.device)
-        self.method.train()
-        parts: list[ViewBatch] = []
         with bar.running(len(self.updates), self.step) if self.main else nullcontext():
-            for batch in clock.iterate(loader):
-                counter.add(batch.epoch, batch.seen)
-                parts.append(batch)
-                if len(parts) < config.accumulate:
-                    continue
-                loss = self._one_step(parts, clock)
-                parts = []
-                self.step += 1
+            for loss in self.steps(clock):
                 epoch, rest = divmod(self.step, self.batches.steps_per_epoch)
                 if self.step % _LOG_STEPS == 0 or rest == 0:
                     self._log(loss, clock, bar)
-                if rest == 0:
-                    counter.end_epoch(epoch - 1)
-                    if config.monitor_epochs and epoch % config.monitor_epochs == 0:
-                        self._measure(bar)
+                if rest == 0 and config.monitor_epochs and epoch % config.monitor_epochs == 0:
+                    self._measure(bar)
                 if rest == 0 or (config.checkpoint_steps and self.step % config.checkpoint_steps == 0):
                     self._save()
                     clock.pause()
@@ -171,6 +156,34 @@ class Run:
             unreadable=self.bad.count,
         )
 
+    def steps(self, clock: StepClock) -> Iterator[torch.Tensor]:
+        """The steps from here to the end of the run; each is done when its loss is given.
+
+        Args:
+            clock: Told where the time goes.
+        """
+        counter = SampleCounter(self.batches)
+        self.method.train()
+        parts: list[ViewBatch] = []
+        for batch in clock.iterate(self.loader()):
+            counter.add(batch.epoch, batch.seen)
+            parts.append(batch)
+            if len(parts) == self.config.accumulate:
+                loss = self._one_step(parts, clock)
+                parts = []
+                self.step += 1
+                if self.step % self.batches.steps_per_epoch == 0:
+                    counter.end_epoch(batch.epoch)
+                yield loss
+
+    def loader(self) -> "DataLoader[ViewBatch]":
+        """The batches from here to the end of the run."""
+        config = self.config
+        workers = config.workers if config.workers is not None else default_workers(self.device)
+        view_epochs = getattr(config, "view_epochs", 0) or None
+        dataset = ViewDataset(self.source, config.views, config.seed, view_epochs)
+        return make_loader(dataset, self.batches, workers=workers, pin=self.device.type == "cuda")
+
     def _one_step(self, parts: list[ViewBatch], clock: StepClock) -> torch.Tensor:
         # Every random choice inside the networks (drop path, dropped patches) depends on the step and the process
         # alone, so that a resumed run makes the same ones without a generator's state in the checkpoint.
@@ -184,14 +197,18 @@ class Run:
                 raise LowzooError(
                     "no image of a whole batch can be read", f"See {self.bad.file}, mend the data and --resume"
                 )
-            views = self.finish(batch)
+            with clock.part("views"):
+                views = self.finish(batch)
             last = number + 1 == len(parts)
             with nullcontext() if last or not hasattr(self._wrapped, "no_sync") else self._wrapped.no_sync():
-                loss = self.method.loss(views, now) / len(parts)
-                self.updates.backward(loss)
+                with clock.part("forward"):
+                    loss = self.method.loss(views, now) / len(parts)
+                with clock.part("backward"):
+                    self.updates.backward(loss)
             total += loss.detach()
-        self.updates.apply(self.method, now)
-        self.method.after_step(now)
+        with clock.part("update"):
+            self.updates.apply(self.method, now)
+            self.method.after_step(now)
         return total
 
     def _compile_and_wrap(self, processes: int) -> None:

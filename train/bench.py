@@ -1,0 +1,181 @@
+"""`lowzoo train ... --bench`: time some steps of a real run, and say by name what bounds them."""
+
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from lowzoo.files import write_text
+from lowzoo.train import collectives
+from lowzoo.train.command import TrainWords, check_installed, open_run, resolve_words
+from lowzoo.train.loop import Run
+from lowzoo.train.machine import device_name, versions
+from lowzoo.train.progress import StepClock, track
+
+_WARM_UP, _MEASURED, _DATA_BATCHES = 5, 30, 20
+# A step that waits longer than this for its images is bound by them.
+_WAITING = 0.15
+
+
+def run_bench(words: TrainWords, say: Callable[[str], None]) -> dict[str, Any]:
+    """Time a run of these words without training to the end; nothing remains of it but `bench.json`.
+
+    Args:
+        words: Of the command; the report goes to its run folder, or beside `runs`.
+        say: Receives each line of text.
+
+    Returns:
+        The report: images/s, shares of a step, memory, arithmetic, bottleneck.
+    """
+    import json
+
+    check_installed()
+    config = resolve_words(words)
+    config = config.model_copy(update={"monitor_epochs": 0, "tensorboard": False, "checkpoint_steps": 0})
+    with tempfile.TemporaryDirectory() as scratch:
+        run = open_run(words, config, Path(scratch) / "run", say)
+        report = measure(run)
+    file = (words.out or Path("runs")) / "bench.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_text(file, json.dumps(report, indent=2) + "\n")
+    for line in describe(report):
+        say(line)
+    say(f"Stored in {file}")
+    return report
+
+
+def measure(run: Run, warm_up: int = _WARM_UP, steps: int = _MEASURED) -> dict[str, Any]:
+    """Time `steps` steps of a run after `warm_up` others; it cannot be trained afterwards."""
+    clock = StepClock(run.device)
+    batch = run.config.batch_size
+    total = min(warm_up + steps, len(run.updates) - 2)
+    warm_up = min(warm_up, total // 2)
+    if run.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(run.device)
+    stepping = run.steps(clock)
+    flops = 0
+    for number in track(range(total + 1), "timing steps"):
+        if number == 0:
+            with FlopCounterMode(display=False) as counter:
+                next(stepping)
+            flops = counter.get_total_flops()
+            continue
+        if number == warm_up + 1:
+            clock.report(batch)
+            started = time.perf_counter()
+        float(next(stepping))
+    seconds = (time.perf_counter() - started) / (total - warm_up)
+    split = clock.report(batch)
+    stepping.close()
+    peak = matmul_peak(run.device, run.precision)
+    data_rate = _data_rate(run)
+    forward, teacher = split.get("forward_share", 0.0), split.get("teacher_share", 0.0)
+    shares = {
+        "data wait": split["data_wait"],
+        "views": split.get("views_share", 0.0),
+        "teacher": teacher,
+        "student forward": max(0.0, forward - teacher),
+        "backward": split.get("backward_share", 0.0),
+        "update": split.get("update_share", 0.0),
+    }
+    rest = max(0.0, 1 - sum(shares.values()))
+    return {
+        "method": run.config.method_name,
+        "student": run.config.student,
+        "batch_size": batch,
+        "steps": total - warm_up,
+        "devices": collectives.world_size(),
+        "device": device_name(run.device),
+        "precision": run.precision,
+        "images_per_s": round(batch / seconds, 1),
+        "images_per_s_per_device": round(batch / seconds / collectives.world_size(), 1),
+        "loader_images_per_s": round(data_rate, 1),
+        "shares": {name: round(share, 4) for name, share in {**shares, "other": rest}.items()},
+        "peak_memory_mb": _peak_memory_mb(run.device),
+        "gflop_per_image": round(flops / batch * collectives.world_size() / 1e9, 3),
+        "matmul_peak_gflops": round(peak / 1e9, 1),
+        "flop_utilisation": round(flops / seconds / peak, 4),
+        "bottleneck": bottleneck(shares),
+        "versions": versions(),
+    }
+
+
+def bottleneck(shares: dict[str, float]) -> str:
+    """What bounds a step: "data" where it waits for images, else the largest of teacher, student and views."""
+    if shares["data wait"] > _WAITING:
+        return "data"
+    student = shares["student forward"] + shares["backward"] + shares["update"]
+    parts = {"teacher": shares["teacher"], "student": student, "views": shares["views"]}
+    return max(parts, key=lambda name: parts[name])
+
+
+def matmul_peak(device: torch.device, precision: str, size: int = 0, repeats: int = 5) -> float:
+    """The best rate of square matrix products on the device in the run's precision, FLOP/s."""
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision, torch.float32)
+    size = size or (8192 if device.type == "cuda" else 1536)
+    left, right = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+    best = float("inf")
+    for _ in range(repeats + 1):
+        started = _synchronised(device)
+        left @ right
+        best = min(best, _synchronised(device) - started)
+    return 2 * size**3 / best
+
+
+def describe(report: dict[str, Any]) -> list[str]:
+    """The report for people."""
+    shares = "   ".join(f"{name} {100 * share:.0f} %" for name, share in report["shares"].items())
+    memory = f"{report['peak_memory_mb']:.0f} MB" if report["peak_memory_mb"] else "not known"
+    return [
+        f"{report['images_per_s']:.0f} images/s ({report['images_per_s_per_device']:.0f} a device, "
+        f"{report['devices']} device(s): {report['device']}, {report['precision']})",
+        f"Of a step: {shares}",
+        f"The loader alone gives {report['loader_images_per_s']:.0f} images/s",
+        f"{report['gflop_per_image']:.2f} GFLOP an image: {100 * report['flop_utilisation']:.0f} % of the measured "
+        f"matrix-product peak of {report['matmul_peak_gflops']:.0f} GFLOP/s; peak memory {memory}",
+        f"Bottleneck: {report['bottleneck']} ({_ADVICE[report['bottleneck']]})",
+    ]
+
+
+_ADVICE = {
+    "data": "more --set workers=N, or smaller images on disk",
+    "teacher": "--teacher-cache DIR keeps what it said",
+    "student": "a larger device, --precision bf16, or --set compile=true",
+    "views": "fewer or smaller views",
+}
+
+
+def _data_rate(run: Run) -> float:
+    """Images/s of the loader when nothing else runs."""
+    batches = iter(run.loader())
+    next(batches)
+    started, images = time.perf_counter(), 0
+    for _ in range(_DATA_BATCHES):
+        batch = next(batches, None)
+        if batch is None:
+            break
+        images += batch.seen
+    return images / (time.perf_counter() - started) * collectives.world_size()
+
+
+def _peak_memory_mb(device: torch.device) -> float | None:
+    if device.type == "cuda":
+        return round(torch.cuda.max_memory_allocated(device) / 1e6, 1)
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    import sys
+
+    # Kilobytes on Linux, bytes on macOS.
+    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3), 1)
+
+
+def _synchronised(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
