@@ -65,10 +65,25 @@ def teacher_temperature(epoch: int, epochs: int, *, start: float, end: float, wa
         warmup: Share of the run.
     """
     rising = round(warmup * epochs)
-    return end if epoch >= rising - 1 else start + (end - start) * epoch / (rising - 1)
+    return float(np.linspace(start, end, rising)[epoch]) if epoch < rising else end
 
 
-def milestones(epochs: int, steps_per_epoch: int, value: float, at: Sequence[int], factor: float = 0.1) -> np.ndarray:
-    """One value a step that is multiplied by `factor` at the start of each epoch in `at`."""
-    epoch = np.arange(epochs * steps_per_epoch) // steps_per_epoch
-    return value * factor ** np.searchsorted(np.asarray(at), epoch, side="right")
+def milestones(
+    where: np.ndarray, *, start: float, peak: float, at: Sequence[float], warmup: float = 0.0, factor: float = 0.1
+) -> np.ndarray:
+    """Linear from `start` to `peak` over the share `warmup`, then constant but for a `factor` at each milestone.
+
+    Args:
+        where: Progress in [0, 1), see `progress`.
+        start: Value at progress 0.
+        peak: Value after the warm-up, before the first milestone.
+        at: Milestones, as progress.
+        warmup: Share of the run, in [0, 1).
+        factor: Multiplies the value from each milestone on.
+    """
+    # A milestone at the very progress of a step or epoch belongs to that one, whatever rounding says.
+    passed = np.searchsorted(np.sort(np.asarray(at, dtype=float)) - 1e-9, where, side="right")
+    falling: np.ndarray = peak * factor**passed
+    if warmup <= 0:
+        return falling
+    return np.where(where < warmup - 1e-6, start + (peak - start) * where / warmup, falling)

@@ -110,12 +110,14 @@ class PatchMLPHead(nn.Module):
         in_dim: Width D of the backbone.
         out_dim: Number of scores K.
         hidden: Width of the MLP.
+        shared: False gives patches a last layer of their own.
     """
 
-    def __init__(self, in_dim: int, out_dim: int, *, hidden: int = 2048) -> None:
+    def __init__(self, in_dim: int, out_dim: int, *, hidden: int = 2048, shared: bool = True) -> None:
         super().__init__()
         self.mlp = nn.Sequential(linear(in_dim, hidden), nn.GELU(), linear(hidden, hidden), nn.GELU())
         self.to_class_out = linear(hidden, out_dim)
+        self.to_patch_out = None if shared else linear(hidden, out_dim)
         self.register_load_state_dict_pre_hook(drop_repeated("to_patch_out.", "to_class_out."))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -125,7 +127,8 @@ class PatchMLPHead(nn.Module):
 
     def patch_scores(self, patches: Tensor) -> Tensor:
         """Patch features (..., D) -> logits (..., K)."""
-        return self.forward(patches)
+        logits: Tensor = (self.to_patch_out or self.to_class_out)(self.mlp(patches))
+        return logits
 
 
 def _mlp(in_dim: int, layers: int, hidden: int, out_dim: int, batch_norm: bool) -> nn.Sequential:

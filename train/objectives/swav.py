@@ -54,20 +54,24 @@ class SwavObjective(nn.Module):
             beta: Weight of the mean over global-local pairs.
         """
         codes = self.codes(logits_VBK.detach(), prototypes_KD.detach(), use_queue=use_queue)
-        # Without a maximum subtracted, as the scores of fp16 would need; these are fp32 cosines.
         return grouped_cross_entropy(codes, log_softmax(logits_VBK / self.temperature, dim=-1), alpha, beta)
 
     @torch.no_grad()
     def codes(self, logits_VBK: Tensor, prototypes_KD: Tensor, *, use_queue: bool) -> Tensor:
         """Codes (G, B, K) of the global views, each over the batch of all processes."""
+        joins = use_queue and self.queue_is_full()
         codes = []
         for queue, scores in zip(self.queue, logits_VBK, strict=False):
             rows = scores
-            if use_queue and len(queue) and bool(queue[-1].any()):
+            if joins:
                 past = queue[rank() :: world_size()].to(scores) @ prototypes_KD.to(scores).T
                 rows = torch.cat((past, scores))
             codes.append(sinkhorn(rows, epsilon=self.epsilon, iterations=self.iterations)[-len(scores) :])
         return torch.stack(codes)
+
+    def queue_is_full(self) -> bool:
+        """Whether there is a queue and its oldest slots hold embeddings."""
+        return self.queue.shape[1] > 0 and bool(self.queue[:, -1].any())
 
     @torch.no_grad()
     def enqueue(self, embeddings_GBD: Tensor) -> None:

@@ -1,4 +1,4 @@
-"""Block masks of iBOT (Zhou et al., arXiv 2111.07832): rectangles of masked patches, a function of (seed, epoch, index).
+"""Block masks of iBOT (Zhou et al., arXiv 2111.07832): rectangles of masked patches, from (seed, epoch, index) alone.
 
 For each view one of the mean shares is drawn, then the share uniformly around it; rectangles of random size, shape and
 place are added until it is reached or ten in a row do not fit. The logarithm of a rectangle's aspect is uniform and

@@ -1,0 +1,19 @@
+"""What reproduces which symbols of the original implementations, for `tests/test_oracles.py`."""
+
+from tests.oracle_checks import heads, msn, optimisers, queues, ranks, rob, schedules, self_supervised, views
+from tests.oracle_checks.entry import Entry, check_for, read
+
+__all__ = [
+    "Entry",
+    "check_for",
+    "heads",
+    "msn",
+    "optimisers",
+    "queues",
+    "ranks",
+    "read",
+    "rob",
+    "schedules",
+    "self_supervised",
+    "views",
+]
