@@ -13,6 +13,8 @@ from typing import Any
 
 import onnx
 
+from lowzoo.export.mil import load_program
+from lowzoo.export.places import size_of
 from lowzoo.export.quiet import quiet
 
 _COREML_CONFIGS = {
@@ -63,6 +65,13 @@ def onnx_readiness(path: Path) -> Readiness:
     accelerators = _accelerators(path)
     operators = dict(Counter(node.op_type for node in model.graph.node).most_common())
     return Readiness(path.stat().st_size, operators, accelerators, tuple(_advice(model, operators, accelerators)))
+
+
+def coreml_readiness(path: Path) -> Readiness:
+    """Analyse a Core ML package, which Core ML runs whole; what it places where only a Mac tells."""
+    program = load_program(path)
+    operators = dict(sorted(program.histogram().items(), key=lambda item: -item[1]))
+    return Readiness(size_of(path), operators)
 
 
 def _accelerators(path: Path) -> tuple[Accelerator, ...]:

@@ -1,5 +1,6 @@
 """Operators of MIL that move, cut, join or fold values."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -69,9 +70,23 @@ def expand_dims(x: Tensor, axes: Tensor) -> Tensor:
     return x
 
 
+def _reduced(x: Tensor, fold: Callable[..., Tensor], axes: Tensor | None, keep_dims: Any) -> Tensor:
+    return fold(x, ints(axes) if axes is not None else list(range(x.ndim)), keepdim=bool(keep_dims))
+
+
 def reduce_mean(x: Tensor, axes: Tensor | None = None, keep_dims: Any = False) -> Tensor:
     """Mean over `axes`."""
-    return x.mean(ints(axes) if axes is not None else list(range(x.ndim)), keepdim=bool(keep_dims))
+    return _reduced(x, torch.mean, axes, keep_dims)
+
+
+def reduce_sum(x: Tensor, axes: Tensor | None = None, keep_dims: Any = False) -> Tensor:
+    """Sum over `axes`."""
+    return _reduced(x, torch.sum, axes, keep_dims)
+
+
+def reduce_max(x: Tensor, axes: Tensor | None = None, keep_dims: Any = False) -> Tensor:
+    """Largest over `axes`."""
+    return _reduced(x, torch.amax, axes, keep_dims)
 
 
 SHAPES = {
@@ -83,4 +98,6 @@ SHAPES = {
     "squeeze": squeeze,
     "expand_dims": expand_dims,
     "reduce_mean": reduce_mean,
+    "reduce_sum": reduce_sum,
+    "reduce_max": reduce_max,
 }

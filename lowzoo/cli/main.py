@@ -12,6 +12,7 @@ import typer
 
 from lowzoo.cli.bench import bench
 from lowzoo.cli.cards import cards
+from lowzoo.cli.check import check
 from lowzoo.cli.eval import app as eval_app
 from lowzoo.cli.export import export
 from lowzoo.cli.info import info
@@ -38,6 +39,7 @@ app.command("cards")(cards)
 app.command("quickstart")(quickstart)
 app.add_typer(eval_app, name="eval")
 app.command("export")(export)
+app.command("check")(check)
 app.command("bench")(bench)
 app.add_typer(train_app, name="train")
 

@@ -1,0 +1,152 @@
+"""Check a file that was made earlier or elsewhere: the parity of exporting, and what phones can do with it."""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from lowzoo.errors import LowzooError
+from lowzoo.evaluate.preprocess import Preprocessing
+from lowzoo.export.bounds import BOUNDS, Bounds, ParityError
+from lowzoo.export.formats import EXPORTERS
+from lowzoo.export.judge import Judge
+from lowzoo.export.parity import Parity, bounds_of, broken
+from lowzoo.export.places import size_of
+from lowzoo.export.readiness import Readiness, coreml_readiness, onnx_readiness
+from lowzoo.export.runnable import Runnable
+from lowzoo.export.spec import LOSSY, ExportSpec
+from lowzoo.resolve import Resolved, load_model
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a check found.
+
+    Args:
+        path: Of the artifact.
+        format: Of it.
+        precision: What it says of itself, "fp32" if nothing.
+        model: What it was compared with.
+        revision: Which weights exactly.
+        input_shape: Of the graph's input; 0 stands for a dynamic batch.
+        parity: How far it is from PyTorch.
+        bounds: Of its precision.
+        broken: Each broken bound, with both numbers.
+        readiness: What phones can do with it.
+    """
+
+    path: Path
+    format: str
+    precision: str
+    model: str
+    revision: str
+    input_shape: tuple[int, ...]
+    parity: Parity
+    bounds: Bounds
+    broken: tuple[str, ...]
+    readiness: Readiness
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain values for JSON."""
+        return {"schema": "lowzoo.check/1", **dataclasses.asdict(self), "path": str(self.path)}
+
+
+def check_artifact(
+    path: Path, against: str | Resolved | None = None, data: str | None = None, *, with_knn: bool = False
+) -> Report:
+    """Compare an artifact with a network and analyse it.
+
+    Args:
+        path: Of the file or folder.
+        against: The network, or its MODEL word; what the artifact names if None.
+        data: Images (SRC); the sample set if None.
+        with_knn: Measure the k-NN loss whatever the precision.
+
+    Raises:
+        LowzooError: No such artifact, of an unknown format or damaged, or it names no model.
+        ParityError: It does not run, or what it gives cannot be compared.
+    """
+    artifact = open_artifact(path)
+    if "lowzoo.classes" in artifact.metadata and not isinstance(against, Resolved):
+        raise LowzooError(
+            f"{path} is a classifier, whose head is not in the model", "Compare it from Python, with the head attached"
+        )
+    resolved = _reference(artifact, against) if not isinstance(against, Resolved) else against
+    precision = artifact.metadata.get("lowzoo.precision", "fp32")
+    if precision not in BOUNDS:
+        raise LowzooError(f"{path} says that its precision is {precision!r}", f"Use one of {', '.join(BOUNDS)}")
+    bounds = bounds_of(ExportSpec(format=artifact.format, precision=precision))
+    parity = Judge(resolved, data).parity(artifact, with_knn=with_knn or precision in LOSSY)
+    return Report(
+        path=path,
+        format=artifact.format,
+        precision=precision,
+        model=resolved.name,
+        revision=resolved.revision,
+        input_shape=artifact.shape,
+        parity=parity,
+        bounds=bounds,
+        broken=tuple(broken(parity, bounds)),
+        readiness=_readiness(artifact),
+    )
+
+
+def open_artifact(path: Path) -> Runnable:
+    """Load an artifact by its suffix.
+
+    Raises:
+        LowzooError: No such file, another format, or a damaged one.
+    """
+    if not path.exists():
+        raise LowzooError(f"{path} does not exist", "Name a file of `lowzoo export`")
+    for exporter in EXPORTERS.values():
+        if path.suffix == exporter.suffix and path.is_dir() == exporter.folder:
+            try:
+                return exporter.load(path)
+            except ParityError as error:
+                # Here the artifact is what the user named, so a damaged one is misuse.
+                raise LowzooError(f"{path} cannot be opened: {error.message}", "Export it again") from error
+    raise LowzooError(
+        f"{path} is no artifact of a known format",
+        f"Name one of: {', '.join(f'*{exporter.suffix}' for exporter in EXPORTERS.values())}",
+    )
+
+
+def _reference(artifact: Runnable, against: str | None) -> Resolved:
+    word = against or artifact.metadata.get("lowzoo.model")
+    if not word:
+        raise LowzooError(f"{artifact.path} names no model", "Name what it should compute by --against")
+    height, width = artifact.side
+    if height != width:
+        raise LowzooError(f"{artifact.path} takes {height} x {width} px, no square", "Compare it from Python")
+    resolved = load_model(word)
+    if resolved.input_size[1:] != (height, width):
+        resolved = load_model(word, image_size=height)
+    if against is None and resolved.revision != artifact.metadata.get("lowzoo.revision", resolved.revision):
+        raise LowzooError(
+            f"{artifact.path} was made from {word} at {artifact.metadata['lowzoo.revision']}, "
+            f"which is {resolved.revision} here",
+            "Name what it should compute by --against",
+        )
+    return _prepared_as_said(resolved, artifact)
+
+
+def _prepared_as_said(resolved: Resolved, artifact: Runnable) -> Resolved:
+    """A file and a model that disagree on the preparation of pictures cannot be compared on the same ones."""
+    said = artifact.said("preprocessing")
+    mean = tuple(said.get("mean", resolved.mean))
+    wanted = Preprocessing.of(resolved)
+    if not artifact.pixels and mean != tuple(wanted.mean):
+        raise LowzooError(
+            f"{artifact.path} wants a mean of {json.dumps(mean)}, {resolved.name} of {json.dumps(wanted.mean)}",
+            "Name another model by --against",
+        )
+    return resolved
+
+
+def _readiness(artifact: Runnable) -> Readiness:
+    if artifact.format == "onnx":
+        return onnx_readiness(artifact.path)
+    if artifact.format == "coreml":
+        return coreml_readiness(artifact.path)
+    return Readiness(size_of(artifact.path), {})

@@ -1,0 +1,101 @@
+"""`lowzoo check`: parity of a file made earlier, what phones can run, and every kind of wrong file."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from lowzoo.cli.main import main
+from lowzoo.export import ExportSpec, export
+from tests.export_fixtures import tiny_resolved
+
+
+def run(words: list[str]) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(["check", *words])
+    code = ended.value.code
+    assert isinstance(code, int)
+    return code
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lowzoo.export.check.load_model", lambda word, image_size=None: tiny_resolved())
+
+
+@pytest.mark.parametrize("format_", ["onnx", "coreml"])
+def test_a_good_file(format_: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    artifact = export(
+        tiny_resolved(), ExportSpec(format=format_), tmp_path / f"x.{'mlpackage' if format_ == 'coreml' else 'onnx'}"
+    )
+    assert run([str(artifact.path), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["schema"], facts["model"], facts["precision"]) == ("lowzoo.check/1", "tiny.tag", "fp32")
+    assert facts["parity"]["max_error"] == artifact.parity.max_error
+    assert facts["readiness"]["size_bytes"] == artifact.size_bytes
+    assert facts["readiness"]["operators"]["Conv" if format_ == "onnx" else "conv"] == 1
+    assert facts["broken"] == []
+
+
+def test_the_table_names_partitions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    artifact = export(tiny_resolved(), ExportSpec(batch="dynamic"), tmp_path / "x.onnx")
+    assert run([str(artifact.path), "--against", "tiny"]) == 0
+    text = capsys.readouterr().out
+    assert "every bound is kept" in text
+    assert "NNAPI" in text
+    assert "Export with --batch 1" in text
+
+
+def test_a_changed_weight_exits_with_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = export(tiny_resolved(), out=tmp_path / "x.onnx").path
+    model = onnx.load(path)
+    weight = next(tensor for tensor in model.graph.initializer if list(tensor.dims) == [6, 3, 5, 5])
+    values = numpy_helper.to_array(weight).copy()
+    values[2, 1, 0, 3] += np.float32(0.1)
+    weight.CopyFrom(numpy_helper.from_array(values, weight.name))
+    onnx.save(model, path)
+    assert run([str(path)]) == 1
+    assert "BROKEN: relative error" in capsys.readouterr().out
+
+
+def test_a_file_of_other_weights_is_not_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = export(tiny_resolved(), out=tmp_path / "x.onnx").path
+    monkeypatch.setattr("lowzoo.export.check.load_model", lambda word: tiny_resolved(revision="sha256:other"))
+    assert run([str(path)]) == 2
+    assert "sha256:0123456789ab, which is sha256:other here" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("none.onnx", "does not exist"),
+        ("text.onnx", "cannot be opened"),
+        ("cut.onnx", "cannot be opened"),
+        ("empty.mlpackage", "is no Core ML package"),
+        ("cut.mlpackage", "the weight file"),
+        ("model.tflite", "no artifact of a known format"),
+        ("folder.onnx", "no artifact of a known format"),
+    ],
+)
+def test_wrong_files(name: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / name
+    if name in ("empty.mlpackage", "folder.onnx"):
+        path.mkdir()
+    elif name == "cut.mlpackage":
+        export(tiny_resolved(), ExportSpec(format="coreml"), path)
+        weights = path / "Data/com.apple.CoreML/weights/weight.bin"
+        weights.write_bytes(weights.read_bytes()[: weights.stat().st_size // 2])
+    elif name == "cut.onnx":
+        export(tiny_resolved(), out=path)
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    elif name != "none.onnx":
+        path.write_text("nonsense")
+    assert run([str(path)]) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("lowzoo: error: ")
+    assert said in error
