@@ -5,6 +5,7 @@ import importlib.util
 import json
 import re
 from importlib.resources import files
+from urllib.parse import urlsplit
 
 import pytest
 from safetensors import safe_open
@@ -99,8 +100,29 @@ def test_a_teacher_can_be_found_and_credited(teacher):
     if teacher.package:
         assert re.fullmatch(r"[\w-]+==[\d.]+", teacher.package)
         assert re.fullmatch(r"[0-9a-f]{64}", teacher.sha256)
-    if teacher.family == "dino":
+    assert teacher.head_included == (teacher.family != "mobilenetv2_flat")
+    if teacher.name.startswith("dino_vit"):
         assert (teacher.head_dim, teacher.bottleneck_dim) == (65536, 256)
+    if teacher.url:
+        assert not urlsplit(teacher.url).query, "a signature is nobody's to repeat"
+        assert teacher.page
+        assert teacher.file
+        assert teacher.url.endswith(teacher.file)
+        assert teacher.citation
+    if "NC" in teacher.license:
+        assert teacher.derivatives_may_be_published
+
+
+def test_the_catalog_holds_the_teachers_of_all_recipes():
+    families = {
+        "dino": ["vits16", "vits8", "vitb16", "vitb8", "r50"],
+        "swav": ["r50", "r50w2", "r50w4"],
+        "msn": ["vits16", "vitb16", "vitb4", "vitl16", "vitl7"],
+        "ibot": ["vits16", "vitb16", "vitl16"],
+    }
+    wanted = {f"{family}_{name}" for family, names in families.items() for name in names}
+    assert wanted | {"moco_v2_r50", "moco_v2_r50_800ep", "simclr_r50"} <= set(catalog.teachers())
+    assert len({teacher.download_name for teacher in catalog.teachers().values() if teacher.url}) == 19
 
 
 def test_the_packaged_teacher_is_the_file_that_was_catalogued():

@@ -173,25 +173,35 @@ class TeacherEntry:
 
     Args:
         name: What `--teacher` takes.
-        family: Layout of the checkpoint: `zoo`, `dino`, `mobilenetv2_flat`, ...
+        family: Layout of the checkpoint: `zoo`, `dino`, `ibot`, `msn`, `swav`, `moco`, `simclr`, `mobilenetv2_flat`.
         architecture: timm's name of the backbone (headless).
         feature_dim: Width of its feature.
+        params: Parameters of the backbone.
         training: How the backbone itself was trained, in words.
         label_free: False when labels entered that training.
         head_included: Whether the file holds the SSL head; without one a head has to be fitted.
-        license: SPDX identifier of the weights.
+        license: SPDX identifier of the weights; NOASSERTION where nobody states one.
+        derivatives_may_be_published: Whether that licence lets students trained on these targets be published, under
+            its own conditions; None where nobody states it.
         source: Where these facts come from.
+        patch_size: Of the ViT, where it is not the architecture's own.
+        width: Factor of all widths of a ResNet, the stem's included.
+        positions: How the ViT resamples its position embeddings for other sizes: `timm`, `dino` or `msn`.
         model: Zoo name, for family `zoo`.
         url: Address of the file.
+        signed: The address works only with a signature (`?...`) that stands in `page`.
+        page: Where the publisher links to the file.
         file: File name of the checkpoint.
         package: Distribution that carries the file, `name==version`.
         package_module: Importable name of that distribution.
         package_path: The file's path inside the module's folder.
         sha256: Of the file, when it was computed on the real file or published.
+        md5: Of the file, the first digits, where published.
         branch: Which branch of the checkpoint is the teacher, and its key prefix.
         head_keys: The head's keys in that branch.
+        hidden_dim: Width of the head's hidden layers; None where only the file says it.
+        bottleneck_dim: Width before the head's last layer, or of the embedding where there are no prototypes.
         head_dim: Number of outputs (prototypes) of the head.
-        bottleneck_dim: Width before the head's last layer.
         input_size: (C, H, W) the backbone was trained and is evaluated at.
         mean: Of the normalisation, RGB in [0, 1].
         std: Of the normalisation, RGB in [0, 1].
@@ -204,28 +214,47 @@ class TeacherEntry:
     family: str
     architecture: str
     feature_dim: int
+    params: int
     training: str
     label_free: bool
     head_included: bool
     license: str
     source: str
+    derivatives_may_be_published: bool | None = None
+    patch_size: int | None = None
+    width: int = 1
+    positions: str = "timm"
     model: str = ""
     url: str = ""
+    signed: bool = False
+    page: str = ""
     file: str = ""
     package: str = ""
     package_module: str = ""
     package_path: str = ""
     sha256: str = ""
+    md5: str = ""
     branch: str = ""
     head_keys: str = ""
-    head_dim: int | None = None
+    hidden_dim: int | None = None
     bottleneck_dim: int | None = None
+    head_dim: int | None = None
     input_size: tuple[int, int, int] = (3, 224, 224)
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     citation: str = ""
     notes: tuple[str, ...] = ()
     metrics: tuple[Metric, ...] = ()
+
+    @property
+    def digest(self) -> str:
+        """What is known of the file's digest, as `lowzoo.download` takes it."""
+        return f"sha256:{self.sha256}" if self.sha256 else f"md5:{self.md5}" if self.md5 else ""
+
+    @property
+    def download_name(self) -> str:
+        """Path of the file in the folder of downloads."""
+        return f"teachers/{self.name}/{self.file}"
 
 
 def _bundled(name: str) -> Path | None:
