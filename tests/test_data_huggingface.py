@@ -145,7 +145,10 @@ def test_revision_and_configuration_reach_the_library(monkeypatch):
     monkeypatch.setattr(datasets, "load_dataset", load)
     assert len(open_source("hf:org/name@abc123:small")) == 3
     assert len(open_source("hf:org/name")) == 3
-    assert asked == [(("org/name", "small"), {"revision": "abc123"}), (("org/name", None), {"revision": None})]
+    assert asked == [
+        (("org/name", "small"), {"revision": "abc123", "streaming": False}),
+        (("org/name", None), {"revision": None, "streaming": False}),
+    ]
 
 
 def test_without_the_library(monkeypatch):

@@ -109,7 +109,7 @@ def test_a_valid_row_never_changes(tmp_path: Path) -> None:
     ("change", "message"),
     [
         ({"teacher_checksum": "4567"}, "teacher_checksum is 0123 there and 4567 here"),
-        ({"seed": 4, "view_epochs": 3}, "seed is 3 there and 4 here; view_epochs is 2 there and 3 here"),
+        ({"seed": 4}, "seed is 3 there and 4 here"),
         ({"data": "ef", "count": 41}, "count is 40 there and 41 here; data is abcd there and ef here"),
         ({"head": "mlp", "bottleneck": 8, "precision": "bf16"}, "bottleneck is 7 .* head is dino .* precision is fp32"),
         (
@@ -131,6 +131,16 @@ def test_local_views_and_the_name_of_the_teacher_do_not_matter(tmp_path: Path) -
     fill(TeacherCache.open(tmp_path, IDENTITY), 0, [1])
     other = replace(IDENTITY, views=GROUPS[:1], teacher="runs/copy_of_it")
     assert not TeacherCache.open(tmp_path, other).missing(0, np.array([1]))[0]
+
+
+def test_runs_of_other_lengths_share_their_epochs(tmp_path: Path) -> None:
+    fill(TeacherCache.open(tmp_path, IDENTITY), 1, [1])
+    longer = TeacherCache.open(tmp_path, replace(IDENTITY, view_epochs=5))
+    assert torch.equal(read(longer, 1, [1]), says(1, [1]).half().float())
+    assert longer.missing(3, np.array([1]))[0]
+    fill(longer, 3, [1])
+    assert longer.filled_share() == 2 / (5 * COUNT)
+    assert TeacherCache.open(tmp_path, IDENTITY).filled_share() == 1 / (2 * COUNT)
 
 
 def test_what_is_not_a_cache_is_refused(tmp_path: Path) -> None:

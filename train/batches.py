@@ -55,7 +55,8 @@ class EpochBatches(Sampler[list[Key]]):
         if batch_size > count:
             raise LowzooError(f"a batch of {batch_size} is larger than the data, {count} images", "Use a smaller batch")
         self.count, self.batch_size, self.epochs, self.seed, self.start = count, batch_size, epochs, seed, start
-        self.rank, self.accumulate, self.micro_batch = rank, accumulate, batch_size // parts
+        self.rank, self.world_size = rank, world_size
+        self.accumulate, self.micro_batch = accumulate, batch_size // parts
         self.steps_per_epoch = count // batch_size
 
     def __len__(self) -> int:

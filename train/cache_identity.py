@@ -12,8 +12,9 @@ from lowzoo.train.views import ViewGroup
 
 _FILE = "cache.json"
 _VERSION = 1
-# Kept for the reader: the checksum tells teachers apart, and versions change no row by more than rounding.
-_NOT_COMPARED = ("teacher", "made_with")
+# Kept for the reader. The checksum tells teachers apart, versions change no row by more than rounding, and the views of
+# an epoch are the same however many epochs follow: a longer run goes on filling, a shorter one uses the beginning.
+_NOT_COMPARED = ("teacher", "made_with", "view_epochs")
 
 
 @dataclass(frozen=True)

@@ -1,58 +1,28 @@
 """From a source of encoded images to batches of uint8 views."""
 
-import math
+import multiprocessing
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from multiprocessing.context import BaseContext
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, get_worker_info
+from torch.utils.data import DataLoader, Dataset
 
 from lowzoo.data.decode import BadImage, decode_rgb
 from lowzoo.data.source import ImageSource
+from lowzoo.data.stream import HEAD, StreamReader
 from lowzoo.errors import LowzooError
 from lowzoo.train.batches import EpochBatches, Key, SampleCounter
-from lowzoo.train.views import ViewGroup, ViewParams, sample_params
-from lowzoo.train.views.crops import crop_into
+from lowzoo.train.stream import StreamBatches
+from lowzoo.train.view_batch import ViewBatch, ViewDrawer
+from lowzoo.train.views import ViewGroup
 
-_PROBED = 64
 # Even where half of a set is broken, one image in 65,536 finds no substitute.
 _SUBSTITUTES = 16
 
 __all__ = ["EpochBatches", "SampleCounter", "ViewBatch", "ViewDataset", "check_source", "make_loader"]
-
-
-@dataclass(frozen=True, slots=True)
-class ViewBatch:
-    """The views of one batch (of one micro-batch, where gradients are accumulated).
-
-    Args:
-        crops: One uint8 tensor (B, count, 3, S, S) a group.
-        photometric: (B, V, 8) float32, see `ViewParams`.
-        bad: A message for each image that could not be read; another one stands in its place.
-        epoch: That the views were drawn for.
-        indices: (B,) int64, the images in their source.
-        records: (B, G, 13) float32, what the G global views are made of, see `ViewParams.record`.
-        seen: Images that were asked for.
-    """
-
-    crops: list[Tensor]
-    photometric: Tensor
-    bad: list[str]
-    epoch: int
-    indices: Tensor
-    records: Tensor
-    seen: int
-
-    def __len__(self) -> int:
-        return len(self.photometric)
-
-    def pin_memory(self) -> "ViewBatch":
-        """The pixels in page-locked memory; the loader calls this, as it does not look into a class by itself."""
-        return replace(self, crops=[crops.pin_memory() for crops in self.crops])
 
 
 class ViewDataset(Dataset[ViewBatch]):
@@ -72,10 +42,7 @@ class ViewDataset(Dataset[ViewBatch]):
         self, source: ImageSource, groups: Sequence[ViewGroup], seed: int, view_epochs: int | None = None
     ) -> None:
         self.source = source
-        self.groups = tuple(groups)
-        self.seed = seed
-        self.view_epochs = view_epochs
-        self._global = np.repeat([group.name == "global" for group in groups], [group.count for group in groups])
+        self.drawer = ViewDrawer(groups, seed, view_epochs)
 
     def __len__(self) -> int:
         return len(self.source)
@@ -85,43 +52,21 @@ class ViewDataset(Dataset[ViewBatch]):
 
     def __getitems__(self, keys: Sequence[Key]) -> ViewBatch:
         """The batch of these (epoch, index) pairs, all of one epoch; torch's loader calls this."""
-        # Crops go where they will be read: a tensor an image and their collation cost a quarter of a worker's time,
-        # most of it in page faults.
-        crops = [_pixels((len(keys), group.count, 3, group.size, group.size)) for group in self.groups]
-        bad: list[str] = []
-        drawn: list[tuple[int, ViewParams]] = []
-        for key in keys:
-            found = self._draw(key, [views[len(drawn)] for views in crops], bad)
-            if found is not None:
-                drawn.append(found)
-        return ViewBatch(
-            crops=[views[: len(drawn)] for views in crops] if drawn else [],
-            photometric=_stack([params.photometric for _, params in drawn]),
-            bad=bad,
-            epoch=keys[0][0],
-            indices=torch.tensor([index for index, _ in drawn], dtype=torch.int64),
-            records=_stack([params.record()[self._global] for _, params in drawn]),
-            seen=len(keys),
-        )
+        return self.drawer.batch(keys, self._image)
 
-    def _draw(self, key: Key, out: list[Tensor], bad: list[str]) -> tuple[int, ViewParams] | None:
-        """Fill `out` with the views of an image, and tell which one it was; None where none could be read."""
+    def _image(self, key: Key, bad: list[str]) -> tuple[int, NDArray[np.uint8]] | None:
         epoch, wanted = key
         for index in self._candidates(epoch, wanted):
             try:
-                image = decode_rgb(self.source.encoded(index), self.source.where(index))
+                return index, decode_rgb(self.source.encoded(index), self.source.where(index))
             except BadImage as error:
                 bad.append(error.message)
-                continue
-            params = sample_params(self.groups, self.seed, epoch, index, *image.shape[:2], view_epochs=self.view_epochs)
-            crop_into(out, image, params, self.groups)
-            return index, params
         return None
 
     def _candidates(self, epoch: int, wanted: int) -> Iterator[int]:
         yield wanted
         # Drawn, not the next in line: damage comes in runs, such as a shard.
-        others = np.random.default_rng([self.seed, epoch, wanted])
+        others = np.random.default_rng([self.drawer.seed, epoch, wanted])
         for _ in range(_SUBSTITUTES):
             yield int(others.integers(len(self.source)))
 
@@ -131,15 +76,26 @@ def make_loader(dataset: ViewDataset, batches: EpochBatches, *, workers: int, pi
 
     A worker's random state is never used: views are functions of (seed, epoch, index).
     """
+    reader = dataset.source.reader
+    settings: dict[str, Any] = {}
+    feed: Dataset[ViewBatch] = dataset
+    if isinstance(reader, StreamReader):
+        # A worker without a shard of its own would have to read everything.
+        workers = min(workers, max(1, reader.shards // batches.world_size))
+        feed = StreamBatches(reader, dataset.drawer, batches)
+        settings["batch_size"] = None
+        settings["multiprocessing_context"] = _clean_context() if workers else None
+    else:
+        settings["batch_sampler"] = batches
     return DataLoader(
-        dataset,
-        batch_sampler=batches,
+        feed,
         collate_fn=_as_it_is,
         num_workers=workers,
         pin_memory=pin,
         persistent_workers=workers > 0,
         prefetch_factor=4 if workers else None,
         worker_init_fn=_one_thread,
+        **settings,
     )
 
 
@@ -154,8 +110,8 @@ def check_source(source: ImageSource, batch_size: int) -> None:
             f"a batch of {batch_size} is larger than {source.name} with its {len(source)} images",
             f"Use --batch-size {len(source)} or less",
         )
-    step = max(1, len(source) // _PROBED)
-    probed = range(0, len(source), step)
+    step = 1 if source.streamed else max(1, len(source) // HEAD)
+    probed = range(0, min(len(source), HEAD * step), step)
     first_error = ""
     for index in probed:
         try:
@@ -169,21 +125,17 @@ def check_source(source: ImageSource, batch_size: int) -> None:
     )
 
 
-def _stack(rows: list[NDArray[np.float32]]) -> Tensor:
-    return torch.from_numpy(np.stack(rows)) if rows else torch.empty(0)
+def _clean_context() -> BaseContext:
+    """Start workers that inherit no thread and no lock of this process: what a stream has locked would stay locked."""
+    context = multiprocessing.get_context("forkserver")
+    # Imported once, by the process that the workers are forked from.
+    context.set_forkserver_preload([__name__, "datasets"])
+    return context
 
 
 def _as_it_is(batch: Any) -> Any:
     """The loader's collation, which `ViewDataset.__getitems__` has done already; torch's types expect a list."""
     return batch
-
-
-def _pixels(shape: tuple[int, ...]) -> Tensor:
-    """Memory for uint8 values: in a worker, shared with the process that will read them, as torch's collation does."""
-    if get_worker_info() is None:
-        return torch.empty(shape, dtype=torch.uint8)
-    storage = torch.UntypedStorage._new_shared(math.prod(shape))
-    return torch.empty(0, dtype=torch.uint8).set_(storage).view(shape)
 
 
 def _one_thread(_: int) -> None:

@@ -45,16 +45,7 @@ class DatasetReader:
 
     def encoded(self, index: int) -> bytes:
         """Give the bytes of row `index`; `BadImage` where there are none."""
-        cell = self.rows[index][self.column]
-        if cell is None or (cell["bytes"] is None and not cell["path"]):
-            raise BadImage(self.where(index), "the cell holds no bytes")
-        if cell["bytes"] is not None:
-            data: bytes = cell["bytes"]
-            return data
-        try:
-            return Path(cell["path"]).read_bytes()
-        except OSError as error:
-            raise BadImage(self.where(index), f"{cell['path']}: {error.strerror}") from error
+        return cell_bytes(self.rows[index][self.column], self.where(index))
 
     def where(self, index: int) -> str:
         """Name row `index`."""
@@ -63,6 +54,19 @@ class DatasetReader:
     def fingerprint(self) -> str:
         """Give the identity that `open_dataset` computed."""
         return self.digest
+
+
+def cell_bytes(cell: Mapping[str, Any] | None, where: str) -> bytes:
+    """The bytes of an undecoded picture: in the cell, or in the file that it names; `BadImage` where there are none."""
+    if cell is None or (cell["bytes"] is None and not cell["path"]):
+        raise BadImage(where, "the cell holds no bytes")
+    if cell["bytes"] is not None:
+        data: bytes = cell["bytes"]
+        return data
+    try:
+        return Path(cell["path"]).read_bytes()
+    except OSError as error:
+        raise BadImage(where, f"{cell['path']}: {error.strerror}") from error
 
 
 def is_saved_dataset(path: Path) -> bool:
@@ -97,11 +101,11 @@ def open_dataset(word: str, split: str) -> tuple[DatasetReader, NDArray[np.int64
     Raises:
         LowzooError: No column holds images, several do, or there are no rows.
     """
-    datasets = _datasets()
+    datasets = library()
     rows = _load(word)[split]
     if not len(rows):
         raise LowzooError(f"{word} holds no rows", "Name a data set with images")
-    column = _image_column(word, rows.features, datasets.Image)
+    column = image_column(word, rows.features, datasets.Image)
     labels, class_names = _labels(rows, datasets.ClassLabel)
     bare = rows.select_columns([column]).cast_column(column, datasets.Image(decode=False))
     reader = DatasetReader(bare, column, f"{word} {split}", _digest(bare, column, labels))
@@ -111,23 +115,42 @@ def open_dataset(word: str, split: str) -> tuple[DatasetReader, NDArray[np.int64
 @functools.lru_cache(maxsize=4)
 def _load(word: str) -> Mapping[str, Any]:
     """Every split of a set; downloaded and unpacked where it has to be."""
-    datasets = _datasets()
-    name = word.removeprefix(PREFIX)
+    path = Path(word.removeprefix(PREFIX)).expanduser()
+    if is_saved_dataset(path):
+        saved = guarded(word, lambda: library().load_from_disk(str(path)))
+        return saved if isinstance(saved, Mapping) else {str(saved.split or "train"): saved}
+    return load_splits(word, word.removeprefix(PREFIX), streaming=False)
+
+
+def load_splits(word: str, name: str, *, streaming: bool) -> Mapping[str, Any]:
+    """Every split of a set of the Hub, or of a folder that the library can read.
+
+    Args:
+        word: As the user wrote it, for messages.
+        name: NAME[@REVISION][:CONFIG], or a folder.
+        streaming: Give iterable sets and download nothing yet.
+
+    Raises:
+        LowzooError: The library is missing, or it cannot open this.
+    """
     match = _WORD.fullmatch(name)
     if match is None:
-        raise LowzooError(f"{word!r} names no data set", "Write hf:ORG/NAME, perhaps with @REVISION and :CONFIG")
+        raise LowzooError(f"{word!r} names no data set", f"Write {PREFIX}ORG/NAME, perhaps with @REVISION and :CONFIG")
+    load = library().load_dataset
     path = Path(name).expanduser()
-    if is_saved_dataset(path):
-        saved = _guard(word, lambda: datasets.load_from_disk(str(path)))
-        return saved if isinstance(saved, Mapping) else {str(saved.split or "train"): saved}
-    if path.exists():
-        loaded: Mapping[str, Any] = _guard(word, lambda: datasets.load_dataset(str(path)))
-        return loaded
-    loaded = _guard(word, lambda: datasets.load_dataset(match["name"], match["config"], revision=match["revision"]))
+    loaded: Mapping[str, Any] = guarded(
+        word,
+        lambda: (
+            load(str(path), streaming=streaming)
+            if path.exists()
+            else load(match["name"], match["config"], revision=match["revision"], streaming=streaming)
+        ),
+    )
     return loaded
 
 
-def _datasets() -> Any:
+def library() -> Any:
+    """Import `datasets`, or say how to install it."""
     if importlib.util.find_spec("datasets") is None:
         raise LowzooError("reading a data set of the Hub needs datasets", "Run: pip install 'lowzoo[train]'")
     import datasets
@@ -135,7 +158,7 @@ def _datasets() -> Any:
     return datasets
 
 
-def _guard(word: str, action: Callable[[], Any]) -> Any:
+def guarded(word: str, action: Callable[[], Any]) -> Any:
     """Run `action`; what the library says about its failure becomes one line."""
     try:
         return action()
@@ -150,7 +173,12 @@ def _guard(word: str, action: Callable[[], Any]) -> Any:
         ) from error
 
 
-def _image_column(word: str, features: Mapping[str, Any], image_type: type) -> str:
+def image_column(word: str, features: Mapping[str, Any], image_type: type) -> str:
+    """Find the one column that holds images, by its feature type.
+
+    Raises:
+        LowzooError: There is none, or there are several and none is called image.
+    """
     columns = [name for name, feature in features.items() if isinstance(feature, image_type)]
     if not columns:
         raise LowzooError(

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from lowzoo.data.reader import Reader
 from lowzoo.data.splits import find_splits
+from lowzoo.data.stream import StreamReader
 from lowzoo.errors import LowzooError
 
 
@@ -29,6 +30,11 @@ class ImageSource:
 
     def __len__(self) -> int:
         return len(self.reader)
+
+    @property
+    def streamed(self) -> bool:
+        """Whether the images come in an order of their own and cannot be picked by index."""
+        return isinstance(self.reader, StreamReader)
 
     def encoded(self, index: int) -> bytes:
         """Give the bytes of image `index` (0 <= index < N); `BadImage` if they cannot be read."""

@@ -11,6 +11,7 @@ from lowzoo.data.parquet import open_parquet
 from lowzoo.data.reader import Part
 from lowzoo.data.samples import SAMPLE_SPLITS, open_samples
 from lowzoo.data.shards import expand_shards, is_shard_list, is_shard_word, read_shard_list
+from lowzoo.data.stream import STREAM_PREFIX, open_stream, stream_splits
 from lowzoo.data.tars import open_tars
 from lowzoo.errors import LowzooError
 
@@ -23,7 +24,7 @@ def find_splits(word: str | Path | None) -> tuple[str, dict[str, Part]]:
 
     Args:
         word: A folder of images, of parquet files or of tars, one such file, a pattern or a list of tars, `hf:NAME`,
-            a folder that `datasets` has saved; None is the embedded sample set.
+            `hf-stream:NAME`, a folder that `datasets` has saved; None is the embedded sample set.
 
     Returns:
         The set's name, and a function that opens it for each of its splits; a set that is not divided is all "train".
@@ -36,6 +37,9 @@ def find_splits(word: str | Path | None) -> tuple[str, dict[str, Part]]:
     text = str(word)
     if text.startswith(PREFIX):
         return _of_datasets(text)
+    if text.startswith(STREAM_PREFIX):
+        name, splits = stream_splits(text)
+        return name, {_canonical(split) or split: partial(open_stream, text, split) for split in splits}
     if "://" in text:
         raise LowzooError(f"{text} is an address, and images are read from this machine", "Fetch the files first")
     if is_shard_word(text):

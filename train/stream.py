@@ -1,0 +1,82 @@
+"""Batches from a stream: each worker follows its own part of the data and makes whole batches from it.
+
+What a batch holds is a function of (seed, step, processes, workers): unlike every other source, a stream is divided by
+shards, so another number of processes or workers mixes the images otherwise. To resume, a worker passes over what its
+part has given in the epoch so far, which takes as long as it takes to fetch it. A part that has fewer images than its
+share of an epoch starts again from its beginning.
+"""
+
+from collections.abc import Iterator
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+from torch.utils.data import IterableDataset, get_worker_info
+
+from lowzoo.data.decode import BadImage, decode_rgb
+from lowzoo.data.huggingface import cell_bytes
+from lowzoo.data.stream import Cell, StreamReader
+from lowzoo.errors import LowzooError
+from lowzoo.train.batches import EpochBatches, Key
+from lowzoo.train.view_batch import ViewBatch, ViewDrawer
+
+
+class StreamBatches(IterableDataset[ViewBatch]):
+    """The (micro-)batches that `EpochBatches` counts, made from a stream.
+
+    Args:
+        reader: The stream.
+        drawer: Of the views.
+        batches: Which step to begin with, and how a batch is shared out.
+    """
+
+    def __init__(self, reader: StreamReader, drawer: ViewDrawer, batches: EpochBatches) -> None:
+        self.reader, self.drawer, self.batches = reader, drawer, batches
+
+    def __iter__(self) -> Iterator[ViewBatch]:
+        info = get_worker_info()
+        worker, workers = (info.id, info.num_workers) if info else (0, 1)
+        batches = self.batches
+        first = batches.start * batches.accumulate
+        per_epoch = batches.steps_per_epoch * batches.accumulate
+        # The loader asks its workers in turn, beginning with worker 0 also where a run is resumed in the middle of a
+        # turn: so the part that a worker follows depends on where it begins.
+        lane = (first + worker) % workers
+        part, parts = batches.rank * workers + lane, batches.world_size * workers
+        for epoch in range(batches.start // batches.steps_per_epoch, batches.epochs):
+            mine = [number for number in range(epoch * per_epoch, (epoch + 1) * per_epoch) if number % workers == lane]
+            done = sum(number < first for number in mine)
+            begin, end = done * batches.micro_batch, len(mine) * batches.micro_batch
+            images = _Images(self.reader, islice(self._cells(epoch, part, parts), max(0, begin - 1), None))
+            if begin:
+                images.next((epoch, 0), [])  # it may have to stand in for the one after it
+            for position in range(begin, end, batches.micro_batch):
+                # Views are drawn for a number that no other image of the epoch has.
+                keys = [(epoch, (position + i) * parts + part) for i in range(batches.micro_batch)]
+                yield self.drawer.batch(keys, images.next)
+
+    def _cells(self, epoch: int, part: int, parts: int) -> Iterator[Cell]:
+        while True:
+            found = False
+            for cell in self.reader.cells(self.drawer.seed, epoch, part, parts):
+                found = True
+                yield cell
+            if not found:
+                raise LowzooError(f"part {part} of {parts} of {self.reader.name} is empty", "Use fewer processes")
+
+
+class _Images:
+    """Decodes cell after cell; the image before it stands in for one that cannot be read."""
+
+    def __init__(self, reader: StreamReader, cells: Iterator[Cell]) -> None:
+        self.reader, self.cells = reader, cells
+        self.last: NDArray[np.uint8] | None = None
+
+    def next(self, key: Key, bad: list[str]) -> tuple[int, NDArray[np.uint8]] | None:
+        cell = next(self.cells)
+        where = f"{self.reader.name}: {(cell or {}).get('path') or 'a row without a name'}"
+        try:
+            self.last = decode_rgb(cell_bytes(cell, where), where)
+        except BadImage as error:
+            bad.append(error.message)
+        return None if self.last is None else (key[1], self.last)

@@ -1,0 +1,103 @@
+"""A batch of views, and how it is drawn from decoded images, whichever way these come."""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import get_worker_info
+
+from lowzoo.train.batches import Key
+from lowzoo.train.views import ViewGroup, ViewParams, sample_params
+from lowzoo.train.views.crops import crop_into
+
+# Gives the image for a key: its index in the source and its pixels (H, W, 3), or None where none could be read. It may
+# be another one than asked for; what could not be read is added to the list.
+ImageOf = Callable[[Key, list[str]], tuple[int, NDArray[np.uint8]] | None]
+
+
+@dataclass(frozen=True, slots=True)
+class ViewBatch:
+    """The views of one batch (of one micro-batch, where gradients are accumulated).
+
+    Args:
+        crops: One uint8 tensor (B, count, 3, S, S) a group.
+        photometric: (B, V, 8) float32, see `ViewParams`.
+        bad: A message for each image that could not be read; another one stands in its place.
+        epoch: That the views were drawn for.
+        indices: (B,) int64, the images in their source.
+        records: (B, G, 13) float32, what the G global views are made of, see `ViewParams.record`.
+        seen: Images that were asked for.
+    """
+
+    crops: list[Tensor]
+    photometric: Tensor
+    bad: list[str]
+    epoch: int
+    indices: Tensor
+    records: Tensor
+    seen: int
+
+    def __len__(self) -> int:
+        return len(self.photometric)
+
+    def pin_memory(self) -> "ViewBatch":
+        """The pixels in page-locked memory; the loader calls this, as it does not look into a class by itself."""
+        return replace(self, crops=[crops.pin_memory() for crops in self.crops])
+
+
+class ViewDrawer:
+    """Draws the views of images; see `ViewDataset` for the arguments."""
+
+    def __init__(self, groups: Sequence[ViewGroup], seed: int, view_epochs: int | None) -> None:
+        self.groups, self.seed, self.view_epochs = tuple(groups), seed, view_epochs
+        self._global = np.repeat([group.name == "global" for group in groups], [group.count for group in groups])
+
+    def batch(self, keys: Sequence[Key], image_of: ImageOf) -> ViewBatch:
+        """Draw a batch.
+
+        Args:
+            keys: (epoch, index) pairs, all of one epoch.
+            image_of: Called once for each key, in order.
+        """
+        # Crops go where they will be read: a tensor an image and their collation cost a quarter of a worker's time,
+        # most of it in page faults.
+        crops = [_pixels((len(keys), group.count, 3, group.size, group.size)) for group in self.groups]
+        bad: list[str] = []
+        indices: list[int] = []
+        drawn: list[ViewParams] = []
+        for key in keys:
+            found = image_of(key, bad)
+            if found is None:
+                continue
+            index, image = found
+            params = sample_params(
+                self.groups, self.seed, key[0], index, *image.shape[:2], view_epochs=self.view_epochs
+            )
+            crop_into([views[len(drawn)] for views in crops], image, params, self.groups)
+            indices.append(index)
+            drawn.append(params)
+        return ViewBatch(
+            crops=[views[: len(drawn)] for views in crops] if drawn else [],
+            photometric=_stack([params.photometric for params in drawn]),
+            bad=bad,
+            epoch=keys[0][0],
+            indices=torch.tensor(indices, dtype=torch.int64),
+            records=_stack([params.record()[self._global] for params in drawn]),
+            seen=len(keys),
+        )
+
+
+def _stack(rows: list[NDArray[np.float32]]) -> Tensor:
+    return torch.from_numpy(np.stack(rows)) if rows else torch.empty(0)
+
+
+def _pixels(shape: tuple[int, ...]) -> Tensor:
+    """Memory for uint8 values: in a worker, shared with the process that will read them, as torch's collation does."""
+    if get_worker_info() is None:
+        return torch.empty(shape, dtype=torch.uint8)
+    storage = torch.UntypedStorage._new_shared(math.prod(shape))
+    return torch.empty(0, dtype=torch.uint8).set_(storage).view(shape)
