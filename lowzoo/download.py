@@ -25,7 +25,7 @@ from lowzoo.errors import LowzooError
 from lowzoo.partial_file import PartialFile
 
 _CHUNK = 1 << 20
-_TIMEOUT = 60.0  # seconds without a byte
+_TIMEOUT = 30.0  # seconds without a byte
 _WAITS = (1.0, 4.0, 15.0)  # seconds before trying again; the count starts anew whenever bytes arrived
 _LATER = (408, 425, 429, 500, 502, 503, 504)  # answers that may be another a moment later
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -88,6 +88,10 @@ def _fetch(url: str, address: str, path: Path, size: int | None, digest: str) ->
             try:
                 _attempt(url, address, part, size, show)
                 break
+            except _Unreachable as error:
+                raise LowzooError(
+                    f"{address} cannot be reached ({error})", f"Get it where there is a network and put it at {path}"
+                ) from error
             except _BrokenOff as broken:
                 failures = 0 if part.length > before else failures + 1
                 if failures > len(_WAITS):
@@ -113,6 +117,7 @@ def _attempt(url: str, address: str, part: PartialFile, size: int | None, show: 
 
     Raises:
         _BrokenOff: Worth another attempt.
+        _Unreachable: Not even the beginning of an answer.
         LowzooError: Not worth one.
     """
     headers = {"User-Agent": f"lowzoo/{version('lowzoo')}", "Accept-Encoding": "identity"}
@@ -131,7 +136,7 @@ def _attempt(url: str, address: str, part: PartialFile, size: int | None, show: 
         raise LowzooError(f"{address} answers {error.code} {error.reason}", _remedy(error.code)) from None
     except (URLError, OSError, http.client.HTTPException) as error:
         reason = error.reason if isinstance(error, URLError) else error
-        raise _BrokenOff(f"no connection: {reason}") from None
+        raise _Unreachable(str(reason)) from None
     with response:
         if response.status != http.HTTPStatus.PARTIAL_CONTENT:
             have = 0
@@ -179,6 +184,10 @@ def _total(response: http.client.HTTPResponse, have: int) -> int | None:
         whole = rest.partition("/")[2]
         return int(whole) if whole.isdigit() else None
     return int(length) if length else None
+
+
+class _Unreachable(Exception):
+    """There is no way to the server, now."""
 
 
 class _BrokenOff(Exception):

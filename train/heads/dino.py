@@ -48,6 +48,7 @@ class DINOHead(nn.Module):
         plain_last: bool = False,
     ) -> None:
         super().__init__()
+        self.in_dim = in_dim
         self.mlp = _mlp(in_dim, layers, hidden, bottleneck, batch_norm)
         self.last_layer = (
             nn.Linear(bottleneck, out_dim, bias=False)

@@ -20,6 +20,7 @@ class FittedHead(nn.Module):
 
     def __init__(self, in_dim: int, out_dim: int, *, bottleneck: int = 256) -> None:
         super().__init__()
+        self.in_dim = in_dim
         self.register_buffer("mean", torch.zeros(in_dim))
         self.register_buffer("projection", torch.zeros(in_dim, bottleneck))
         self.register_buffer("prototypes", torch.zeros(out_dim, bottleneck))

@@ -31,6 +31,7 @@ class ProjectionHead(nn.Module):
 
     def __init__(self, in_dim: int, out_dim: int, *, hidden: int = 0, batch_norm: bool = False) -> None:
         super().__init__()
+        self.in_dim = in_dim
         width = hidden or in_dim
         norm = [nn.BatchNorm1d(width)] if batch_norm else []
         self.mlp = nn.Sequential(nn.Linear(in_dim, width), *norm, nn.ReLU(), nn.Linear(width, out_dim))

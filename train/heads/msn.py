@@ -37,6 +37,7 @@ class MSNHead(nn.Module):
         self, in_dim: int, out_dim: int, *, hidden: int = 2048, bottleneck: int = 256, batch_norm: bool = True
     ) -> None:
         super().__init__()
+        self.in_dim = in_dim
         self.fc = MSNProjection(in_dim, hidden=hidden, out_dim=bottleneck, batch_norm=batch_norm)
         self.prototypes = nn.Parameter(normalize(torch.randn(out_dim, bottleneck), dim=1))
 

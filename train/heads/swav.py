@@ -20,6 +20,7 @@ class SwAVHead(nn.Module):
         self, in_dim: int, out_dim: int, *, hidden: int = 2048, bottleneck: int = 128, batch_norm: bool = True
     ) -> None:
         super().__init__()
+        self.in_dim = in_dim
         norm = [nn.BatchNorm1d(hidden)] if batch_norm else []
         self.projection_head = nn.Sequential(nn.Linear(in_dim, hidden), *norm, nn.ReLU(), nn.Linear(hidden, bottleneck))
         self.prototypes = nn.Linear(bottleneck, out_dim, bias=False)

