@@ -18,6 +18,7 @@ from lowzoo.cli.export import export
 from lowzoo.cli.info import info
 from lowzoo.cli.list import list_
 from lowzoo.cli.quickstart import quickstart
+from lowzoo.cli.teachers import teachers
 from lowzoo.cli.train import app as train_app
 from lowzoo.errors import LowzooError
 
@@ -35,6 +36,7 @@ app = typer.Typer(
 )
 app.command("list")(list_)
 app.command("info")(info)
+app.command("teachers")(teachers)
 app.command("cards")(cards)
 app.command("quickstart")(quickstart)
 app.add_typer(eval_app, name="eval")

