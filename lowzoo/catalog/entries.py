@@ -1,10 +1,6 @@
-"""What the catalog knows of a model, of a set of weights, of a figure, of a recipe and of a teacher."""
+"""What the catalog knows of a figure, of a recipe, of a teacher and of a latency."""
 
 from dataclasses import dataclass
-from importlib.resources import files
-from pathlib import Path
-
-_WEIGHTS_FOLDER = "lowzoo.weights"
 
 
 @dataclass(frozen=True)
@@ -32,126 +28,6 @@ class Metric:
     unit: str = "%"
     of: str = ""
     headline: bool = False
-
-
-@dataclass(frozen=True)
-class WeightsEntry:
-    """One set of weights (a tag) of a model.
-
-    Args:
-        tag: What stands after the dot.
-        origin: `bundled` (in the package) or `unpublished` (nobody published them; they can be trained).
-        summary: One sentence: what they are.
-        teacher: Name in the teacher catalog.
-        objective: The RoB, SEED or SSLight loss.
-        data: The images they were trained on.
-        input_size: (C, H, W) they are evaluated at.
-        params: Parameters of the headless model at `input_size`.
-        gmacs: 10^9 multiply-accumulates of one forward pass at `input_size`.
-        source: Where the facts of this entry come from.
-        file: File name in the weights folder of the package.
-        head_file: The student's projection head, same place.
-        head: The head that the targets came through: `own` (the teacher's) or `fitted`.
-        extension: What goes beyond the paper, empty for nothing.
-        label_free: False when labels entered anywhere, e.g. through the teacher.
-        epochs: Passes over the images.
-        images: Number of training images.
-        classes: Number of classes among them; their labels are not used by the recipe.
-        license: SPDX identifier; empty while there is nothing to license.
-        derivatives: Whether that licence allows derived weights.
-        train: The command that makes such weights.
-        notes: Further sentences for the card.
-        metrics: Figures; absent when nobody measured or published any.
-        mean: Of the normalisation, RGB in [0, 1].
-        std: Of the normalisation, RGB in [0, 1].
-        interpolation: Of the resize before the centre crop.
-        crop_pct: Side of the centre crop by the shorter side after resizing.
-    """
-
-    tag: str
-    origin: str
-    summary: str
-    teacher: str
-    objective: str
-    data: str
-    input_size: tuple[int, int, int]
-    params: int
-    gmacs: float
-    source: str
-    file: str = ""
-    head_file: str = ""
-    head: str = "own"
-    extension: str = ""
-    label_free: bool = True
-    epochs: int | None = None
-    images: int | None = None
-    classes: int | None = None
-    license: str = ""
-    derivatives: bool | None = None
-    train: str = ""
-    notes: tuple[str, ...] = ()
-    metrics: tuple[Metric, ...] = ()
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
-    interpolation: str = "bicubic"
-    crop_pct: float = 0.875
-
-    @property
-    def available(self) -> bool:
-        """Whether `pretrained=True` can load them."""
-        return self.origin != "unpublished"
-
-    @property
-    def path(self) -> Path | None:
-        """The bundled file; None when there is none."""
-        return _bundled(self.file)
-
-    @property
-    def head_path(self) -> Path | None:
-        """The bundled projection head of the student; None when there is none."""
-        return _bundled(self.head_file)
-
-    @property
-    def headline(self) -> Metric | None:
-        """The figure for the list, if there is one."""
-        return next((metric for metric in self.metrics if metric.headline), None)
-
-
-@dataclass(frozen=True)
-class ModelEntry:
-    """One model: a recipe applied to a student architecture.
-
-    Args:
-        name: `<recipe>_<student>`.
-        recipe: Name in the recipe catalog.
-        student: Short name of the student.
-        architecture: timm's name of it.
-        feature: Which output is the feature.
-        feature_dim: Its width.
-        weights: The sets of weights, the default one first.
-        stock: False when the network is not exactly timm's `architecture`, so that its weights need lowzoo to load.
-        notes: Further sentences for the card.
-    """
-
-    name: str
-    recipe: str
-    student: str
-    architecture: str
-    feature: str
-    feature_dim: int
-    weights: tuple[WeightsEntry, ...]
-    stock: bool = True
-    notes: tuple[str, ...] = ()
-
-    @property
-    def default(self) -> WeightsEntry:
-        """The weights that the bare name means."""
-        return self.weights[0]
-
-    @property
-    def tags(self) -> tuple[str, ...]:
-        """All tags, the default one first."""
-        return tuple(weights.tag for weights in self.weights)
 
 
 @dataclass(frozen=True)
@@ -247,6 +123,11 @@ class TeacherEntry:
     metrics: tuple[Metric, ...] = ()
 
     @property
+    def has_prototypes(self) -> bool:
+        """Whether its own head scores prototypes, which RoB's targets are made of; SEED needs the embedding alone."""
+        return self.head_included and self.family not in ("moco", "simclr")
+
+    @property
     def digest(self) -> str:
         """What is known of the file's digest, as `lowzoo.download` takes it."""
         return f"sha256:{self.sha256}" if self.sha256 else f"md5:{self.md5}" if self.md5 else ""
@@ -257,5 +138,30 @@ class TeacherEntry:
         return f"teachers/{self.name}/{self.file}"
 
 
-def _bundled(name: str) -> Path | None:
-    return Path(str(files(_WEIGHTS_FOLDER).joinpath(name))) if name else None
+@dataclass(frozen=True)
+class LatencyEntry:
+    """One latency of an architecture on a device.
+
+    Args:
+        architecture: timm's name of the network.
+        device: Short name, what `--on` takes.
+        device_label: The device in full.
+        engine: Runtime and the unit that computes.
+        precision: Of weights and activations.
+        ms: For one image, in milliseconds.
+        protocol: How it was measured.
+        source: `measured here` or the publication.
+        kind: `reference` for what others published; never ranked together with our own.
+        script: What measured it, for `measured here`.
+    """
+
+    architecture: str
+    device: str
+    device_label: str
+    engine: str
+    precision: str
+    ms: float
+    protocol: str
+    source: str
+    kind: str = "reference"
+    script: str = ""

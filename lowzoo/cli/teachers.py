@@ -84,7 +84,7 @@ def _architecture(entry: TeacherEntry) -> str:
 def _head(entry: TeacherEntry) -> str:
     if not entry.head_included:
         return "none"
-    if entry.family in ("moco", "simclr"):
+    if not entry.has_prototypes:
         return f"{entry.bottleneck_dim}-d"
     return str(entry.head_dim) if entry.head_dim else "own"
 

@@ -95,7 +95,9 @@ class IBOTHead(DINOHead):
         super().__init__(in_dim, out_dim, layers=layers, hidden=hidden, bottleneck=bottleneck)
         self.last_layer2 = None if patch_out_dim is None else WeightNormLinear(bottleneck, patch_out_dim)
         if patch_out_dim is None:
-            self.register_load_state_dict_pre_hook(drop_repeated("last_layer2.", "last_layer."))
+            self.register_load_state_dict_pre_hook(  # type: ignore[no-untyped-call]
+                drop_repeated("last_layer2.", "last_layer.")
+            )
 
     def patch_scores(self, patches: Tensor) -> Tensor:
         """Patch features (..., D) -> logits (..., K)."""
@@ -119,7 +121,9 @@ class PatchMLPHead(nn.Module):
         self.mlp = nn.Sequential(linear(in_dim, hidden), nn.GELU(), linear(hidden, hidden), nn.GELU())
         self.to_class_out = linear(hidden, out_dim)
         self.to_patch_out = None if shared else linear(hidden, out_dim)
-        self.register_load_state_dict_pre_hook(drop_repeated("to_patch_out.", "to_class_out."))
+        self.register_load_state_dict_pre_hook(  # type: ignore[no-untyped-call]
+            drop_repeated("to_patch_out.", "to_class_out.")
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         """Features (..., D) -> logits (..., K)."""

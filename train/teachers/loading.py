@@ -110,10 +110,10 @@ def _training_of(resolved: Resolved) -> str:
 def _checkpoint(entry: TeacherEntry, file: str) -> Path:
     """The file of a catalog teacher: the one named, the one inside an installed package, or downloaded."""
     if file:
-        path = Path(file).expanduser()
-        if not path.is_file():
-            raise LowzooError(f"the teacher's file {path} does not exist", "Name it with --set teacher_file=PATH")
-        return _checked(entry, path)
+        named = Path(file).expanduser()
+        if not named.is_file():
+            raise LowzooError(f"the teacher's file {named} does not exist", "Name it with --set teacher_file=PATH")
+        return _checked(entry, named)
     if (path := local_file(entry)) is not None:
         return _checked(entry, path)
     if entry.package:
