@@ -10,7 +10,10 @@ from PIL import Image
 
 from lowzoo.data.source import ImageSource, open_source, split_names
 from lowzoo.errors import LowzooError
+from lowzoo.train.caching import open_cache
+from lowzoo.train.config import resolve
 from lowzoo.train.dataset import EpochBatches, SampleCounter, ViewBatch, ViewDataset, check_source, make_loader
+from lowzoo.train.teachers import Teacher, TeacherFacts
 from lowzoo.train.views import ViewGroup
 
 datasets = pytest.importorskip("datasets")
@@ -84,6 +87,14 @@ def test_the_word(source: ImageSource, tmp_path: Path) -> None:
     with pytest.raises(LowzooError, match="names no data set"):
         open_source("hf-stream:#3")
     assert open_source(word).fingerprint() != open_source(word + "1").fingerprint()
+
+
+def test_a_stream_has_no_places_in_a_teacher_cache(source: ImageSource, tmp_path: Path) -> None:
+    config = resolve("rob_dino")
+    teacher = Teacher(torch.nn.Identity(), None, TeacherFacts("tiny", "none", "0", "not at all", ""))
+    with pytest.raises(LowzooError, match="is a stream, whose images have no fixed places in a teacher cache"):
+        open_cache(tmp_path / "cache", teacher, config, source, "fp32")
+    assert not (tmp_path / "cache").exists()
 
 
 @pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from lowzoo.data.source import ImageSource
+from lowzoo.errors import LowzooError
 from lowzoo.train import distributed
 from lowzoo.train.cache_identity import CacheIdentity
 from lowzoo.train.recipes import RobConfig, SeedConfig
@@ -23,8 +24,13 @@ def open_cache(
         precision: Of the teacher's backbone.
 
     Raises:
-        LowzooError: The cache holds something else, or the loss needs targets of patches.
+        LowzooError: The cache holds something else, the loss needs targets of patches, or the source is a stream.
     """
+    if source.streamed:
+        raise LowzooError(
+            f"{source.name} is a stream, whose images have no fixed places in a teacher cache",
+            "Name it with hf: in place of hf-stream:, or leave out --teacher-cache",
+        )
     view_epochs = config.view_epochs or config.epochs
     if isinstance(config, RobConfig) and config.loss == "ibot":
         patches = (config.global_size // 16) ** 2
