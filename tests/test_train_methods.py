@@ -102,21 +102,46 @@ def _train(config: TrainConfig, world: Path, out: Path, resume: bool = False) ->
     start(world, out, config, resume=resume).train(Progress())
 
 
+PAIRS = [
+    (method, student)
+    for student in ("test_vit", "test_resnet")
+    for method in METHODS
+    if student == "test_vit" or method not in ("rob_ibot", "rob_msn")  # patches need a ViT
+]
+
+
+def _config_for_two(method: str, student: str, world: Path) -> TrainConfig:
+    more = [f"student={student}", "sync_bn=true", "batch_size=8", "epochs=7", "monitor_epochs=0", "lr=0.01"]
+    return config_of(method, world, *more, "positions=timm", "drop_path=0", "patch_drop=0")
+
+
+def _train_all(configs: dict[str, TrainConfig], world: Path, out: Path) -> None:
+    # In fp64, as the rounding of fp32 differs between one process and two, and training amplifies it.
+    torch.set_default_dtype(torch.float64)
+    try:
+        for name, config in configs.items():
+            _train(config, world, out / name)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+@pytest.fixture(scope="module")
+def one_and_two(world: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    configs = {f"{method}-{student}": _config_for_two(method, student, world) for method, student in PAIRS}
+    one, two = tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("two")
+    _train_all(configs, world, one)
+    distributed.spawn(2, functools.partial(_train_all, configs, world, two), "cpu")
+    return one, two
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("student", ["test_vit", "test_resnet"])
-def test_two_processes_with_half_the_batch_equal_one(method: str, student: str, world: Path, tmp_path: Path) -> None:
-    if student == "test_resnet" and method in ("rob_ibot", "rob_msn"):
-        pytest.skip("patches need a ViT")
-    more = [f"student={student}", "sync_bn=true", "batch_size=8", "epochs=4", "monitor_epochs=0"]
-    more += ["positions=timm", "drop_path=0", "patch_drop=0", "max_bad_share=0.5", "lr=0.01"]
-    config = config_of(method, world, *more)
-    _train(config, world, tmp_path / "one")
-    distributed.spawn(2, functools.partial(_train, config, world, tmp_path / "two"), "cpu")
-    assert losses(tmp_path / "two") == pytest.approx(losses(tmp_path / "one"), abs=1e-5)
-    one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
-    for key, value in one.items():
-        torch.testing.assert_close(two[key], value, atol=1e-4, rtol=1e-3, msg=key)
+@pytest.mark.parametrize(("method", "student"), PAIRS)
+def test_two_processes_with_half_the_batch_equal_one(method: str, student: str, one_and_two: tuple[Path, Path]) -> None:
+    one, two = (folder / f"{method}-{student}" for folder in one_and_two)
+    assert len(losses(one)) >= 7
+    assert losses(two) == pytest.approx(losses(one), abs=1e-5)
+    for key, value in load_file(one / "model.safetensors").items():
+        torch.testing.assert_close(load_file(two / "model.safetensors")[key], value, atol=1e-4, rtol=1e-3, msg=key)
 
 
 def _train_and_die(config: TrainConfig, world: Path, out: Path) -> None:

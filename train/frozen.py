@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 
 from lowzoo.train.methods.base import Now, Views
+from lowzoo.train.precision import full
 from lowzoo.train.teacher_cache import TeacherCache
 from lowzoo.train.teachers import Teacher, TeacherFacts
 
@@ -36,7 +37,7 @@ class FrozenTeacher:
 
     def score(self, bottleneck: Tensor) -> Tensor:
         """Scores of somebody else's bottlenecks; gradients flow to them, not to the teacher."""
-        return self.teacher.scores(bottleneck.float())
+        return self.teacher.scores(full(bottleneck))
 
     def embed(self, views: Views, now: Now) -> Tensor:
         """Embeddings (G, B, D') in fp32 of the global views."""

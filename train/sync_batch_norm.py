@@ -5,6 +5,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.nn.functional import all_reduce
 
+from lowzoo.train.precision import full
+
 
 class ProcessorSyncBatchNorm(nn.modules.batchnorm._BatchNorm):
     """Batch norm whose mean and variance are those of the batch of all processes; each holds as many images.
@@ -20,7 +22,7 @@ class ProcessorSyncBatchNorm(nn.modules.batchnorm._BatchNorm):
         if not self.training or not dist.is_initialized():
             return super().forward(input)
         axes = [0, *range(2, input.dim())]
-        x = input.float()
+        x = full(input)
         count = x.numel() // x.shape[1] * dist.get_world_size()
         mean = all_reduce(x.sum(axes)) / count
         shape = (1, -1, *[1] * (x.dim() - 2))

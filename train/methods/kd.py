@@ -8,6 +8,7 @@ from lowzoo.train.encoder import MultiViewEncoder
 from lowzoo.train.frozen import FrozenTeacher
 from lowzoo.train.methods.base import Method, Now, Views
 from lowzoo.train.objectives.kd import distillation_loss
+from lowzoo.train.precision import full
 from lowzoo.train.recipes import RobConfig
 
 
@@ -32,7 +33,7 @@ class KdMethod(Method):
             raise LowzooError("supervised distillation needs labels", "Name a source with class folders or labels")
         with now.clock.part("teacher"), torch.no_grad():
             classes = self.teacher.scores(views, now, views.groups[0].shape[0])
-        logits = self.encode(views.groups[:1], None, now).scores.float()
+        logits = full(self.encode(views.groups[:1], None, now).scores)
         return distillation_loss(
             logits.flatten(0, 1),
             classes.flatten(0, 1),

@@ -13,6 +13,7 @@ from lowzoo.train.methods.base import Method, Now, Views
 from lowzoo.train.objectives.rob import TEACHER_TEMPERATURE, RobObjective
 from lowzoo.train.objectives.rob_ibot import rob_ibot_loss
 from lowzoo.train.objectives.rob_swav import SinkhornTargets
+from lowzoo.train.precision import full
 from lowzoo.train.recipes import RobConfig
 
 
@@ -52,7 +53,7 @@ class RobMethod(Method):
             make = self.sinkhorn or self.objective
             targets = make.targets(scores)
         encoded = self.encode(views.groups, None, now)
-        return self.objective.loss(self._student_scores(encoded).float(), targets)
+        return self.objective.loss(full(self._student_scores(encoded)), targets)
 
     def _student_scores(self, encoded: Encoded) -> Tensor:
         if self.config.student_scores == "own":
@@ -80,8 +81,8 @@ class RobIbotMethod(Method):
         assert encoded.patches is not None
         temperature = config.teacher_temperature or 0.07
         return rob_ibot_loss(
-            encoded.scores.float(),
-            encoded.patches.float(),
+            full(encoded.scores),
+            full(encoded.patches),
             teacher_cls,
             teacher_patches,
             views.masks,

@@ -7,6 +7,7 @@ from lowzoo.train.encoder import MultiViewEncoder
 from lowzoo.train.frozen import FrozenTeacher
 from lowzoo.train.methods.base import Method, Now, Views
 from lowzoo.train.objectives.seed import SeedObjective, SmallPatchObjective
+from lowzoo.train.precision import full
 from lowzoo.train.recipes import SeedConfig
 
 
@@ -38,7 +39,7 @@ class SeedMethod(Method):
             keys = (self.teacher.embed(views, now)[0],)
             if isinstance(self.objective, SmallPatchObjective):
                 keys = (*keys, self.teacher.embed_locals(views, now))
-        encoded = self.encode(views.groups, None, now).scores.float()
+        encoded = full(self.encode(views.groups, None, now).scores)
         self._keys.append(keys)
         if isinstance(self.objective, SmallPatchObjective):
             return self.objective.loss(encoded[0], keys[0], encoded[1:], keys[1])

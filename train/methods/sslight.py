@@ -14,6 +14,7 @@ from lowzoo.train.methods.base import Method, Now, Views, ema_twin, follow
 from lowzoo.train.objectives.dino import DinoObjective
 from lowzoo.train.objectives.moco import MocoObjective, shuffle_batch
 from lowzoo.train.objectives.swav import SwavObjective
+from lowzoo.train.precision import full
 from lowzoo.train.recipes import SslightConfig
 from lowzoo.train.schedules import teacher_temperature
 
@@ -53,7 +54,7 @@ class DinoMethod(_SslightMethod):
         """Cross-entropy over pairs of different views."""
         config = self.config
         with now.clock.part("teacher"), torch.no_grad(), now.autocast():
-            teacher = self.twin(views.groups[:1]).scores.float()
+            teacher = full(self.twin(views.groups[:1]).scores)
         temperature = teacher_temperature(
             int(now.progress * config.epochs + 1e-9),
             config.epochs,
@@ -63,7 +64,7 @@ class DinoMethod(_SslightMethod):
         )
         targets = self.objective.targets(teacher, temperature)
         self._outputs.append(teacher)
-        scores = self.encode(views.groups, None, now).scores.float()
+        scores = full(self.encode(views.groups, None, now).scores)
         return self.objective.loss(scores, targets, config.alpha, config.beta)
 
     def after_step(self, now: Now) -> None:
@@ -96,10 +97,10 @@ class SwavMethod(_SslightMethod):
     def loss(self, views: Views, now: Now) -> Tensor:
         """Swapped prediction of codes."""
         encoded = self.encode(views.groups, None, now)
-        embeddings = encoded.bottleneck[: self.config.global_views].detach().float()
+        embeddings = full(encoded.bottleneck[: self.config.global_views].detach())
         self._embeddings.append(embeddings)
         return self.objective.loss(
-            encoded.scores.float(),
+            full(encoded.scores),
             prototypes_KD=last_layer(self.student.head).weight.detach(),  # type: ignore[union-attr]
             use_queue=now.progress >= self.config.queue_start,
             alpha=self.config.alpha,
@@ -132,9 +133,9 @@ class MocoMethod(_SslightMethod):
                 self._moved = now.step
             shuffled, restore = shuffle_batch(first[0], now.step)
             with now.autocast():
-                key = self.twin([shuffled[None]]).scores[0].float()
+                key = full(self.twin([shuffled[None]]).scores[0])
             key = restore(key)
-        queries = self.encode([first[1:], *rest], None, now).scores.float()
+        queries = full(self.encode([first[1:], *rest], None, now).scores)
         self._keys.append(key)
         return self.objective.loss(queries, key, self.config.alpha, self.config.beta)
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from lowzoo.train.objectives.queue import KeyQueue
+from lowzoo.train.precision import full
 
 
 class SeedObjective(nn.Module):
@@ -146,4 +147,4 @@ def _softmax_(logits_BK: Tensor) -> Tensor:
 
 
 def _unit(x: Tensor) -> Tensor:
-    return normalize(x if x.dtype == torch.float64 else x.float(), dim=-1)
+    return normalize(full(x), dim=-1)

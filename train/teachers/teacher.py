@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from lowzoo.errors import LowzooError
 from lowzoo.train.heads import FittedHead
+from lowzoo.train.precision import full
 
 
 @dataclass(frozen=True)
@@ -78,10 +79,10 @@ class Teacher(nn.Module):
     def bottleneck(self, views_GB3SS: Tensor) -> Tensor:
         """What the head's last layer sees of views, (G, B, D') in fp32: all that a cache has to keep."""
         images = views_GB3SS.flatten(0, 1).contiguous(memory_format=torch.channels_last)
-        features = self.backbone(images).float()
+        features = full(self.backbone(images))
         with torch.autocast(features.device.type, enabled=False):
-            narrow: Tensor = self._head().bottleneck(features)
-        return narrow.unflatten(0, views_GB3SS.shape[:2])
+            narrow: Tensor = self._head().bottleneck(features).unflatten(0, views_GB3SS.shape[:2])
+        return narrow
 
     def scores(self, bottleneck: Tensor) -> Tensor:
         """Scores (..., K) in fp32 of bottlenecks (..., D'), the teacher's own or somebody else's."""
@@ -99,7 +100,7 @@ class Teacher(nn.Module):
         head = self._head()
         if not hasattr(head, "patch_scores"):
             raise LowzooError(f"the head of teacher {self.facts.name} scores no patches", "Choose an iBOT teacher")
-        tokens = self.backbone.forward_features(views_GB3SS.flatten(0, 1)).float()  # type: ignore[operator]
+        tokens = full(self.backbone.forward_features(views_GB3SS.flatten(0, 1)))  # type: ignore[operator]
         with torch.autocast(tokens.device.type, enabled=False):
             cls, patches = head(tokens[:, 0]), head.patch_scores(tokens[:, 1:])
         return cls.unflatten(0, views_GB3SS.shape[:2]), patches.unflatten(0, views_GB3SS.shape[:2])
