@@ -92,7 +92,7 @@ def export(model: Resolved | str, spec: ExportSpec | None = None, out: Path | No
     path = out or default_path(resolved, spec)
     judge = Judge(resolved)
     with atomic_place(path, folder=exporter.folder) as temporary:
-        exporter.write(exported_module(resolved, spec), resolved, spec, temporary, judge)
+        warnings = exporter.write(exported_module(resolved, spec), resolved, spec, temporary, judge)
         parity = judge.parity(exporter.load(temporary), with_knn=spec.lossy)
         enforce(parity, bounds_of(spec), spec.precision)
     batch = 0 if spec.batch == "dynamic" else spec.batch
@@ -107,4 +107,5 @@ def export(model: Resolved | str, spec: ExportSpec | None = None, out: Path | No
         sha256=digest_of(path),
         preprocess=preprocessing_text(resolved, spec),
         snippet=snippet(resolved, spec),
+        warnings=warnings,
     )

@@ -32,7 +32,7 @@ _LABEL = "classLabel"
 _LEAST_COMPRESSED = 2048
 
 
-def write_coreml(module: nn.Module, resolved: Resolved, spec: ExportSpec, path: Path, judge: Judge) -> None:
+def write_coreml(module: nn.Module, resolved: Resolved, spec: ExportSpec, path: Path, judge: Judge) -> tuple[str, ...]:
     """Convert the module and write the package.
 
     Args:
@@ -41,6 +41,9 @@ def write_coreml(module: nn.Module, resolved: Resolved, spec: ExportSpec, path: 
         spec: Shape, precision and deployment target.
         path: An empty folder to write into.
         judge: Not needed: no search is made.
+
+    Returns:
+        No warnings.
 
     Raises:
         LowzooError: coremltools is not there or cannot convert the network.
@@ -65,6 +68,7 @@ def write_coreml(module: nn.Module, resolved: Resolved, spec: ExportSpec, path: 
             f"{resolved.name} cannot be exported to Core ML ({reason})", "Try another model; --debug shows all"
         ) from error
     _tidy(path)
+    return ()
 
 
 def open_coreml(path: Path) -> Runnable:

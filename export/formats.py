@@ -7,6 +7,7 @@ from pathlib import Path
 from torch import nn
 
 from lowzoo.export.coreml import open_coreml, write_coreml
+from lowzoo.export.executorch import open_executorch, write_executorch
 from lowzoo.export.judge import Judge
 from lowzoo.export.onnx import write_onnx
 from lowzoo.export.onnx_file import open_onnx
@@ -23,16 +24,18 @@ class Exporter:
         suffix: Of its files.
         folder: An artifact is a folder.
         write: Writes the module to a path; the judge measures candidates where a search is made.
+            Gives warnings.
         load: Gives the artifact in a runtime.
     """
 
     suffix: str
     folder: bool
-    write: Callable[[nn.Module, Resolved, ExportSpec, Path, Judge], None]
+    write: Callable[[nn.Module, Resolved, ExportSpec, Path, Judge], tuple[str, ...]]
     load: Callable[[Path], Runnable]
 
 
 EXPORTERS = {
     "onnx": Exporter(".onnx", False, write_onnx, open_onnx),
     "coreml": Exporter(".mlpackage", True, write_coreml, open_coreml),
+    "executorch": Exporter(".pte", False, write_executorch, open_executorch),
 }

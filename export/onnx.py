@@ -16,7 +16,7 @@ from lowzoo.export.spec import ExportSpec
 from lowzoo.resolve import Resolved
 
 
-def write_onnx(module: nn.Module, resolved: Resolved, spec: ExportSpec, path: Path, judge: Judge) -> None:
+def write_onnx(module: nn.Module, resolved: Resolved, spec: ExportSpec, path: Path, judge: Judge) -> tuple[str, ...]:
     """Trace the module and write the file; int8 is found by the judge's measure.
 
     Args:
@@ -25,6 +25,9 @@ def write_onnx(module: nn.Module, resolved: Resolved, spec: ExportSpec, path: Pa
         spec: Shape and opset.
         path: To write to.
         judge: Measures what a candidate loses.
+
+    Returns:
+        Warnings, one sentence each.
 
     Raises:
         ParityError: No int8 file keeps the stated loss.
@@ -45,8 +48,7 @@ def write_onnx(module: nn.Module, resolved: Resolved, spec: ExportSpec, path: Pa
             "Try --batch 1 or another model; --debug shows all",
         ) from error
     path.write_bytes(content)
-    if spec.precision == "int8":
-        quantize_onnx(path, resolved, spec, judge)
+    return quantize_onnx(path, resolved, spec, judge) if spec.precision == "int8" else ()
 
 
 def _trace(module: nn.Module, resolved: Resolved, spec: ExportSpec) -> onnx.ModelProto:

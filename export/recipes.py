@@ -18,7 +18,7 @@ def preprocessing_text(resolved: Resolved, spec: ExportSpec) -> str:
 
 
 def snippet(resolved: Resolved, spec: ExportSpec) -> str:
-    """Code that feeds the artifact: Swift for Core ML, else Kotlin."""
+    """Code that feeds the artifact: Swift for Core ML, else Kotlin for ONNX Runtime or ExecuTorch."""
     return _swift(spec) if spec.format == "coreml" else _kotlin(resolved, spec)
 
 
@@ -42,34 +42,43 @@ def _swift(spec: ExportSpec) -> str:
 
 def _kotlin(resolved: Resolved, spec: ExportSpec) -> str:
     height, width = resolved.input_size[1:]
-    start = (
-        "val environment = OrtEnvironment.getEnvironment()\n"
-        "val session = environment.createSession(modelBytes)\n"
-        f"val pixels = IntArray({width} * {height})\n"
-        f"photo.getPixels(pixels, 0, {width}, 0, 0, {width}, {height})\n"
-    )
+    read = f"val pixels = IntArray({width} * {height})\nphoto.getPixels(pixels, 0, {width}, 0, 0, {width}, {height})\n"
     if spec.input == "image":
         each = (
             "for (pixel in pixels) for (shift in intArrayOf(16, 8, 0)) buffer.put((pixel shr shift).toByte())\n"
             if spec.pixels_last
             else "for (shift in intArrayOf(16, 8, 0)) for (pixel in pixels) buffer.put((pixel shr shift).toByte())\n"
         )
-        shape = f"1, {height}, {width}, 3" if spec.pixels_last else f"1, 3, {height}, {width}"
-        feed = (
-            f"val buffer = ByteBuffer.allocateDirect(3 * {width} * {height})\n{each}buffer.rewind()\n"
-            f"val input = OnnxTensor.createTensor(environment, buffer, longArrayOf({shape}), OnnxJavaType.UINT8)\n"
-        )
+        fill = f"val buffer = ByteBuffer.allocateDirect(3 * {width} * {height})\n{each}buffer.rewind()\n"
     else:
-        feed = (
+        fill = (
             f"val mean = floatArrayOf({_floats(resolved.mean)})\nval std = floatArrayOf({_floats(resolved.std)})\n"
             f"val buffer = FloatBuffer.allocate(3 * {width} * {height})\n"
             "for (c in 0..2) for (pixel in pixels)\n"
             "    buffer.put((((pixel shr (16 - 8 * c)) and 255) / 255f - mean[c]) / std[c])\n"
             "buffer.rewind()\n"
-            f"val input = OnnxTensor.createTensor(environment, buffer, longArrayOf(1, 3, {height}, {width}))\n"
         )
-    run = f'session.run(mapOf("{spec.input_name}" to input)).use {{ result -> result[0].value as Array<FloatArray> }}'
-    return f"{start}{feed}val found = {run}"
+    sides = f"{height}, {width}, 3" if spec.pixels_last else f"3, {height}, {width}"
+    return read + fill + (_executorch_run if spec.format == "executorch" else _onnx_run)(spec, sides)
+
+
+def _onnx_run(spec: ExportSpec, sides: str) -> str:
+    kind = ", OnnxJavaType.UINT8" if spec.input == "image" else ""
+    return (
+        "val environment = OrtEnvironment.getEnvironment()\n"
+        "val session = environment.createSession(modelBytes)\n"
+        f"val input = OnnxTensor.createTensor(environment, buffer, longArrayOf(1, {sides}){kind})\n"
+        f'val found = session.run(mapOf("{spec.input_name}" to input)).use {{ it[0].value as Array<FloatArray> }}'
+    )
+
+
+def _executorch_run(spec: ExportSpec, sides: str) -> str:
+    make = "fromBlobUnsigned" if spec.input == "image" else "fromBlob"
+    return (
+        "val module = Module.load(modelPath)\n"
+        f"val input = Tensor.{make}(buffer, longArrayOf(1, {sides}))\n"
+        "val found = module.forward(EValue.from(input))[0].toTensor().dataAsFloatArray"
+    )
 
 
 def _list(values: tuple[float, ...]) -> str:

@@ -9,6 +9,7 @@ from lowzoo.errors import LowzooError
 PRECISIONS = {
     "onnx": ("fp32", "fp16", "int8"),
     "coreml": ("fp32", "fp16", "int8", "palette6", "palette4"),
+    "executorch": ("fp32",),
 }
 FORMATS = tuple(PRECISIONS)
 # Below 16 bits an artifact is judged by what it is for: the k-NN points that it loses.
@@ -59,7 +60,8 @@ class ExportSpec:
         batch: Images in a run, or "dynamic". A dynamic batch leaves phone accelerators next to nothing to run.
         input: "image" is RGB in [0, 255], normalised in the graph; "tensor" is float32 (B, 3, S, S), normalised by the
             caller.
-        layout: Of an ONNX image: "nhwc" is uint8 (B, S, S, 3), "nchw" uint8 (B, 3, S, S). Core ML has its own images.
+        layout: Of an image that is bytes: "nhwc" is uint8 (B, S, S, 3), "nchw" uint8 (B, 3, S, S). Core ML has
+            images of its own.
         opset: ONNX operator set. 20 writes GELU as one node: a tenth fewer nodes of a ViT than 18, and onnxruntime's
             mobile checker finds the same number of partitions (CoreML ML program 1, NNAPI 38).
         target: Rewrite what this accelerator cannot take: "nnapi", "coreml-ep" or "cpu".
@@ -120,7 +122,7 @@ class ExportSpec:
     @property
     def pixels_last(self) -> bool:
         """Whether the input is (B, S, S, 3) and not (B, 3, S, S)."""
-        return self.input == "image" and self.layout == "nhwc" and self.format == "onnx"
+        return self.input == "image" and self.layout == "nhwc" and self.format != "coreml"
 
     @property
     def lossy(self) -> bool:

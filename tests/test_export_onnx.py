@@ -128,6 +128,7 @@ def test_a_damaged_graph_is_refused(monkeypatch, tmp_path, change, said):
     def write(module, resolved, spec, path, judge):
         write_onnx(module, resolved, spec, path, judge)
         damage(path, change)
+        return ()
 
     monkeypatch.setitem(EXPORTERS, "onnx", dataclasses.replace(EXPORTERS["onnx"], write=write))
     out = tmp_path / "tiny.onnx"
@@ -154,6 +155,7 @@ def test_mean_and_deviation_exchanged_in_the_graph_are_refused(monkeypatch, tmp_
 def test_a_file_that_is_no_onnx_is_refused(monkeypatch, tmp_path):
     def write(module, resolved, spec, path, judge):
         path.write_bytes(b"nonsense")
+        return ()
 
     monkeypatch.setitem(EXPORTERS, "onnx", dataclasses.replace(EXPORTERS["onnx"], write=write))
     with pytest.raises(ParityError, match="onnxruntime cannot run the artifact"):

@@ -20,7 +20,7 @@ def export(
     model: Annotated[
         str, typer.Argument(metavar="[MODEL]", help="Zoo name, hf-hub:ORG/NAME, run or model folder, or timm name.")
     ] = "rob_vit_tiny",
-    format_: Annotated[str, typer.Option("--format", help="onnx or coreml.")] = "onnx",
+    format_: Annotated[str, typer.Option("--format", help="onnx, coreml or executorch.")] = "onnx",
     precision: Annotated[str, typer.Option(help="fp32, fp16 or int8; for Core ML also palette6 or palette4.")] = "fp32",
     size: Annotated[
         int | None, typer.Option(metavar="PX", help="Side of the input; the weights' own if absent.")
@@ -30,7 +30,7 @@ def export(
         str,
         typer.Option("--input", help="image: RGB in 0 to 255, normalised in the graph; tensor: float32."),
     ] = "image",
-    layout: Annotated[str, typer.Option(help="Of an ONNX image: nhwc or nchw.")] = "nhwc",
+    layout: Annotated[str, typer.Option(help="Of an image that is bytes: nhwc or nchw.")] = "nhwc",
     opset: Annotated[int, typer.Option(help="ONNX operator set.")] = 20,
     target: Annotated[str, typer.Option("--for", help="nnapi, coreml-ep or cpu: rewrite what it cannot take.")] = "cpu",
     ios: Annotated[str, typer.Option(help="Oldest system for Core ML: iOS16, iOS17 or iOS18.")] = "iOS16",
@@ -136,7 +136,13 @@ def _report(artifact: "Artifact") -> Iterator[str]:
 
     spec = artifact.spec
     shape = " x ".join(str(side or "N") for side in artifact.input_shape)
-    system = f"opset {spec.opset}" if spec.format == "onnx" else f"{spec.deployment_target} or later"
+    system = (
+        f"opset {spec.opset}"
+        if spec.format == "onnx"
+        else "XNNPACK"
+        if spec.format == "executorch"
+        else f"{spec.deployment_target} or later"
+    )
     kind = ("RGB image" if spec.format == "coreml" else "uint8 RGB") if spec.input == "image" else "float32"
     yield f"{artifact.path}: {artifact.size_bytes / 1e6:.1f} MB, {artifact.model} ({artifact.revision})"
     yield f"input {spec.input_name}: {kind} {shape}, {system}, {spec.precision}"

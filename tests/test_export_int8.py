@@ -1,0 +1,77 @@
+"""int8 in ONNX: its ranges, the search for what stays in float, and the refusal of what loses too much."""
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper
+from torch import nn
+
+from lowzoo.export import ExportSpec, MaxLoss, ParityError, export
+from lowzoo.export.calibrate import activation_ranges
+from lowzoo.export.judge import Judge
+from lowzoo.export.onnx_file import open_onnx
+from tests.export_fixtures import tiny_resolved
+
+
+def test_ranges_by_hand(tmp_path):
+    graph = helper.make_graph(
+        [helper.make_node("Relu", ["x"], ["y"])],
+        "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 9])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 9])],
+    )
+    path = tmp_path / "relu.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=9), path)
+    feeds = [np.arange(-4, 5, dtype=np.float32)[None], 2 * np.arange(-4, 5, dtype=np.float32)[None]]
+    ranges = activation_ranges(path, feeds, ("Relu",))
+    assert ranges["extremes"] == {"x": (-8, 8), "y": (0, 8)}
+    assert ranges["quantiles"] == {"x": (-6, 6), "y": (0, 6)}, "the mean of both pictures' ranges"
+
+
+def test_a_file_in_int8(tmp_path):
+    artifact = export(tiny_resolved(), ExportSpec(precision="int8", max_loss=MaxLoss(5.0)), tmp_path / "x.onnx")
+    operators = [node.op_type for node in onnx.load(artifact.path).graph.node]
+    assert operators.count("DequantizeLinear") >= 2
+    assert artifact.parity.knn_loss is not None
+    assert artifact.parity.knn_loss <= 5
+    assert artifact.parity.knn_images == 512
+    assert artifact.parity.min_cosine < 1
+    assert artifact.parity.knn_loss == Judge(tiny_resolved()).knn_loss(open_onnx(artifact.path))
+
+
+def test_a_bound_that_no_file_keeps(tmp_path):
+    spec = ExportSpec(precision="int8", max_loss=MaxLoss(None, 1.0))
+    with pytest.raises(ParityError, match="even with all 1 products in float") as refused:
+        export(tiny_resolved(), spec, tmp_path / "x.onnx")
+    assert "--max-loss" in refused.value.remedy
+    assert not list(tmp_path.iterdir())
+
+
+class TwoNets(nn.Module):
+    """A harmless convolution, and one whose input channels differ so much that 256 steps keep only the largest."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.harmless, self.harmful = nn.Conv2d(3, 6, 5, stride=4), nn.Conv2d(6, 6, 3)
+        self.register_buffer("stretch", torch.tensor([1e4, 1, 1, 1, 1, 1]).view(1, 6, 1, 1))
+
+    def forward(self, x):
+        x = torch.sigmoid(self.harmless(x)) * self.stretch
+        return torch.tanh(self.harmful(x) / torch.tensor([1e4] + [1.0] * 5).view(1, 6, 1, 1)).amax((2, 3))
+
+
+def test_the_harmful_node_stays_in_float(tmp_path):
+    torch.manual_seed(0)
+    net = TwoNets()
+    with torch.no_grad():
+        # Channels of the input that count little beside the stretched one do the whole work of five outputs.
+        net.harmful.weight[:, 0] = 0
+        net.harmful.weight[0, 0] = 1
+    artifact = export(
+        tiny_resolved(net), ExportSpec(precision="int8", max_loss=MaxLoss(None, 0.999)), tmp_path / "x.onnx"
+    )
+    assert artifact.parity.mean_cosine >= 0.999
+    assert "1 of 2 products stay in float to keep the stated loss" in artifact.warnings
+    notes = {entry.key: entry.value for entry in onnx.load(artifact.path).metadata_props}
+    assert notes["lowzoo.int8_float_nodes"] == "1"
