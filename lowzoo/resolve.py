@@ -48,7 +48,9 @@ class Resolved:
     trained: bool
 
 
-def load_model(word: str, *, image_size: int | None = None, pretrained: bool = True, seed: int = 0) -> Resolved:
+def load_model(
+    word: str, *, image_size: int | None = None, pretrained: bool = True, seed: int = 0, classes: bool = False
+) -> Resolved:
     """Find, build and load the model that a word means.
 
     Args:
@@ -57,12 +59,13 @@ def load_model(word: str, *, image_size: int | None = None, pretrained: bool = T
         image_size: Side in pixels of the square input; the weights' own if None.
         pretrained: Load the weights; otherwise the network is random.
         seed: Of the random initialisation.
+        classes: Leave the classifier that the weights come with, if any; the network then gives logits.
 
     Raises:
         LowzooError: Unknown word, weights that cannot be had, or an impossible image size.
     """
     found = find(word, pretrained=pretrained)
-    arguments = {**found.arguments, "num_classes": 0}
+    arguments = {**found.arguments} if classes else {**found.arguments, "num_classes": 0}
     if found.explicit_cfg:
         arguments["pretrained_cfg"] = found.cfg
     if image_size is not None:
@@ -75,7 +78,7 @@ def load_model(word: str, *, image_size: int | None = None, pretrained: bool = T
     if pretrained and found.file is not None:
         _check_complete(model, found.file)
     if image_size is not None:
-        _check_patches(model, image_size)
+        check_patches(model, image_size)
     cfg = model.pretrained_cfg
     channels, height, width = cfg["input_size"]
     return Resolved(
@@ -131,7 +134,7 @@ def _check_image_size(image_size: int) -> None:
         raise LowzooError(f"an image size of {image_size} px is impossible", "Name a side between 16 and 4096 px")
 
 
-def _check_patches(model: nn.Module, image_size: int) -> None:
+def check_patches(model: nn.Module, image_size: int) -> None:
     """Refuse a size whose border would be cut off: patches are taken from the upper left corner on."""
     patch = getattr(getattr(model, "patch_embed", None), "patch_size", None)
     side = patch[0] if isinstance(patch, tuple) else patch

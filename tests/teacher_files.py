@@ -19,7 +19,7 @@ FAMILIES = {
     "ibot": "ibot_vits16",
     "msn": "msn_vits16",
     "swav": "swav_r50",
-    "moco": "moco_v2_r50_800ep",
+    "moco": "moco_v2_r50",
     "simclr": "simclr_r50",
 }
 

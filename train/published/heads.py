@@ -74,9 +74,8 @@ def _dino(state: Mapping[str, Tensor], *, ibot: bool) -> tuple[DINOHead, int]:
 
 def _own_patch_layer(state: Mapping[str, Tensor]) -> int | None:
     """Outputs of a second last layer; None where it repeats the first one's values."""
-    second = state.get("last_layer2.weight_v")
-    first = state["last_layer.weight_v"]
-    if second is None or (second.shape == first.shape and bool((second == first).all())):
+    second, first = state["last_layer2.weight_v"], state["last_layer.weight_v"]
+    if second.shape == first.shape and bool((second == first).all()):
         return None
     return len(second)
 

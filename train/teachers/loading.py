@@ -4,16 +4,20 @@ import hashlib
 from dataclasses import replace
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from lowzoo import catalog
 from lowzoo.catalog import TeacherEntry
 from lowzoo.download import download, downloads_folder
 from lowzoo.errors import LowzooError
-from lowzoo.resolve import Resolved, load_model
+from lowzoo.resolve import Resolved, check_patches, load_model
 from lowzoo.teacher_file import local_file
 from lowzoo.train.head_files import load_head
 from lowzoo.train.published import load_published
+from lowzoo.train.published.backbones import build_backbone
+from lowzoo.train.teachers.classifier import cut_classifier, no_classifier
+from lowzoo.train.teachers.normalisation import take_imagenet_normalised
 from lowzoo.train.teachers.teacher import Teacher, TeacherFacts
 from lowzoo.weights_file import check_safetensors
 
@@ -24,26 +28,31 @@ def load_teacher(word: str, *, size: int, head: str = "own", file: str = "") -> 
     Args:
         word: A name of the teacher catalog, a run folder, or any MODEL word.
         size: Side of the global views in pixels; a published ViT takes other sizes as well.
-        head: "own" demands the teacher's own head, "fitted" leaves it out.
+        head: "own" demands the teacher's own head, "fitted" leaves it out; "classifier" makes the head of the classes
+            that a MODEL was trained for.
         file: The checkpoint of a catalog teacher; without one it is taken from a package or downloaded.
 
     Raises:
-        LowzooError: Unknown word, missing file, missing head, or a checkpoint that does not fit.
+        LowzooError: Unknown word, missing file, missing head, a checkpoint that does not fit, or an impossible size.
     """
     entry = catalog.teachers().get(word)
     if entry is not None and entry.family != "zoo":
-        return _load_published(entry, file, with_head=head == "own")
+        if head == "classifier":
+            raise no_classifier(word)
+        return _load_published(entry, size, file, with_head=head == "own")
     if file:
         raise LowzooError(
             f"teacher {word} does not come from a checkpoint file, and {file} was named",
             "Leave out teacher_file, or name the teacher of the catalog that the file is",
         )
-    return _load_model_word(entry.model if entry else word, size, entry, word, with_head=head == "own")
+    return _load_model_word(entry.model if entry else word, size, entry, word, head)
 
 
-def _load_published(entry: TeacherEntry, file: str, *, with_head: bool) -> Teacher:
+def _load_published(entry: TeacherEntry, size: int, file: str, *, with_head: bool) -> Teacher:
     if with_head and not entry.head_included:
         raise _no_head(entry.name)
+    with torch.device("meta"):  # a network without values, before hundreds of megabytes are fetched
+        check_patches(build_backbone(entry), size)
     path = _checkpoint(entry, file)
     facts = TeacherFacts(
         entry.name, entry.architecture, path.name, entry.training, entry.license, entry.derivatives_may_be_published
@@ -54,9 +63,9 @@ def _load_published(entry: TeacherEntry, file: str, *, with_head: bool) -> Teach
     return Teacher(backbone, head, replace(facts, head=f"own ({entry.family})", prototypes=outputs))
 
 
-def _load_model_word(word: str, size: int, entry: TeacherEntry | None, name: str, *, with_head: bool) -> Teacher:
+def _load_model_word(word: str, size: int, entry: TeacherEntry | None, name: str, head: str) -> Teacher:
     try:
-        resolved = load_model(word, image_size=size)
+        resolved = load_model(word, image_size=size, classes=head == "classifier")
     except LowzooError as error:
         if error.message.startswith("unknown model"):
             near = catalog.near_matches(word, [*catalog.teachers(), *catalog.models()])
@@ -68,9 +77,15 @@ def _load_model_word(word: str, size: int, entry: TeacherEntry | None, name: str
     training = entry.training if entry else _training_of(resolved)
     derivatives = entry.derivatives_may_be_published if entry else None
     facts = TeacherFacts(name, resolved.name, resolved.revision, training, resolved.license, derivatives)
-    if not with_head:
+    module, kind, outputs = None, "", 0
+    if head == "classifier":
+        module = cut_classifier(resolved.model, name, size)
+        kind, outputs = "classifier", module.layer.out_features
+    elif head == "own":
+        module, kind, outputs = _own_head(word, name)
+    take_imagenet_normalised(resolved.model, resolved.mean, resolved.std)
+    if module is None:
         return Teacher(resolved.model, None, facts)
-    module, kind, outputs = _own_head(word, name)
     return Teacher(resolved.model, module, replace(facts, head=f"own ({kind})", prototypes=outputs))
 
 
