@@ -77,7 +77,7 @@ class Run:
         state = load_checkpoint(folder) if resume else None
         torch.manual_seed(config.seed)
         backbone = create_student(config)
-        teacher = create_teacher(config)
+        teacher = create_teacher(config, source)
         processes = collectives.world_size()
         self.batches = EpochBatches(
             len(source),

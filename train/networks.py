@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from lowzoo.data.source import ImageSource
+from lowzoo.errors import LowzooError
 from lowzoo.files import write_text
 from lowzoo.train.distributed import barrier, is_main
 from lowzoo.train.fold import fold_batch_norms
@@ -23,15 +24,29 @@ M = TypeVar("M", bound=nn.Module)
 _HEAD, _FACTS = "teacher_head.safetensors", "teacher_head.json"
 
 
-def create_teacher(config: TrainConfig) -> Teacher | None:
+def create_teacher(config: TrainConfig, source: ImageSource) -> Teacher | None:
     """The teacher, its head still missing where it is to be fitted, or None for a recipe without one; writes nothing.
+
+    Args:
+        config: Of the run.
+        source: Training images; supervised distillation needs their classes to be the teacher's.
 
     Raises:
         LowzooError: Whatever is wrong with it.
     """
     if not isinstance(config, RobConfig | SeedConfig):
         return None
-    return load_teacher(config.teacher, size=config.global_size, head=config.teacher_head, file=config.teacher_file)
+    supervised = isinstance(config, RobConfig) and config.loss == "kd"
+    head = "classifier" if supervised else config.teacher_head
+    teacher = load_teacher(config.teacher, size=config.global_size, head=head, file=config.teacher_file)
+    if supervised:
+        classes = len(source.class_names or ()) or int(source.require_labels().max()) + 1
+        if classes != teacher.facts.prototypes:
+            raise LowzooError(
+                f"teacher {config.teacher} knows {teacher.facts.prototypes} classes, and {source.name} has {classes}",
+                "Choose a teacher of the same classes, or a loss that needs no labels",
+            )
+    return teacher
 
 
 def complete_teacher(

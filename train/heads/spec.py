@@ -17,7 +17,8 @@ class HeadSpec(BaseModel):
 
     Args:
         kind: dino; ibot (dino with patches), ibot_mlp (RoB-iBOT's plain one); mlp (RoB's, without non-linearity); swav;
-            msn; moco (MoCo-v2's and SEED's projection), simclr (with batch norm); fitted.
+            msn; moco (MoCo-v2's and SEED's projection), simclr (with batch norm); linear (a
+            classifier); fitted.
         layers: Linear layers before the last one, dino and ibot.
         hidden: Width of the hidden layers; 0 is the width of the features, moco and simclr.
         bottleneck: Width of the embedding before the prototypes; the embedding's own width, moco and simclr.
@@ -27,7 +28,7 @@ class HeadSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    kind: Literal["dino", "ibot", "ibot_mlp", "mlp", "swav", "msn", "moco", "simclr", "fitted"] = "dino"
+    kind: Literal["dino", "ibot", "ibot_mlp", "mlp", "swav", "msn", "moco", "simclr", "fitted", "linear"] = "dino"
     layers: PositiveInt = 3
     hidden: NonNegativeInt = 2048
     bottleneck: PositiveInt = 256
@@ -61,4 +62,6 @@ class HeadSpec(BaseModel):
             return MSNHead(in_dim, out_dim, hidden=hidden, bottleneck=self.bottleneck, batch_norm=norm_unless_told)
         if self.kind in ("moco", "simclr"):
             return ProjectionHead(in_dim, out_dim, hidden=hidden, batch_norm=norm or self.kind == "simclr")
+        if self.kind == "linear":
+            return nn.Linear(in_dim, out_dim)
         return FittedHead(in_dim, out_dim, bottleneck=self.bottleneck)
