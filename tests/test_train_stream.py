@@ -75,7 +75,7 @@ def shades(batches: list[ViewBatch], epoch: int) -> list[int]:
 
 def test_the_word(source: ImageSource, tmp_path: Path) -> None:
     assert source.streamed
-    assert (len(source), source.labels) == (ROWS, None)
+    assert (source.name, len(source), source.labels) == ("set/train", ROWS, None)
     assert source.encoded(2) == png(2)
     check_source(source, 8)
     with pytest.raises(LowzooError, match=r"is a stream, from which pictures cannot be picked. Name it with hf:"):

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import chain, islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -118,7 +119,8 @@ def stream_splits(word: str) -> tuple[str, tuple[str, ...]]:
         LowzooError: The library is missing, or it cannot open this.
     """
     name, _ = _name_and_rows(word)
-    return name, tuple(load_splits(word, name, streaming=True))
+    path = Path(name).expanduser()
+    return path.resolve().name if path.exists() else name, tuple(load_splits(word, name, streaming=True))
 
 
 def open_stream(word: str, split: str) -> tuple[StreamReader, None, None]:
