@@ -21,6 +21,8 @@ from lowzoo.train.teachers.normalisation import take_imagenet_normalised
 from lowzoo.train.teachers.teacher import Teacher, TeacherFacts
 from lowzoo.weights_file import check_safetensors
 
+_Head = tuple[nn.Module, str, int]  # the module, its kind, and the width of what it gives
+
 
 def load_teacher(word: str, *, size: int, head: str = "own", file: str = "") -> Teacher:
     """Load a teacher; with `head="fitted"` its head is None until `fit_teacher_head` has run.
@@ -77,19 +79,20 @@ def _load_model_word(word: str, size: int, entry: TeacherEntry | None, name: str
     training = entry.training if entry else _training_of(resolved)
     derivatives = entry.derivatives_may_be_published if entry else None
     facts = TeacherFacts(name, resolved.name, resolved.revision, training, resolved.license, derivatives)
-    module, kind, outputs = None, "", 0
+    own: _Head | None = None
     if head == "classifier":
-        module = cut_classifier(resolved.model, name, size)
-        kind, outputs = "classifier", module.layer.out_features
+        classifier = cut_classifier(resolved.model, name, size)
+        own = classifier, "classifier", classifier.layer.out_features
     elif head == "own":
-        module, kind, outputs = _own_head(word, name)
+        own = _own_head(word, name)
     take_imagenet_normalised(resolved.model, resolved.mean, resolved.std)
-    if module is None:
+    if own is None:
         return Teacher(resolved.model, None, facts)
+    module, kind, outputs = own
     return Teacher(resolved.model, module, replace(facts, head=f"own ({kind})", prototypes=outputs))
 
 
-def _own_head(word: str, name: str) -> tuple[nn.Module, str, int]:
+def _own_head(word: str, name: str) -> _Head:
     path = _head_file(word)
     if path is None:
         raise _no_head(name)
