@@ -3,13 +3,15 @@
 The folder is tests/oracles, or another one of the same form that the environment variable LOWZOO_ORACLES names.
 """
 
+import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.oracle_checks import Entry, check_for, read
+from tests.oracle_checks import EXPECTED, Entry, check_for, read
 
 FOLDER = Path(os.environ.get("LOWZOO_ORACLES") or Path(__file__).parent / "oracles")
 RECORDS = read(FOLDER)
@@ -20,6 +22,46 @@ def test_entry_equals_the_original(record: dict[str, Any]) -> None:
     entry = Entry(FOLDER, record)
     check_for(entry)(entry)
     entry.finish()
+
+
+@pytest.fixture(scope="module")
+def renamed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A second folder: every other entry, of other names, in files of other names, in another order."""
+    folder = tmp_path_factory.mktemp("renamed")
+    records = []
+    for number, record in enumerate(reversed(RECORDS[::2])):
+        file = record["file"] and f"part_{number}.safetensors"
+        if file:
+            shutil.copy(FOLDER / record["file"], folder / file)
+        records.append({**record, "name": f"entry {number}", "file": file})
+    (folder / "oracles.json").write_text(json.dumps({"oracles": records}), encoding="utf-8")
+    return folder
+
+
+def test_another_folder_is_checked_by_symbols_alone(renamed: Path) -> None:
+    records = read(renamed)
+    assert len(records) == len(RECORDS[::2])
+    for record in records:
+        if record["hyper_parameters"].get("world_size", 1) == 1:
+            entry = Entry(renamed, record)
+            check_for(entry)(entry)
+            entry.finish()
+
+
+def test_every_expected_number_of_a_folder_decides(renamed: Path) -> None:
+    """Spoil one number at a time of each kind of entry: its check must say so."""
+    for record in read(renamed):
+        if record["run_dtype"] != "float64" or record["hyper_parameters"].get("world_size", 1) > 1:
+            continue
+        expected = [key for key, facts in record["tensors"].items() if facts["role"] in EXPECTED]
+        for key in [*expected[:1], *expected[-1:], *list(record["scalars"])[-1:]]:
+            entry = Entry(renamed, record)
+            if key in entry.tensors:
+                entry.tensors[key] = entry.tensors[key] + 1
+            else:
+                entry.scalars = {**entry.scalars, key: entry.scalars[key] + 1}
+            with pytest.raises(AssertionError, match=key.replace(".", r"\.")):
+                check_for(entry)(entry)
 
 
 def test_folder_holds_entries() -> None:

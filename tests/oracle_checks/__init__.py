@@ -1,9 +1,10 @@
 """What reproduces which symbols of the original implementations, for `tests/test_oracles.py`."""
 
 from tests.oracle_checks import heads, msn, optimisers, queues, ranks, rob, schedules, self_supervised, views
-from tests.oracle_checks.entry import Entry, check_for, read
+from tests.oracle_checks.entry import EXPECTED, Entry, check_for, read
 
 __all__ = [
+    "EXPECTED",
     "Entry",
     "check_for",
     "heads",

@@ -1,26 +1,13 @@
 """What several processes compute together: codes, losses, centre and gathered keys of each."""
 
-from typing import Any
-
 import torch
-from torch import Tensor
 
-from lowzoo.train.collectives import all_gather_rows
-from lowzoo.train.objectives.dino import DinoObjective
-from lowzoo.train.objectives.rob import RobObjective
-from lowzoo.train.objectives.rob_swav import SinkhornTargets
-from lowzoo.train.objectives.swav import SwavObjective
-from tests.oracle_checks.entry import Entry, checks
+from tests.oracle_checks.entry import GATHER, Entry, checks
+from tests.oracle_processes import compute
 from tests.process_fixtures import run_processes
 
-# What the entry's description fixes beside its settings.
-STUDENT_TEMPERATURE = 0.1
-TEACHER_TEMPERATURE = 0.04
-EPSILON, SWAV_EPSILON = 0.03, 0.05
-ALPHA, BETA = 0.4, 0.6
 
-
-@checks("SwAVDistillationLoss", "DINOLoss", "SWAVLoss", "concat_all_gather")
+@checks("SwAVDistillationLoss", "DINOLoss", "SWAVLoss", GATHER)
 def several_processes(entry: Entry) -> None:
     inputs = {key: entry[key] for key in ("teacher_scores", "student_logits", "teacher_logits", "keys")}
     results = run_processes(compute, entry.settings["world_size"], inputs, entry.settings)
@@ -29,28 +16,3 @@ def several_processes(entry: Entry) -> None:
     for rank, result in enumerate(results):
         entry.expect(f"loss_swav_rank{rank}", result["loss_swav"])
         entry.expect(f"loss_sslight_dino_rank{rank}", result["loss_sslight_dino"])
-
-
-def compute(rank: int, inputs: dict[str, Tensor], settings: dict[str, Any]) -> dict[str, Tensor]:
-    """One process's part."""
-    global_views = settings["global_views"]
-
-    def mine(key: str, views: int) -> Tensor:
-        return inputs[key][rank].unflatten(0, (views, -1))
-
-    student = mine("student_logits", global_views + settings["local_views"])
-    scores, logits = mine("teacher_scores", global_views), mine("teacher_logits", global_views)
-    codes = SinkhornTargets(settings["K"], epsilon=EPSILON).targets(scores)
-    dino = DinoObjective(settings["K"], centre_momentum=settings["center_momentum"]).double()
-    targets = dino.targets(logits, TEACHER_TEMPERATURE)
-    dino_loss = dino.loss(student, targets, ALPHA, BETA)
-    dino.update_centre(logits)
-    swav = SwavObjective(settings["dim"], global_views=global_views, epsilon=SWAV_EPSILON)
-    return {
-        "codes": codes.flatten(0, 1),
-        "loss_swav": RobObjective(1.0, STUDENT_TEMPERATURE).loss(student, codes),
-        "loss_sslight_dino": dino_loss,
-        "center": dino.centre,
-        "sslight_codes": swav.codes(scores, torch.empty(0), use_queue=False).flatten(0, 1),
-        "gathered_keys": all_gather_rows(inputs["keys"][rank]),
-    }

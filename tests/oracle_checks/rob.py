@@ -129,16 +129,20 @@ def ibot(entry: Entry) -> None:
     weights = {"cls_weight": settings["lambda1"], "patch_weight": settings["lambda2"]}
     for suffix, swapped in PAIRINGS:
         student = {
-            "student_cls": entry.leaf("student_cls", global_views),
-            "student_local_cls": entry.leaf("student_local_cls", settings["local_views"]),
-            "student_patch": entry.leaf("student_patch", global_views),
+            key: entry.leaf(key, views)
+            for key, views in (
+                ("student_cls", global_views),
+                ("student_local_cls", settings["local_views"]),
+                ("student_patch", global_views),
+            )
+            if views
         }
 
         def loss_with(
             weights: dict[str, float], swapped: bool = swapped, student: dict[str, Tensor] = student
         ) -> Tensor:
             return rob_ibot_loss(
-                torch.cat((student["student_cls"], student["student_local_cls"])),
+                torch.cat([logits for key, logits in student.items() if key.endswith("cls")]),
                 student["student_patch"],
                 entry.views("teacher_cls", global_views),
                 entry.views("teacher_patch", global_views),

@@ -68,10 +68,11 @@ def ibot(entry: Entry) -> None:
                 ("student_local_cls", settings["local_views"]),
                 ("student_patch", global_views),
             )
+            if views
         }
         teacher = [entry.views(f"{key}_{call}", global_views) for key in ("teacher_cls", "teacher_patch")]
         inputs = (
-            torch.cat((student["student_cls"], student["student_local_cls"])),
+            torch.cat([logits for key, logits in student.items() if key.endswith("cls")]),
             student["student_patch"],
             *teacher,
             entry.views(f"mask_{call}", global_views).flatten(2).bool(),
