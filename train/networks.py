@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
+from lowzoo import catalog
 from lowzoo.data.source import ImageSource
 from lowzoo.errors import LowzooError
 from lowzoo.files import write_text
@@ -37,8 +38,14 @@ def create_teacher(config: TrainConfig, source: ImageSource) -> Teacher | None:
     if not isinstance(config, RobConfig | SeedConfig):
         return None
     supervised = isinstance(config, RobConfig) and config.loss == "kd"
+    _check_head(config)
     head = "classifier" if supervised else config.teacher_head
     teacher = load_teacher(config.teacher, size=config.global_size, head=head, file=config.teacher_file)
+    if isinstance(config, RobConfig) and config.loss == "ibot" and not hasattr(teacher.head, "patch_scores"):
+        raise LowzooError(
+            f"loss ibot needs a teacher whose head scores patches, and that of {config.teacher} does not",
+            "Choose an iBOT teacher of `lowzoo teachers`, or another loss",
+        )
     if supervised:
         classes = len(source.class_names or ()) or int(source.require_labels().max()) + 1
         if classes != teacher.facts.prototypes:
@@ -47,6 +54,23 @@ def create_teacher(config: TrainConfig, source: ImageSource) -> Teacher | None:
                 "Choose a teacher of the same classes, or a loss that needs no labels",
             )
     return teacher
+
+
+def _check_head(config: RobConfig | SeedConfig) -> None:
+    """Refuse a teacher of the catalog whose head cannot make what the loss needs, before anything is fetched."""
+    entry = catalog.teachers().get(config.teacher)
+    if entry is None or config.teacher_head == "fitted":
+        return
+    if isinstance(config, RobConfig) and entry.head_included and not entry.has_prototypes:
+        raise LowzooError(
+            f"the head of teacher {config.teacher} ends in an embedding, and RoB needs prototypes",
+            "Use --teacher-head fitted, another teacher, or `lowzoo train seed`",
+        )
+    if isinstance(config, RobConfig) and config.loss == "ibot" and entry.family not in ("ibot", "zoo"):
+        raise LowzooError(
+            f"loss ibot needs a teacher whose head scores patches, and {config.teacher} is of family {entry.family}",
+            "Choose an iBOT teacher of `lowzoo teachers`, or another loss",
+        )
 
 
 def complete_teacher(

@@ -23,7 +23,7 @@ class SeedConfig(TrainConfig, TeacherSettings):
 
     recipe: Literal["seed"] = "seed"
     student: str = "resnet18"
-    teacher: str = "moco_v2_r50"
+    teacher: str = "moco_v2_r50_200"
     student_head: HeadSpec = HeadSpec(kind="moco", hidden=0, bottleneck=128)
     optimizer: Literal["adamw", "sgd", "larc", "lars"] = "sgd"
     decay_rule: Literal["names", "one_d", "depthwise", "all"] = "all"
