@@ -74,6 +74,7 @@ def quantize_onnx(path: Path, resolved: Resolved, spec: ExportSpec, judge: Judge
         kept = search.fewest(chosen)
         model = search.write(chosen, kept)
         gain = _speed_up(path, candidate, feeds[0])
+    _claim_only_what_is_used(model)
     entry = model.metadata_props.add()
     entry.key, entry.value = _FLOAT_NOTE, str(len(kept))
     onnx.save(model, path)
@@ -150,6 +151,14 @@ class _Search:
         if broken(self.judge.parity(artifact, with_knn=False), replace(bounds, knn_loss=None)):
             return False
         return bounds.knn_loss is None or self.judge.knn_loss(artifact) <= bounds.knn_loss
+
+
+def _claim_only_what_is_used(model: onnx.ModelProto) -> None:
+    """Drop the operator sets that onnxruntime's optimiser names without need: an older one refuses to load them."""
+    used = {node.domain for node in model.graph.node}
+    kept = [entry for entry in model.opset_import if entry.domain in used]
+    del model.opset_import[:]
+    model.opset_import.extend(kept)
 
 
 def _speed_up(exact: Path, quantised: Path, feed: NDArray[np.generic]) -> float:

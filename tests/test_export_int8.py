@@ -31,7 +31,10 @@ def test_ranges_by_hand(tmp_path):
 
 def test_a_file_in_int8(tmp_path):
     artifact = export(tiny_resolved(), ExportSpec(precision="int8", max_loss=MaxLoss(5.0)), tmp_path / "x.onnx")
-    operators = [node.op_type for node in onnx.load(artifact.path).graph.node]
+    model = onnx.load(artifact.path)
+    assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", 20)]
+    assert model.ir_version == 9, "what onnxruntime 1.17 reads"
+    operators = [node.op_type for node in model.graph.node]
     assert operators.count("DequantizeLinear") >= 2
     assert artifact.parity.knn_loss is not None
     assert artifact.parity.knn_loss <= 5

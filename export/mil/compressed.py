@@ -1,5 +1,6 @@
 """Compressed weights of MIL: integers with scales, and palettes. Decompressed once when a program is loaded."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -51,7 +52,7 @@ def lut_to_dense(indices: Tensor, lut: Tensor, shape: Tensor | None = None, vect
     return palettes.gather(-1, indices[..., None])[..., 0]
 
 
-COMPRESSED = {
+COMPRESSED: dict[str, Callable[..., Any]] = {
     "constexpr_affine_dequantize": affine_dequantize,
     "constexpr_blockwise_shift_scale": blockwise_shift_scale,
     "constexpr_lut_to_dense": lut_to_dense,

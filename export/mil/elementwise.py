@@ -1,5 +1,8 @@
 """Element-wise operators of MIL: tensors of float32 in, a tensor out, broadcast as numpy does."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -17,7 +20,7 @@ def cast(x: Tensor, dtype: str) -> Tensor:
     return x.trunc() if dtype.startswith(("int", "uint")) and x.is_floating_point() else x
 
 
-ELEMENTWISE = {
+ELEMENTWISE: dict[str, Callable[..., Any]] = {
     "add": lambda x, y: x + y,
     "sub": lambda x, y: x - y,
     "mul": lambda x, y: x * y,

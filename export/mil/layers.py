@@ -1,5 +1,6 @@
 """Layers of MIL: convolution, pooling, normalisation, products. Shapes: (N, C, H, W) unless said otherwise."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -109,7 +110,7 @@ def _padded(x: Tensor, kernel: list[int], strides: list[int], pad_type: str, pad
     return functional.pad(x, sides, value=value)
 
 
-LAYERS = {
+LAYERS: dict[str, Callable[..., Any]] = {
     "conv": conv,
     "max_pool": max_pool,
     "avg_pool": avg_pool,

@@ -89,7 +89,7 @@ def reduce_max(x: Tensor, axes: Tensor | None = None, keep_dims: Any = False) ->
     return _reduced(x, torch.amax, axes, keep_dims)
 
 
-SHAPES = {
+SHAPES: dict[str, Callable[..., Any]] = {
     "reshape": reshape,
     "transpose": lambda x, perm: x.permute(ints(perm)),
     "concat": concat,

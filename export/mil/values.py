@@ -52,6 +52,8 @@ def decode(value: Any, blobs: bytes) -> Tensor | str | list[str]:
         return _tensor(_blob(blobs, value.blobFileValue.offset), kind.dataType, shape)
     if source != "immediateValue":
         raise MilError(f"a constant without a value ({source})", "Export it again")
+    if value.immediateValue.WhichOneof("value") == "list":
+        return [str(decode(part, blobs)) for part in value.immediateValue.list.values]
     content = value.immediateValue.tensor
     field = content.WhichOneof("value")
     if field == "bytes":
