@@ -37,6 +37,7 @@ class KeyQueue(nn.Module):
                 f"a queue of {len(self.keys)} cannot be divided by the batch of {len(keys)}",
                 f"Use --set queue={max(1, len(self.keys) // len(keys)) * len(keys)}",
             )
-        start = int(self.pointer)
-        self.keys[start : start + len(keys)] = keys.to(self.keys)
-        self.pointer.fill_((start + len(keys)) % len(self.keys))
+        # Modulo, as the batch may be another one than that which left the pointer here.
+        places = (self.pointer + torch.arange(len(keys), device=self.pointer.device)) % len(self.keys)
+        self.keys[places] = keys.to(self.keys)
+        self.pointer.copy_((self.pointer + len(keys)) % len(self.keys))
