@@ -61,7 +61,7 @@ def test_table(capsys, data, model, tmp_path):
     assert code == 0
     assert text.splitlines()[0] == f"Data: {data}"
     assert "Bank: 12 images of data/train" in text
-    assert [line.split()[0] for line in text.splitlines() if line.strip()[:1].isdigit()] == ["1", "3"]
+    assert [line.split()[0] for line in text.splitlines() if line.startswith("knn_")] == ["knn_top1_k1", "knn_top1_k3"]
     assert json.loads(out.read_text())["settings"]["k"] == [1, 3]
 
 

@@ -88,13 +88,11 @@ def test_anything_that_changes_features_misses_the_cache(images, monkeypatch, tm
 
 @pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda data: b"", lambda data: b"junk" * 99])
 def test_a_corrupt_cached_file_is_computed_again(images, cache, damage):
-    first = extract_features(small(), images)
+    first = extract_features(small(), images).x.clone()  # it is mapped from the file that is damaged below
     (file,) = cache.iterdir()
     file.write_bytes(damage(file.read_bytes()))
-    assert torch.equal(extract_features(small(), images).x, first.x)
-    file.write_bytes(damage(file.read_bytes()))
-    extract_features(small(), images)
-    assert torch.equal(extract_features(small(), images).x, first.x)
+    assert torch.equal(extract_features(small(), images).x, first)
+    assert torch.equal(extract_features(small(), images).x, first)
 
 
 def test_a_cache_that_cannot_be_written_is_no_error(images, monkeypatch, tmp_path):
@@ -117,7 +115,7 @@ def test_too_many_broken_images_are_refused(images, tmp_path, cache):
         path.write_text("words")
     with pytest.raises(LowzooError, match=r"6 of 12 images .* cannot be read, the first: .*a/00.png"):
         extract_features(mean_red(), open_source(tmp_path / "images"))
-    assert not cache.exists()
+    assert not any(cache.iterdir())
 
 
 def test_diverged_network(images):

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -79,9 +80,42 @@ def test_neighbours_fall_and_do_not_depend_on_the_chunk():
     similarity, nearest = nearest_neighbours(bank, queries, 6, chunk=4)
     assert similarity.shape == nearest.shape == (11, 6)
     assert (similarity.diff(dim=1) <= 0).all()
-    whole = torch.nn.functional.cosine_similarity(queries[:, None], bank[None], dim=-1)
+    whole = torch.nn.functional.cosine_similarity(queries[:, None].double(), bank[None].double(), dim=-1)
     torch.testing.assert_close(whole.gather(1, nearest), similarity)
     assert torch.equal(nearest, nearest_neighbours(bank, queries, 6)[1])
+
+
+def test_neighbours_depend_neither_on_the_blocks_nor_on_the_number_of_devices():
+    generator = torch.Generator().manual_seed(3)
+    bank, queries = torch.randn(300, 6, generator=generator), torch.randn(41, 6, generator=generator)
+    # The same picture several times over: of equally near features the first in the bank comes first.
+    bank[[17, 140, 299]] = bank[5].clone()
+    bank = bank.half()
+    whole = nearest_neighbours(bank, queries, 20, block=300)
+    order = (torch.nn.functional.normalize(queries.double()) @ torch.nn.functional.normalize(bank.double()).T).sort(
+        dim=1, descending=True, stable=True
+    )
+    assert torch.equal(whole[1], order.indices[:, :20])
+    for settings in ({"block": 7}, {"block": 64, "chunk": 3}, {"devices": ["cpu", "cpu", "cpu"], "block": 100}):
+        values, indices = nearest_neighbours(bank, queries, 20, **settings)
+        assert torch.equal(indices, whole[1])
+        assert torch.equal(values, whole[0])
+
+
+def test_predictions_equal_those_of_scikit_learn():
+    neighbors = pytest.importorskip("sklearn.neighbors")
+    generator = torch.Generator().manual_seed(4)
+    centres = torch.randn(9, 16, generator=generator)
+    labels, truth = torch.randint(0, 9, (700,), generator=generator), torch.randint(0, 9, (300,), generator=generator)
+    bank = centres[labels] + 2 * torch.randn(700, 16, generator=generator)
+    queries = centres[truth] + 2 * torch.randn(300, 16, generator=generator)
+    for k, temperature in ((1, 0.07), (20, 0.07), (200, 0.1)):
+        brute = neighbors.KNeighborsClassifier(
+            k, algorithm="brute", metric="cosine", weights=lambda d, t=temperature: np.exp((1 - d) / t)
+        )
+        expected = brute.fit(bank.double().numpy(), labels.numpy()).predict(queries.double().numpy())
+        found = knn_predictions(bank, labels, queries, ks=[k], temperature=temperature)[k]
+        assert found.tolist() == expected.tolist()
 
 
 @pytest.mark.parametrize("ks", [[0], [3], [1, 3], [-1]])

@@ -8,8 +8,8 @@ from PIL import Image
 from torch import nn
 
 from lowzoo.errors import LowzooError
-from lowzoo.evaluate.knn_protocol import evaluate_knn, fitting_ks, open_knn_data
-from lowzoo.evaluate.result import EvaluationResult
+from lowzoo.evaluate.knn_protocol import evaluate_knn, fitting_ks, knn_preset, open_knn_data, score_knn
+from lowzoo.evaluate.result import EvaluationResult, Figure
 from lowzoo.resolve import Resolved
 
 COLOURS = {"dark": (20, 128, 128), "mid": (128, 20, 128), "light": (128, 128, 20)}
@@ -56,19 +56,52 @@ def test_the_result_says_what_decides_the_figure(divided):
     document = json.loads(result.to_json())
     assert document["settings"]["k"] == [10]  # of 10, 20, 100, 200 with a bank of 18
     assert document["settings"]["temperature"] == 0.07
-    assert document["figures"][0] | {"mean": 0} == {
-        "metric": "knn_top1_k10",
-        "unit": "%",
-        "mean": 0,
-        "std": None,
-        "seeds": 1,
-    }
+    figure = document["figures"][0]
+    assert (figure["metric"], figure["unit"], figure["seeds"], figure["std"]) == ("knn_top1_k10", "%", 1, None)
+    assert figure["n"] == 6
+    assert figure["interval95"][0] < figure["mean"] <= figure["interval95"][1] <= 100
+    assert (document["protocol"], document["preset"]) == ("knn", "dino")
+    assert len(document["model"]["weights"]) == 16
     assert document["data"]["bank"]["images"] == 18
     assert len(document["data"]["queries"]["fingerprint"]) == 16
     assert document["model"]["name"] == "pixels"
     assert set(document["versions"]) == {"lowzoo", "torch", "timm"}
     assert EvaluationResult.model_validate_json(result.to_json()).to_json() == result.to_json()
     assert evaluate_knn(network(), open_knn_data(str(divided))).to_json() == result.to_json()
+
+
+def test_the_settings_of_publications(divided):
+    rob = score_knn(network(), open_knn_data(str(divided)), preset=knn_preset("rob")).result
+    assert (rob.settings["k"], rob.settings["temperature"]) == ([18], 0.1)  # k = 200 with a bank of 18
+    assert knn_preset("dino").ks[0] == 20
+    with pytest.raises(LowzooError, match="Choose of: dino, rob, seed, sslight"):
+        knn_preset("msn")
+
+
+def test_one_class_only(tmp_path):
+    fill(tmp_path / "d" / "train", {"dark": 3})
+    fill(tmp_path / "d" / "val", {"dark": 2})
+    with pytest.raises(LowzooError, match="images of one class only"):
+        evaluate_knn(network(), open_knn_data(str(tmp_path / "d")))
+
+
+def test_an_empty_class_is_no_class(divided):
+    (divided / "train" / "aqua").mkdir()
+    assert open_knn_data(str(divided)).bank.class_names == ("dark", "light", "mid")
+
+
+def test_the_catalog_takes_the_figures(divided):
+    (metric,) = evaluate_knn(network(), open_knn_data(str(divided)), ks=[3]).metrics("benchmarks/some.py")
+    assert (metric.task, metric.value, metric.unit, metric.source) == ("knn_top1_k3", 100.0, "%", "measured here")
+    assert metric.data == "bank: d/train, 18 images; queries: d/validation, 6 images"
+    assert metric.protocol == "knn, dino"
+
+
+def test_mean_and_spread_over_seeds():
+    figure = Figure.accuracy("top1", [50.0, 52.0, 54.0], 100)
+    assert (figure.mean, figure.std, figure.seeds) == (52.0, 2.0, 3)
+    # Wilson's interval of 52 right of 100.
+    assert figure.interval95 == (42.32, 61.54)
 
 
 def test_a_class_that_the_bank_lacks(tmp_path):

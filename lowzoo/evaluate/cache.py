@@ -1,26 +1,41 @@
 """Features on disk: a protocol that runs twice on the same network and images reads what the first run computed.
 
-Features (N, D) are found by a key over everything that decides them; a file that cannot be read counts as absent.
+Features (N, D) are found by a key over everything that decides them; a file that cannot be read counts as absent. They
+are written as they are computed and read as mapped memory, so that a set larger than memory works.
 """
 
 import contextlib
+import json
+from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from lowzoo.data.cache import cache_folder
 from lowzoo.errors import LowzooError
 from lowzoo.evaluate.preprocess import Preprocessing
-from lowzoo.files import atomic_path
+from lowzoo.files import atomic_path, writable_folder
 
-_LAYOUT = "1"  # changes when a change of this package changes the features
+_LAYOUT = "2"  # changes when a change of this package changes the features
+_HEADER_BYTES = 512
 
 
-def cache_path(model: nn.Module, spec: Preprocessing, fingerprint: str, device: str | torch.device) -> Path:
+def weights_digest(model: nn.Module) -> str:
+    """Identify a network's tensors by name, type, shape and content: 64 hexadecimal digits."""
+    digest = sha256()
+    for name, tensor in model.state_dict().items():
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def cache_path(
+    model: nn.Module, spec: Preprocessing, fingerprint: str, device: str | torch.device, precision: str = "fp32"
+) -> Path:
     """Name the file for these features.
 
     The key holds the weights and, as equal weights may sit in different networks (another pooling, another
@@ -31,11 +46,10 @@ def cache_path(model: nn.Module, spec: Preprocessing, fingerprint: str, device: 
         spec: The preprocessing.
         fingerprint: Of the images.
         device: Where the features are computed.
+        precision: What they are computed in.
     """
-    digest = sha256(f"{_LAYOUT} {spec} {fingerprint} {torch.device(device).type}".encode())
-    for name, tensor in model.state_dict().items():
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    key = f"{_LAYOUT} {spec} {fingerprint} {torch.device(device).type} {precision} {weights_digest(model)}"
+    digest = sha256(key.encode())
     probe = torch.linspace(-2, 2, 3 * spec.input_size[1] * spec.input_size[2], device=device)
     with torch.inference_mode():
         digest.update(model(probe.view(1, *spec.input_size)).float().cpu().numpy().tobytes())
@@ -43,7 +57,7 @@ def cache_path(model: nn.Module, spec: Preprocessing, fingerprint: str, device: 
 
 
 def read(path: Path) -> tuple[Tensor, Tensor] | None:
-    """Read the features (N, D) and the indices (N,) of the images they belong to; None if that fails."""
+    """Map the features (N, D) and the indices (N,) of the images they belong to; None if that fails."""
     try:
         with safe_open(path, framework="pt") as file:
             x, kept = file.get_tensor("x"), file.get_tensor("kept")
@@ -52,7 +66,57 @@ def read(path: Path) -> tuple[Tensor, Tensor] | None:
     return (x, kept) if x.ndim == 2 and len(x) == len(kept) else None
 
 
-def write(path: Path, x: Tensor, kept: Tensor) -> None:
-    """Keep the features; a cache that cannot be written to costs time later but is no error."""
-    with contextlib.suppress(LowzooError), atomic_path(path) as temporary:
-        save_file({"x": x, "kept": kept}, temporary)
+class FeatureWriter:
+    """Appends rows to a safetensors file whose header is written last, into space that was left for it."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._kept: list[Tensor] = []
+        self._width = 0
+        file.write(bytes(8 + _HEADER_BYTES))
+
+    def append(self, x: Tensor, kept: Tensor) -> None:
+        """Write features (B, D) float32 of the images `kept` (B,)."""
+        self._width = x.shape[1]
+        self._file.write(x.contiguous().numpy().data)
+        self._kept.append(kept)
+
+    def close(self) -> None:
+        """Write the indices and the header."""
+        kept = torch.cat(self._kept) if self._kept else torch.empty(0, dtype=torch.int64)
+        size = len(kept) * self._width * 4
+        self._file.write(kept.numpy().data)
+        header = {
+            "x": {"dtype": "F32", "shape": [len(kept), self._width], "data_offsets": [0, size]},
+            "kept": {"dtype": "I64", "shape": [len(kept)], "data_offsets": [size, size + 8 * len(kept)]},
+        }
+        self._file.seek(0)
+        self._file.write(_HEADER_BYTES.to_bytes(8, "little") + json.dumps(header).encode().ljust(_HEADER_BYTES))
+
+
+@contextlib.contextmanager
+def writer(path: Path) -> Iterator[FeatureWriter]:
+    """Write features to `path`; whatever fails inside the block leaves no file.
+
+    Raises:
+        LowzooError: The disk is full.
+    """
+    try:
+        with atomic_path(path) as temporary, temporary.open("rb+") as file:
+            out = FeatureWriter(file)
+            yield out
+            out.close()
+    except LowzooError as error:
+        if not isinstance(error.__cause__, OSError):
+            raise
+        remedy = "Free some space or set LOWZOO_CACHE to a folder that has some"
+        raise LowzooError(f"cannot keep the features: {error.message}", remedy) from error
+
+
+def is_writable(path: Path) -> bool:
+    """Tell whether `path` could be written; a cache that cannot be is no error, it only costs time later."""
+    try:
+        writable_folder(path.parent)
+    except LowzooError:
+        return False
+    return True

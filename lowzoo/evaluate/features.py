@@ -1,21 +1,26 @@
 """Features of a frozen network for all images of a source."""
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
 
 import torch
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch import Tensor, nn
 
-from lowzoo.data.decode import BadImage, decode_rgb
 from lowzoo.data.progress import progress_bar
 from lowzoo.data.source import ImageSource
 from lowzoo.errors import LowzooError
 from lowzoo.evaluate import cache as feature_cache
-from lowzoo.evaluate.preprocess import Preprocessing, preprocess
+from lowzoo.evaluate.inputs import InputDataset, input_loader, normalise_batch
+from lowzoo.evaluate.preprocess import Preprocessing
 from lowzoo.resolve import Resolved
 
 # A figure over a set of which more than this could not be read is a figure over another set.
 MAX_UNREADABLE = 0.1
+
+Precision = Literal["fp32", "bf16"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +28,7 @@ class Features:
     """Features of the images that could be read.
 
     Args:
-        x: (N, D) float32.
+        x: (N, D) float32; mapped from the cache where it comes from there.
         labels: (N,) int64; -1 where the source has none.
         kept: (N,) int64, the index of each image in the source.
         skipped: Images of the source that could not be read.
@@ -35,22 +40,6 @@ class Features:
     skipped: int
 
 
-class _Inputs(Dataset["Tensor | str"]):
-    """Network inputs (3, H, W); a broken image gives its message instead."""
-
-    def __init__(self, source: ImageSource, spec: Preprocessing) -> None:
-        self.source, self.spec = source, spec
-
-    def __len__(self) -> int:
-        return len(self.source)
-
-    def __getitem__(self, index: int) -> Tensor | str:
-        try:
-            return preprocess(decode_rgb(self.source.encoded(index), self.source.where(index)), self.spec)
-        except BadImage as error:
-            return error.message
-
-
 def extract_features(
     resolved: Resolved,
     source: ImageSource,
@@ -58,8 +47,10 @@ def extract_features(
     batch_size: int = 64,
     workers: int = 0,
     device: str | torch.device = "cpu",
+    precision: Precision = "fp32",
     progress: bool = True,
     cache: bool = True,
+    spec: Preprocessing | None = None,
 ) -> Features:
     """Run the network over every image, or read what an earlier run kept.
 
@@ -69,25 +60,38 @@ def extract_features(
         batch_size: Images in a forward pass.
         workers: Processes that decode; 0 decodes in this one.
         device: What torch calls the device.
+        precision: Of the forward pass; features are float32 either way.
         progress: Show a bar on stderr.
         cache: Read and write the cache.
+        spec: Another preprocessing than the network's own.
 
     Raises:
         LowzooError: More than a tenth of the images cannot be read, or a feature is not a finite number.
     """
-    spec = Preprocessing.of(resolved)
+    spec = spec or Preprocessing.of(resolved)
     model = resolved.model.to(device).eval()
-    path = feature_cache.cache_path(model, spec, source.fingerprint(), device) if cache else None
+    path = feature_cache.cache_path(model, spec, source.fingerprint(), device, precision) if cache else None
     found = feature_cache.read(path) if path else None
     if found is None:
-        x, kept, first_error = _run(resolved, source, spec, batch_size, workers, device, progress)
-        _check(x, len(source), resolved.name, source.name, first_error)
-        if path:
-            feature_cache.write(path, x, kept)
-    else:
-        x, kept = found
+        batches = _run(resolved, source, spec, batch_size, workers, device, precision, progress)
+        if path and feature_cache.is_writable(path):
+            found = _through_file(batches, path)
+        else:
+            blocks = list(batches)
+            found = torch.cat([x for x, _ in blocks]), torch.cat([kept for _, kept in blocks])
+    x, kept = found
     labels = torch.full((len(kept),), -1) if source.labels is None else torch.from_numpy(source.labels)[kept]
     return Features(x, labels, kept, len(source) - len(kept))
+
+
+def _through_file(batches: Iterator[tuple[Tensor, Tensor]], path: Path) -> tuple[Tensor, Tensor]:
+    with feature_cache.writer(path) as out:
+        for x, kept in batches:
+            out.append(x, kept)
+    found = feature_cache.read(path)
+    if found is None:
+        raise LowzooError(f"the features just written to {path} cannot be read", "Set LOWZOO_CACHE to another disk")
+    return found
 
 
 def _run(
@@ -97,43 +101,45 @@ def _run(
     batch_size: int,
     workers: int,
     device: str | torch.device,
+    precision: Precision,
     progress: bool,
-) -> tuple[Tensor, Tensor, str]:
-    loader = DataLoader(
-        _Inputs(source, spec),
-        batch_size=batch_size,
-        num_workers=workers,
-        collate_fn=list,
-        pin_memory=torch.device(device).type == "cuda",
-        worker_init_fn=_one_thread,
-    )
-    outputs: list[Tensor] = []
-    kept: list[int] = []
-    first_error, start = "", 0
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield features (B, D) float32 on the processor and the indices (B,) of their images, in order."""
+    indices = range(len(source))
+    batches = [indices[i : i + batch_size] for i in range(0, len(source), batch_size)]
+    loader = input_loader(InputDataset(source, spec), batches, workers=workers, device=device)
+    allowed, skipped, first_error = int(MAX_UNREADABLE * len(source)), 0, ""
     bar = progress_bar(f"features of {source.name}", len(source), wanted=progress)
-    with torch.inference_mode(), bar as advance:
-        for items in loader:
-            readable = [i for i, item in enumerate(items) if not isinstance(item, str)]
-            first_error = first_error or next((item for item in items if isinstance(item, str)), "")
-            if readable:
-                batch = torch.stack([items[i] for i in readable]).to(device, non_blocking=True)
-                outputs.append(resolved.model(batch).float().cpu())
-            kept.extend(start + i for i in readable)
-            start += len(items)
-            advance(len(items))
-    return torch.cat(outputs) if outputs else torch.empty(0, 0), torch.tensor(kept, dtype=torch.int64), first_error
-
-
-def _check(x: Tensor, images: int, model: str, data: str, first_error: str) -> None:
-    skipped = images - len(x)
-    if skipped > MAX_UNREADABLE * images:
+    with torch.inference_mode(), bar as advance, channels_last(resolved.model):
+        for batch in loader:
+            skipped += len(batch.errors)
+            first_error = first_error or next(iter(batch.errors), "")
+            if len(batch.kept):
+                with autocast(device, precision):
+                    x = resolved.model(normalise_batch(batch.pixels, spec, device)).float()
+                if not torch.isfinite(x).all():
+                    raise LowzooError(
+                        f"{resolved.name} gives features that are no finite numbers", "Train it again; it has diverged"
+                    )
+                yield x.cpu(), batch.kept
+            advance(len(batch.kept) + len(batch.errors))
+    if skipped > allowed:
         raise LowzooError(
-            f"{skipped} of {images} images of {data} cannot be read, the first: {first_error}",
+            f"{skipped} of {len(source)} images of {source.name} cannot be read, the first: {first_error}",
             "Replace or remove them",
         )
-    if not torch.isfinite(x).all():
-        raise LowzooError(f"{model} gives features that are no finite numbers", "Train it again; it has diverged")
 
 
-def _one_thread(_: int) -> None:
-    torch.set_num_threads(1)
+@contextlib.contextmanager
+def channels_last(model: nn.Module) -> Iterator[None]:
+    """Hold the kernels of convolutions in the order in which inputs come; afterwards as before."""
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    try:
+        yield
+    finally:
+        model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+
+
+def autocast(device: str | torch.device, precision: Precision) -> contextlib.AbstractContextManager[object]:
+    """Make the context of a forward pass."""
+    return torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=precision == "bf16")

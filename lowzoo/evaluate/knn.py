@@ -1,47 +1,20 @@
 """k-nearest-neighbour classification of frozen features: cosine similarity, votes weighted by exp(similarity / T).
 
 The protocol of DINO (Caron et al., arXiv 2104.14294, `eval_knn.py`) with T = 0.07 and k in {10, 20, 100, 200}.
-Shapes: N bank features, M queries, D dimensions.
+Shapes: N bank features, M queries, D dimensions, K neighbours.
 """
 
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
-from lowzoo.errors import LowzooError
+from lowzoo.evaluate.neighbours import BLOCK, CHUNK, check_k, nearest_neighbours
 
 KS = (10, 20, 100, 200)
 TEMPERATURE = 0.07
 
-
-def check_k(k: int, bank: int) -> None:
-    """Refuse a number of neighbours below 1 or above the size of the bank."""
-    if not 1 <= k <= bank:
-        raise LowzooError(f"k = {k} neighbours cannot be found among {bank}", f"Choose k between 1 and {bank}")
-
-
-def nearest_neighbours(bank_ND: Tensor, queries_MD: Tensor, k: int, *, chunk: int = 1024) -> tuple[Tensor, Tensor]:
-    """Find the k nearest bank features of every query.
-
-    Args:
-        bank_ND: Normalised here.
-        queries_MD: Normalised here.
-        k: Number of neighbours.
-        chunk: Queries compared at a time, which bounds memory to chunk x N similarities.
-
-    Returns:
-        Cosine similarities (M, k), falling, and indices into the bank (M, k).
-
-    Raises:
-        LowzooError: k is below 1 or above the size of the bank.
-    """
-    check_k(k, len(bank_ND))
-    bank_DN = normalize(bank_ND, dim=1).T
-    queries = normalize(queries_MD, dim=1)
-    found = [(queries[i : i + chunk] @ bank_DN).topk(k, dim=1) for i in range(0, len(queries), chunk)]
-    return torch.cat([values for values, _ in found]), torch.cat([indices for _, indices in found])
+__all__ = ["KS", "TEMPERATURE", "check_k", "knn_accuracy", "knn_predictions", "nearest_neighbours", "votes"]
 
 
 def knn_predictions(
@@ -51,29 +24,50 @@ def knn_predictions(
     *,
     ks: Sequence[int] = KS,
     temperature: float = TEMPERATURE,
-    chunk: int = 1024,
+    chunk: int = CHUNK,
+    block: int = BLOCK,
+    devices: Sequence[str | torch.device] = (),
 ) -> dict[int, Tensor]:
     """Predict classes (M,) for every k, all from one search for the largest k; of equal votes the lower class wins.
 
     Args:
-        bank_ND: Features whose labels are known.
+        bank_ND: Features whose labels are known, on the processor where `devices` are given.
         bank_labels_N: int64, from 0.
         queries_MD: Features to classify.
         ks: Numbers of neighbours.
         temperature: Of the vote weights.
         chunk: Queries compared at a time.
+        block: Bank features compared at a time.
+        devices: Where to search; that of the queries if empty.
 
     Raises:
         LowzooError: A k below 1 or above the size of the bank.
     """
     for k in ks:
         check_k(k, len(bank_ND))
-    similarity_MK, nearest_MK = nearest_neighbours(bank_ND, queries_MD, max(ks), chunk=chunk)
-    labels_MK = bank_labels_N[nearest_MK]
+    similarity_MK, nearest_MK = nearest_neighbours(
+        bank_ND, queries_MD, max(ks), chunk=chunk, block=block, devices=devices
+    )
+    return votes(similarity_MK, bank_labels_N[nearest_MK], ks=ks, temperature=temperature)
+
+
+def votes(
+    similarity_MK: Tensor, labels_MK: Tensor, *, ks: Sequence[int] = KS, temperature: float = TEMPERATURE
+) -> dict[int, Tensor]:
+    """Predict classes (M,) for every k from the similarities and labels of neighbours, nearest first."""
     # Relative to the nearest: the same order of votes, and no overflow however small the temperature.
     weights_MK = ((similarity_MK - similarity_MK[:, :1]) / temperature).exp()
-    votes_MC = torch.zeros(len(queries_MD), int(bank_labels_N.max()) + 1, device=weights_MK.device)
-    return {k: votes_MC.zero_().scatter_add_(1, labels_MK[:, :k], weights_MK[:, :k]).argmax(1) for k in ks}
+    classes = int(labels_MK.max()) + 1
+    predictions: dict[int, Tensor] = {}
+    for k in ks:
+        blocks = zip(labels_MK[:, :k].split(CHUNK), weights_MK[:, :k].split(CHUNK), strict=True)
+        predictions[k] = torch.cat(
+            [
+                weights.new_zeros(len(weights), classes).scatter_add_(1, labels, weights).argmax(1)
+                for labels, weights in blocks
+            ]
+        )
+    return predictions
 
 
 def knn_accuracy(

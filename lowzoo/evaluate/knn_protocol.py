@@ -7,15 +7,43 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from lowzoo.data.source import ImageSource, open_source, split_names
 from lowzoo.errors import LowzooError
-from lowzoo.evaluate.features import Features, extract_features
-from lowzoo.evaluate.knn import KS, TEMPERATURE, check_k, knn_accuracy
+from lowzoo.evaluate.extraction import Extraction
+from lowzoo.evaluate.knn import KS, TEMPERATURE, check_k, knn_predictions
 from lowzoo.evaluate.preprocess import Preprocessing
-from lowzoo.evaluate.result import DataFacts, EvaluationResult, Figure, ModelFacts, versions
+from lowzoo.evaluate.result import DataFacts, EvaluationResult, Figure, ModelFacts, Scored, percent_right, versions
+from lowzoo.evaluate.subsets import require_classes
 from lowzoo.resolve import Resolved
+
+
+@dataclass(frozen=True, slots=True)
+class KnnPreset:
+    """Settings of a publication.
+
+    Args:
+        name: What `--protocol` takes.
+        ks: Numbers of neighbours, the main one first.
+        temperature: Of the vote weights.
+    """
+
+    name: str
+    ks: tuple[int, ...]
+    temperature: float
+
+
+# RoB: the defaults of its code (VISSL). SEED: k from a later table that quotes it, temperature not published. SSLight:
+# its monitor, which there searches the validation set itself.
+_PRESETS = {
+    preset.name: preset
+    for preset in (
+        KnnPreset("dino", (20, 10, 100, 200), TEMPERATURE),
+        KnnPreset("rob", (200,), 0.1),
+        KnnPreset("seed", (10,), TEMPERATURE),
+        KnnPreset("sslight", (20,), TEMPERATURE),
+    )
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +74,25 @@ def open_knn_data(word: str | None, bank_split: str = "train", query_split: str 
     return KnnData(bank, dataclasses.replace(queries, labels=_numbers_of(bank, queries), class_names=bank.class_names))
 
 
-def fitting_ks(ks: Sequence[int] | None, bank: int) -> tuple[int, ...]:
-    """Give the wanted numbers of neighbours, or without a wish those of the protocol that the bank allows.
+def knn_preset(name: str) -> KnnPreset:
+    """The settings of that name.
+
+    Raises:
+        LowzooError: There are none.
+    """
+    if name not in _PRESETS:
+        raise LowzooError(f"there is no k-NN of protocol {name!r}", f"Choose of: {', '.join(_PRESETS)}")
+    return _PRESETS[name]
+
+
+def fitting_ks(ks: Sequence[int] | None, bank: int, preset: KnnPreset | None = None) -> tuple[int, ...]:
+    """Give the wanted numbers of neighbours, or without a wish those of the protocol that the bank allows; rising.
 
     Raises:
         LowzooError: A wanted number is below 1 or above the size of the bank.
     """
     if ks is None:
-        return tuple(k for k in KS if k <= bank) or (bank,)
+        return tuple(sorted(k for k in (preset.ks if preset else KS) if k <= bank)) or (bank,)
     for k in ks:
         check_k(k, bank)
     return tuple(sorted(set(ks)))
@@ -69,44 +108,72 @@ def evaluate_knn(
     workers: int = 0,
     progress: bool = True,
 ) -> EvaluationResult:
-    """Measure the k-NN top-1 accuracy of a network's features.
+    """Measure the k-NN top-1 accuracy of a network's features: see `score_knn`."""
+    how = Extraction(device=device, workers=workers, progress=progress)
+    preset = dataclasses.replace(_PRESETS["dino"], temperature=temperature)
+    return score_knn(resolved, data, preset=preset, ks=ks, how=how).result
+
+
+def score_knn(
+    resolved: Resolved,
+    data: KnnData,
+    *,
+    preset: KnnPreset,
+    ks: Sequence[int] | None = None,
+    how: Extraction = Extraction(),
+) -> Scored:
+    """Classify the queries by their neighbours in the bank.
 
     Args:
         resolved: The network.
         data: Bank and queries.
-        ks: Numbers of neighbours; those of the protocol if None.
-        temperature: Of the vote weights.
-        device: What torch calls the device.
-        workers: Processes that decode.
-        progress: Show bars on stderr.
+        preset: Temperature, and numbers of neighbours.
+        ks: Other numbers of neighbours.
+        how: How features are computed.
+
+    Returns:
+        The result; predictions are those of the preset's main k, or of the smallest where the bank is too small.
 
     Raises:
-        LowzooError: A k does not fit, or images cannot be read.
+        LowzooError: A k does not fit, one class only, or images cannot be read.
     """
-    fitting_ks(ks, len(data.bank))
-    bank = extract_features(resolved, data.bank, device=device, workers=workers, progress=progress)
-    queries = extract_features(resolved, data.queries, device=device, workers=workers, progress=progress)
-    chosen = fitting_ks(ks, len(bank.x))
-    top1 = knn_accuracy(*_on(bank, device), *_on(queries, device), ks=chosen, temperature=temperature)
-    return EvaluationResult(
+    require_classes(data.bank.require_labels(), data.bank.name)
+    fitting_ks(ks, len(data.bank), preset)
+    bank, queries = how.run(resolved, (data.bank, data.queries))
+    chosen = fitting_ks(ks, len(bank.x), preset)
+    places = _devices(how.device)
+    found = knn_predictions(bank.x, bank.labels, queries.x, ks=chosen, temperature=preset.temperature, devices=places)
+    main = preset.ks[0] if preset.ks[0] in chosen else chosen[0]
+    result = EvaluationResult(
         protocol="knn",
+        preset=preset.name,
         model=ModelFacts.of(resolved),
         data={"bank": DataFacts.of(data.bank, bank.skipped), "queries": DataFacts.of(data.queries, queries.skipped)},
         settings={
             "k": list(chosen),
-            "temperature": temperature,
+            "temperature": preset.temperature,
             "similarity": "cosine",
+            "precision": how.precision,
             "preprocessing": dataclasses.asdict(Preprocessing.of(resolved)),
         },
-        figures=tuple(Figure(metric=f"knn_top1_k{k}", unit="%", mean=round(top1[k], 4)) for k in chosen),
+        figures=tuple(
+            Figure.accuracy(f"knn_top1_k{k}", [percent_right(found[k], queries.labels)], len(queries.labels))
+            for k in chosen
+        ),
         versions=versions(),
     )
+    return Scored(result, queries.labels, found[main], f"k-NN, k = {main}")
 
 
-def _on(features: Features, device: str | torch.device) -> tuple[Tensor, Tensor]:
-    # Apple's GPUs lack some of the operations on int64; the search is short anyway.
-    target = torch.device(device) if torch.device(device).type == "cuda" else "cpu"
-    return features.x.to(target), features.labels.to(target)
+def _devices(device: str | torch.device) -> list[torch.device]:
+    """Where to search: every GPU where the network ran on "cuda" without a number.
+
+    Apple's GPUs know no float64, which the search ends in; it is short anyway.
+    """
+    place = torch.device(device)
+    if place.type != "cuda":
+        return [torch.device("cpu")]
+    return [place] if place.index is not None else [torch.device("cuda", i) for i in range(torch.cuda.device_count())]
 
 
 def _numbers_of(bank: ImageSource, queries: ImageSource) -> NDArray[np.int64]:

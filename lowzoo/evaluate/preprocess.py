@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lowzoo.errors import LowzooError
 
-_FILTERS = {
+FILTERS = {
     "nearest": Image.Resampling.NEAREST,
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
@@ -51,13 +51,17 @@ class InputSpec(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Preprocessing:
-    """An `InputSpec` without the network: small enough for data workers and for cache keys."""
+    """An `InputSpec` without the network: small enough for data workers and for cache keys.
+
+    With `squash` both sides are resized to the input's, without a crop (tasks where everything must stay visible).
+    """
 
     input_size: tuple[int, int, int]
     mean: tuple[float, ...]
     std: tuple[float, ...]
     interpolation: str
     crop_pct: float
+    squash: bool = False
 
     @classmethod
     def of(cls, spec: InputSpec) -> Self:
@@ -70,10 +74,10 @@ class Preprocessing:
             raise LowzooError(
                 f"the model takes {spec.input_size[0]} channels, pictures have 3", "Name a model for RGB pictures"
             )
-        if spec.interpolation not in _FILTERS:
+        if spec.interpolation not in FILTERS:
             raise LowzooError(
                 f"unknown interpolation {spec.interpolation!r} in the model's configuration",
-                f"Choose one of: {', '.join(_FILTERS)}",
+                f"Choose one of: {', '.join(FILTERS)}",
             )
         return cls(
             (3, spec.input_size[1], spec.input_size[2]),
@@ -85,7 +89,7 @@ class Preprocessing:
 
 
 def to_uint8_input(image: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
-    """Resize the shorter side to size / crop_pct and crop the centre.
+    """Resize the shorter side to size / crop_pct and crop the centre, or squash.
 
     Args:
         image: (h, w, 3) RGB.
@@ -95,6 +99,9 @@ def to_uint8_input(image: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint
         (H, W, 3) RGB.
     """
     height, width = spec.input_size[1:]
+    if isinstance(spec, Preprocessing) and spec.squash:
+        squashed = Image.fromarray(image).resize((width, height), FILTERS[spec.interpolation])
+        return np.array(squashed)
     least_height, least_width = math.floor(height / spec.crop_pct), math.floor(width / spec.crop_pct)
     h, w = image.shape[:2]
     # The side that must grow most is met exactly; the other is rounded down as torchvision does.
@@ -103,7 +110,7 @@ def to_uint8_input(image: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint
     else:
         resized = max(least_height, least_width * h // w), least_width
     if resized != (h, w):
-        picture = Image.fromarray(image).resize(resized[::-1], _FILTERS[spec.interpolation])
+        picture = Image.fromarray(image).resize(resized[::-1], FILTERS[spec.interpolation])
         image = np.array(picture)
     top, left = round((resized[0] - height) / 2), round((resized[1] - width) / 2)
     return np.ascontiguousarray(image[top : top + height, left : left + width])

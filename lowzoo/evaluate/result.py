@@ -1,17 +1,27 @@
 """The one JSON schema of an evaluation, which the catalog and the cards read.
 
-It holds what decides the figures and nothing else: no date, no machine, so that equal evaluations give equal files.
+It holds what decides the figures and how long they took; without `seconds` equal evaluations give equal documents.
 """
 
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
 
 import timm
 import torch
 from pydantic import BaseModel, ConfigDict
+from torch import Tensor
 
 import lowzoo
+from lowzoo.catalog import Metric
 from lowzoo.data.source import ImageSource
+from lowzoo.evaluate.cache import weights_digest
 from lowzoo.resolve import Resolved
+
+_Z95 = 1.959964
 
 
 class _Strict(BaseModel):
@@ -19,18 +29,26 @@ class _Strict(BaseModel):
 
 
 class ModelFacts(_Strict):
-    """Which network: see `lowzoo.resolve.Resolved`."""
+    """Which network: see `lowzoo.resolve.Resolved`; `weights` identifies its tensors by 16 hexadecimal digits."""
 
     name: str
     revision: str
     recipe: str
     license: str
     trained: bool
+    weights: str = ""
 
     @classmethod
     def of(cls, resolved: Resolved) -> "ModelFacts":
         """Copy what identifies the network."""
-        return cls(**{name: getattr(resolved, name) for name in cls.model_fields})
+        return cls(
+            name=resolved.name,
+            revision=resolved.revision,
+            recipe=resolved.recipe,
+            license=resolved.license,
+            trained=resolved.trained,
+            weights=weights_digest(resolved.model)[:16],
+        )
 
 
 class DataFacts(_Strict):
@@ -48,31 +66,121 @@ class DataFacts(_Strict):
 
 
 class Figure(_Strict):
-    """One measured figure: mean over seeds, and the standard deviation where there are several."""
+    """One measured figure: mean over seeds, and the standard deviation where there are several.
+
+    Args:
+        metric: What was measured.
+        unit: Of mean, std and interval95.
+        mean: Over the seeds.
+        std: Standard deviation over the seeds (of the sample, n - 1).
+        seeds: How many there are.
+        n: Images that were classified.
+        interval95: What 95 of 100 other test sets of this size would give for the mean (Wilson's score interval).
+    """
 
     metric: str
     unit: str
     mean: float
     std: float | None = None
     seeds: int = 1
+    n: int | None = None
+    interval95: tuple[float, float] | None = None
+
+    @classmethod
+    def accuracy(cls, metric: str, values: Sequence[float], n: int) -> "Figure":
+        """Sum up accuracies in per cent, one a seed, each over `n` images."""
+        mean = statistics.fmean(values)
+        return cls(
+            metric=metric,
+            unit="%",
+            mean=round(mean, 4),
+            std=round(statistics.stdev(values), 4) if len(values) > 1 else None,
+            seeds=len(values),
+            n=n,
+            interval95=_wilson(mean / 100, n),
+        )
 
 
 class EvaluationResult(_Strict):
-    """What `lowzoo eval ... --json` prints."""
+    """What `lowzoo eval ... --json` prints.
+
+    Args:
+        protocol: knn, linear, lowshot, finetune or transfer.
+        preset: Whose settings.
+        model: Which network.
+        data: Which images, by their part in the protocol.
+        settings: Everything else that decides the figures.
+        figures: What was measured, the main figure first.
+        versions: Of the packages that decide a figure.
+        seconds: The evaluation took; None in a document that is to be compared.
+    """
 
     schema_version: Literal[1] = 1
     protocol: str
+    preset: str = ""
     model: ModelFacts
     data: dict[str, DataFacts]
     settings: dict[str, Any]
     figures: tuple[Figure, ...]
     versions: dict[str, str]
+    seconds: float | None = None
 
     def to_json(self) -> str:
         """Write the document with a final line end."""
         return self.model_dump_json(indent=2) + "\n"
 
+    def metrics(self, script: str) -> tuple[Metric, ...]:
+        """Give the figures as the catalog holds them; `script` is what measured them."""
+        data = "; ".join(f"{part}: {facts.name}, {facts.images} images" for part, facts in self.data.items())
+        protocol = f"{self.protocol}, {self.preset}" if self.preset else self.protocol
+        return tuple(
+            Metric(
+                task=figure.metric,
+                value=figure.mean,
+                data=data,
+                protocol=protocol,
+                source="measured here",
+                script=script,
+                unit=figure.unit,
+            )
+            for figure in self.figures
+        )
 
-def versions() -> dict[str, str]:
-    """Tell the versions that decide a figure."""
-    return {"lowzoo": lowzoo.__version__, "torch": str(torch.__version__), "timm": timm.__version__}
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """A result and what it was counted from.
+
+    Args:
+        result: The figures.
+        truth: (M,) classes of the test images.
+        predictions: (M,) what one classifier said.
+        classifier: Which one, where the result sums up several.
+    """
+
+    result: EvaluationResult
+    truth: Tensor
+    predictions: Tensor
+    classifier: str
+
+
+def versions(*others: str) -> dict[str, str]:
+    """Tell the versions that decide a figure; `others` are further distributions that took part."""
+    found = {"lowzoo": lowzoo.__version__, "torch": str(torch.__version__), "timm": timm.__version__}
+    for name in others:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def percent_right(predictions: Tensor, truth: Tensor) -> float:
+    """Share of equal classes, in per cent."""
+    return 100 * (predictions == truth).double().mean().item()
+
+
+def _wilson(share: float, n: int) -> tuple[float, float]:
+    centre = (share + _Z95**2 / (2 * n)) / (1 + _Z95**2 / n)
+    half = _Z95 / (1 + _Z95**2 / n) * math.sqrt(share * (1 - share) / n + _Z95**2 / (4 * n**2))
+    return round(100 * max(0.0, centre - half), 2), round(100 * min(1.0, centre + half), 2)

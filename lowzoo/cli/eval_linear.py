@@ -1,0 +1,78 @@
+"""`lowzoo eval linear`."""
+
+from typing import Annotated
+
+import typer
+
+from lowzoo.cli import eval_options as options
+
+
+def linear(
+    model: options.Model,
+    data: options.Data = None,
+    protocol: Annotated[
+        str, typer.Option(help="Whose settings: sweep (cached features, ours), rob, seed, sslight, dino or msn.")
+    ] = "sweep",
+    features: Annotated[
+        str | None,
+        typer.Option(metavar="F,F,...", help="own, cls, cls4, pooled, pool2x1, pool2x2; several are candidates."),
+    ] = None,
+    lr: Annotated[str | None, typer.Option(metavar="LR,LR,...", help="Peak rates; several are candidates.")] = None,
+    weight_decay: Annotated[str | None, typer.Option(metavar="WD,WD,...", help="Several are candidates.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Instead of the protocol's; milestones move along.")
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=2, metavar="N", help="Instead of the protocol's; rates are scaled with it.")
+    ] = None,
+    augment: Annotated[
+        bool | None, typer.Option("--augment/--cached", help="Random crops, or features that are computed once.")
+    ] = None,
+    train_split: options.TrainSplit = "train",
+    test_split: options.TestSplit = "validation",
+    image_size: options.ImageSize = None,
+    device: options.Device = "auto",
+    workers: options.Workers = 0,
+    bf16: options.Bf16 = False,
+    random_init: options.RandomInit = False,
+    repeats: options.Repeats = 3,
+    seed: options.Seed = 0,
+    confusion: options.Confusion = None,
+    out: options.Out = None,
+    json_: options.Json = False,
+) -> None:
+    """Train a linear classifier on MODEL's frozen features.
+
+    Candidates are trained together on nine tenths of the training images; the best on the tenth is trained again on
+    all of them, once for each seed. The test images decide nothing.
+    """
+    output = options.begin(data, out, json_, confusion)
+    rates, decays = options.numbers(lr, "--lr"), options.numbers(weight_decay, "--weight-decay")
+
+    from lowzoo.evaluate.linear import evaluate_linear
+    from lowzoo.evaluate.probe_settings import adapted, probe_settings
+    from lowzoo.evaluate.subsets import require_classes
+
+    resolved, images, how = options.open_all(
+        model,
+        data,
+        (train_split, test_split),
+        image_size=image_size,
+        device=device,
+        workers=workers,
+        bf16=bf16,
+        random_init=random_init,
+        check=lambda found: require_classes(found.bank.require_labels(), found.bank.name),
+    )
+    settings = adapted(
+        probe_settings(protocol, resolved.model),
+        features=tuple(features.split(",")) if features else None,
+        learning_rates=tuple(rates) if rates else None,
+        weight_decays=tuple(decays) if decays else None,
+        epochs=epochs,
+        batch_size=batch_size,
+        augment=augment,
+    )
+    scored = evaluate_linear(resolved, images, settings, preset=protocol, repeats=repeats, seed=seed, how=how)
+    options.draw_confusion(scored, images, output)
+    options.finish(scored.result, output)

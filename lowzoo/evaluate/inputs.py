@@ -1,0 +1,95 @@
+"""Batches of network inputs from a source of encoded images, as a loader's workers make them.
+
+Workers hand over uint8 pixels: a quarter of the bytes of floats through the queue, normalised in batch where the
+network is. The pixels lie in the order H, W, C, so that the batch is channels-last without a copy.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from lowzoo.data.decode import BadImage, decode_rgb
+from lowzoo.data.source import ImageSource
+from lowzoo.evaluate.preprocess import InputSpec, Preprocessing, to_uint8_input
+
+
+@dataclass(frozen=True, slots=True)
+class InputBatch:
+    """Images that could be read.
+
+    Args:
+        pixels: (B, H, W, 3) uint8.
+        kept: (B,) int64, the index of each in the source.
+        errors: One message for each image that could not be read.
+    """
+
+    pixels: Tensor
+    kept: Tensor
+    errors: tuple[str, ...]
+
+    def pin_memory(self) -> "InputBatch":
+        """Torch's loader calls this before a copy to a GPU."""
+        return InputBatch(self.pixels.pin_memory(), self.kept, self.errors)
+
+
+class InputDataset(Dataset[InputBatch]):
+    """The evaluation inputs of a source."""
+
+    def __init__(self, source: ImageSource, spec: Preprocessing) -> None:
+        self.source, self.spec = source, spec
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def picture(self, index: int) -> NDArray[np.uint8]:
+        """One network input (H, W, 3); `BadImage` if the file cannot be read."""
+        return to_uint8_input(decode_rgb(self.source.encoded(index), self.source.where(index)), self.spec)
+
+    def __getitems__(self, indices: Sequence[int]) -> InputBatch:
+        """The batch of these indices; torch's loader calls this."""
+        pixels = torch.empty(len(indices), *self.spec.input_size[1:], 3, dtype=torch.uint8)
+        kept: list[int] = []
+        errors: list[str] = []
+        for index in indices:
+            try:
+                pixels[len(kept)] = torch.from_numpy(self.picture(index))
+                kept.append(index)
+            except BadImage as error:
+                errors.append(error.message)
+        return InputBatch(pixels[: len(kept)], torch.tensor(kept, dtype=torch.int64), tuple(errors))
+
+
+def input_loader(
+    dataset: Dataset[InputBatch], batches: Sequence[Sequence[int]], *, workers: int, device: str | torch.device
+) -> "DataLoader[InputBatch]":
+    """Load these batches of indices in order; each worker uses one thread, as there is one worker a core."""
+    return DataLoader(
+        dataset,
+        batch_sampler=batches,
+        num_workers=workers,
+        collate_fn=_as_it_is,
+        pin_memory=torch.device(device).type == "cuda",
+        prefetch_factor=4 if workers else None,
+        worker_init_fn=_one_thread,
+    )
+
+
+def normalise_batch(pixels: Tensor, spec: InputSpec, device: str | torch.device) -> Tensor:
+    """From (B, H, W, 3) uint8 to (B, 3, H, W) float32, channels-last, with the arithmetic of `preprocess`."""
+    images = pixels.to(device, non_blocking=True).permute(0, 3, 1, 2).float()
+    mean = torch.tensor(spec.mean, device=device).view(3, 1, 1)
+    std = torch.tensor(spec.std, device=device).view(3, 1, 1)
+    return images.div_(255).sub_(mean).div_(std)
+
+
+def _as_it_is(batch: InputBatch) -> InputBatch:
+    return batch
+
+
+def _one_thread(_: int) -> None:
+    torch.set_num_threads(1)

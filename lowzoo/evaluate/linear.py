@@ -1,0 +1,137 @@
+"""Linear probes on a frozen network, by the settings of several papers or by a sweep.
+
+Where there are several candidates (features, learning rates, weight decays), they are trained together on nine tenths
+of the training images and judged on the tenth; the best is trained again on all training images, once for each seed.
+The test images decide nothing.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lowzoo.evaluate.extraction import Extraction
+from lowzoo.evaluate.feature_kinds import with_features
+from lowzoo.evaluate.feeds import AugmentedFeed, CachedFeed, Feed
+from lowzoo.evaluate.knn_protocol import KnnData
+from lowzoo.evaluate.preprocess import Preprocessing
+from lowzoo.evaluate.probe_settings import ProbeSettings
+from lowzoo.evaluate.probes import Candidate, ProbeBank, candidates_of
+from lowzoo.evaluate.result import DataFacts, EvaluationResult, Figure, ModelFacts, Scored, percent_right, versions
+from lowzoo.evaluate.subsets import held_out, require_classes
+from lowzoo.resolve import Resolved
+
+HELD_OUT = 0.1
+
+
+def evaluate_linear(
+    resolved: Resolved,
+    data: KnnData,
+    settings: ProbeSettings,
+    *,
+    preset: str = "",
+    repeats: int = 1,
+    seed: int = 0,
+    how: Extraction = Extraction(),
+) -> Scored:
+    """Train linear probes and count how often they are right.
+
+    Args:
+        resolved: The network.
+        data: `bank` are the training images, `queries` the test images.
+        settings: Of the probes.
+        preset: Whose settings they are, for the result.
+        repeats: Seeds the final probe is trained with.
+        seed: The first of them.
+        how: How features are computed.
+
+    Raises:
+        LowzooError: Fewer than two classes, unknown features, images that cannot be read, or nothing to hold out.
+    """
+    classes = require_classes(data.bank.require_labels(), data.bank.name)
+    wide, network = with_features(resolved, settings.features)
+    spec = dataclasses.replace(Preprocessing.of(resolved), squash=settings.augmentation == "squash")
+    train, test = how.run(wide, (data.bank, data.queries), spec)
+    widths = network.widths(spec.input_size, how.device)
+    trainer = _Trainer(settings, dict(zip(settings.features, train.x.split(widths, dim=1), strict=True)), classes, how)
+    if settings.augmentation == "none":
+        feed: Feed = CachedFeed(list(trainer.train.values()), train.labels, settings, how.device)
+    else:
+        # Rows of `train` are the readable images; the feed counts in the indices of the source.
+        labels = torch.from_numpy(data.bank.require_labels())
+        extraction = {"device": how.device, "workers": how.workers, "precision": how.precision}
+        feed = AugmentedFeed(network, data.bank, labels, settings, spec, progress=how.progress, **extraction)  # type: ignore[arg-type]
+    numbers = train.kept.numpy() if settings.augmentation != "none" else np.arange(len(train.kept))
+
+    candidates = candidates_of(settings)
+    tried: list[float] = []
+    if len(candidates) > 1:
+        fit, held = held_out(train.labels.numpy(), HELD_OUT, seed)
+        banks = trainer.fit(feed, candidates, numbers[fit], fit, seed)
+        tried = [
+            percent_right(top[:, 0], train.labels[held])
+            for kind, bank in banks.items()
+            for top in bank.predict(trainer.train[kind][held])
+        ]
+    best = candidates[max(range(len(candidates)), key=lambda i: tried[i])] if tried else candidates[0]
+    test_x = dict(zip(settings.features, test.x.split(widths, dim=1), strict=True))[best.features]
+    every = np.arange(len(train.kept))
+    tops = []
+    for repeat in range(repeats):
+        (bank,) = trainer.fit(feed, [best], numbers, every, seed + repeat).values()
+        tops.append(bank.predict(test_x)[0])
+    found = Figure.accuracy("linear_top1", [percent_right(top[:, 0], test.labels) for top in tops], len(test.labels))
+    figures = [found]
+    if classes > 5:
+        right = [100 * (top == test.labels[:, None]).any(dim=1).double().mean().item() for top in tops]
+        figures.append(Figure.accuracy("linear_top5", right, len(test.labels)))
+    result = EvaluationResult(
+        protocol="linear",
+        preset=preset,
+        model=ModelFacts.of(resolved),
+        data={"train": DataFacts.of(data.bank, train.skipped), "test": DataFacts.of(data.queries, test.skipped)},
+        settings={
+            **dataclasses.asdict(settings),
+            "seed": seed,
+            "chosen": dataclasses.asdict(best),
+            "held_out": HELD_OUT if tried else None,
+            "tried": [
+                {**dataclasses.asdict(candidate), "held_out_top1": round(value, 4)}
+                for candidate, value in zip(candidates, tried, strict=True)
+            ]
+            if tried
+            else [],
+            "precision": how.precision,
+            "preprocessing": dataclasses.asdict(spec),
+        },
+        figures=tuple(figures),
+        versions=versions(),
+    )
+    return Scored(result, test.labels, tops[0][:, 0], f"linear probe, seed {seed}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Trainer:
+    settings: ProbeSettings
+    train: dict[str, Tensor]
+    classes: int
+    how: Extraction
+
+    def fit(
+        self, feed: Feed, candidates: list[Candidate], indices: np.ndarray, rows: np.ndarray, seed: int
+    ) -> dict[str, ProbeBank]:
+        """Train probes of `candidates` on images `indices` of the feed, which are `rows` of the features."""
+        banks = {}
+        for kind in dict.fromkeys(candidate.features for candidate in candidates):
+            mine = [candidate for candidate in candidates if candidate.features == kind]
+            bank = ProbeBank(mine, self.train[kind].shape[1], self.classes, self.settings, seed)
+            if self.settings.augmentation == "none":
+                bank.fit_norm(self.train[kind][torch.from_numpy(rows)])
+            banks[kind] = bank.to(self.how.device)
+        order = list(self.train)
+        for progress, features, labels in feed.batches(indices, seed):
+            for kind, bank in banks.items():
+                bank.step(features[order.index(kind)], labels, progress)
+        return banks

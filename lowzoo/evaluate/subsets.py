@@ -1,0 +1,96 @@
+"""Which labelled images a protocol may use: held-out parts, a few of each class, or a published list.
+
+All draws are functions of (labels, seed). Indices come back sorted.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lowzoo.data.source import ImageSource
+from lowzoo.errors import LowzooError
+
+Indices = NDArray[np.int64]
+
+
+def require_classes(labels: NDArray[np.int64], name: str) -> int:
+    """Give the number of classes, 1 + the largest label, or refuse fewer than two that hold images."""
+    if len(np.unique(labels)) < 2:
+        raise LowzooError(
+            f"{name} holds images of one class only, and every classifier is right there", "Give at least two classes"
+        )
+    return int(labels.max()) + 1
+
+
+def held_out(labels: NDArray[np.int64], share: float, seed: int) -> tuple[Indices, Indices]:
+    """Divide into (rest, held-out part): `share` of every class, rounded; a class keeps at least one image in the rest.
+
+    Raises:
+        LowzooError: Every class is too small to give one away.
+    """
+    rng = np.random.default_rng([seed, 1])
+    held = [
+        rng.permutation(positions)[: min(round(share * len(positions)), len(positions) - 1)]
+        for positions in _of_each_class(labels)
+    ]
+    chosen = np.sort(np.concatenate(held))
+    if not len(chosen):
+        raise LowzooError(
+            f"no image of {len(labels)} can be held out to choose settings on", "Give more images or a single setting"
+        )
+    return np.setdiff1d(np.arange(len(labels)), chosen), chosen
+
+
+def shots(labels: NDArray[np.int64], count: int, seed: int) -> Indices:
+    """Draw `count` images of each class.
+
+    Raises:
+        LowzooError: A class has fewer.
+    """
+    rng = np.random.default_rng([seed, 2])
+    positions = _of_each_class(labels)
+    smallest = min(map(len, positions))
+    if count < 1 or smallest < count:
+        raise LowzooError(
+            f"{count} images of each class are wanted, and the smallest class has {smallest}",
+            f"Choose between 1 and {smallest}",
+        )
+    return np.sort(np.concatenate([rng.permutation(mine)[:count] for mine in positions]))
+
+
+def share_of(labels: NDArray[np.int64], share: float, seed: int) -> Indices:
+    """Draw `share` (0 to 1) of the images of each class, rounded, at least one of each."""
+    if not 0 < share <= 1:
+        raise LowzooError(f"a share of {share:g} of the images is impossible", "Choose between 0 and 1")
+    rng = np.random.default_rng([seed, 3])
+    drawn = [rng.permutation(mine)[: max(1, round(share * len(mine)))] for mine in _of_each_class(labels)]
+    return np.sort(np.concatenate(drawn))
+
+
+def listed(source: ImageSource, kept: Sequence[int], file: Path) -> Indices:
+    """Positions among `kept` of the images that a list names, one file name a line (as SimCLR's and MSN's lists do).
+
+    Raises:
+        LowzooError: The list cannot be read, or names an image that the source lacks.
+    """
+    try:
+        names = [Path(line.split()[0]).name for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise LowzooError(f"cannot read the list {file}: {error}", "Name a text file with one image a line") from error
+    if not names:
+        raise LowzooError(f"the list {file} names no image", "Name a text file with one image a line")
+    position = {Path(source.where(index)).name: i for i, index in enumerate(kept)}
+    missing = [name for name in names if name not in position]
+    if missing:
+        raise LowzooError(
+            f"{len(missing)} of {len(names)} images of {file} are not in {source.name}, e.g. {missing[0]}",
+            "Name the images that the list was made for",
+        )
+    return np.sort(np.array([position[name] for name in names], np.int64))
+
+
+def _of_each_class(labels: NDArray[np.int64]) -> list[Indices]:
+    order = np.argsort(labels, kind="stable")
+    return np.split(order, np.flatnonzero(np.diff(labels[order])) + 1)

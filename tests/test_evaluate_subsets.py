@@ -1,0 +1,58 @@
+"""Subsets of labelled images: every class, no overlap, the same for the same seed."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lowzoo.data.source import open_source
+from lowzoo.errors import LowzooError
+from lowzoo.evaluate.subsets import held_out, listed, require_classes, share_of, shots
+
+LABELS = np.repeat([0, 1, 3], [20, 30, 1])[np.random.default_rng(0).permutation(51)]
+
+
+def per_class(indices):
+    return np.bincount(LABELS[indices], minlength=4).tolist()
+
+
+def test_a_held_out_part_takes_its_share_of_every_class():
+    rest, held = held_out(LABELS, 0.1, 0)
+    assert per_class(held) == [2, 3, 0, 0]
+    assert sorted([*rest, *held]) == list(range(51))
+    assert np.array_equal(held, held_out(LABELS, 0.1, 0)[1])
+    assert not np.array_equal(held, held_out(LABELS, 0.1, 1)[1])
+
+
+def test_nothing_to_hold_out():
+    with pytest.raises(LowzooError, match="no image of 3 can be held out"):
+        held_out(np.array([0, 1, 2]), 0.1, 0)
+
+
+def test_shots_and_shares():
+    assert per_class(shots(LABELS, 1, 0)) == [1, 1, 0, 1]
+    assert not np.array_equal(shots(LABELS, 1, 0), shots(LABELS, 1, 1))
+    assert per_class(share_of(LABELS, 0.1, 0)) == [2, 3, 0, 1]
+    with pytest.raises(LowzooError, match="2 images of each class are wanted, and the smallest class has 1"):
+        shots(LABELS, 2, 0)
+    with pytest.raises(LowzooError, match=r"a share of 1.5 of the images is impossible"):
+        share_of(LABELS, 1.5, 0)
+
+
+def test_one_class_is_refused():
+    assert require_classes(LABELS, "d") == 4
+    with pytest.raises(LowzooError, match="d holds images of one class only"):
+        require_classes(np.array([5, 5]), "d")
+
+
+def test_a_published_list(tmp_path):
+    for name in ("a/x1.png", "a/x2.png", "b/y1.png"):
+        (tmp_path / "d" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (4, 4)).save(tmp_path / "d" / name)
+    source = open_source(tmp_path / "d")
+    (tmp_path / "list.txt").write_text("y1.png\nx2.png\n\n")
+    assert listed(source, [0, 1, 2], tmp_path / "list.txt").tolist() == [1, 2]
+    (tmp_path / "list.txt").write_text("y1.png\nz.png\n")
+    with pytest.raises(LowzooError, match=r"1 of 2 images of .*list.txt are not in d/train, e.g. z.png"):
+        listed(source, [0, 1, 2], tmp_path / "list.txt")
+    with pytest.raises(LowzooError, match="cannot read the list"):
+        listed(source, [0], tmp_path / "none.txt")
