@@ -14,7 +14,8 @@ from tests.oracle_checks.entry import Entry, checks
 def dino(entry: Entry) -> None:
     """DINO's, SSLight's and VISSL's; the last names its prototypes otherwise."""
     sizes = entry.settings
-    names = {r"^prototypes0\.": "last_layer."}
+    # An MLP of a single layer is that layer itself in the originals.
+    names = {r"^prototypes0\.": "last_layer.", r"^mlp\.(?=[a-z])": "mlp.0."}
     head = DINOHead(
         sizes["in_dim"],
         sizes["out_dim"],

@@ -23,7 +23,7 @@ class SinkhornTargets(nn.Module):
         iterations: Of Sinkhorn.
         queue_length: Rows of past teacher scores, over all processes, that join Sinkhorn and are dropped from its
             result; newest first.
-        hard: Put all of an image's mass on its best prototype (never so in the paper's configurations).
+        hard: Put all of an image's mass on its best prototype after Sinkhorn (never so in the paper's configurations).
     """
 
     queue: Tensor
@@ -58,7 +58,7 @@ class SinkhornTargets(nn.Module):
     def _codes(self, scores_BK: Tensor, past: Tensor) -> Tensor:
         rows = torch.cat((scores_BK, past)) if len(past) else scores_BK
         codes = sinkhorn(rows, epsilon=self.epsilon, iterations=self.iterations)[: len(scores_BK)]
-        return one_hot(codes.argmax(1), codes.shape[1]).to(codes) if self.hard else codes
+        return one_hot(codes.argmax(1), codes.shape[1]).to(codes) if self.hard and self.iterations else codes
 
     def _push(self, scores_GBK: Tensor) -> None:
         if not len(self.queue):

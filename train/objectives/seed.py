@@ -6,6 +6,8 @@ t and s are unit embeddings of the same image by teacher and student, D the queu
 is the image's own teacher key. The keys are enqueued after the loss.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
@@ -115,8 +117,8 @@ class _SoftQueueCrossEntropy(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(  # type: ignore[override]
-        ctx, student, teacher, keys, student_temperature: float, teacher_temperature: float
+    def forward(
+        ctx: Any, student: Tensor, teacher: Tensor, keys: Tensor, student_temperature: float, teacher_temperature: float
     ) -> Tensor:
         """Loss; what backward needs is softmax(s) - softmax(t)."""
         keys = keys.to(student.dtype)
@@ -131,7 +133,7 @@ class _SoftQueueCrossEntropy(torch.autograd.Function):
         return loss
 
     @staticmethod
-    def backward(ctx, grad: Tensor):  # type: ignore[no-untyped-def,override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None, None]:
         """Gradient flows to the student's embeddings alone."""
         difference, teacher, keys = ctx.saved_tensors
         student = difference[:, :1] * teacher + difference[:, 1:] @ keys
