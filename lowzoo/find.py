@@ -11,8 +11,9 @@ import timm
 from timm.models import get_pretrained_cfg, is_model
 from timm.models._hub import load_model_config_from_path
 
-from lowzoo import catalog, hub, zoo
+from lowzoo import catalog, hub, published, zoo
 from lowzoo.errors import LowzooError
+from lowzoo.model_config import check_arguments, plain_cfg
 from lowzoo.weights_file import check_safetensors, short_digest
 
 HUB_SCHEME = "hf-hub:"
@@ -80,13 +81,21 @@ def find(word: str, *, pretrained: bool) -> Found:
 def _find_zoo(word: str, pretrained: bool) -> Found:
     entry, weights = catalog.find(word)
     tagged = f"{entry.name}.{weights.tag}"
-    return Found(
+    cfg = zoo.default_cfgs[entry.name].cfgs[weights.tag].to_dict()
+    found = Found(
         name=tagged if pretrained else entry.name,
         architecture=tagged,
-        revision=short_digest(weights.path) if weights.path and weights.path.is_file() else "",
-        cfg=zoo.default_cfgs[entry.name].cfgs[weights.tag].to_dict(),
+        revision="",
+        cfg=cfg,
         recipe=entry.recipe,
         license=weights.license,
+    )
+    if not pretrained:
+        return found
+    file = published.weights_file(entry, weights)
+    check_safetensors(file)
+    return dataclasses.replace(
+        found, revision=published.revision(file), cfg=cfg | {"file": str(file)}, explicit_cfg=True
     )
 
 
@@ -130,6 +139,7 @@ def _find_folder(folder: Path) -> Found:
     try:
         cfg, architecture, arguments = load_model_config_from_path(folder)
         facts = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("lowzoo", {})
+        check_arguments(arguments)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise LowzooError(
             f"{folder / 'config.json'} is not timm's model configuration ({error!r})", "Write the folder again"
@@ -139,8 +149,8 @@ def _find_folder(folder: Path) -> Found:
             f"{folder / 'config.json'} names the unknown architecture {architecture}", "Update timm or lowzoo"
         )
     # As timm's own `local-dir` the older timm releases would take the first safetensors file by name, which in a run
-    # folder is the projection head; so the file is named.
-    cfg = {key: value for key, value in cfg.items() if key not in ("source", "hf_hub_id")} | {"file": str(file)}
+    # folder is the projection head; so the file is named. Whatever other place the configuration names is left aside.
+    cfg = plain_cfg(cfg) | {"file": str(file)}
     return Found(
         name=facts.get("name", folder.resolve().name),
         architecture=architecture,

@@ -29,7 +29,20 @@ def check_safetensors(path: str | Path) -> None:
         ) from error
 
 
+def sha256(path: Path) -> str:
+    """The file's digest, 64 hexadecimal digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def short_digest(path: Path) -> str:
     """`sha256:` and the first 12 hexadecimal digits of the file's digest."""
-    with path.open("rb") as file:
-        return f"sha256:{hashlib.file_digest(file, 'sha256').hexdigest()[:12]}"
+    return f"sha256:{sha256(path)[:12]}"
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """What a safetensors file says of itself beside its tensors."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="numpy") as file:
+        return dict(file.metadata() or {})

@@ -7,27 +7,40 @@ clear sentence, and leaves the rest to timm's own entry point of the student arc
 """
 
 import dataclasses
+import functools
+import importlib
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from timm.models import PretrainedCfg, generate_default_cfgs, model_entrypoint, register_model, resolve_pretrained_cfg
 from torch import nn
 
 from lowzoo import catalog, spelling
+from lowzoo.architectures import BUILDERS
 from lowzoo.catalog import ModelEntry, WeightsEntry
-from lowzoo.errors import LowzooError
-from lowzoo.pooled_mobilenetv3 import create_pooled_mobilenetv3
+from lowzoo.published import weights_file
 from lowzoo.weights_file import check_safetensors
 
 EntryPoint = Callable[..., nn.Module]
 
 # Names of layers and the size rule by student architecture: what timm needs to adapt weights to other channels, classes
 # and sizes. `classifier` must be named although the weights have none, or `num_classes=10` fails on missing keys.
+_RESNET = {"first_conv": "conv1", "classifier": "fc", "pool_size": (7, 7)}
+_VIT = {"first_conv": "patch_embed.proj", "classifier": "head", "fixed_input_size": True}
+_EFFICIENTNET = {"first_conv": "conv_stem", "classifier": "classifier", "pool_size": (7, 7)}
 _LAYERS: dict[str, dict[str, Any]] = {
-    "vit_tiny_patch16_224": {"first_conv": "patch_embed.proj", "classifier": "head", "fixed_input_size": True},
-    "mobilenetv3_large_100": {"first_conv": "conv_stem", "classifier": "classifier", "pool_size": (7, 7)},
-    "resnet18": {"first_conv": "conv1", "classifier": "fc", "pool_size": (7, 7)},
+    "vit_tiny_patch16_224": _VIT,
+    "vit_small_patch16_224": _VIT,
+    "resnet18": _RESNET,
+    "resnet34": _RESNET,
+    "resnet50": _RESNET,
+    "mobilenetv2_100": _EFFICIENTNET,
+    "mobilenetv3_large_100": _EFFICIENTNET,
+    "tf_efficientnet_b0": _EFFICIENTNET,
+    "tf_efficientnet_b1": _EFFICIENTNET,
+    "regnety_080": {"first_conv": "stem.conv", "classifier": "head.fc", "pool_size": (7, 7)},
 }
 
 
@@ -44,6 +57,11 @@ def _pretrained_cfg(entry: ModelEntry, weights: WeightsEntry) -> dict[str, Any]:
         "paper_ids": f"arXiv:{catalog.recipes()[entry.recipe].arxiv}",
         "paper_name": catalog.recipes()[entry.recipe].title,
         "description": weights.summary,
+        "origin_url": weights.page or None,
+        # For timm's own lists of what can be had; the files are fetched and converted here, see `_with_source`.
+        "url": weights.plain_url,
+        "hf_hub_id": weights.repo or None,
+        "hf_hub_filename": weights.checkpoint if weights.repo and weights.checkpoint else None,
         **_LAYERS[entry.architecture],
     }
 
@@ -61,6 +79,7 @@ default_cfgs = generate_default_cfgs(
 def register() -> None:
     """Make the models and the spelling `lowzoo/NAME` known to timm; calling it again changes nothing."""
     spelling.install()
+    importlib.import_module("lowzoo.architectures.wide_resnet")  # registers itself with timm
     for entry in catalog.models().values():
         if not hasattr(sys.modules[__name__], entry.name):
             function = _entry_point(entry)
@@ -79,11 +98,12 @@ def _entry_point(entry: ModelEntry) -> EntryPoint:
             catalog.find(f"{entry.name}.{pretrained_cfg}")
         cfg = resolve_pretrained_cfg(entry.name, pretrained_cfg, pretrained_cfg_overlay)
         if pretrained:
-            _check_source(entry, cfg)
+            cfg = _with_source(entry, cfg, kwargs.get("cache_dir"))
         if entry.stock:
             # What is saved from this model later (timm's save_for_hf, push_to_hf_hub) then loads without lowzoo.
             cfg = dataclasses.replace(cfg, architecture=entry.architecture)
-        build = model_entrypoint(entry.architecture) if entry.stock else create_pooled_mobilenetv3
+        build = functools.partial(BUILDERS[entry.builder], entry.architecture) if entry.builder else None
+        build = build or model_entrypoint(entry.architecture)
         model: nn.Module = build(pretrained=pretrained, pretrained_cfg=cfg, **kwargs)
         return model
 
@@ -93,13 +113,20 @@ def _entry_point(entry: ModelEntry) -> EntryPoint:
     return create
 
 
-def _check_source(entry: ModelEntry, cfg: PretrainedCfg) -> None:
-    """Refuse weights that nobody published and files that are missing or damaged, before anything is built."""
-    if cfg.file and cfg.source != "local-dir":
+def _with_source(entry: ModelEntry, cfg: PretrainedCfg, cache_dir: str | Path | None) -> PretrainedCfg:
+    """The configuration with a file to load from, fetched if need be; refuses what cannot be loaded."""
+    if cfg.source == "local-dir" or cfg.state_dict:
+        return cfg
+    if cfg.file:
         check_safetensors(cfg.file)
-    elif not (cfg.has_weights or cfg.state_dict):
-        _, weights = catalog.find(f"{entry.name}.{cfg.tag}" if cfg.tag else entry.name)
-        raise LowzooError(
-            f"the weights {entry.name}.{weights.tag} are not published",
-            f"Make them with `{weights.train}`, or create the model with pretrained=False",
-        )
+        return cfg
+    _, weights = catalog.find(f"{entry.name}.{cfg.tag}" if cfg.tag else entry.name)
+    if _is_elsewhere(cfg, weights):
+        return cfg
+    return dataclasses.replace(cfg, file=str(weights_file(entry, weights, cache_dir)))
+
+
+def _is_elsewhere(cfg: PretrainedCfg, weights: WeightsEntry) -> bool:
+    """Whether the caller named another place than the catalog's."""
+    named = bool(cfg.url or cfg.hf_hub_id)
+    return named and (cfg.url or "", cfg.hf_hub_id or "") != (weights.plain_url, weights.repo)

@@ -18,9 +18,28 @@ WEIGHTS = [(entry, weights) for entry in catalog.models().values() for weights i
 IDS = [f"{entry.name}.{weights.tag}" for entry, weights in WEIGHTS]
 
 
-def test_the_first_entries_are_there():
-    assert {"rob_vit_tiny", "rob_mobilenetv3_large", "rob_resnet18"} <= set(catalog.models())
+def test_the_recipes_entries_are_there():
+    names = set(catalog.models())
+    students = {
+        "rob": ["vit_tiny", "vit_small", "mobilenetv3_large", "resnet18", "resnet34", "resnet50", "regnety_8gf"],
+        "sslight_dino": ["vit_tiny", "resnet18", "resnet34", "mobilenetv2"],
+        "sslight_swav": ["mobilenetv2"],
+        "sslight_moco": ["mobilenetv2"],
+        "seed": ["resnet18", "mobilenetv3_large", "efficientnet_b0", "efficientnet_b1", "resnet50"],
+    }
+    assert names == {f"{recipe}_{student}" for recipe, several in students.items() for student in several}
     assert {"rob_vit_tiny", "mobilenetv2_supervised", "dino_vits16", "dino_vitb16"} <= set(catalog.teachers())
+
+
+def test_every_published_checkpoint_is_listed():
+    published = {name for name, (_, weights) in zip(IDS, WEIGHTS, strict=True) if weights.origin == "published"}
+    assert len([name for name in published if name.startswith("sslight_")]) == 12
+    assert len([name for name in published if name.startswith("seed_")]) == 7
+    wrong = catalog.find("seed_efficientnet_b1.swav_r50_200ep")[1]
+    assert (wrong.origin, wrong.available) == ("unavailable", False)
+    assert "ResNet-18" in wrong.unavailable_reason
+    for model in ("sslight_dino_resnet18", "sslight_moco_mobilenetv2"):
+        assert catalog.model(model).tags == ("sslight_in1k", "baseline_in1k")
 
 
 def test_a_name_is_found_in_every_spelling():
@@ -43,24 +62,55 @@ def test_unknown_names_are_refused_with_the_near_ones():
 
 @pytest.mark.parametrize(("entry", "weights"), WEIGHTS, ids=IDS)
 def test_facts_fit_each_other(entry, weights):
-    assert entry.name == f"{entry.recipe}_{entry.student}"
-    assert catalog.students()[entry.student] == entry.architecture
+    assert entry.name == "_".join(filter(None, (entry.recipe, entry.method, entry.student)))
+    assert entry.architecture.removeprefix("tf_") == catalog.students()[entry.student]
     assert entry.recipe in catalog.recipes()
-    assert weights.origin in ("bundled", "unpublished")
-    assert weights.head in ("own", "fitted")
-    teacher = catalog.teacher(weights.teacher)
-    assert weights.label_free == teacher.label_free, "labels that trained the teacher count"
-    assert (weights.head == "fitted") == (not teacher.head_included)
+    assert weights.head in ("own", "fitted", "none")
+    if weights.teacher:
+        teacher = catalog.teacher(weights.teacher)
+        assert weights.label_free == teacher.label_free, "labels that trained the teacher count"
+        assert (weights.head == "fitted") == (not teacher.head_included)
+    else:
+        assert entry.recipe == "sslight" or weights.teacher_note
+    assert (weights.head == "none") == (entry.recipe == "sslight")
     assert bool(weights.extension) == (weights.head == "fitted"), "a fitted head goes beyond the paper and is said to"
     assert len([metric for metric in weights.metrics if metric.headline]) <= 1
+    assert bool(weights.license) == weights.available
+    assert (weights.derivatives is not None) or not weights.available
     if weights.origin == "bundled":
         assert weights.path.is_file()
-        assert weights.license
-        assert weights.derivatives is not None
+    elif weights.origin == "published":
+        assert weights.checkpoint
+        assert weights.family
+        assert weights.branch
+        assert weights.page
+        assert bool(weights.repo) != bool(weights.url)
+        assert re.fullmatch(r"([0-9a-f]{40})?", weights.revision)
+        assert bool(weights.revision) == bool(weights.repo), "a repository is pinned"
+        assert re.fullmatch(r"(sha256:[0-9a-f]{16,64})?", weights.digest)
     else:
+        assert weights.origin in ("unpublished", "unavailable")
+        assert (weights.origin == "unavailable") == bool(weights.unavailable_reason)
         assert weights.path is None
-        assert not weights.license
+        assert weights.train
         assert not weights.metrics, "nobody published a figure of weights that nobody published"
+
+
+def test_addresses_are_shown_without_their_signatures():
+    weights = catalog.model("seed_resnet18").default
+    assert "sig=" in weights.url
+    assert weights.address == weights.url.partition("?")[0]
+    assert "sig=" not in json.dumps(catalog.describe("seed_resnet18"))
+
+
+@pytest.mark.parametrize("device", sorted({row.device for row in catalog.latencies()}))
+def test_latencies_name_device_protocol_and_source(device):
+    for row in catalog.latencies():
+        if row.device == device:
+            assert row.ms > 0
+            assert row.protocol
+            assert row.source
+            assert (row.kind == "reference") == (row.source != "measured here")
 
 
 @pytest.mark.parametrize("metric", [metric for _, weights in WEIGHTS for metric in weights.metrics] or [None])
@@ -139,6 +189,8 @@ def test_students_of_a_recipe():
     assert catalog.student_architecture("mobilenetv3_large", "rob") == "rob_mobilenetv3_large"
     assert catalog.student_architecture("resnet18", "rob") == "resnet18"
     assert catalog.student_architecture("convnext_atto", "rob") == "convnext_atto"
+    assert catalog.student_architecture("efficientnet_b0", "seed") == "seed_efficientnet_b0"
+    assert catalog.student_architecture("mobilenetv2", "sslight") == "mobilenetv2_100"
 
 
 def test_descriptions_are_plain_and_leave_out_what_is_not_known():
@@ -154,8 +206,13 @@ def test_descriptions_are_plain_and_leave_out_what_is_not_known():
 
 
 def test_listing_by_wildcard():
-    assert lowzoo.list_models("rob_resnet*") == ["rob_resnet18.dino_vits16_in1k"]
-    assert lowzoo.list_models("*.dino_vitb16_in1k") == ["rob_vit_tiny.dino_vitb16_in1k"]
-    assert lowzoo.list_models(pretrained=True) == ["rob_vit_tiny.mobilenetv2_sup_tin100"]
+    assert lowzoo.list_models("seed_mobile*") == ["seed_mobilenetv3_large.moco_v2_r50_200ep"]
+    assert lowzoo.list_models("*.msn_vitl7_in1k") == [
+        "rob_vit_tiny.msn_vitl7_in1k",
+        "rob_vit_small.msn_vitl7_in1k",
+        "rob_resnet18.msn_vitl7_in1k",
+    ]
+    assert lowzoo.list_models("rob_*", pretrained=True) == ["rob_vit_tiny.mobilenetv2_sup_tin100"]
+    assert len(lowzoo.list_models(pretrained=True)) == 20
     assert lowzoo.list_models("nothing*") == []
     assert lowzoo.list_models() == IDS

@@ -75,7 +75,7 @@ def test_no_words_show_the_help(capsys):
         (["list", "--max-params", "many"], "--max-params"),
         (["list", "--max-params", "-1"], "--max-params"),
         (["info"], "MODEL"),
-        (["info", "rob_vit_tny"], "unknown model rob_vit_tny (near: rob_vit_tiny)"),
+        (["info", "rob_vit_tny"], "unknown model rob_vit_tny (near: rob_vit_tiny"),
         (["list", "--recipe", "rib"], "unknown recipe rib"),
         (["list", "--student", "vit_tny"], "(near: vit_tiny"),
         (["list", "--sort", "luck"], "unknown sort key luck"),
@@ -111,15 +111,44 @@ def test_version(capsys):
     assert out.startswith("lowzoo ")
 
 
-def test_the_table_fits_80_columns_and_has_every_entry(capsys):
-    status, out, _ = run(capsys, "list")
+@pytest.mark.parametrize("words", [[], ["--all"], ["--on", "galaxy-s25"], ["--sort", "linear"]])
+def test_the_table_fits_80_columns_and_has_every_entry(capsys, words):
+    status, out, _ = run(capsys, "list", *words)
     assert status == 0
     assert max(map(len, out.splitlines())) <= 80
     for entry in catalog.models().values():
         for weights in entry.weights:
+            if weights.origin == "unpublished" and "--all" not in words:
+                count = sum(other.origin == "unpublished" for other in entry.weights)
+                assert f"\n{entry.name} ({count} sets)" in out
+                continue
             line = next(line for line in out.splitlines() if line.startswith(f"{entry.name}.{weights.tag} "))
-            assert ("bundled" in line) == weights.available
+            assert line.endswith(weights.license or ("no file" if weights.origin == "unavailable" else "to train"))
             assert f" {weights.input_size[1]} " in line
+    assert "16.7" not in out or "16.7*" in out, "a figure on other images is told apart"
+
+
+def test_latencies_are_of_one_device_and_a_limit_needs_one(capsys):
+    _, out, _ = run(capsys, "list", "--on", "galaxy-s25", "--max-ms", "0.5", "--sort", "ms")
+    lines = [line.split() for line in out.splitlines() if line.startswith(("rob_", "seed_", "sslight_"))]
+    assert {line[0].split(".")[0].rpartition("_")[2] for line in lines} == {"mobilenetv2"}
+    assert {line[2] for line in lines} == {"0.44"}
+    assert "published by others" in out
+    status, _, err = run(capsys, "list", "--max-ms", "5")
+    assert status == 2
+    assert "Add --on DEVICE" in err
+    assert "galaxy-s25" in err
+
+
+def test_a_plot_is_drawn(capsys, tmp_path):
+    pytest.importorskip("matplotlib")
+    status, _, err = run(capsys, "list", "--plot", str(tmp_path / "zoo.png"))
+    assert (status, err) == (0, f"lowzoo: wrote {tmp_path / 'zoo.png'}\n")
+    assert (tmp_path / "zoo.png").read_bytes().startswith(b"\x89PNG")
+    assert run(capsys, "list", "--plot", str(tmp_path / "phone.png"), "--on", "galaxy-s25")[0] == 0
+    assert run(capsys, "list", "--plot", str(tmp_path / "no.png"), "--recipe", "rob")[0] == 2
+    assert run(capsys, "list", "--plot", str(tmp_path / "no.such"))[0] == 2
+    assert {path.name for path in tmp_path.iterdir()} == {"zoo.png", "phone.png"}
 
 
 def _names(capsys, *words):
@@ -131,16 +160,20 @@ def _names(capsys, *words):
 def test_filters_and_sorting(capsys):
     everything = _names(capsys)
     assert everything == [f"{entry.name}.{tag}" for entry in catalog.models().values() for tag in entry.tags]
-    assert _names(capsys, "--recipe", "rob") == everything
-    assert _names(capsys, "--student", "resnet18") == ["rob_resnet18.dino_vits16_in1k"]
+    assert _names(capsys, "--recipe", "seed") == [name for name in everything if name.startswith("seed_")]
+    assert _names(capsys, "--student", "efficientnet_b0") == [n for n in everything if "efficientnet_b0" in n]
     assert _names(capsys, "--student", "vit_tiny_patch16_224") == [n for n in everything if "vit_tiny" in n]
-    assert _names(capsys, "--license", "apache-2.0") == ["rob_vit_tiny.mobilenetv2_sup_tin100"]
-    assert _names(capsys, "--max-params", "3") == ["rob_mobilenetv3_large.dino_vits16_in1k"]
+    assert {name.partition("_")[0] for name in _names(capsys, "--license", "apache-2.0")} == {"rob", "sslight"}
+    assert all("mobilenet" in name for name in _names(capsys, "--max-params", "3"))
     by_params = _names(capsys, "--sort", "params")
-    assert by_params[0].startswith("rob_mobilenetv3_large")
-    assert by_params[-1].startswith("rob_resnet18")
+    assert by_params[0].endswith("mobilenetv2.sslight_in1k")
+    assert by_params[-1].startswith("rob_regnety_8gf")
     assert _names(capsys, "--sort", "name") == sorted(everything)
-    assert _names(capsys, "--sort", "knn")[0] == "rob_vit_tiny.mobilenetv2_sup_tin100"
+    assert _names(capsys, "--sort", "linear")[0] == "seed_resnet50.swav_r50w4_400ep"
+    assert _names(capsys, "--sort", "knn")[:2] == [
+        "seed_resnet18.moco_v2_r50_200ep",
+        "rob_vit_tiny.mobilenetv2_sup_tin100",
+    ], "figures on other images than ImageNet stand after those on it"
 
 
 def test_no_match_is_told_apart_from_an_error(capsys):
@@ -156,9 +189,16 @@ def test_info_tells_what_the_weights_are(capsys):
     for fact in ("not label-free", "supervised, ImageNet-1k", "fitted", "50,000 photographs", "Apache-2.0"):
         assert fact in out
     _, out, _ = run(capsys, "info", "lowzoo/rob_vit_tiny.dino_vits16_in1k")
-    assert "    lowzoo train rob --student vit_tiny --teacher dino_vits16 --data DIR\n" in out
+    assert "    lowzoo train rob --preset rob_dino --student vit_tiny --teacher dino_vits16 --data DIR\n" in out
     assert "not published" in out
     assert "pretrained=True" not in out
+    _, out, _ = run(capsys, "info", "sslight_dino_resnet18")
+    for fact in ("Apache-2.0", "65.7 %", "dino_r18_sslight.pth.tar", "module.student.backbone", "galaxy-s25"):
+        assert fact in out
+    assert "teacher       none" in out
+    _, out, _ = run(capsys, "info", "seed_efficientnet_b1.swav_r50_200ep")
+    assert "cannot be had: the authors' page links" in out
+    assert "needs lowzoo" in out
 
 
 def test_info_as_json_is_the_catalogs_description(capsys):

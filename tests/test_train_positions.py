@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from torch.testing import assert_close
 
 from lowzoo.errors import LowzooError
-from lowzoo.train.positions import resize_positions, set_position_rule
+from lowzoo.architectures.positions import resize_positions, set_position_rule
 
 FOLDER = Path(__file__).parent / "oracles"
 ENTRY = next(

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from lowzoo.catalog import near_matches, student_architecture
 from lowzoo.errors import LowzooError
-from lowzoo.train.positions import set_position_rule
+from lowzoo.architectures.positions import set_position_rule
 from lowzoo.train.recipes import TrainConfig
 from lowzoo.train.tokens import MaskedEmbedding, TokenDrop, patch_tokens
 

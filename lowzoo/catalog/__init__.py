@@ -7,16 +7,17 @@ model cards all read them here. Nothing in this room imports torch.
 import dataclasses
 import difflib
 import functools
-import tomllib
-from collections.abc import Iterable, Mapping
-from importlib.resources import files
+from collections.abc import Iterable
 from typing import Any
 
-from lowzoo.catalog.entries import Metric, ModelEntry, RecipeEntry, TeacherEntry, WeightsEntry
+from lowzoo.catalog.entries import LatencyEntry, Metric, RecipeEntry, TeacherEntry
+from lowzoo.catalog.model_entries import ModelEntry, WeightsEntry
+from lowzoo.catalog.reader import frozen, metrics, read_models, read_toml
 from lowzoo.errors import LowzooError
 
 __all__ = [
     "PREFIX",
+    "LatencyEntry",
     "Metric",
     "ModelEntry",
     "RecipeEntry",
@@ -24,6 +25,7 @@ __all__ = [
     "WeightsEntry",
     "describe",
     "find",
+    "latencies",
     "model",
     "models",
     "near_matches",
@@ -40,34 +42,42 @@ PREFIX = "lowzoo/"
 @functools.cache
 def models() -> dict[str, ModelEntry]:
     """All models by name."""
-    return {name: _model_entry(name, table) for name, table in _read("models.toml").items()}
+    return read_models()
 
 
 @functools.cache
 def teachers() -> dict[str, TeacherEntry]:
     """All teachers by name."""
     return {
-        name: TeacherEntry(name=name, **_frozen(table), metrics=_metrics(table))
-        for name, table in _read("teachers.toml").items()
+        name: TeacherEntry(name=name, **frozen(table), metrics=metrics(table))
+        for name, table in read_toml("teachers.toml").items()
     }
 
 
 @functools.cache
 def recipes() -> dict[str, RecipeEntry]:
     """All recipes by name."""
-    return {name: RecipeEntry(name=name, **_frozen(table)) for name, table in _read("recipes.toml")["recipes"].items()}
+    return {
+        name: RecipeEntry(name=name, **frozen(table)) for name, table in read_toml("recipes.toml")["recipes"].items()
+    }
 
 
 @functools.cache
 def students() -> dict[str, str]:
     """The timm architecture for each short name of a student."""
-    return dict(_read("recipes.toml")["students"])
+    return dict(read_toml("recipes.toml")["students"])
+
+
+@functools.cache
+def latencies() -> tuple[LatencyEntry, ...]:
+    """All latencies, of every architecture and device."""
+    return tuple(LatencyEntry(**frozen(row)) for row in read_toml("latencies.toml")["latency"])
 
 
 def student_architecture(student: str, recipe: str) -> str:
     """The name to create the student of a recipe with (headless).
 
-    Where the zoo has `<recipe>_<student>` and its network is not exactly timm's, that is the zoo's own name: the
+    Where the zoo has `<recipe>_<student>` and its network is not timm's at every size, that is the zoo's own name: the
     features then are the ones that the recipe trains. A word that is no short name is given back as it is.
 
     Args:
@@ -75,7 +85,7 @@ def student_architecture(student: str, recipe: str) -> str:
         recipe: Name of the recipe.
     """
     entry = models().get(f"{recipe}_{student}")
-    if entry is not None and not entry.stock:
+    if entry is not None and entry.builder:
         return entry.name
     return students().get(student, student)
 
@@ -130,14 +140,18 @@ def describe(name: str) -> dict[str, Any]:
     """What is known of one model and one set of its weights, as plain data (JSON-ready)."""
     entry, weights = find(name)
     model_facts = {key: value for key, value in dataclasses.asdict(entry).items() if key != "weights"}
+    # A signature is of use to a download only, and makes an address unreadable.
+    weights_facts = dataclasses.asdict(weights) | {"url": weights.plain_url}
+    rows = [row for row in latencies() if row.architecture == entry.architecture]
     return {
         "id": f"{entry.name}.{weights.tag}",
         "default": weights is entry.default,
         "tags": list(entry.tags),
         **_plain(model_facts),
         "recipe": _plain(dataclasses.asdict(recipes()[entry.recipe])),
-        "weights": _plain(dataclasses.asdict(weights)) | {"available": weights.available},
-        "teacher": _plain(dataclasses.asdict(teacher(weights.teacher))),
+        "weights": _plain(weights_facts) | {"available": weights.available},
+        **({"teacher": _plain(dataclasses.asdict(teacher(weights.teacher)))} if weights.teacher else {}),
+        **({"latencies": [_plain(dataclasses.asdict(row)) for row in rows]} if rows else {}),
     }
 
 
@@ -145,23 +159,6 @@ def near_matches(word: str, names: Iterable[str]) -> str:
     """`` (near: a, b)`` for an error message, empty when nothing is near."""
     near = difflib.get_close_matches(word, list(dict.fromkeys(names)), n=3, cutoff=0.6)
     return f" (near: {', '.join(near)})" if near else ""
-
-
-def _read(name: str) -> dict[str, Any]:
-    return tomllib.loads(files(__name__).joinpath(name).read_text(encoding="utf-8"))
-
-
-def _frozen(table: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in table.items() if key != "metrics"}
-
-
-def _metrics(table: Mapping[str, Any]) -> tuple[Metric, ...]:
-    return tuple(Metric(**metric) for metric in table.get("metrics", ()))
-
-
-def _model_entry(name: str, table: dict[str, Any]) -> ModelEntry:
-    weights = tuple(WeightsEntry(**_frozen(one), metrics=_metrics(one)) for one in table.pop("weights"))
-    return ModelEntry(name=name, weights=weights, **_frozen(table))
 
 
 def _plain(value: Any) -> Any:

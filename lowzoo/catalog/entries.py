@@ -151,6 +151,7 @@ class LatencyEntry:
         ms: For one image, in milliseconds.
         protocol: How it was measured.
         source: `measured here` or the publication.
+        size: Side of the images in pixels.
         kind: `reference` for what others published; never ranked together with our own.
         script: What measured it, for `measured here`.
     """
@@ -163,5 +164,6 @@ class LatencyEntry:
     ms: float
     protocol: str
     source: str
+    size: int = 224
     kind: str = "reference"
     script: str = ""

@@ -8,10 +8,12 @@ from typing import Annotated
 import typer
 
 from lowzoo import catalog
-from lowzoo.catalog import Metric, ModelEntry, TeacherEntry, WeightsEntry
+from lowzoo.catalog import Metric, ModelEntry, WeightsEntry
+from lowzoo.listing import latencies_of
 
 _WIDTH = 80
 _INDENT = 14
+_HEADS = {"own": "the teacher's own", "fitted": "fitted"}
 
 
 def info(
@@ -64,20 +66,15 @@ def _sections(entry: ModelEntry, weights: WeightsEntry) -> Iterator[tuple[str, l
             ("other tags", ", ".join(tag for tag in entry.tags if tag != weights.tag) or "none"),
         ],
     )
-    if weights.available:
-        loading = [
-            ("", "import lowzoo, timm"),
-            ("", f'model = timm.create_model("lowzoo/{_shortest(entry, weights)}", pretrained=True)'),
-        ]
-    else:
-        loading = [("weights", "not published; make them with"), ("", weights.train)]
-    yield "Load", [*loading, *([] if entry.stock else [("note", "needs lowzoo: not exactly timm's network")])]
-    yield "Provenance", list(_provenance(weights, catalog.teacher(weights.teacher)))
+    yield "Load", list(_loading(entry, weights))
+    yield "Provenance", list(_provenance(weights))
     yield (
         "Figures",
         [(_owner(metric), metric_line(metric)) for metric in weights.metrics]
         or [("none", "nobody measured or published any")],
     )
+    if references := list(_latencies(entry)):
+        yield "Latency, published by others (reference)", references
     yield (
         "Licence and citation",
         [
@@ -88,10 +85,39 @@ def _sections(entry: ModelEntry, weights: WeightsEntry) -> Iterator[tuple[str, l
     )
 
 
-def _provenance(weights: WeightsEntry, teacher: TeacherEntry) -> Iterator[tuple[str, str]]:
+def _loading(entry: ModelEntry, weights: WeightsEntry) -> Iterator[tuple[str, str]]:
+    if weights.available:
+        yield "", "import lowzoo, timm"
+        yield "", f'model = timm.create_model("lowzoo/{_shortest(entry, weights)}", pretrained=True)'
+        if weights.checkpoint:
+            place = f"{weights.repo} on the Hub at {weights.revision}" if weights.repo else weights.page
+            yield "file", f"{weights.checkpoint} of {place}"
+            yield "network", weights.branch
+    elif weights.unavailable_reason:
+        yield "weights", f"cannot be had: {weights.unavailable_reason}"
+    else:
+        yield "weights", "not published; make them with"
+        yield "", weights.train
+    if not entry.stock:
+        yield "note", "needs lowzoo: not exactly timm's network"
+
+
+def _latencies(entry: ModelEntry) -> Iterator[tuple[str, str]]:
+    for row in latencies_of(entry):
+        yield row.device, f"{row.ms:g} ms, {row.precision}, {row.engine}; {row.protocol}; {row.source}"
+
+
+def _provenance(weights: WeightsEntry) -> Iterator[tuple[str, str]]:
     yield "objective", weights.objective
-    yield "teacher", f"{teacher.name}: {teacher.architecture}, {teacher.training} ({teacher.license})"
-    yield "head", "the teacher's own" if weights.head == "own" else weights.head
+    if weights.teacher:
+        teacher = catalog.teacher(weights.teacher)
+        yield "teacher", f"{teacher.name}: {teacher.architecture}, {teacher.training} ({teacher.license})"
+    if weights.teacher_note:
+        yield "teacher", weights.teacher_note
+    if not (weights.teacher or weights.teacher_note):
+        yield "teacher", "none"
+    elif weights.head in _HEADS:
+        yield "head", _HEADS[weights.head]
     if weights.extension:
         yield "extension", weights.extension
     yield "labels", "none used" if weights.label_free else "not label-free: labels trained the teacher"
@@ -99,8 +125,8 @@ def _provenance(weights: WeightsEntry, teacher: TeacherEntry) -> Iterator[tuple[
     yield "data", f"{weights.data}{images}"
     if weights.epochs:
         yield "epochs", str(weights.epochs)
-    if weights.available and weights.train:
-        yield "made by", weights.train
+    if weights.train and weights.origin != "unpublished":
+        yield "made by" if weights.origin == "bundled" else "make such", weights.train
     for note in weights.notes:
         yield "note", note
     yield "source", weights.source

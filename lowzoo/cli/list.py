@@ -3,23 +3,38 @@
 import json
 import sys
 from collections.abc import Callable, Collection
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from lowzoo import catalog
-from lowzoo.catalog import ModelEntry, WeightsEntry
+from lowzoo.catalog import LatencyEntry
 from lowzoo.errors import LowzooError
+from lowzoo.listing import Row, figure, rows, table
 
-Row = tuple[ModelEntry, WeightsEntry]
+_LAST = float("inf")
+
+
+def _accuracy(word: str) -> Callable[[Row], Any]:
+    """Best first; figures on other images than ImageNet cannot be compared and stand after those that are."""
+
+    def key(row: Row) -> Any:
+        metric = figure(row, word)
+        return (metric is None, metric is not None and "ImageNet-1k" not in metric.data, -metric.value if metric else 0)
+
+    return key
+
 
 # Best first: accuracy falls, costs and names rise; what is not known stands last.
 _SORT: dict[str, Callable[[Row], Any]] = {
-    "name": lambda row: (row[0].name, row[1].tag),
-    "params": lambda row: row[1].params,
-    "gmacs": lambda row: row[1].gmacs,
-    "size": lambda row: row[1].input_size[1],
-    "knn": lambda row: -row[1].headline.value if row[1].headline else float("inf"),
+    "name": lambda row: (row.entry.name, row.weights.tag),
+    "params": lambda row: row.weights.params,
+    "gmacs": lambda row: row.weights.gmacs,
+    "size": lambda row: row.weights.input_size[1],
+    "knn": _accuracy("k-NN"),
+    "linear": _accuracy("linear"),
+    "ms": lambda row: row.latency.ms if row.latency else _LAST,
 }
 
 
@@ -30,39 +45,61 @@ def list_(
     max_params: Annotated[
         float | None, typer.Option(help="Only up to this many million parameters.", metavar="M", min=0)
     ] = None,
+    max_ms: Annotated[
+        float | None, typer.Option(help="Only up to this latency; needs --on.", metavar="X", min=0)
+    ] = None,
+    on: Annotated[str | None, typer.Option(help="Show the latency on this device.", metavar="DEVICE")] = None,
     sort: Annotated[str | None, typer.Option(help=f"Sort by one of: {', '.join(_SORT)}.", metavar="KEY")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="One line for each set that can be trained, too.")] = False,
+    plot: Annotated[
+        Path | None,
+        typer.Option(help="Draw accuracy against parameters, or against latency with --on.", metavar="FILE.png"),
+    ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Show the models of the zoo, one line for each set of weights.
 
-    The first line of a model is what its bare name means.
+    The first line of a model is what its bare name means. Sets of weights that nobody published are counted; --all and
+    --json show each.
     """
+    models = catalog.models()
     if recipe is not None:
         _known(recipe, "recipe", catalog.recipes())
     if student is not None:
-        _known(student, "student", {name for entry in catalog.models().values() for name in _student_names(entry)})
-    rows = [
-        (entry, weights)
-        for entry in catalog.models().values()
-        for weights in entry.weights
-        if (recipe is None or entry.recipe == recipe)
-        and (student is None or student in _student_names(entry))
-        and (license is None or weights.license.lower() == license.lower())
-        and (max_params is None or weights.params <= max_params * 1e6)
+        _known(student, "student", {name for entry in models.values() for name in (entry.student, entry.architecture)})
+    if sort is not None:
+        _known(sort, "sort key", _SORT)
+    if on is None and (max_ms is not None or sort == "ms"):
+        raise LowzooError("a latency belongs to a device", f"Add --on DEVICE, one of {', '.join(_devices())}")
+    if on is not None:
+        _known(on, "device", _devices())
+    found = [
+        row
+        for row in rows(on)
+        if (recipe is None or row.entry.recipe == recipe)
+        and (student is None or student in (row.entry.student, row.entry.architecture))
+        and (license is None or row.weights.license.lower() == license.lower())
+        and (max_params is None or row.weights.params <= max_params * 1e6)
+        and (max_ms is None or (row.latency is not None and row.latency.ms <= max_ms))
     ]
     if sort is not None:
-        rows.sort(key=_SORT[_known(sort, "sort key", _SORT)])
+        found.sort(key=_SORT[sort])
+    if plot is not None:
+        from lowzoo.plot_models import plot_models
+
+        plot_models(found, plot, on)
+        print(f"lowzoo: wrote {plot}", file=sys.stderr)
     if json_:
-        print(json.dumps([catalog.describe(f"{entry.name}.{weights.tag}") for entry, weights in rows], indent=2))
-        return
-    if not rows:
+        print(json.dumps([catalog.describe(row.name) for row in found], indent=2))
+    elif not found:
         print("lowzoo: no model matches; `lowzoo list` shows all", file=sys.stderr)
-        return
-    _print_table(rows)
+    else:
+        print(table(found, on, fold=not everything))
 
 
-def _student_names(entry: ModelEntry) -> tuple[str, str]:
-    return entry.student, entry.architecture
+def _devices() -> list[str]:
+    rows: tuple[LatencyEntry, ...] = catalog.latencies()
+    return list(dict.fromkeys(row.device for row in rows))
 
 
 def _known(word: str, what: str, names: Collection[str]) -> str:
@@ -71,31 +108,3 @@ def _known(word: str, what: str, names: Collection[str]) -> str:
             f"unknown {what} {word}{catalog.near_matches(word, names)}", f"Take one of {', '.join(sorted(names))}"
         )
     return word
-
-
-def _print_table(rows: list[Row]) -> None:
-    header = ("MODEL", "M", "GMAC", "px", "k-NN", "WEIGHTS", "LICENCE")
-    cells = [
-        (
-            f"{entry.name}.{weights.tag}",
-            f"{weights.params / 1e6:.1f}",
-            f"{weights.gmacs:.2f}",
-            str(weights.input_size[1]),
-            f"{weights.headline.value:.1f}" if weights.headline else "-",
-            weights.origin if weights.available else "to train",
-            weights.license or "-",
-        )
-        for entry, weights in rows
-    ]
-    widths = [max(len(line[column]) for line in [header, *cells]) for column in range(len(header))]
-    for line in [header, *cells]:
-        name, *numbers = (
-            cell.ljust(width) if column in (0, 5, 6) else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-        )
-        print(f"{name} {' '.join(numbers[:4])}  {'  '.join(numbers[4:])}".rstrip())
-    print()
-    print("M: million parameters. GMAC: 10^9 multiply-accumulates at px x px pixels.")
-    print("k-NN: top-1 in %; `lowzoo info MODEL` says on what, measured by whom.")
-    if any(not weights.available for _, weights in rows):
-        print("to train: not published; `lowzoo info MODEL` gives the command that makes them.")

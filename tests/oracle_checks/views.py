@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 import torch
 
-from lowzoo.train.positions import resize_positions
+from lowzoo.architectures.positions import resize_positions
 from lowzoo.train.tokens import TokenDrop
 from lowzoo.train.views.masks import block_mask
 from tests.oracle_checks.entry import Entry, checks

@@ -7,7 +7,7 @@ from timm.models.resnet import Bottleneck, ResNet
 from torch import nn
 
 from lowzoo.catalog import TeacherEntry
-from lowzoo.train.positions import Rule, set_position_rule
+from lowzoo.architectures.positions import Rule, set_position_rule
 
 
 def build_backbone(entry: TeacherEntry) -> nn.Module:

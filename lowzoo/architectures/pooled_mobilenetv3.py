@@ -10,16 +10,14 @@ from typing import Any
 from timm.models import load_pretrained, model_entrypoint
 from torch import nn
 
-_ARCHITECTURE = "mobilenetv3_large_100"
 
-
-def create_pooled_mobilenetv3(pretrained: bool = False, **kwargs: Any) -> nn.Module:
-    """Create the model; arguments as for any timm entry point.
+def create_pooled_mobilenetv3(architecture: str, pretrained: bool = False, **kwargs: Any) -> nn.Module:
+    """Create the model; arguments as for any timm entry point, after the name of timm's architecture.
 
     Returns:
         timm's MobileNetV3, (B, 3, H, W) to (B, 960), or to (B, num_classes); its feature network for `features_only`.
     """
-    build = model_entrypoint(_ARCHITECTURE)
+    build = model_entrypoint(architecture)
     if kwargs.get("features_only"):
         # timm's feature network ends before the head.
         features: nn.Module = build(pretrained=pretrained, **kwargs)

@@ -1,0 +1,46 @@
+"""ViT that resamples its position embeddings for other sizes as DINO's and SSLight's code does, not as timm does.
+
+At the size of the weights the network is timm's. See `lowzoo.architectures.positions` for the rules.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file
+from timm.models import PretrainedCfg, load_pretrained, model_entrypoint
+from torch import Tensor, nn
+
+from lowzoo.architectures.positions import resize_positions, set_position_rule
+
+_RULE = "dino"
+
+
+def create_official_positions(architecture: str, pretrained: bool = False, **kwargs: Any) -> nn.Module:
+    """Create a ViT; arguments as for any timm entry point, after the name of timm's architecture."""
+    cfg: PretrainedCfg = kwargs["pretrained_cfg"]
+    state = _weights(cfg) if pretrained else None
+    model: nn.Module = model_entrypoint(architecture)(pretrained=pretrained and state is None, **kwargs)
+    vit: Any = getattr(model, "model", model)  # the network inside of timm's feature extractor
+    if state is not None:
+        # With positions that already fit timm has nothing to resample.
+        state["pos_embed"] = resize_positions(state["pos_embed"], vit.patch_embed.grid_size, _RULE)
+        load_pretrained(
+            vit,
+            pretrained_cfg=dataclasses.replace(cfg, state_dict=state).to_dict() | {"source": None},
+            num_classes=vit.num_classes,
+            in_chans=vit.patch_embed.proj.in_channels,
+        )
+    if kwargs.get("dynamic_img_size"):
+        set_position_rule(vit, _RULE)
+    return model
+
+
+def _weights(cfg: PretrainedCfg) -> dict[str, Tensor] | None:
+    """The tensors that a configuration brings or names as a file; None for any other place, which timm knows."""
+    if cfg.state_dict:
+        return dict(cfg.state_dict)
+    if cfg.file and Path(cfg.file).suffix == ".safetensors":
+        state: dict[str, Tensor] = load_file(cfg.file)
+        return state
+    return None

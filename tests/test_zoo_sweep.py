@@ -1,0 +1,108 @@
+"""Every model of the catalog through everything that timm offers, on random weights."""
+
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from safetensors.torch import load_file, save_file
+
+import lowzoo
+from lowzoo import cards, catalog
+
+CARDS = Path(__file__).parent.parent / "model_cards"
+PAIRS = [(entry, weights) for entry in catalog.models().values() for weights in entry.weights]
+
+
+@pytest.fixture(scope="module", params=catalog.models())
+def entry(request):
+    return catalog.model(request.param)
+
+
+@pytest.fixture(scope="module")
+def model(entry):
+    return timm.create_model(f"lowzoo/{entry.name}").eval()
+
+
+@pytest.fixture(scope="module")
+def image(entry):
+    return torch.randn(1, *entry.default.input_size, generator=torch.Generator().manual_seed(0))
+
+
+def test_features_parameters_and_configuration_are_as_stated(entry, model, image):
+    with torch.no_grad():
+        assert model(image).shape == (1, entry.feature_dim)
+    assert sum(parameter.numel() for parameter in model.parameters()) == entry.default.params
+    assert model.num_classes == 0
+    cfg = model.pretrained_cfg
+    assert (cfg["tag"], tuple(cfg["input_size"])) == (entry.default.tag, entry.default.input_size)
+    assert cfg["architecture"] == (entry.architecture if entry.stock else entry.name)
+
+
+def test_a_classifier_trains_together_with_the_backbone(entry):
+    tuned = timm.create_model(f"lowzoo/{entry.name}", num_classes=10).train()
+    size = entry.default.input_size[1] if "vit" in entry.student else 64
+    logits = tuned(torch.randn(2, 3, size, size))
+    logits.square().mean().backward()
+    assert logits.shape == (2, 10)
+    without = [name for name, parameter in tuned.named_parameters() if parameter.grad is None]
+    assert not without
+
+
+def test_feature_maps_and_other_channels(entry, image):
+    maps = timm.create_model(f"lowzoo/{entry.name}", features_only=True).eval()
+    grey = timm.create_model(f"lowzoo/{entry.name}", in_chans=1).eval()
+    with torch.no_grad():
+        assert all(part.ndim == 4 for part in maps(image))
+        assert grey(image[:, :1]).shape == (1, entry.feature_dim)
+
+
+def test_other_sizes_where_the_architecture_allows(entry, model):
+    with torch.no_grad():
+        if model.pretrained_cfg.get("fixed_input_size"):
+            other = timm.create_model(f"lowzoo/{entry.name}", img_size=64).eval()
+            moving = timm.create_model(f"lowzoo/{entry.name}", dynamic_img_size=True).eval()
+            assert moving(torch.zeros(1, 3, 96, 64)).shape == (1, entry.feature_dim)
+        else:
+            other = model
+        assert other(torch.zeros(1, 3, 64, 64)).shape == (1, entry.feature_dim)
+
+
+def test_the_state_dict_survives_safetensors(entry, model, image, tmp_path):
+    save_file(model.state_dict(), tmp_path / "model.safetensors")
+    again = timm.create_model(f"lowzoo/{entry.name}").eval()
+    again.load_state_dict(load_file(tmp_path / "model.safetensors"))
+    with torch.no_grad():
+        assert torch.equal(again(image), model(image))
+
+
+def test_the_lists_and_the_card_have_it(entry):
+    assert timm.is_model(entry.name)
+    for tag in entry.tags:
+        assert f"{entry.name}.{tag}" in lowzoo.list_models(entry.name)
+        assert timm.models.get_pretrained_cfg(f"{entry.name}.{tag}").tag == tag
+    assert (CARDS / f"{entry.name}.md").read_text(encoding="utf-8") == cards.render_card(entry)
+
+
+@pytest.mark.parametrize(("entry", "weights"), PAIRS, ids=[f"{entry.name}.{weights.tag}" for entry, weights in PAIRS])
+def test_the_training_command_is_one_that_lowzoo_understands(entry, weights):
+    if not weights.train:
+        assert weights.origin == "published", "only what can be had may lack a command"
+        return
+    pytest.importorskip("lowzoo.train.config")
+    from lowzoo.train.command import default_layers
+    from lowzoo.train.config import resolve
+
+    words = weights.train.split()
+    assert words[:3] == ["lowzoo", "train", entry.recipe]
+    given = dict(zip(words[3::2], words[4::2], strict=True))
+    choice = {name: given.get(f"--{name}") for name in ("loss", "method", "student")}
+    layers = default_layers(entry.recipe, data=given["--data"], preset=given.get("--preset"), **choice)
+    names = ("student", "teacher", "epochs", "method")
+    options = {name: given[f"--{name}"] for name in names if f"--{name}" in given}
+    config = resolve(layers, options=options)
+    assert config.recipe == entry.recipe
+    assert config.student == entry.student or given.get("--preset") == "tin100"
+    if weights.origin != "bundled":
+        assert config.epochs == weights.epochs
+        assert weights.objective.startswith(config.method_name.split()[0][:4])
