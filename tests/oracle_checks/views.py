@@ -36,16 +36,18 @@ def block_masks(entry: Entry) -> None:
     shares = masks.mean((1, 2))
     masked = shares[shares > 0]
     mean_error = entry.tolerance["mean_ratio_abs"]
+    # 0.05 at 2,000 draws, more with fewer.
+    error = 0.05 * math.sqrt(2000 / settings["draws"])
     expect = partial(entry.expect, rtol=0)
     expect("mean_ratio", shares.mean(), atol=mean_error)
     expect("share_empty", (shares == 0).mean(), atol=entry.tolerance["share_empty_abs"])
     expect("std_ratio", shares.std(), atol=mean_error)
     expect("mean_ratio_nonempty", masked.mean(), atol=mean_error)
     expect("std_ratio_nonempty", masked.std(), atol=mean_error)
-    expect("quantiles_nonempty", torch.from_numpy(np.quantile(masked, QUANTILES)), atol=0.05)
-    expect("max_ratio", shares.max(), atol=0.03)
-    expect("mean_log_bbox_aspect_h_over_w", np.mean([_log_aspect(mask) for mask in masks if mask.any()]), atol=0.05)
-    expect("mean_mask", torch.from_numpy(masks.mean(0)), atol=0.06)
+    expect("quantiles_nonempty", torch.from_numpy(np.quantile(masked, QUANTILES)), atol=error)
+    expect("max_ratio", shares.max(), atol=max(0.03, 2 / masks[0].size))
+    expect("mean_log_bbox_aspect_h_over_w", np.mean([_log_aspect(mask) for mask in masks if mask.any()]), atol=error)
+    expect("mean_mask", torch.from_numpy(masks.mean(0)), atol=error)
     # VISSL's variant, which is not followed, and the standard error behind the stated tolerance.
     entry.skip("vissl_variant_mean_ratio", "vissl_variant_mean_log_bbox_aspect_h_over_w", "standard_error_of_mean")
 
