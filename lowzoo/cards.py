@@ -131,11 +131,11 @@ def _use(entry: ModelEntry) -> Iterator[str]:
     if default.available:
         yield (
             f"For phones: `lowzoo export {entry.name} --format onnx` writes one file with the normalisation inside, "
-            "and keeps it only if it agrees with PyTorch. `lowzoo publish` puts a folder of these weights on the Hub, as "
+            "and keeps it only if it agrees with PyTorch. `lowzoo publish` puts a folder of these weights on the Hub: "
             + (
-                f"timm's `{entry.architecture}`, which loads without lowzoo."
+                f"it is timm's `{entry.architecture}` there and loads without lowzoo."
                 if entry.stock
-                else "a model that needs lowzoo to load."
+                else "it needs lowzoo to load there, too."
             )
         )
     if not entry.stock:

@@ -1,8 +1,8 @@
 """EfficientNet-B0 and B1 whose padding is fixed, as SEED has them (jacobswan1/SEED f236cac).
 
 TensorFlow's "SAME" padding depends on the size of the input. SEED's code works it out once, for 224 px (B0) or 240 px
-(B1), and keeps it for every input; timm's `tf_efficientnet_*` works it out anew. They differ at 240 px for B0, and for B1
-at every size but 240 px, while SEED trained and evaluated at 224 px: up to 6.2 on features of a scale of 19.
+(B1), and keeps it for every input; timm's `tf_efficientnet_*` works it out anew. They differ at 240 px for B0, and for
+B1 at every size but 240 px, while SEED trained and evaluated at 224 px: up to 6.2 on features of a scale of 19.
 """
 
 from typing import Any, cast
