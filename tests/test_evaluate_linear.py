@@ -2,12 +2,10 @@
 
 import json
 
-import numpy as np
 import pytest
 import timm
 import torch
 from PIL import Image
-from torch import nn
 
 from lowzoo.errors import LowzooError
 from lowzoo.evaluate.extraction import Extraction
@@ -16,6 +14,7 @@ from lowzoo.evaluate.knn_protocol import open_knn_data
 from lowzoo.evaluate.linear import evaluate_linear
 from lowzoo.evaluate.probe_settings import ProbeSettings
 from lowzoo.resolve import Resolved
+from tests.evaluate_fixtures import pixel_network, write_pictures
 
 HOW = Extraction(progress=False)
 
@@ -27,22 +26,7 @@ def cache(monkeypatch, tmp_path):
 
 @pytest.fixture
 def data(tmp_path):
-    rng = np.random.default_rng(0)
-    for split, count in (("train", 30), ("val", 10)):
-        for number, colour in enumerate(((150, 90, 90), (90, 150, 90), (90, 90, 150))):
-            folder = tmp_path / "d" / split / f"class{number}"
-            folder.mkdir(parents=True)
-            for i in range(count):
-                pixels = np.array(colour) + rng.normal(0, 20, 3) + rng.integers(-9, 9, (20, 24, 3))
-                Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / f"{i}.png")
-    return open_knn_data(str(tmp_path / "d"))
-
-
-def network():
-    pixels = nn.Sequential(nn.AvgPool2d(4), nn.Flatten())
-    return Resolved(
-        pixels.eval(), "pixels", "1", (3, 8, 8), (0.5,) * 3, (0.2,) * 3, "bilinear", 1.0, "MIT", "none", True
-    )
+    return open_knn_data(str(write_pictures(tmp_path / "d", {"train": 30, "val": 10})))
 
 
 CACHED = ProbeSettings(
@@ -51,7 +35,7 @@ CACHED = ProbeSettings(
 
 
 def test_the_better_rate_is_chosen_on_training_images_alone(data):
-    scored = evaluate_linear(network(), data, CACHED, repeats=3, how=HOW)
+    scored = evaluate_linear(pixel_network(), data, CACHED, repeats=3, how=HOW)
     result = scored.result
     assert result.settings["chosen"]["learning_rate"] == 0.3
     tried = [candidate["held_out_top1"] for candidate in result.settings["tried"]]
@@ -66,9 +50,9 @@ def test_the_better_rate_is_chosen_on_training_images_alone(data):
 
 
 def test_the_same_seed_gives_the_same_document_and_another_one_stays_near(data):
-    first, again = (evaluate_linear(network(), data, CACHED, repeats=3, how=HOW).result for _ in range(2))
+    first, again = (evaluate_linear(pixel_network(), data, CACHED, repeats=3, how=HOW).result for _ in range(2))
     assert first.to_json() == again.to_json()
-    other = evaluate_linear(network(), data, CACHED, repeats=3, seed=10, how=HOW).result
+    other = evaluate_linear(pixel_network(), data, CACHED, repeats=3, seed=10, how=HOW).result
     assert other.settings["seed"] == 10
     assert abs(other.figures[0].mean - first.figures[0].mean) <= 10
 
@@ -78,7 +62,7 @@ def test_augmented_training(data, augmentation):
     settings = ProbeSettings(
         learning_rates=(0.1,), epochs=8, batch_size=32, norm="batch", nesterov=True, augmentation=augmentation
     )
-    first, again = (evaluate_linear(network(), data, settings, how=HOW).result for _ in range(2))
+    first, again = (evaluate_linear(pixel_network(), data, settings, how=HOW).result for _ in range(2))
     assert first.figures[0].mean > 70
     assert first.to_json() == again.to_json()
     assert first.settings["preprocessing"]["squash"] is (augmentation == "squash")
@@ -87,9 +71,9 @@ def test_augmented_training(data, augmentation):
 
 
 def test_images_that_cannot_be_read_are_left_out_of_augmented_training(tmp_path, data):
-    (tmp_path / "d" / "train" / "class0" / "0.png").write_text("words")
+    (tmp_path / "d" / "train" / "red" / "red0.png").write_text("words")
     settings = ProbeSettings(learning_rates=(0.1, 0.2), epochs=2, batch_size=16, norm="batch")
-    result = evaluate_linear(network(), open_knn_data(str(tmp_path / "d")), settings, how=HOW).result
+    result = evaluate_linear(pixel_network(), open_knn_data(str(tmp_path / "d")), settings, how=HOW).result
     assert (result.data["train"].images, result.data["train"].skipped) == (89, 1)
 
 
@@ -100,7 +84,7 @@ def test_one_class_only(tmp_path):
         for i in range(3):
             Image.new("RGB", (9, 9), (i, 0 if split == "val" else 1, 0)).save(folder / f"{i}.png")
     with pytest.raises(LowzooError, match="images of one class only"):
-        evaluate_linear(network(), open_knn_data(str(tmp_path / "one")), CACHED, how=HOW)
+        evaluate_linear(pixel_network(), open_knn_data(str(tmp_path / "one")), CACHED, how=HOW)
 
 
 def of_timm(name, **arguments):

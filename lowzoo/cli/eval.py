@@ -2,8 +2,10 @@
 
 import typer
 
+from lowzoo.cli.eval_finetune import finetune
 from lowzoo.cli.eval_knn import knn
 from lowzoo.cli.eval_linear import linear
+from lowzoo.cli.eval_lowshot import lowshot
 
 app = typer.Typer(rich_markup_mode=None, help="Measure how good a model's frozen features are.")
 
@@ -15,3 +17,5 @@ def _eval() -> None:
 
 app.command()(knn)
 app.command()(linear)
+app.command()(lowshot)
+app.command()(finetune)

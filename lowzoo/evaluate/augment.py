@@ -88,7 +88,7 @@ def _crop(image: NDArray[np.uint8], spec: Preprocessing, rng: np.random.Generato
     left, top, width, height = _crop_box(image.shape[1], image.shape[0], rng)
     size = (spec.input_size[2], spec.input_size[1])
     part = Image.fromarray(np.ascontiguousarray(image[top : top + height, left : left + width]))
-    return np.asarray(part.resize(size, FILTERS[spec.interpolation]))
+    return np.array(part.resize(size, FILTERS[spec.interpolation]))
 
 
 def _crop_box(width: int, height: int, rng: np.random.Generator) -> tuple[int, int, int, int]:

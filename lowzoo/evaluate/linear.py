@@ -66,16 +66,16 @@ def evaluate_linear(
     numbers = train.kept.numpy() if settings.augmentation != "none" else np.arange(len(train.kept))
 
     candidates = candidates_of(settings)
-    tried: list[float] = []
+    tried: list[tuple[float, float]] = []
     if len(candidates) > 1:
         fit, held = held_out(train.labels.numpy(), HELD_OUT, seed)
-        banks = trainer.fit(feed, candidates, numbers[fit], fit, seed)
-        tried = [
-            percent_right(top[:, 0], train.labels[held])
-            for kind, bank in banks.items()
-            for top in bank.predict(trainer.train[kind][held])
-        ]
-    best = candidates[max(range(len(candidates)), key=lambda i: tried[i])] if tried else candidates[0]
+        held_labels = train.labels[held]
+        for kind, bank in trainer.fit(feed, candidates, numbers[fit], fit, seed).items():
+            x = trainer.train[kind][held]
+            right = [percent_right(top[:, 0], held_labels) for top in bank.predict(x)]
+            tried += zip(right, bank.losses(x, held_labels).tolist(), strict=True)
+    # Few held-out images make equal accuracies likely; the loss tells such candidates apart.
+    best = candidates[max(range(len(tried)), key=lambda i: (tried[i][0], -tried[i][1]), default=0)]
     test_x = dict(zip(settings.features, test.x.split(widths, dim=1), strict=True))[best.features]
     every = np.arange(len(train.kept))
     tops = []
@@ -85,8 +85,8 @@ def evaluate_linear(
     found = Figure.accuracy("linear_top1", [percent_right(top[:, 0], test.labels) for top in tops], len(test.labels))
     figures = [found]
     if classes > 5:
-        right = [100 * (top == test.labels[:, None]).any(dim=1).double().mean().item() for top in tops]
-        figures.append(Figure.accuracy("linear_top5", right, len(test.labels)))
+        among_five = [100 * (top == test.labels[:, None]).any(dim=1).double().mean().item() for top in tops]
+        figures.append(Figure.accuracy("linear_top5", among_five, len(test.labels)))
     result = EvaluationResult(
         protocol="linear",
         preset=preset,
@@ -98,8 +98,8 @@ def evaluate_linear(
             "chosen": dataclasses.asdict(best),
             "held_out": HELD_OUT if tried else None,
             "tried": [
-                {**dataclasses.asdict(candidate), "held_out_top1": round(value, 4)}
-                for candidate, value in zip(candidates, tried, strict=True)
+                {**dataclasses.asdict(candidate), "held_out_top1": round(right, 4), "held_out_loss": round(loss, 4)}
+                for candidate, (right, loss) in zip(candidates, tried, strict=True)
             ]
             if tried
             else [],

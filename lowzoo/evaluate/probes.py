@@ -135,3 +135,15 @@ class ProbeBank(nn.Module):
         # Logits of a probe that has diverged are no numbers, which count as the least likely.
         parts = [self(x.to(device)).nan_to_num(nan=-torch.inf).topk(top, dim=2).indices for x in x_ND.split(batch)]
         return torch.cat(parts, dim=1).cpu()
+
+    @torch.no_grad()
+    def losses(self, x_ND: Tensor, labels_N: Tensor, *, batch: int = 4096) -> Tensor:
+        """Mean cross-entropy (P,) in nats on features (N, D); infinite for a probe that has diverged."""
+        self.eval()
+        device = self.bias_PC.device
+        total = torch.zeros(len(self.bias_PC))
+        for x, labels in zip(x_ND.split(batch), labels_N.split(batch), strict=True):
+            logits_PBC = self(x.to(device))
+            for i, logits_BC in enumerate(logits_PBC):
+                total[i] += cross_entropy(logits_BC, labels.to(device), reduction="sum").cpu()
+        return (total / len(x_ND)).nan_to_num(nan=torch.inf)
