@@ -57,15 +57,21 @@ def test_the_same_seed_gives_the_same_document_and_another_one_stays_near(data):
     assert abs(other.figures[0].mean - first.figures[0].mean) <= 10
 
 
-@pytest.mark.parametrize("augmentation", ["crop", "flip", "squash"])
-def test_augmented_training(data, augmentation):
+@pytest.mark.parametrize(("augmentation", "squash"), [("crop", False), ("flip", False), ("flip", True)])
+def test_augmented_training(data, augmentation, squash):
     settings = ProbeSettings(
-        learning_rates=(0.1,), epochs=8, batch_size=32, norm="batch", nesterov=True, augmentation=augmentation
+        learning_rates=(0.1,),
+        epochs=8,
+        batch_size=32,
+        norm="batch",
+        nesterov=True,
+        augmentation=augmentation,
+        squash=squash,
     )
     first, again = (evaluate_linear(pixel_network(), data, settings, how=HOW).result for _ in range(2))
     assert first.figures[0].mean > 70
     assert first.to_json() == again.to_json()
-    assert first.settings["preprocessing"]["squash"] is (augmentation == "squash")
+    assert first.settings["preprocessing"]["squash"] is squash
     assert first.settings["tried"] == []
     assert json.loads(first.to_json())["settings"]["held_out"] is None
 

@@ -23,6 +23,11 @@ def test_a_held_out_part_takes_its_share_of_every_class():
     assert not np.array_equal(held, held_out(LABELS, 0.1, 1)[1])
 
 
+def test_small_classes_give_one_image_away():
+    rest, held = held_out(np.array([0, 0, 1, 1, 2]), 0.1, 0)
+    assert (len(rest), len(held)) == (3, 2)
+
+
 def test_nothing_to_hold_out():
     with pytest.raises(LowzooError, match="no image of 3 can be held out"):
         held_out(np.array([0, 1, 2]), 0.1, 0)

@@ -6,6 +6,7 @@ from lowzoo.cli.eval_finetune import finetune
 from lowzoo.cli.eval_knn import knn
 from lowzoo.cli.eval_linear import linear
 from lowzoo.cli.eval_lowshot import lowshot
+from lowzoo.cli.eval_transfer import transfer
 
 app = typer.Typer(rich_markup_mode=None, help="Measure how good a model's frozen features are.")
 
@@ -19,3 +20,4 @@ app.command()(knn)
 app.command()(linear)
 app.command()(lowshot)
 app.command()(finetune)
+app.command()(transfer)

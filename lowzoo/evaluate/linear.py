@@ -52,7 +52,7 @@ def evaluate_linear(
     """
     classes = require_classes(data.bank.require_labels(), data.bank.name)
     wide, network = with_features(resolved, settings.features)
-    spec = dataclasses.replace(Preprocessing.of(resolved), squash=settings.augmentation == "squash")
+    spec = dataclasses.replace(Preprocessing.of(resolved), squash=settings.squash)
     train, test = how.run(wide, (data.bank, data.queries), spec)
     widths = network.widths(spec.input_size, how.device)
     trainer = _Trainer(settings, dict(zip(settings.features, train.x.split(widths, dim=1), strict=True)), classes, how)

@@ -16,9 +16,9 @@ from torch import nn
 from lowzoo.errors import LowzooError
 from lowzoo.evaluate.feature_kinds import is_vit
 
-Augmentation = Literal["none", "flip", "crop", "squash"]
-"""What training images get: nothing (features are computed once), a flip, a random resized crop and a flip, or both
-sides resized without a crop and a flip; "squash" is also how its test images are resized."""
+Augmentation = Literal["none", "flip", "crop"]
+"""What training images get: nothing (features are computed once), the evaluation's picture perhaps mirrored, or a
+random resized crop perhaps mirrored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,7 @@ class ProbeSettings:
             layer norm followed by the projection to unit length.
         init_std: Of the linear layer's weights; biases start at 0.
         augmentation: Of the training images.
+        squash: Resize both sides of pictures that are not randomly cropped, and crop nothing off.
         note: What differs from the publication.
     """
 
@@ -58,6 +59,7 @@ class ProbeSettings:
     norm: Literal["none", "batch", "standardise", "layer_unit"] = "none"
     init_std: float = 0.01
     augmentation: Augmentation = "crop"
+    squash: bool = False
     note: str = ""
 
     def rate_factor(self, progress: float) -> tuple[float, float]:

@@ -25,14 +25,16 @@ def require_classes(labels: NDArray[np.int64], name: str) -> int:
 
 
 def held_out(labels: NDArray[np.int64], share: float, seed: int) -> tuple[Indices, Indices]:
-    """Divide into (rest, held-out part): `share` of every class, rounded; a class keeps at least one image in the rest.
+    """Divide into (rest, held-out part): `share` of every class, rounded, and at least one image on either side.
+
+    A class of one image stays in the rest.
 
     Raises:
-        LowzooError: Every class is too small to give one away.
+        LowzooError: Every class has a single image.
     """
     rng = np.random.default_rng([seed, 1])
     held = [
-        rng.permutation(positions)[: min(round(share * len(positions)), len(positions) - 1)]
+        rng.permutation(positions)[: min(max(1, round(share * len(positions))), len(positions) - 1)]
         for positions in _of_each_class(labels)
     ]
     chosen = np.sort(np.concatenate(held))
