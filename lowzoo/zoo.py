@@ -121,12 +121,7 @@ def _with_source(entry: ModelEntry, cfg: PretrainedCfg, cache_dir: str | Path | 
         check_safetensors(cfg.file)
         return cfg
     _, weights = catalog.find(f"{entry.name}.{cfg.tag}" if cfg.tag else entry.name)
-    if _is_elsewhere(cfg, weights):
-        return cfg
+    known = default_cfgs[entry.name].cfgs[weights.tag]
+    if (cfg.url or cfg.hf_hub_id) and (cfg.url, cfg.hf_hub_id) != (known.url, known.hf_hub_id):
+        return cfg  # the caller names another place than the catalog's
     return dataclasses.replace(cfg, file=str(weights_file(entry, weights, cache_dir)))
-
-
-def _is_elsewhere(cfg: PretrainedCfg, weights: WeightsEntry) -> bool:
-    """Whether the caller named another place than the catalog's."""
-    named = bool(cfg.url or cfg.hf_hub_id)
-    return named and (cfg.url or "", cfg.hf_hub_id or "") != (weights.plain_url, weights.repo)

@@ -13,10 +13,13 @@ import typer
 from lowzoo.cli.bench import bench
 from lowzoo.cli.cards import cards
 from lowzoo.cli.check import check
+from lowzoo.cli.convert import convert
+from lowzoo.cli.download import download
 from lowzoo.cli.eval import app as eval_app
 from lowzoo.cli.export import export
 from lowzoo.cli.info import info
 from lowzoo.cli.list import list_
+from lowzoo.cli.publish import publish
 from lowzoo.cli.quickstart import quickstart
 from lowzoo.cli.teachers import teachers
 from lowzoo.cli.train import app as train_app
@@ -38,12 +41,15 @@ app.command("list")(list_)
 app.command("info")(info)
 app.command("teachers")(teachers)
 app.command("cards")(cards)
+app.command("download")(download)
 app.command("quickstart")(quickstart)
 app.add_typer(eval_app, name="eval")
 app.command("export")(export)
 app.command("check")(check)
 app.command("bench")(bench)
 app.add_typer(train_app, name="train")
+app.command("convert")(convert)
+app.command("publish")(publish)
 
 
 def _print_version(wanted: bool) -> None:

@@ -1,0 +1,45 @@
+"""A published checkpoint as a folder that timm loads."""
+
+from pathlib import Path
+
+from lowzoo.convert import Converted, convert_checkpoint
+from lowzoo.model_folder import write_model_folder
+from lowzoo.weights_file import sha256
+
+_SIDE = 224
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def convert_to_folder(checkpoint: Path, out: Path, family: str | None = None) -> Converted:
+    """Convert a checkpoint and write it.
+
+    Args:
+        checkpoint: A published file.
+        out: Folder for `model.safetensors` and `config.json`.
+        family: What the file is; recognised if None.
+
+    Raises:
+        LowzooError: What `convert_checkpoint` refuses, or a folder that cannot be written to.
+    """
+    converted = convert_checkpoint(checkpoint, family)
+    cfg = {
+        "input_size": (3, _SIDE, _SIDE),
+        "mean": _MEAN,
+        "std": _STD,
+        "interpolation": converted.family.interpolation,
+        "crop_pct": 0.875,
+    }
+    facts = {
+        "family": converted.family.name,
+        "converted_from": checkpoint.name,
+        "converted_from_sha256": sha256(checkpoint),
+    }
+    write_model_folder(
+        out,
+        converted.state,
+        converted.family.architecture,
+        cfg=cfg,
+        arguments=converted.family.arguments,
+        facts=facts,
+    )
+    return converted

@@ -1,0 +1,265 @@
+"""Weights from a Hub and to it, on a server of this process: names, commits, caches, tokens, and what goes wrong."""
+
+import json
+import os
+import subprocess
+import sys
+import sysconfig
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from safetensors.torch import load_file, save_file
+
+from lowzoo import catalog, published
+from lowzoo.cli import main as cli
+from lowzoo.convert.folder import convert_to_folder
+from lowzoo.errors import LowzooError
+from lowzoo.resolve import load_model
+from tests.hub_server import TOKEN, running
+from tests.published_files import make_content, save
+from tests.published_networks import mobilenetv2, seed_mobilenetv3
+
+MODEL, FAMILY = "sslight_dino_mobilenetv2", "sslight_dino_mnv2"
+REPO = catalog.model(MODEL).default.repo
+SHA = catalog.model(MODEL).default.revision
+IMAGES = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """The authors' file as it would be, and its network's tensors."""
+    content, wanted = make_content(FAMILY)
+    return save(content, tmp_path_factory.mktemp("checkpoint") / "dino_mnv2_sslight.pth.tar"), wanted
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    """A server that everything in this process takes for the Hub, with caches of its own."""
+    with running() as server:
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", server.endpoint)
+        template = server.endpoint + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+        for name in ("HF_TOKEN", "HF_HUB_OFFLINE", "HTTP_PROXY", "http_proxy"):
+            monkeypatch.delenv(name, raising=False)
+        monkeypatch.setenv("HF_TOKEN_PATH", str(tmp_path / "token"))
+        monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "token"))
+        monkeypatch.setenv("LOWZOO_CACHE", str(tmp_path / "cache"))
+        yield server
+
+
+@pytest.fixture
+def offline(monkeypatch):
+    def switch():
+        monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+
+    return switch
+
+
+def _catalog_with(monkeypatch, model, **changes):
+    entry = catalog.model(model)
+    weights = replace(entry.default, **changes)
+    monkeypatch.setitem(catalog.models(), model, replace(entry, weights=(weights, *entry.weights[1:])))
+
+
+@pytest.fixture
+def published_on(hub, checkpoint, monkeypatch):
+    """The authors' repository at the commit that the catalog names; the stated digest is that of the test's file."""
+    path, _ = checkpoint
+    hub.add(REPO, {"README.md": b"first"})
+    hub.add(REPO, {path.name: path.read_bytes()}, sha=SHA)
+    hub.add(REPO, {path.name: b"a later commit holds something else"})
+    _catalog_with(monkeypatch, MODEL, digest=f"sha256:{published.sha256(path)}", size=path.stat().st_size)
+    return hub
+
+
+def test_a_published_model_by_its_name_is_the_authors_network(published_on, checkpoint, offline, tmp_path):
+    model = timm.create_model(f"lowzoo/{MODEL}", pretrained=True).eval()
+    with torch.no_grad():
+        assert torch.equal(model(IMAGES), mobilenetv2(checkpoint[1], IMAGES))
+    assert f"/{REPO}/resolve/{SHA}/dino_mnv2_sslight.pth.tar" in {path for _, path, _ in published_on.requests}
+    asked = len(published_on.requests)
+    adapted = timm.create_model(f"lowzoo/{MODEL}", pretrained=True, num_classes=5, in_chans=1)
+    assert torch.equal(adapted.blocks[3][1].conv_dw.weight, model.blocks[3][1].conv_dw.weight)
+    maps = timm.create_model(f"lowzoo/{MODEL}", pretrained=True, features_only=True)
+    assert torch.equal(maps.conv_stem.weight, model.conv_stem.weight)
+    assert len(published_on.requests) == asked, "the checkpoint is read once"
+    offline()
+    resolved = load_model(MODEL)
+    assert (resolved.revision, resolved.license) == (SHA, "Apache-2.0")
+    assert torch.equal(resolved.model.conv_stem.weight, model.conv_stem.weight)
+    for file in tmp_path.joinpath("cache").rglob("*.safetensors"):
+        file.unlink()
+    again = timm.create_model(f"lowzoo/{MODEL}", pretrained=True)
+    assert torch.equal(again.conv_stem.weight, model.conv_stem.weight), "made again from the Hub's cache"
+
+
+def test_cache_dir_keeps_everything_in_one_place(published_on, tmp_path):
+    timm.create_model(f"lowzoo/{MODEL}", pretrained=True, cache_dir=tmp_path / "mine")
+    names = {path.name for path in (tmp_path / "mine").iterdir()}
+    assert names >= {"lowzoo-converted", "models--fwtan--sslight_checkpoints"}
+    assert not (tmp_path / "cache").exists()
+    assert not (tmp_path / "hub").exists()
+
+
+def test_a_checkpoint_of_another_digest_is_refused(published_on, checkpoint, monkeypatch, tmp_path):
+    _catalog_with(monkeypatch, MODEL, digest="sha256:" + "0" * 64)
+    with pytest.raises(LowzooError, match="has not the published digest"):
+        timm.create_model(f"lowzoo/{MODEL}", pretrained=True)
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
+def test_a_file_that_the_hub_states_another_digest_of_is_refused(published_on, tmp_path):
+    published_on.wrong_digests.add("dino_mnv2_sslight.pth.tar")
+    with pytest.raises(LowzooError, match=r"has not the digest \w+... that the Hub states"):
+        timm.create_model(f"lowzoo/{MODEL}", pretrained=True)
+    assert not list(tmp_path.rglob("*.safetensors"))
+
+
+def test_an_interrupted_download_goes_on_where_it_stopped(published_on, checkpoint, monkeypatch):
+    monkeypatch.setattr(
+        "huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 100_000
+    )  # of 10 MB, as is, nothing would remain
+    published_on.breaks = [1_000_000]
+    model = timm.create_model(f"lowzoo/{MODEL}", pretrained=True).eval()
+    ranges = [wanted for method, _, wanted in published_on.requests if method == "GET" and wanted]
+    assert ranges == ["bytes=1000000-"]
+    with torch.no_grad():
+        assert torch.equal(model(IMAGES), mobilenetv2(checkpoint[1], IMAGES))
+
+
+def test_a_model_repository_by_name_by_commit_and_offline(hub, checkpoint, offline, tmp_path):
+    convert_to_folder(checkpoint[0], tmp_path / "first", FAMILY)
+    first = hub.add_folder("someone/thing", tmp_path / "first")
+    tensors = load_file(tmp_path / "first" / "model.safetensors")
+    save_file({name: value * 1 for name, value in tensors.items()} | {"bn1.bias": tensors["bn1.bias"] + 1},
+              tmp_path / "first" / "model.safetensors", metadata={"format": "pt"})  # fmt: skip
+    second = hub.add_folder("someone/thing", tmp_path / "first")
+    assert (load_model("hf-hub:someone/thing").revision, second) == (second, second)
+    old = load_model(f"hf-hub:someone/thing@{first}")
+    assert torch.equal(old.model.bn1.bias, tensors["bn1.bias"])
+    plain = timm.create_model(f"hf-hub:someone/thing@{first}", pretrained=True)
+    assert torch.equal(plain.bn1.bias, tensors["bn1.bias"])
+    offline()
+    hub.requests.clear()
+    assert load_model(f"hf-hub:someone/thing@{first}").revision == first
+    assert load_model("hf-hub:someone/thing").revision == second
+    assert not hub.requests
+    with pytest.raises(LowzooError, match="someone/other is not in the local cache") as error:
+        load_model("hf-hub:someone/other")
+    assert "hf download someone/other config.json model.safetensors" in error.value.remedy
+
+
+def test_a_private_repository_needs_a_token(hub, checkpoint, monkeypatch, tmp_path):
+    convert_to_folder(checkpoint[0], tmp_path / "folder", FAMILY)
+    hub.add_folder("someone/secret", tmp_path / "folder", private=True)
+    with pytest.raises(LowzooError, match="the Hub has no repository someone/secret") as error:
+        load_model("hf-hub:someone/secret")
+    assert "hf auth login" in error.value.remedy
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    assert load_model("hf-hub:someone/secret").trained
+
+
+def test_hostile_repositories_do_nothing(hub, checkpoint, tmp_path):
+    convert_to_folder(checkpoint[0], tmp_path / "folder", FAMILY)
+    config = json.loads((tmp_path / "folder" / "config.json").read_text())
+    weights = (tmp_path / "folder" / "model.safetensors").read_bytes()
+
+    def add(name, config, weights=weights):
+        hub.add(name, {"config.json": json.dumps(config).encode(), "model.safetensors": weights})
+
+    outside = tmp_path / "outside.safetensors"
+    outside.write_bytes(b"not to be opened")
+    for key, value in {"file": str(outside), "url": "http://127.0.0.1:9/x.pth", "hf_hub_filename": "../../x"}.items():
+        add(f"evil/{key}", config | {"pretrained_cfg": config["pretrained_cfg"] | {key: value}})
+        assert "conv_stem.weight" in load_model(f"hf-hub:evil/{key}").model.state_dict(), "the repository's own file"
+    add("evil/arguments", config | {"model_args": {"checkpoint_path": str(outside)}})
+    with pytest.raises(LowzooError, match="sets checkpoint_path = "):
+        load_model("hf-hub:evil/arguments")
+    add("evil/header", config, (2**40).to_bytes(8, "little") + b"{" * 1000)
+    with pytest.raises(LowzooError, match="is damaged"):
+        load_model("hf-hub:evil/header")
+    hub.add("evil/pickle", {"config.json": json.dumps(config).encode(), "pytorch_model.bin": b"\x80\x04."})
+    with pytest.raises(LowzooError, match="pickled weights are not loaded"):
+        load_model("hf-hub:evil/pickle")
+
+
+def test_download_fetches_for_later(published_on, offline, capsys, monkeypatch):
+    with pytest.raises(SystemExit) as status:
+        cli.main(["download", MODEL, "rob_vit_tiny", "--json"])
+    assert status.value.code == 0
+    files = json.loads(capsys.readouterr().out)
+    assert list(files) == [f"{MODEL}.sslight_in1k", "rob_vit_tiny.mobilenetv2_sup_tin100"]
+    assert all(Path(path).is_file() for path in files.values())
+    offline()
+    assert timm.create_model(f"lowzoo/{MODEL}", pretrained=True)
+    with pytest.raises(SystemExit):
+        cli.main(["download", "rob_resnet18"])
+    assert "unpublished and cannot be fetched" in capsys.readouterr().err
+
+
+def test_a_checkpoint_at_a_plain_address(hub, monkeypatch, tmp_path):
+    """SEED's files lie at addresses with a signature; the server stands for theirs."""
+    content, wanted = make_content("seed_mobilenetv3_large")
+    path = save(content, tmp_path / "seed.pth.tar")
+    sha = hub.add("seed/files", {path.name: path.read_bytes()})
+    url = f"{hub.endpoint}/seed/files/resolve/{sha}/{path.name}?sv=1&sig=secret"
+    _catalog_with(monkeypatch, "seed_mobilenetv3_large", url=url, checkpoint=path.name)
+    model = timm.create_model("lowzoo/seed_mobilenetv3_large", pretrained=True).eval()
+    with torch.no_grad():
+        expected = seed_mobilenetv3(wanted, IMAGES)
+        assert (model(IMAGES) - expected).abs().max() < 1e-5 * expected.abs().max().clamp(min=1)
+    (converted,) = (tmp_path / "cache" / "converted").glob("*.safetensors")
+    assert b"secret" not in converted.read_bytes()[:2000]
+
+
+def _run_alone(code, server, folder, **environment):
+    """Run code in a process that cannot find lowzoo: site-packages without what an editable install adds."""
+    start = f"import sys; sys.path.append({sysconfig.get_path('purelib')!r})\n"
+    keep = {name: os.environ[name] for name in ("PATH", "HOME", "OMP_NUM_THREADS") if name in os.environ}
+    settings = {"HF_ENDPOINT": server.endpoint, "HF_HOME": str(folder), "HF_HUB_DISABLE_XET": "1"}
+    done = subprocess.run([sys.executable, "-S", "-c", start + code], cwd=folder, env=keep | settings | environment,
+                          capture_output=True, text=True, check=False)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.slow
+def test_published_weights_load_where_lowzoo_is_not_installed(hub, checkpoint, monkeypatch, tmp_path, capsys):
+    convert_to_folder(checkpoint[0], tmp_path / "folder", FAMILY)
+    words = ["publish", str(tmp_path / "folder"), "--repo", "lowzoo/mine", "--model", MODEL, "--json"]
+    with pytest.raises(SystemExit) as status:
+        cli.main(words)
+    assert status.value.code == 2, "without a token"
+    assert "hf auth login" in capsys.readouterr().err
+    monkeypatch.setenv("HF_TOKEN", TOKEN)
+    with pytest.raises(SystemExit) as status:
+        cli.main(words)
+    assert status.value.code == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["architecture"], facts["needs_lowzoo"]) == ("mobilenetv2_100", False)
+    repository = hub.repositories["lowzoo/mine"]
+    assert facts["revision"] == repository.head
+    assert set(repository.commits[repository.head]) == {"model.safetensors", "config.json", "README.md"}
+    card = repository.commits[repository.head]["README.md"].decode()
+    for fact in ("license: apache-2.0", 'create_model("hf-hub:lowzoo/mine"', "68.3", "library_name: timm"):
+        assert fact in card
+    code = """
+import importlib.util, json
+import timm, torch
+model = timm.create_model("hf-hub:lowzoo/mine", pretrained=True).eval()
+images = torch.randn(1, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+with torch.no_grad():
+    features = model(images)[0, :5].tolist()
+print(json.dumps({"lowzoo": importlib.util.find_spec("lowzoo") is not None, "features": features}))
+"""
+    found = _run_alone(code, hub, tmp_path)
+    assert found["lowzoo"] is False
+    expected = mobilenetv2(checkpoint[1], IMAGES)[0, :5]
+    assert torch.allclose(torch.tensor(found["features"]), expected, atol=1e-5)
