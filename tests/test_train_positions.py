@@ -9,8 +9,8 @@ import torch
 from safetensors.torch import load_file
 from torch.testing import assert_close
 
-from lowzoo.errors import LowzooError
 from lowzoo.architectures.positions import resize_positions, set_position_rule
+from lowzoo.errors import LowzooError
 
 FOLDER = Path(__file__).parent / "oracles"
 ENTRY = next(

@@ -7,9 +7,9 @@ import timm
 import torch
 from torch import Tensor, nn
 
+from lowzoo.architectures.positions import set_position_rule
 from lowzoo.catalog import near_matches, student_architecture
 from lowzoo.errors import LowzooError
-from lowzoo.architectures.positions import set_position_rule
 from lowzoo.train.recipes import TrainConfig
 from lowzoo.train.tokens import MaskedEmbedding, TokenDrop, patch_tokens
 
