@@ -11,11 +11,11 @@ import torch
 from torch.testing import assert_close
 
 from lowzoo import catalog, download
+from lowzoo.architectures.wide_resnet import WideResNet50
 from lowzoo.errors import LowzooError
 from lowzoo.torch_file import read_torch_file
 from lowzoo.train.head_files import load_head
 from lowzoo.train.published import load_published
-from lowzoo.train.published.backbones import wide_resnet50
 from lowzoo.train.teachers import fit_teacher_head, load_teacher
 from tests.teacher_files import FAMILIES, NARROW, OUTPUTS, SIDE, head_output, make_checkpoint, small_entry
 
@@ -221,7 +221,7 @@ def test_the_checksum_is_of_every_value(tmp_path: Path, small_catalog: None) -> 
 
 def test_the_wide_resnet_is_wide_from_the_stem_on() -> None:
     torch.manual_seed(0)
-    network = wide_resnet50(2).eval()
+    network = WideResNet50(2, num_classes=0).eval()
     shapes = {key: tuple(value.shape) for key, value in network.state_dict().items()}
     assert shapes["conv1.weight"] == (128, 3, 7, 7)
     assert shapes["layer1.0.downsample.0.weight"] == (512, 128, 1, 1)
