@@ -15,6 +15,7 @@ from lowzoo.cli.cards import cards
 from lowzoo.cli.check import check
 from lowzoo.cli.convert import convert
 from lowzoo.cli.download import download
+from lowzoo.cli.embed import embed
 from lowzoo.cli.eval import app as eval_app
 from lowzoo.cli.export import export
 from lowzoo.cli.info import info
@@ -44,6 +45,7 @@ app.command("cards")(cards)
 app.command("download")(download)
 app.command("quickstart")(quickstart)
 app.add_typer(eval_app, name="eval")
+app.command("embed")(embed)
 app.command("export")(export)
 app.command("check")(check)
 app.command("bench")(bench)

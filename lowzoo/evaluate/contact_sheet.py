@@ -27,21 +27,26 @@ def draw_neighbours(
     columns: int = 8,
     most_rows: int = 12,
 ) -> None:
-    """Draw one query of each class and its nearest neighbours, framed green where the class is the same, else red.
+    """Draw some queries and their nearest neighbours: one query of each class, or without labels evenly spaced ones.
+
+    Neighbours are framed green where the class is the same, else red; without labels grey.
 
     Args:
-        bank: Labelled images to search.
-        bank_features: Their features.
-        queries: Labelled images to search for.
+        bank: Images to search.
+        bank_features: Their features; those of the queries themselves find an image's neighbours in its own set.
+        queries: Images to search for.
         query_features: Their features.
         path: The PNG to write.
         title: Line above the picture.
         columns: Neighbours a query.
         most_rows: Queries at most.
     """
-    rows = one_of_each_class(query_features.labels.tolist())[:most_rows]
-    columns = min(columns, len(bank_features.x))
-    similarity, nearest = nearest_neighbours(bank_features.x, query_features.x[rows], columns)
+    labels = query_features.labels.tolist()
+    rows = one_of_each_class(labels) if min(labels) >= 0 else list(range(len(labels)))
+    rows = [rows[i] for i in np.linspace(0, len(rows) - 1, min(most_rows, len(rows))).astype(int).tolist()]
+    itself = bank_features is query_features
+    columns = max(1, min(columns, len(bank_features.x) - itself))
+    found = nearest_neighbours(bank_features.x, query_features.x[rows], min(columns + itself, len(bank_features.x)))
     width = _GAP + (columns + 1) * (_outer() + _GAP) + _GAP
     sheet = Image.new("RGB", (width, _HEAD + len(rows) * (_outer() + _TEXT + _GAP) + _GAP), "white")
     pen = ImageDraw.Draw(sheet)
@@ -51,16 +56,17 @@ def draw_neighbours(
         top = _HEAD + y * (_outer() + _TEXT + _GAP)
         label = int(query_features.labels[row])
         cells = [(queries, int(query_features.kept[row]), _QUERY, f"query: {_name(queries, label)}")]
-        for value, position in zip(similarity[y].tolist(), nearest[y].tolist(), strict=True):
-            found = int(bank_features.labels[position])
-            colour = _SAME if found == label else _OTHER
-            cells.append((bank, int(bank_features.kept[position]), colour, f"{_name(bank, found)} {value:.2f}"))
+        pairs = zip(found[0][y].tolist(), found[1][y].tolist(), strict=True)
+        for value, position in [pair for pair in pairs if not (itself and pair[1] == row)][:columns]:
+            other = int(bank_features.labels[position])
+            colour = _QUERY if label < 0 or other < 0 else _SAME if other == label else _OTHER
+            cells.append((bank, int(bank_features.kept[position]), colour, f"{_name(bank, other)} {value:.2f}"))
         for x, (source, index, colour, text) in enumerate(cells):
             # A wider gap sets the query apart.
             left = _GAP + x * (_outer() + _GAP) + (_GAP if x else 0)
             pen.rectangle((left, top, left + _outer() - 1, top + _outer() - 1), fill=colour)
             sheet.paste(_thumbnail(source, index), (left + _FRAME, top + _FRAME))
-            pen.text((left, top + _outer() + 1), _fit(pen, font, text), fill=colour, font=font)
+            pen.text((left, top + _outer() + 1), _fit(pen, font, text.strip()), fill=colour, font=font)
     with atomic_path(path) as temporary:
         sheet.save(temporary, "PNG", optimize=True)
 
@@ -88,6 +94,8 @@ def _thumbnail(source: ImageSource, index: int) -> Image.Image:
 
 
 def _name(source: ImageSource, label: int) -> str:
+    if label < 0:
+        return ""
     return source.class_names[label].replace("_", " ") if source.class_names else f"class {label}"
 
 

@@ -133,11 +133,11 @@ def _run(
 @contextlib.contextmanager
 def channels_last(model: nn.Module) -> Iterator[None]:
     """Hold the kernels of convolutions in the order in which inputs come; afterwards as before."""
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model.to(memory_format=torch.channels_last)
     try:
         yield
     finally:
-        model.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+        model.to(memory_format=torch.contiguous_format)
 
 
 def autocast(device: str | torch.device, precision: Precision) -> contextlib.AbstractContextManager[object]:

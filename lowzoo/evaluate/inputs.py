@@ -4,8 +4,9 @@ Workers hand over uint8 pixels: a quarter of the bytes of floats through the que
 network is. The pixels lie in the order H, W, C, so that the batch is channels-last without a copy.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -65,14 +66,14 @@ class InputDataset(Dataset[InputBatch]):
 
 
 def input_loader(
-    dataset: Dataset[InputBatch], batches: Sequence[Sequence[int]], *, workers: int, device: str | torch.device
+    dataset: Dataset[InputBatch], batches: Iterable[Any], *, workers: int, device: str | torch.device
 ) -> "DataLoader[InputBatch]":
     """Load these batches of indices in order; each worker uses one thread, as there is one worker a core."""
     return DataLoader(
         dataset,
         batch_sampler=batches,
         num_workers=workers,
-        collate_fn=_as_it_is,
+        collate_fn=_as_it_is,  # type: ignore[arg-type]  # the dataset gives whole batches, which the stub ignores
         pin_memory=torch.device(device).type == "cuda",
         prefetch_factor=4 if workers else None,
         worker_init_fn=_one_thread,

@@ -9,6 +9,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -138,7 +139,8 @@ def evaluate_transfer(
     Raises:
         LowzooError: See `evaluate_linear`.
     """
-    facts, figures, details = {}, [], {}
+    facts: dict[str, Any] = {}
+    figures, details = [], {}
     for name, images in data.items():
         found = evaluate_linear(
             resolved, images, settings[name], preset="rob", repeats=repeats, seed=seed, how=how

@@ -44,7 +44,8 @@ class PlanesReader:
     def encoded(self, index: int) -> bytes:
         """Give picture `index` as a PPM file."""
         pixels = self.planes[index].reshape(3, _SIDE, _SIDE).transpose(1, 2, 0)
-        return b"P6 %d %d 255\n" % (_SIDE, _SIDE) + pixels.tobytes()
+        picture: bytes = b"P6 %d %d 255\n" % (_SIDE, _SIDE) + pixels.tobytes()
+        return picture
 
     def where(self, index: int) -> str:
         """Name picture `index`."""
