@@ -70,7 +70,7 @@ def measure(run: Run, warm_up: int = _WARM_UP, steps: int = _MEASURED) -> dict[s
         float(next(stepping))
     seconds = (time.perf_counter() - started) / (total - warm_up)
     split = clock.report(batch)
-    stepping.close()
+    del stepping
     peak = matmul_peak(run.device, run.precision)
     data_rate = _data_rate(run)
     forward, teacher = split.get("forward_share", 0.0), split.get("teacher_share", 0.0)

@@ -76,10 +76,10 @@ def spawn(processes: int, work: Callable[[], Any], device: str) -> None:
             f"{processes} devices were asked for, and this machine has {torch.cuda.device_count()}",
             f"Use --devices {torch.cuda.device_count()}, or --set device=cpu",
         )
-    from torch.multiprocessing.spawn import ProcessException
+    from torch.multiprocessing.spawn import ProcessException, start_processes
 
     try:
-        torch.multiprocessing.spawn(_child, (processes, _free_port(), work), nprocs=processes)
+        start_processes(_child, (processes, _free_port(), work), nprocs=processes)
     except ProcessException as error:
         last = str(error).strip().splitlines()[-1]
         name, _, message = last.partition(": ")

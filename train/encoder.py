@@ -1,7 +1,7 @@
 """A backbone with a projection head, fed with views of several sizes."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import timm
 import torch
@@ -40,7 +40,8 @@ class MultiViewEncoder(nn.Module):
     def __init__(self, backbone: nn.Module, head: nn.Module, *, masked: bool = False) -> None:
         super().__init__()
         self.backbone = backbone
-        self.head = head
+        # What a head can do beyond being called depends on its kind.
+        self.head: Any = head
         self.masked = MaskedEmbedding(backbone) if masked else None
 
     def forward(self, groups: Sequence[Tensor], mask_GBN: Tensor | None = None) -> Encoded:
@@ -59,7 +60,7 @@ class MultiViewEncoder(nn.Module):
                 with self.masked.replacing(mask_GBN.flatten(0, 1)):
                     cls_features, patch_features = patch_tokens(self.backbone, flat)
                 features.append(cls_features)
-                patches = self.head.patch_scores(patch_features).unflatten(0, (count, images))  # type: ignore[operator]
+                patches = self.head.patch_scores(patch_features).unflatten(0, (count, images))
             else:
                 features.append(self.backbone(flat))
         stacked = torch.cat(features)

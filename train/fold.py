@@ -36,7 +36,7 @@ def fold_batch_norms(network: nn.Module) -> int:
         if not isinstance(norm, nn.BatchNorm2d) or source.op != "call_module" or len(source.users) != 1:
             continue
         convolution = network.get_submodule(source.target)
-        if type(convolution) in _PLAIN and norm.running_mean is not None:
+        if isinstance(convolution, nn.Conv2d) and type(convolution) in _PLAIN and norm.running_mean is not None:
             _fold(convolution, norm)
             network.set_submodule(node.target, _rest(norm))
             folded += 1

@@ -20,7 +20,8 @@ class ProcessorSyncBatchNorm(nn.modules.batchnorm._BatchNorm):
     def forward(self, input: Tensor) -> Tensor:
         """(N, C, ...) to the same shape."""
         if not self.training or not dist.is_initialized():
-            return super().forward(input)
+            plain: Tensor = super().forward(input)
+            return plain
         axes = [0, *range(2, input.dim())]
         x = full(input)
         count = x.numel() // x.shape[1] * dist.get_world_size()
@@ -32,7 +33,8 @@ class ProcessorSyncBatchNorm(nn.modules.batchnorm._BatchNorm):
         out = centred * torch.rsqrt(variance + self.eps).view(shape)
         if self.affine:
             out = out * self.weight.view(shape) + self.bias.view(shape)
-        return out.to(input.dtype)
+        normalised: Tensor = out.to(input.dtype)
+        return normalised
 
     def _update(self, mean: Tensor, variance: Tensor) -> None:
         if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:

@@ -47,7 +47,7 @@ class MaskedEmbedding(nn.Module):
 
     def __init__(self, backbone: nn.Module) -> None:
         super().__init__()
-        self.embedding = nn.Parameter(torch.zeros(1, backbone.num_features))  # type: ignore[arg-type]
+        self.embedding = nn.Parameter(torch.zeros(1, int(backbone.num_features)))  # type: ignore[arg-type]
         self._mask: Tensor | None = None
         backbone.patch_embed.register_forward_hook(self._replace)  # type: ignore[union-attr]
 

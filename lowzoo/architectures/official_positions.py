@@ -5,7 +5,7 @@ At the size of the weights the network is timm's. See `lowzoo.architectures.posi
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from safetensors.torch import load_file
 from timm.models import PretrainedCfg, load_pretrained, model_entrypoint
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from lowzoo.architectures.positions import resize_positions, set_position_rule
 
-_RULE = "dino"
+_RULE: Final = "dino"
 
 
 def create_official_positions(architecture: str, pretrained: bool = False, **kwargs: Any) -> nn.Module:

@@ -19,7 +19,7 @@ class SqueezeThenAct(nn.Module):
         activation: Of the norm that stands before it.
     """
 
-    def __init__(self, squeeze: nn.Module, activation: nn.Module) -> None:
+    def __init__(self, squeeze: Any, activation: nn.Module) -> None:
         super().__init__()
         self.conv_reduce = squeeze.conv_reduce
         self.act1 = squeeze.act1
@@ -29,7 +29,7 @@ class SqueezeThenAct(nn.Module):
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
         """(B, C, H, W) to the same."""
-        weights_BC11 = self.conv_expand(self.act1(self.conv_reduce(x_BCHW.mean((2, 3), keepdim=True))))
+        weights_BC11: Tensor = self.conv_expand(self.act1(self.conv_reduce(x_BCHW.mean((2, 3), keepdim=True))))
         activated: Tensor = self.activation(x_BCHW * self.gate(weights_BC11))
         return activated
 

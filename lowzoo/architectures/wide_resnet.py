@@ -39,7 +39,8 @@ class WideResNet50(ResNet):  # type: ignore[misc]  # timm has no types
     def __init__(self, width: int, **kwargs: Any) -> None:
         stem = 64 * width
         super().__init__(Bottleneck, [3, 4, 6, 3], channels=tuple(stem * 2**stage for stage in range(4)), **kwargs)
-        self.conv1 = nn.Conv2d(self.conv1.in_channels, stem, kernel_size=7, stride=2, padding=3, bias=False)
+        channels = cast("Any", self).conv1.in_channels
+        self.conv1 = nn.Conv2d(channels, stem, kernel_size=7, stride=2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(stem)
         first = cast("Any", self.layer1)[0]
         first.conv1 = nn.Conv2d(stem, stem, kernel_size=1, bias=False)

@@ -6,7 +6,7 @@ from torch import nn
 from lowzoo.errors import LowzooError
 from lowzoo.train.encoder import MultiViewEncoder, feature_width, use_plain_attention
 from lowzoo.train.frozen import FrozenTeacher
-from lowzoo.train.heads import DINOHead
+from lowzoo.train.heads import WeightNormLinear
 from lowzoo.train.methods.base import Method
 from lowzoo.train.methods.kd import KdMethod
 from lowzoo.train.methods.rob import RobIbotMethod, RobMethod
@@ -73,15 +73,22 @@ def _outputs(config: TrainConfig, teacher: FrozenTeacher | None) -> int:
 
 def _start_from_prototypes(head: nn.Module, teacher: Teacher) -> None:
     """Start the student's last layer at the teacher's prototypes, which already span the target space."""
-    prototypes = getattr(teacher.head, "prototypes", None)
-    if isinstance(prototypes, nn.Linear):
-        prototypes = prototypes.weight
-    if prototypes is None and isinstance(teacher.head, DINOHead):
-        prototypes = teacher.head.last_layer.weight_v
-    if not isinstance(head, DINOHead) or prototypes is None or prototypes.shape != head.last_layer.weight_v.shape:
+    prototypes = _prototypes(teacher.head)
+    last = getattr(head, "last_layer", None)
+    if not isinstance(last, WeightNormLinear) or prototypes is None or prototypes.shape != last.weight_v.shape:
         raise LowzooError(
             "teacher_prototypes needs a student head of kind dino with the teacher's bottleneck width",
             "Set student_head.bottleneck to it, or teacher_prototypes=false",
         )
     with torch.no_grad():
-        head.last_layer.weight_v.copy_(prototypes)
+        last.weight_v.copy_(prototypes)
+
+
+def _prototypes(head: nn.Module | None) -> torch.Tensor | None:
+    """The prototypes (K, D') of a head that has some."""
+    for name, part in (("prototypes", "weight"), ("last_layer", "weight_v")):
+        layer = getattr(head, name, None)
+        found = layer if isinstance(layer, torch.Tensor) else getattr(layer, part, None)
+        if isinstance(found, torch.Tensor):
+            return found
+    return None

@@ -24,7 +24,8 @@ class SeedMethod(Method):
         super().__init__(student)
         self.teacher = teacher
         self.outputs = config.queue + 1
-        kind = SmallPatchObjective if config.local_views else SeedObjective
+        self._small_patches = config.local_views > 0
+        kind = SmallPatchObjective if self._small_patches else SeedObjective
         self.objective: SeedObjective | SmallPatchObjective = kind(
             dim=teacher.width,
             queue_length=config.queue,
@@ -36,14 +37,13 @@ class SeedMethod(Method):
     def loss(self, views: Views, now: Now) -> Tensor:
         """Cross-entropy with the teacher's distribution over its own key and the queue."""
         with now.clock.part("teacher"), torch.no_grad():
-            keys = (self.teacher.embed(views, now)[0],)
-            if isinstance(self.objective, SmallPatchObjective):
-                keys = (*keys, self.teacher.embed_locals(views, now))
+            key = self.teacher.embed(views, now)[0]
+            local_keys = self.teacher.embed_locals(views, now) if self._small_patches else key[:0]
         encoded = full(self.encode(views.groups, None, now).scores)
-        self._keys.append(keys)
+        self._keys.append((key, local_keys) if self._small_patches else (key,))
         if isinstance(self.objective, SmallPatchObjective):
-            return self.objective.loss(encoded[0], keys[0], encoded[1:], keys[1])
-        return self.objective.loss(encoded[0], keys[0])
+            return self.objective.loss(encoded[0], key, encoded[1:], local_keys)
+        return self.objective.loss(encoded[0], key)
 
     def after_step(self, now: Now) -> None:
         """Enqueue the keys of the whole step."""

@@ -5,6 +5,7 @@ two runs.
 """
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -92,7 +93,7 @@ class SwavMethod(_SslightMethod):
 
     def before_step(self, now: Now) -> None:
         """Put the prototypes back on the unit sphere."""
-        self.student.head.normalise_prototypes()  # type: ignore[operator]
+        self.student.head.normalise_prototypes()
 
     def loss(self, views: Views, now: Now) -> Tensor:
         """Swapped prediction of codes."""
@@ -101,7 +102,7 @@ class SwavMethod(_SslightMethod):
         self._embeddings.append(embeddings)
         return self.objective.loss(
             full(encoded.scores),
-            prototypes_KD=last_layer(self.student.head).weight.detach(),  # type: ignore[union-attr]
+            prototypes_KD=last_layer(self.student.head).weight.detach(),
             use_queue=now.progress >= self.config.queue_start,
             alpha=self.config.alpha,
             beta=self.config.beta,
@@ -145,7 +146,7 @@ class MocoMethod(_SslightMethod):
         self._keys.clear()
 
 
-def last_layer(head: nn.Module) -> nn.Module:
+def last_layer(head: nn.Module) -> Any:
     """The linear layer whose rows are the prototypes.
 
     Raises:
