@@ -5,10 +5,11 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from pathlib import Path
 
 import pytest
 
-from lowzoo import cards, catalog
+from lowzoo import cards, catalog, readme_table
 from lowzoo.cli import main as cli
 from lowzoo.errors import LowzooError
 
@@ -219,6 +220,29 @@ def test_cards_are_written_and_checked(capsys, tmp_path):
     assert "rob_vit_tiny.md is stale" in out
     (folder / "nobody.md").write_text("x")
     assert "nobody.md belongs to no model" in run(capsys, "cards", "--check", "--out", str(folder))[1]
+
+
+def test_the_readme_has_the_catalogs_table(capsys, tmp_path):
+    readme = tmp_path / "README.md"
+    readme.write_text(f"before\n{readme_table.BEGIN}\nold\n{readme_table.END}\nafter\n")
+    words = ["cards", "--out", str(tmp_path / "cards")]
+    assert run(capsys, *words)[0] == 0
+    text = readme.read_text()
+    assert text.startswith("before\n")
+    assert text.endswith("\nafter\n")
+    assert "| [`seed_resnet50`](model_cards/seed_resnet50.md) | 23.5 | 4.09 | 224 |  | 74.3 | MIT |" in text
+    assert "\nold\n" not in text
+    assert run(capsys, *words, "--check")[0] == 0
+    readme.write_text(text.replace("74.3", "75.3"))
+    status, out, _ = run(capsys, *words, "--check")
+    assert (status, "README.md is stale" in out) == (1, True)
+    readme.write_text("no marks")
+    assert "has no marks for the table" in run(capsys, *words)[2]
+
+
+def test_the_readme_in_the_repository_is_current():
+    text = Path(__file__).parent.with_name("README.md").read_text(encoding="utf-8")
+    assert readme_table.with_table(text, "README.md") == text, "run `lowzoo cards`"
 
 
 def test_cards_name_a_place_that_cannot_be_written(capsys, tmp_path):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from safetensors.torch import load_file
-from timm.models import PretrainedCfg, load_pretrained, model_entrypoint
+from timm.models import PretrainedCfg, model_entrypoint
 from torch import Tensor, nn
 
 from lowzoo.architectures.positions import resize_positions, set_position_rule
@@ -18,22 +18,25 @@ _RULE: Final = "dino"
 
 def create_official_positions(architecture: str, pretrained: bool = False, **kwargs: Any) -> nn.Module:
     """Create a ViT; arguments as for any timm entry point, after the name of timm's architecture."""
-    cfg: PretrainedCfg = kwargs["pretrained_cfg"]
-    state = _weights(cfg) if pretrained else None
-    model: nn.Module = model_entrypoint(architecture)(pretrained=pretrained and state is None, **kwargs)
-    vit: Any = getattr(model, "model", model)  # the network inside of timm's feature extractor
+    cfg: PretrainedCfg = kwargs.pop("pretrained_cfg")
+    state = _weights(cfg) if pretrained and kwargs.get("img_size") and not kwargs.get("patch_size") else None
     if state is not None:
         # With positions that already fit timm has nothing to resample.
-        state["pos_embed"] = resize_positions(state["pos_embed"], vit.patch_embed.grid_size, _RULE)
-        load_pretrained(
-            vit,
-            pretrained_cfg=dataclasses.replace(cfg, state_dict=state).to_dict() | {"source": None},
-            num_classes=vit.num_classes,
-            in_chans=vit.patch_embed.proj.in_channels,
-        )
+        state["pos_embed"] = resize_positions(state["pos_embed"], _grid(state, kwargs["img_size"]), _RULE)
+        cfg = dataclasses.replace(cfg, state_dict=state)
+    model: nn.Module = model_entrypoint(architecture)(pretrained=pretrained, pretrained_cfg=cfg, **kwargs)
+    for described in (model, getattr(model, "model", model)):  # the latter inside of timm's feature extractor
+        described.pretrained_cfg.pop("state_dict", None)  # type: ignore[operator,union-attr]
     if kwargs.get("dynamic_img_size"):
-        set_position_rule(vit, _RULE)
+        set_position_rule(getattr(model, "model", model), _RULE)  # type: ignore[arg-type]
     return model
+
+
+def _grid(state: dict[str, Tensor], img_size: int | tuple[int, int]) -> tuple[int, int]:
+    """Rows and columns of patches in an image."""
+    height, width = (img_size, img_size) if isinstance(img_size, int) else img_size
+    rows, columns = state["patch_embed.proj.weight"].shape[-2:]
+    return height // rows, width // columns
 
 
 def _weights(cfg: PretrainedCfg) -> dict[str, Tensor] | None:
