@@ -48,7 +48,7 @@ def compare(name: str, folder: Path) -> dict[str, float]:
             family.architecture,
             pretrained=True,
             num_classes=0,
-            pretrained_cfg_overlay={"file": str(folder / "model.safetensors"), "num_classes": 0},
+            pretrained_cfg_overlay={"file": str(folder / "model.safetensors"), "num_classes": 0, "custom_load": False},
             **family.arguments,
             **arguments,
         ).eval()

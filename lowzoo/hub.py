@@ -12,6 +12,7 @@ from lowzoo.errors import LowzooError
 from lowzoo.weights_file import sha256
 
 FILES = ("config.json", "model.safetensors")
+_ATTEMPTS = 3
 
 
 def fetch_model(repository: str, cache_dir: str | Path | None = None) -> tuple[Path, str]:
@@ -32,17 +33,29 @@ def fetch_model(repository: str, cache_dir: str | Path | None = None) -> tuple[P
 
 def fetch_files(repository: str, files: Sequence[str], cache_dir: str | Path | None = None) -> tuple[Path, str]:
     """As `fetch_model`, for files that the caller names by their paths in the repository."""
-    from huggingface_hub import hf_hub_download
-
     name, _, revision = repository.partition("@")
     with _explained(name, revision, files):
-        paths = [
-            Path(hf_hub_download(name, file, revision=revision or None, cache_dir=cache_dir or None)) for file in files
-        ]
+        paths = [_download(name, file, revision or None, cache_dir or None) for file in files]
     for path in paths:
         _check_digest(path)
     folder = paths[0].parents[len(Path(files[0]).parts) - 1]
     return folder, folder.name
+
+
+def _download(name: str, file: str, revision: str | None, cache_dir: str | Path | None) -> Path:
+    """One file; where the line breaks, newer clients go on by themselves, and older ones when they are called again."""
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
+
+    for attempt in range(_ATTEMPTS):
+        try:
+            return Path(hf_hub_download(name, file, revision=revision, cache_dir=cache_dir))
+        except (EntryNotFoundError, HfHubHTTPError):
+            raise
+        except OSError as error:
+            if error.errno is not None or attempt == _ATTEMPTS - 1:  # a number is the operating system's: a full disk
+                raise
+    raise AssertionError("the last attempt returns or raises")
 
 
 def _check_digest(path: Path) -> None:

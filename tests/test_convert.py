@@ -51,7 +51,7 @@ def test_features_are_those_of_the_authors_network(name, tmp_path):
             family.architecture,
             pretrained=True,
             num_classes=0,
-            pretrained_cfg_overlay={"file": str(tmp_path / "model.safetensors"), "num_classes": 0},
+            pretrained_cfg_overlay={"file": str(tmp_path / "model.safetensors"), "num_classes": 0, "custom_load": False},
             **family.arguments,
             **arguments,
         ).eval()

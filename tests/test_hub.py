@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import timm
 import torch
+from huggingface_hub.utils import _http
 from safetensors.torch import load_file, save_file
 
 from lowzoo import catalog, published
@@ -35,21 +36,28 @@ def checkpoint(tmp_path_factory):
     return save(content, tmp_path_factory.mktemp("checkpoint") / "dino_mnv2_sslight.pth.tar"), wanted
 
 
+def _start_session():
+    """Older releases look at the offline mode only when a session starts."""
+    getattr(_http, "reset_sessions", lambda: None)()
+
+
 @pytest.fixture
 def hub(tmp_path, monkeypatch):
     """A server that everything in this process takes for the Hub, with caches of its own."""
     with running() as server:
         monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", server.endpoint)
         template = server.endpoint + "/{repo_id}/resolve/{revision}/{filename}"
-        monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
+        for module in ("constants", "file_download"):  # older releases copy it
+            monkeypatch.setattr(f"huggingface_hub.{module}.HUGGINGFACE_CO_URL_TEMPLATE", template, raising=False)
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
-        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True, raising=False)
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
         for name in ("HF_TOKEN", "HF_HUB_OFFLINE", "HTTP_PROXY", "http_proxy"):
             monkeypatch.delenv(name, raising=False)
         monkeypatch.setenv("HF_TOKEN_PATH", str(tmp_path / "token"))
         monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "token"))
         monkeypatch.setenv("LOWZOO_CACHE", str(tmp_path / "cache"))
+        _start_session()
         yield server
 
 
@@ -58,6 +66,7 @@ def offline(monkeypatch):
     def switch():
         monkeypatch.setenv("HF_HUB_OFFLINE", "1")
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+        _start_session()
 
     return switch
 

@@ -5,7 +5,7 @@ At the size of the weights the network is timm's. See `lowzoo.architectures.posi
 
 import dataclasses
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from safetensors.torch import load_file
 from timm.models import PretrainedCfg, model_entrypoint
@@ -25,10 +25,11 @@ def create_official_positions(architecture: str, pretrained: bool = False, **kwa
         state["pos_embed"] = resize_positions(state["pos_embed"], _grid(state, kwargs["img_size"]), _RULE)
         cfg = dataclasses.replace(cfg, state_dict=state)
     model: nn.Module = model_entrypoint(architecture)(pretrained=pretrained, pretrained_cfg=cfg, **kwargs)
-    for described in (model, getattr(model, "model", model)):  # the latter inside of timm's feature extractor
-        described.pretrained_cfg.pop("state_dict", None)  # type: ignore[operator,union-attr]
+    vit: Any = getattr(model, "model", model)  # the network inside of timm's feature extractor
+    for described in (cast("Any", model), vit):
+        described.pretrained_cfg.pop("state_dict", None)
     if kwargs.get("dynamic_img_size"):
-        set_position_rule(getattr(model, "model", model), _RULE)  # type: ignore[arg-type]
+        set_position_rule(vit, _RULE)
     return model
 
 
