@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lowzoo.data.progress import progress_bar
 from lowzoo.data.source import ImageSource
 from lowzoo.errors import LowzooError
 from lowzoo.evaluate import cache as feature_cache
+from lowzoo.evaluate.folded import folded
 from lowzoo.evaluate.inputs import InputDataset, input_loader, normalise_batch
 from lowzoo.evaluate.preprocess import Preprocessing
 from lowzoo.resolve import Resolved
@@ -109,14 +110,15 @@ def _run(
     batches = [indices[i : i + batch_size] for i in range(0, len(source), batch_size)]
     loader = input_loader(InputDataset(source, spec), batches, workers=workers, device=device)
     allowed, skipped, first_error = int(MAX_UNREADABLE * len(source)), 0, ""
+    model = folded(resolved.model, spec.input_size, device)
     bar = progress_bar(f"features of {source.name}", len(source), wanted=progress)
-    with torch.inference_mode(), bar as advance, channels_last(resolved.model):
+    with torch.inference_mode(), bar as advance:
         for batch in loader:
             skipped += len(batch.errors)
             first_error = first_error or next(iter(batch.errors), "")
             if len(batch.kept):
                 with autocast(device, precision):
-                    x = resolved.model(normalise_batch(batch.pixels, spec, device)).float()
+                    x = model(normalise_batch(batch.pixels, spec, device)).float()
                 if not torch.isfinite(x).all():
                     raise LowzooError(
                         f"{resolved.name} gives features that are no finite numbers", "Train it again; it has diverged"
@@ -128,16 +130,6 @@ def _run(
             f"{skipped} of {len(source)} images of {source.name} cannot be read, the first: {first_error}",
             "Replace or remove them",
         )
-
-
-@contextlib.contextmanager
-def channels_last(model: nn.Module) -> Iterator[None]:
-    """Hold the kernels of convolutions in the order in which inputs come; afterwards as before."""
-    model.to(memory_format=torch.channels_last)
-    try:
-        yield
-    finally:
-        model.to(memory_format=torch.contiguous_format)
 
 
 def autocast(device: str | torch.device, precision: Precision) -> contextlib.AbstractContextManager[object]:

@@ -13,7 +13,8 @@ from lowzoo.data.source import ImageSource
 from lowzoo.errors import LowzooError
 from lowzoo.evaluate.augment import AugmentedDataset, ShuffledKeys
 from lowzoo.evaluate.feature_kinds import FeatureNetwork
-from lowzoo.evaluate.features import MAX_UNREADABLE, Precision, autocast, channels_last
+from lowzoo.evaluate.features import MAX_UNREADABLE, Precision, autocast
+from lowzoo.evaluate.folded import folded
 from lowzoo.evaluate.inputs import input_loader, normalise_batch
 from lowzoo.evaluate.preprocess import Preprocessing
 from lowzoo.evaluate.probe_settings import ProbeSettings
@@ -59,6 +60,7 @@ class AugmentedFeed:
 
     Args:
         network: Frozen, on `device`.
+        widths: D of each kind that it gives side by side.
         source: The training images.
         labels: (N,) of the images of the source.
         settings: Augmentation, batch size and epochs.
@@ -72,6 +74,7 @@ class AugmentedFeed:
     def __init__(
         self,
         network: FeatureNetwork,
+        widths: Sequence[int],
         source: ImageSource,
         labels: Tensor,
         settings: ProbeSettings,
@@ -82,7 +85,8 @@ class AugmentedFeed:
         precision: Precision = "fp32",
         progress: bool = True,
     ) -> None:
-        self.network, self.source, self.labels, self.settings, self.spec = network, source, labels, settings, spec
+        self.network, self.widths, self.source, self.labels = network, list(widths), source, labels
+        self.settings, self.spec = settings, spec
         self.device, self.workers, self.precision, self.progress = device, workers, precision, progress
 
     def batches(self, indices: NDArray[np.int64], seed: int) -> Iterator[Batch]:
@@ -94,9 +98,10 @@ class AugmentedFeed:
         keys = ShuffledKeys(indices, self.settings.batch_size, self.settings.epochs, seed)
         dataset = AugmentedDataset(self.source, self.spec, self.settings.augmentation, seed)
         loader = input_loader(dataset, keys, workers=self.workers, device=self.device)
+        network = folded(self.network, self.spec.input_size, self.device)
         bar = progress_bar(f"training on {self.source.name}", len(keys), wanted=self.progress)
         seen = unreadable = 0
-        with bar as advance, channels_last(self.network):
+        with bar as advance:
             for step, batch in enumerate(loader):
                 seen += len(batch.kept) + len(batch.errors)
                 unreadable += len(batch.errors)
@@ -108,8 +113,8 @@ class AugmentedFeed:
                     )
                 if len(batch.kept) > 1:
                     with torch.inference_mode(), autocast(self.device, self.precision):
-                        outputs = self.network.outputs(normalise_batch(batch.pixels, self.spec, self.device))
+                        wide = network(normalise_batch(batch.pixels, self.spec, self.device)).float()
                     # Tensors of inference mode cannot enter the graph of the probes.
-                    features = [x.float().clone() for x in outputs]
+                    features = list(wide.clone().split(self.widths, dim=1))
                     yield step / keys.steps_per_epoch, features, self.labels[batch.kept].to(self.device)
                 advance(1)

@@ -21,7 +21,7 @@ from lowzoo.data.progress import progress_bar
 from lowzoo.errors import LowzooError
 from lowzoo.evaluate.augment import AugmentedDataset, ShuffledKeys
 from lowzoo.evaluate.extraction import Extraction
-from lowzoo.evaluate.features import autocast, channels_last, extract_features
+from lowzoo.evaluate.features import autocast, extract_features
 from lowzoo.evaluate.finetune_head import linear_head, mlp_head
 from lowzoo.evaluate.inputs import input_loader, normalise_batch
 from lowzoo.evaluate.knn_protocol import KnnData
@@ -185,6 +185,7 @@ def _train(
             width = backbone(torch.zeros(1, *spec.input_size, device=how.device)).shape[1]
         head = mlp_head(width, classes, projection) if settings.head == "mlp" else linear_head(width, classes)
     network = nn.Sequential(backbone, head.to(how.device)).train()
+    network.to(memory_format=torch.channels_last)
     optimiser = torch.optim.SGD(
         [{"params": list(backbone.parameters())}, {"params": list(head.parameters())}],
         lr=settings.learning_rate,
@@ -194,7 +195,7 @@ def _train(
     keys = ShuffledKeys(split, settings.batch_size, settings.epochs, seed)
     loader = input_loader(AugmentedDataset(data.bank, spec, "crop", seed), keys, workers=how.workers, device=how.device)
     bar = progress_bar(f"fine-tuning on {len(split)} images", len(keys), wanted=how.progress)
-    with bar as advance, channels_last(network):
+    with bar as advance:
         for step, batch in enumerate(loader):
             unreadable.update(batch.errors)
             if len(batch.kept) < 2:

@@ -62,7 +62,7 @@ def evaluate_linear(
         # Rows of `train` are the readable images; the feed counts in the indices of the source.
         labels = torch.from_numpy(data.bank.require_labels())
         extraction = {"device": how.device, "workers": how.workers, "precision": how.precision}
-        feed = AugmentedFeed(network, data.bank, labels, settings, spec, progress=how.progress, **extraction)  # type: ignore[arg-type]
+        feed = AugmentedFeed(network, widths, data.bank, labels, settings, spec, progress=how.progress, **extraction)  # type: ignore[arg-type]
     numbers = train.kept.numpy() if settings.augmentation != "none" else np.arange(len(train.kept))
 
     candidates = candidates_of(settings)

@@ -1,0 +1,154 @@
+"""k-NN, linear probes and low-shot on tiny-imagenet-100 beside scikit-learn on the same features.
+
+    python benchmarks/evaluate_tin.py --data DIR [--model M] [--repeats 3] [--out benchmarks/results/evaluate_tin.json]
+
+DIR holds tiny-imagenet-100 as parquet. What has to hold:
+
+    k-NN       every prediction equals that of scikit-learn's brute-force search in float64 with the same weights
+    linear     the sweep on class tokens is within 0.3 points of scikit-learn's logistic regression (L-BFGS to its
+               optimum, penalty chosen on the same held-out tenth)
+    low-shot   the same splits and penalties, fitted here by a plain call of scikit-learn: equal to the last prediction
+"""
+
+import argparse
+import dataclasses
+import json
+import os
+import platform
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.preprocessing import StandardScaler
+
+from lowzoo.evaluate.extraction import Extraction
+from lowzoo.evaluate.feature_kinds import with_features
+from lowzoo.evaluate.knn import TEMPERATURE, knn_predictions
+from lowzoo.evaluate.knn_protocol import KnnData, knn_preset, open_knn_data, score_knn
+from lowzoo.evaluate.linear import HELD_OUT, evaluate_linear
+from lowzoo.evaluate.logistic import LOGISTIC
+from lowzoo.evaluate.lowshot import draw_tasks, evaluate_lowshot
+from lowzoo.evaluate.probe_settings import adapted, probe_settings
+from lowzoo.evaluate.result import versions
+from lowzoo.evaluate.subsets import held_out
+from lowzoo.files import write_text
+from lowzoo.resolve import Resolved, load_model
+
+OUT = Path(__file__).parent / "results" / "evaluate_tin.json"
+KS = (10, 20, 200)
+# scikit-learn's C, which corresponds to a weight decay of 1 / (C N): 1e-3, 1e-4, 1e-5 for 50,000 images.
+PENALTIES = (0.02, 0.2, 2.0)
+
+
+def compare_knn(resolved: Resolved, data: KnnData, how: Extraction) -> dict[str, Any]:
+    bank, queries = how.run(resolved, (data.bank, data.queries))
+    rows: dict[str, Any] = {}
+    for k in KS:
+        found = knn_predictions(bank.x, bank.labels, queries.x, ks=[k])[k]
+        brute = KNeighborsClassifier(
+            k, algorithm="brute", metric="cosine", weights=lambda distance: np.exp((1 - distance) / TEMPERATURE)
+        )
+        brute.fit(bank.x.double().numpy(), bank.labels.numpy())
+        expected = torch.from_numpy(brute.predict(queries.x.double().numpy()))
+        rows[f"k={k}"] = {
+            "top1": 100 * (found == queries.labels).double().mean().item(),
+            "other_predictions_than_scikit_learn": int((found != expected).sum()),
+        }
+    began = time.perf_counter()
+    again = score_knn(resolved, data, preset=knn_preset("dino"), how=how)
+    rows["second_call_s"] = round(time.perf_counter() - began, 1)
+    rows["queries"] = len(again.truth)
+    return rows
+
+
+def compare_linear(resolved: Resolved, data: KnnData, how: Extraction, repeats: int) -> dict[str, Any]:
+    settings = adapted(probe_settings("sweep", resolved.model), features=("cls",))
+    result = evaluate_linear(resolved, data, settings, preset="sweep", repeats=repeats, how=how).result
+    other = evaluate_linear(resolved, data, settings, preset="sweep", repeats=repeats, seed=100, how=how).result
+    wide, _ = with_features(resolved, ["cls"])
+    train, test = how.run(wide, (data.bank, data.queries))
+    x, labels = train.x.numpy().astype(np.float64), train.labels.numpy()
+    fit, held = held_out(labels, HELD_OUT, 0)
+    tried = [accuracy(x[fit], labels[fit], x[held], labels[held], penalty) for penalty in PENALTIES]
+    best = PENALTIES[int(np.argmax(tried))]
+    expected = accuracy(x, labels, test.x.numpy().astype(np.float64), test.labels.numpy(), best)
+    return {
+        "ours": result.figures[0].model_dump(),
+        "ours_other_seed": other.figures[0].model_dump(),
+        "chosen": result.settings["chosen"],
+        "scikit_learn_top1": expected,
+        "scikit_learn_C": best,
+        "scikit_learn_held_out": dict(zip(map(str, PENALTIES), tried, strict=True)),
+        "difference": round(result.figures[0].mean - expected, 3),
+    }
+
+
+def accuracy(train: Any, labels: Any, test: Any, truth: Any, penalty: float) -> float:
+    scaler = StandardScaler().fit(train)
+    model = LogisticRegression(C=penalty, max_iter=300, tol=1e-3).fit(scaler.transform(train), labels)
+    return 100 * float((model.predict(scaler.transform(test)) == truth).mean())
+
+
+def compare_lowshot(resolved: Resolved, data: KnnData, how: Extraction) -> dict[str, Any]:
+    rows: dict[str, Any] = {}
+    train, test = how.run(resolved, (data.bank, data.queries))
+    for name, settings in LOGISTIC.items():
+        tasks = draw_tasks(data, counts=(1, 2, 5), share=0.01)
+        result = evaluate_lowshot(resolved, data, tasks, settings, preset=name, how=how)
+        rows[name] = {"figures": [figure.model_dump() for figure in result.figures]}
+        expected = []
+        for task in tasks:
+            for split, chosen in zip(task.splits, result.settings["tasks"][task.name]["splits"], strict=True):
+                x, y = train.x[split].double().numpy(), data.bank.labels[split]
+                expected.append(plain_lowshot(name, x, y, test.x.double().numpy(), chosen["lambda"]))
+        truth = test.labels.numpy()
+        top1 = [100 * float((found == truth).mean()) for found in expected]
+        ours = [value for task in tasks for value in result.settings["tasks"][task.name]["top1"]]
+        rows[name]["largest_difference_to_scikit_learn"] = max(abs(a - b) for a, b in zip(ours, top1, strict=True))
+    return rows
+
+
+def plain_lowshot(name: str, x: Any, y: Any, test: Any, strength: float) -> Any:
+    if name == "rob":
+        scaler = StandardScaler().fit(x)
+        model = LogisticRegression(C=len(y) / strength, max_iter=300)
+        return model.fit(scaler.transform(x), y).predict(scaler.transform(test))
+    x, test = (part - part.mean(axis=1, keepdims=True) for part in (x, test))
+    x, test = (part / np.linalg.norm(part, axis=1, keepdims=True) for part in (x, test))
+    return LogisticRegression(C=1 / strength, fit_intercept=False, max_iter=300).fit(x, y).predict(test)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True, help="tiny-imagenet-100 as parquet")
+    parser.add_argument("--model", default="rob_vit_tiny")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--only", nargs="*", default=["knn", "linear", "lowshot"])
+    parser.add_argument("--out", type=Path, default=OUT)
+    arguments = parser.parse_args()
+    resolved, data, how = load_model(arguments.model), open_knn_data(arguments.data), Extraction()
+    document = json.loads(arguments.out.read_text()) if arguments.out.is_file() else {}
+    parts = {
+        "knn": lambda: compare_knn(resolved, data, how),
+        "linear": lambda: compare_linear(resolved, data, how, arguments.repeats),
+        "lowshot": lambda: compare_lowshot(resolved, data, how),
+    }
+    for name in arguments.only:
+        document[name] = parts[name]()
+        print(name, json.dumps(document[name], indent=2), flush=True)
+    document |= {
+        "script": "benchmarks/evaluate_tin.py",
+        "model": f"{resolved.name} ({resolved.revision})",
+        "preset": dataclasses.asdict(knn_preset("dino")),
+        "machine": {"system": platform.platform(), "cores": os.cpu_count()},
+        "versions": versions("scikit-learn", "numpy"),
+    }
+    write_text(arguments.out, json.dumps(document, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()
