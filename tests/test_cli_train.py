@@ -1,12 +1,16 @@
 """`lowzoo train rob`: every misuse is one line that names the remedy, exits with 2 and leaves nothing behind."""
 
+import os
+import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from lowzoo.cli.main import main
+from tests.teacher_files import make_checkpoint
 from tests.train_fixtures import SETTINGS, make_pictures, make_teacher
 
 
@@ -28,9 +32,22 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for file in ("config.json", "model.safetensors"):
         (folder / "headless" / file).write_bytes((folder / "teacher" / file).read_bytes())
     (folder / "a_file").write_text("in the way")
+    make_checkpoint("dino", folder / "another.pth")
+    torch.save({"teacher": {}, "code": _Code(folder / "it_ran")}, folder / "code.pth")
     return folder
 
 
+class _Code:
+    """What a pickle can hold: a call of anything."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, (f"touch '{self.mark}'",)
+
+
+OFFICIAL = ["--teacher", "dino_vits16", "--set"]
 CASES = {
     "unknown teacher": (["--teacher", "dino_vitz16"], ["unknown teacher 'dino_vitz16'", "near: dino_vits16"]),
     "unknown student": (["--student", "resnet81"], ["unknown student 'resnet81'", "near: resnet"]),
@@ -42,6 +59,17 @@ CASES = {
     "batch too large": (["--set", "batch_size=999"], ["a batch of 999 is larger than", "24 images"]),
     "teacher without head": (["--teacher", "{world}/headless"], ["has no projection head", "--teacher-head fitted"]),
     "damaged teacher": (["--teacher", "{world}/damaged"], ["model.safetensors is damaged"]),
+    "file of another network": ([*OFFICIAL, "teacher_file={world}/another.pth"], ["another.pth", "does not fit"]),
+    "file with code": ([*OFFICIAL, "teacher_file={world}/code.pth"], ["code.pth", "could run code; it was not loaded"]),
+    "patch loss with a CNN": (["--student", "resnet18", "--loss", "ibot"], ["resnet18 has no patches"]),
+    "patch loss without patches": (
+        ["--loss", "ibot", "--set", "teacher=dino_vits16"],
+        ["dino_vits16 is of family dino"],
+    ),
+    "prototypes of another width": (
+        ["--set", "teacher=dino_vits16", "--set", "teacher_prototypes=true"],
+        ["as wide as that of dino_vits16", "8 is not 256", "student_head.bottleneck=256"],
+    ),
     "unknown key": (["--set", "epochz=3"], ["unknown configuration key 'epochz'", "epochs"]),
     "impossible value": (["--set", "lr=-1"], ["lr = -1 is impossible"]),
     "impossible view": (["--set", 'views=[{name="global",count=2,size=32,scale=[0.9,0.1]}]'], ["scale must run"]),
@@ -75,19 +103,54 @@ def test_misuse_is_one_line(
     for part in expected:
         assert part in error
     assert not list(tmp_path.iterdir()), "something was left behind"
+    assert not (world / "it_ran").exists()
+
+
+def _run(data: Path, world: Path, out: Path, batch: int) -> int:
+    words = ["train", "rob", "--preset", "rob_dino", "--data", str(data), "--out", str(out)]
+    words += [word for setting in SETTINGS for word in ("--set", setting)]
+    with pytest.raises(SystemExit) as ended:
+        main([*words, "--teacher", str(world / "teacher"), "--epochs", "1", "--set", f"batch_size={batch}"])
+    return int(ended.value.code or 0)
 
 
 @pytest.mark.slow
-def test_a_broken_picture_among_good_ones_is_counted_and_named(
+def test_odd_pictures_are_used_and_broken_ones_counted_and_named(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], world: Path
 ) -> None:
-    pictures = make_pictures(tmp_path / "pictures")
-    (pictures / "train" / "cold" / "zz.jpg").write_text("a text")
-    Image.fromarray(np.zeros((1, 1, 3), np.uint8)).save(pictures / "train" / "warm" / "one_pixel.png")
-    words = ["train", "rob", "--preset", "rob_dino", "--data", str(pictures), "--out", str(tmp_path / "run")]
-    words += [word for setting in SETTINGS for word in ("--set", setting)]
-    with pytest.raises(SystemExit) as ended:
-        main([*words, "--teacher", str(world / "teacher"), "--epochs", "1", "--set", "batch_size=26"])
-    assert ended.value.code == 0
-    assert "1 images could not be read" in capsys.readouterr().out
-    assert "zz.jpg" in (tmp_path / "run" / "bad_images.txt").read_text()
+    folder = make_pictures(tmp_path / "pictures") / "train" / "cold"
+    noise = np.random.default_rng(0).integers(0, 256, (60, 60, 3), np.uint8)
+    picture = Image.fromarray(noise)
+    picture.save(folder / "whole.jpg")
+    picture.convert("CMYK").save(folder / "cmyk.jpg")
+    Image.fromarray(noise[..., 0].astype(np.uint16) * 257).save(folder / "sixteen_bits.png")
+    picture.save(folder / "moving.gif", save_all=True, append_images=[picture.rotate(90)])
+    picture.crop((0, 0, 1, 1)).save(folder / "one_pixel.png")
+    content = (folder / "whole.jpg").read_bytes()
+    (folder / "cut.jpg").write_bytes(content[: len(content) // 2])
+    (folder / "text.jpg").write_text("a text")
+    assert _run(tmp_path / "pictures", world, tmp_path / "run", 31) == 0
+    assert "2 images could not be read" in capsys.readouterr().out
+    named = (tmp_path / "run" / "bad_images.txt").read_text().splitlines()
+    assert sorted(Path(line.partition(" is not")[0]).name for line in named) == ["cut.jpg", "text.jpg"]
+
+
+@pytest.mark.slow
+def test_a_shard_that_breaks_off_costs_its_own_pictures(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOWZOO_CACHE", str(tmp_path / "cache"))
+    pictures = sorted((make_pictures(tmp_path / "pictures") / "train").rglob("*.png"))
+    shards = tmp_path / "shards"
+    shards.mkdir()
+    for shard in range(3):
+        with tarfile.open(shards / f"{shard}.tar", "w") as archive:
+            for file in pictures[8 * shard : 8 * shard + 8]:
+                archive.add(file, file.name)
+    whole = (shards / "1.tar").read_bytes()
+    (shards / "1.tar").write_bytes(whole[: len(whole) // 2])
+    assert _run(shards, world, tmp_path / "run", 24) == 0
+    named = (tmp_path / "run" / "bad_images.txt").read_text().splitlines()
+    assert named
+    assert all("1.tar" in line for line in named)
+    assert "images could not be read" in capsys.readouterr().out

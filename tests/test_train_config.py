@@ -54,6 +54,42 @@ def test_sslight_differs_from_its_baseline_in_four_settings(method: str, student
     assert base["beta"] == pytest.approx(1 - base["alpha"])
 
 
+def test_views_of_sslight_go_with_targets_of_rob() -> None:
+    config = resolve(default_layers("rob", data="pictures", preset=None, loss="msn", views="sslight"))
+    assert (config.recipe, config.loss, config.pair_weights) == ("rob", "msn", (0.4, 0.6))
+    assert [(group.count, group.scale) for group in config.views] == [(2, (0.3, 1.0)), (10, (0.05, 0.3))]
+    assert config.views[1].size == 128
+    assert resolve("rob_msn").pair_weights is None
+    for wrong in ({"views": "softer"}, {"preset": "sample", "views": "sslight"}):
+        with pytest.raises(LowzooError, match="views"):
+            default_layers("rob", **{"data": None, "preset": None, **wrong})
+
+
+@pytest.mark.parametrize(
+    ("preset", "settings", "message"),
+    [
+        ("seed", ["batch_size=100"], "queue = 65536 must be a multiple of batch_size = 100, for example 65500"),
+        (("sslight_moco_cnn", "sslight_views_sslight"), ["queue=1000"], "queue = 1000 must be a multiple"),
+        ("seed", ["view.global.count=2"], "SEED compares one global view"),
+        ("seed", ["teacher_prototypes=true"], "SEED's student ends in an embedding"),
+        ("rob_swav", ["teacher_prototypes=true"], "needs student_head.kind 'dino', not 'swav'"),
+        (
+            "rob_dino",
+            ["teacher_prototypes=true", "teacher_head=fitted", "fitted_bottleneck=64"],
+            "student_head.bottleneck = 256 to be fitted_bottleneck = 64",
+        ),
+        ("rob_dino", ["alpha=0.4"], "alpha and beta go together"),
+        ("rob_kd", ["alpha=0.4", "beta=0.6"], "there are none: set beta = 0"),
+        ("rob_kd", ["alpha=1", "beta=0"], "loss 'kd' has no pairs"),
+        ("rob_ibot", ["teacher_head=fitted"], "own head scores patches"),
+    ],
+)
+def test_combinations_that_cannot_work_are_refused_before_anything_loads(preset, settings, message: str) -> None:
+    with pytest.raises(LowzooError) as caught:
+        resolve(preset, settings=settings)
+    assert message.lower() in caught.value.message.lower()
+
+
 def test_figures_of_the_papers() -> None:
     swav = resolve("rob_swav")
     assert swav.peak_lr == pytest.approx(4.8)

@@ -1,31 +1,22 @@
-"""Every method runs, leaves its teacher as it was, resumes to the same bits, and does not mind several processes."""
+"""Every method runs, leaves its teacher as it was, resumes to the same bits, and says the same through a cache."""
 
-import functools
+import errno
 import os
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
-from lowzoo.data.source import open_source
-from lowzoo.train import distributed
 from lowzoo.train.curves import read_metrics
 from lowzoo.train.loop import Run
 from lowzoo.train.methods.sslight import DinoMethod, MocoMethod
 from lowzoo.train.progress import Progress
-from lowzoo.train.recipes import TrainConfig
-from tests.train_fixtures import METHODS, config_of, make_pictures
+from tests.train_fixtures import METHODS, config_of, make_pictures, start
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_pictures(tmp_path_factory.mktemp("world"))
-
-
-def start(world: Path, out: Path, config: TrainConfig, *, resume: bool = False, cache: Path | None = None) -> Run:
-    source, held_out = open_source(world), open_source(world, "validation")
-    return Run(config, source, held_out, out, resume=resume, teacher_cache=cache)
 
 
 def losses(folder: Path) -> list[float]:
@@ -96,72 +87,31 @@ def test_a_cached_run_equals_an_uncached_one_within_fp16(method: str, world: Pat
     assert losses(tmp_path / "reading") == pytest.approx(losses(tmp_path / "plain"), rel=2e-3)
 
 
-def _train(config: TrainConfig, world: Path, out: Path, resume: bool = False) -> None:
-    torch.set_num_threads(1)
-    distributed.join(torch.device("cpu"))
-    start(world, out, config, resume=resume).train(Progress())
+def test_a_full_disk_ends_the_filling_of_a_cache_and_not_the_run(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = config_of("rob_dino", world)
+    start(world, tmp_path / "whole", config, cache=tmp_path / "roomy").train(Progress())
+    real, room = os.pwrite, 3000
 
+    def limited(file: int, data: bytes, offset: int) -> int:
+        nonlocal room
+        if room < len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        room -= len(data)
+        return real(file, data, offset)
 
-PAIRS = [
-    (method, student)
-    for student in ("test_vit", "test_resnet")
-    for method in METHODS
-    if student == "test_vit" or method not in ("rob_ibot", "rob_msn")  # patches need a ViT
-]
-
-
-def _config_for_two(method: str, student: str, world: Path) -> TrainConfig:
-    more = [f"student={student}", "sync_bn=true", "batch_size=8", "epochs=7", "monitor_epochs=0", "lr=0.01"]
-    return config_of(method, world, *more, "positions=timm", "drop_path=0", "patch_drop=0")
-
-
-def _train_all(configs: dict[str, TrainConfig], world: Path, out: Path) -> None:
-    # In fp64, as the rounding of fp32 differs between one process and two, and training amplifies it.
-    torch.set_default_dtype(torch.float64)
-    try:
-        for name, config in configs.items():
-            _train(config, world, out / name)
-    finally:
-        torch.set_default_dtype(torch.float32)
-
-
-@pytest.fixture(scope="module")
-def one_and_two(world: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    configs = {f"{method}-{student}": _config_for_two(method, student, world) for method, student in PAIRS}
-    one, two = tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("two")
-    _train_all(configs, world, one)
-    distributed.spawn(2, functools.partial(_train_all, configs, world, two), "cpu")
-    return one, two
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("method", "student"), PAIRS)
-def test_two_processes_with_half_the_batch_equal_one(method: str, student: str, one_and_two: tuple[Path, Path]) -> None:
-    one, two = (folder / f"{method}-{student}" for folder in one_and_two)
-    assert len(losses(one)) >= 7
-    assert losses(two) == pytest.approx(losses(one), abs=1e-5)
-    for key, value in load_file(one / "model.safetensors").items():
-        torch.testing.assert_close(load_file(two / "model.safetensors")[key], value, atol=1e-4, rtol=1e-3, msg=key)
-
-
-def _train_and_die(config: TrainConfig, world: Path, out: Path) -> None:
-    step = Run._one_step
-
-    def die(run: Run, *words: object) -> torch.Tensor:
-        if run.step == 9:
-            os.kill(os.getpid(), 9)
-        return step(run, *words)  # type: ignore[arg-type]
-
-    Run._one_step = die  # type: ignore[method-assign]
-    _train(config, world, out)
-
-
-@pytest.mark.slow
-def test_two_killed_processes_resume_to_the_same_bits(world: Path, tmp_path: Path) -> None:
-    config = config_of("sslight_moco", world, "monitor_epochs=0")
-    distributed.spawn(2, functools.partial(_train, config, world, tmp_path / "whole"), "cpu")
-    with pytest.raises(Exception, match=r"SIGKILL|process \d"):
-        distributed.spawn(2, functools.partial(_train_and_die, config, world, tmp_path / "killed"), "cpu")
-    distributed.spawn(2, functools.partial(_train, config, world, tmp_path / "killed", True), "cpu")
-    for file in ("model.safetensors", "head.safetensors"):
-        assert (tmp_path / "killed" / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
+    said: list[str] = []
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "pwrite", limited)
+        run = start(world, tmp_path / "run", config, cache=tmp_path / "cache", say=said.append)
+        run.train(Progress())
+    assert [line for line in said if "No space left on device" in line and line.startswith("Warning: ")] == said
+    assert run.teacher is not None
+    assert run.teacher.cache is not None
+    assert 0 < run.teacher.cache.filled_share() < 1
+    assert losses(tmp_path / "run") == losses(tmp_path / "whole")
+    # Where there is room again, the next run goes on filling.
+    start(world, tmp_path / "next", config, cache=tmp_path / "cache").train(Progress())
+    assert run.teacher.cache.filled_share() == 1
+    assert losses(tmp_path / "next") == losses(tmp_path / "whole")

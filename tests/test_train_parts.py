@@ -47,6 +47,18 @@ def test_loss_is_bounded_by_the_entropy_of_the_targets() -> None:
     assert objective.loss(torch.randn(2, 3, 16), targets).item() > entropy
 
 
+def test_weights_of_pairs_that_are_their_shares_change_nothing() -> None:
+    scores, logits = torch.randn(2, 3, 16), torch.randn(6, 3, 16)
+    plain, shares = RobObjective(0.07), RobObjective(0.07, weights=(2 / 10, 8 / 10))  # 2 equal pairs and 2 x 4 local
+    targets = plain.targets(scores)
+    torch.testing.assert_close(shares.loss(logits, targets), plain.loss(logits, targets))
+    halves = [RobObjective(0.07, weights=weights).loss(logits, targets) for weights in ((1.0, 0.0), (0.0, 1.0))]
+    torch.testing.assert_close(
+        RobObjective(0.07, weights=(0.4, 0.6)).loss(logits, targets), halves[0] * 0.4 + halves[1] * 0.6
+    )
+    torch.testing.assert_close(halves[0], plain.loss(logits[:2], targets))
+
+
 def test_msn_sharpening_is_a_lower_temperature() -> None:
     cosines = torch.rand(1, 5, 20) * 2 - 1
     sharpened = torch.softmax(cosines / 0.1, -1) ** 4

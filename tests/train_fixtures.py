@@ -1,5 +1,6 @@
 """A tiny teacher with its own head, tiny pictures and a tiny configuration: a whole run in seconds."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -7,10 +8,12 @@ import timm
 import torch
 from PIL import Image
 
+from lowzoo.data.source import open_source
 from lowzoo.train import run_folder
 from lowzoo.train.config import resolve
 from lowzoo.train.head_files import save_head
 from lowzoo.train.heads import HeadSpec
+from lowzoo.train.loop import Run
 from lowzoo.train.recipes import TrainConfig
 
 WIDTH, OUTPUTS = 64, 24
@@ -93,3 +96,17 @@ def config_of(method: str, world: Path, *more: str) -> TrainConfig:
         views = ['views=[{name="global",count=1,size=32,scale=[0.4,1.0]}]']
     common = [setting for setting in SETTINGS if not setting.startswith("views")]
     return resolve(layers, settings=[*common, *views, *teacher, "epochs=2", *settings, *more])
+
+
+def start(
+    world: Path,
+    out: Path,
+    config: TrainConfig,
+    *,
+    resume: bool = False,
+    cache: Path | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> Run:
+    """A run on the pictures of `make_pictures`, ready for its first step."""
+    source, held_out = open_source(world), open_source(world, "validation")
+    return Run(config, source, held_out, out, resume=resume, teacher_cache=cache, say=say)

@@ -28,6 +28,12 @@ def save_checkpoint(folder: Path, state: dict[str, Any]) -> None:
     (folder / ".checkpoint.new.pt").replace(path)
 
 
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a process that was killed while it saved has left: as large as a checkpoint, and of no use."""
+    for path in folder.glob(".*checkpoint.new*.pt"):
+        path.unlink(missing_ok=True)
+
+
 def load_checkpoint(folder: Path) -> dict[str, Any] | None:
     """The newest checkpoint that can be read, or None if the run never wrote one.
 

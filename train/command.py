@@ -74,10 +74,10 @@ def default_layers(recipe: str, *, data: str | None, preset: str | None, **choic
         recipe: rob, seed or sslight.
         data: Source of images; without one the settings are those of the embedded sample set.
         preset: Named by the user.
-        choice: The options that pick among the paper's settings: `loss`, `method`, `student`.
+        choice: The options that pick among the papers' settings: `loss`, `views`, `method`, `student`.
 
     Raises:
-        LowzooError: No such preset.
+        LowzooError: No such preset, or views that do not go with it.
     """
     if recipe == "sslight":
         return _sslight_layers(data, preset, choice)
@@ -89,7 +89,21 @@ def default_layers(recipe: str, *, data: str | None, preset: str | None, **choic
     if named not in known:
         raise LowzooError(f"unknown preset {named!r} of {recipe}", f"Choose one of {', '.join(known)}")
     below = {"rob_swav_bridge": ("rob_swav",)}.get(named, ("seed",) if named.startswith("seed_") else ())
-    return (*below, named)
+    return (*below, named, *_free_views(choice.get("views"), named))
+
+
+def _free_views(views: str | None, preset: str) -> tuple[str, ...]:
+    """SSLight's views and pair weights over the settings of another recipe."""
+    if views is None:
+        return ()
+    if views != "sslight":
+        raise LowzooError(f"unknown views {views!r}", "Choose sslight, or set fields with --set view.NAME.FIELD=...")
+    if not preset.startswith("rob_"):
+        raise LowzooError(
+            f"SSLight's views are laid over the settings of a paper, and preset {preset} is none",
+            "Name --data, or a preset rob_...",
+        )
+    return ("sslight_views_sslight",)
 
 
 def _sslight_layers(data: str | None, preset: str | None, choice: Mapping[str, str | None]) -> tuple[str, ...]:

@@ -1,11 +1,13 @@
 """A frozen teacher in a run: in the run's precision, and through a cache where there is one."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from lowzoo.train.methods.base import Now, Views
 from lowzoo.train.precision import full
-from lowzoo.train.teacher_cache import TeacherCache
+from lowzoo.train.teacher_cache import CacheWriteError, TeacherCache
 from lowzoo.train.teachers import Teacher, TeacherFacts
 
 
@@ -15,11 +17,16 @@ class FrozenTeacher:
     Args:
         teacher: With its head, on its device.
         cache: Bottlenecks of global views seen before.
+        say: Receives a line of text when the cache takes nothing more.
     """
 
-    def __init__(self, teacher: Teacher, cache: TeacherCache | None = None) -> None:
+    def __init__(
+        self, teacher: Teacher, cache: TeacherCache | None = None, say: Callable[[str], None] = lambda _: None
+    ) -> None:
         self.teacher = teacher
         self.cache = cache
+        self._say = say
+        self._filling = True
 
     @property
     def facts(self) -> TeacherFacts:
@@ -44,14 +51,28 @@ class FrozenTeacher:
         if self.cache is None:
             return self._compute(views, now, len(views.groups[0]))
         missing = torch.from_numpy(self.cache.missing(views.epoch, views.indices))
+        found = torch.empty(len(missing), len(views.groups[0]), self.width)
         if missing.any():
             rows = missing.nonzero()[:, 0].to(views.groups[0].device)
             part = Views([views.groups[0].index_select(1, rows)], views.epoch, views.indices[missing])
-            made = self._compute(part, now, len(views.groups[0]))
-            self.cache.write(views.epoch, part.indices, made.transpose(0, 1), views.records[missing])
-        # What was just written is read back: a run gives the same numbers whether it fills the cache or uses it.
-        stored = self.cache.read(views.epoch, views.indices, views.records)
-        return stored.to(views.groups[0].device, non_blocking=True).transpose(0, 1)
+            made = self._compute(part, now, len(views.groups[0])).transpose(0, 1)
+            self._store(self.cache, views.epoch, part.indices, made, views.records[missing])
+            # As the cache holds it: a run gives the same numbers whether it fills the cache, uses it, or finds it full.
+            found[missing] = self.cache.rounded(made).float()
+        if not missing.all():
+            there = ~missing
+            found[there] = self.cache.read(views.epoch, views.indices[there], views.records[there])
+        return found.to(views.groups[0].device, non_blocking=True).transpose(0, 1)
+
+    def _store(self, cache: TeacherCache, epoch: int, indices: Tensor, made: Tensor, records: Tensor) -> None:
+        """Put rows into the cache; a disk that takes no more costs time from here on, and not the run."""
+        if not self._filling:
+            return
+        try:
+            cache.write(epoch, indices, made, records)
+        except CacheWriteError as error:
+            self._filling = False
+            self._say(f"Warning: {error.message}. The run goes on and computes what is not in it")
 
     def embed_locals(self, views: Views, now: Now) -> Tensor:
         """Embeddings (V - G, B, D') of the local views; they are never cached."""

@@ -17,7 +17,7 @@ from lowzoo.files import writable_folder, write_text
 from lowzoo.train import collectives, distributed, run_folder
 from lowzoo.train.bad_images import BadImageLog
 from lowzoo.train.caching import open_cache
-from lowzoo.train.checkpoint import load_checkpoint, save_checkpoint
+from lowzoo.train.checkpoint import load_checkpoint, remove_leftovers, save_checkpoint
 from lowzoo.train.curves import read_metrics
 from lowzoo.train.dataset import EpochBatches, SampleCounter, ViewBatch, ViewDataset, check_source, make_loader
 from lowzoo.train.encoder import create_student
@@ -96,7 +96,7 @@ class Run:
                 announce_fit(teacher, config, say)
             teacher = complete_teacher(teacher, config, source, folder, self.device, self.autocast)
             cache = open_cache(teacher_cache, teacher, config, source, self.precision) if teacher_cache else None
-            self.teacher = FrozenTeacher(teacher, cache)
+            self.teacher = FrozenTeacher(teacher, cache, say)
         elif teacher_cache:
             raise LowzooError(f"recipe {config.recipe} has no teacher to cache", "Leave out --teacher-cache")
         self.method = build_method(config, backbone, self.teacher, self.device, processes=processes)
@@ -281,6 +281,7 @@ class Run:
             if self.main:
                 self.bad.restore(state["bad"], state["bad_count"])
         if self.main:
+            remove_leftovers(self.folder)
             # Rows after the checkpoint will be written again.
             rows = [row for row in read_metrics(self.metrics) if row["step"] <= self.step and state is not None]
             write_text(self.metrics, "".join(json.dumps(row) + "\n" for row in rows))

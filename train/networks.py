@@ -66,6 +66,13 @@ def _check_head(config: RobConfig | SeedConfig) -> None:
             f"the head of teacher {config.teacher} ends in an embedding, and RoB needs prototypes",
             "Use --teacher-head fitted, another teacher, or `lowzoo train seed`",
         )
+    width = config.student_head.bottleneck
+    if config.teacher_prototypes and entry.bottleneck_dim and entry.bottleneck_dim != width:
+        raise LowzooError(
+            f"teacher_prototypes needs the student's head to be as wide as that of {config.teacher} before its "
+            f"prototypes, and {width} is not {entry.bottleneck_dim}",
+            f"Use --set student_head.bottleneck={entry.bottleneck_dim}, or --set teacher_prototypes=false",
+        )
     if isinstance(config, RobConfig) and config.loss == "ibot" and entry.family not in ("ibot", "zoo"):
         raise LowzooError(
             f"loss ibot needs a teacher whose head scores patches, and {config.teacher} is of family {entry.family}",

@@ -28,6 +28,11 @@ from lowzoo.train.cache_files import EpochFiles, count_filled, locked
 from lowzoo.train.cache_identity import CacheIdentity, check_identity
 from lowzoo.train.views.params import RECORD_FIELDS
 
+
+class CacheWriteError(LowzooError):
+    """The disk did not take what was to be stored; everything stored before stays valid, and can be read."""
+
+
 # Replayed on another processor, a parameter may differ in its last bits; a crop that differs at all differs by 1.
 _TOLERANCE = 1e-5
 
@@ -134,19 +139,15 @@ class TeacherCache:
             params: (B, G, 13) float32, the views it was computed from (`ViewBatch.records`).
 
         Raises:
-            LowzooError: The disk is full, a value does not fit into fp16, or the cache was opened to be read.
+            CacheWriteError: The disk is full, or worse.
+            LowzooError: A value does not fit into fp16, or the cache was opened to be read.
         """
         if not self.writable:
             raise LowzooError(f"the teacher cache {self.folder} was opened for reading", "Open it with create=True")
         at = np.asarray(indices)
         rows = np.zeros(len(at), self._row)
         rows["params"] = np.asarray(params)
-        with np.errstate(over="ignore"):
-            rows["bottleneck"] = bottleneck.detach().float().cpu().numpy()
-        if not np.isfinite(rows["bottleneck"]).all():
-            raise LowzooError(
-                f"the teacher {self.identity.teacher} gives values that fp16 cannot hold", "Train without the cache"
-            )
+        rows["bottleneck"] = self.rounded(bottleneck).numpy()
         sums = self._checksums(rows, at)
         try:
             with locked(self.folder):
@@ -154,7 +155,20 @@ class TeacherCache:
                 new = self.missing(epoch, at)
                 self._files(epoch, make=True).write(at[new], rows[new], sums[new])
         except OSError as error:
-            raise self._failed(error) from error
+            raise CacheWriteError(*self._failed(error)) from error
+
+    def rounded(self, bottleneck: Tensor) -> Tensor:
+        """The values (..., D') as the cache holds them, in fp16 on the processor.
+
+        Raises:
+            LowzooError: A value does not fit into fp16.
+        """
+        half = bottleneck.detach().half().cpu()
+        if not half.isfinite().all():
+            raise LowzooError(
+                f"the teacher {self.identity.teacher} gives values that fp16 cannot hold", "Train without the cache"
+            )
+        return half
 
     def filled_share(self) -> float:
         """Share of all rows, of all epochs of views, that have been written."""
@@ -180,7 +194,7 @@ class TeacherCache:
         except FileNotFoundError:
             return np.zeros(len(at), self._row), np.zeros(len(at), np.uint64)
         except OSError as error:
-            raise self._failed(error) from error
+            raise LowzooError(*self._failed(error)) from error
 
     def _files(self, epoch: int, *, make: bool) -> EpochFiles:
         wanted = epoch % self.identity.view_epochs
@@ -194,8 +208,8 @@ class TeacherCache:
         self._open_epoch = wanted, files
         return files
 
-    def _failed(self, error: OSError) -> LowzooError:
-        return LowzooError(
+    def _failed(self, error: OSError) -> tuple[str, str]:
+        return (
             f"the teacher cache {self.folder} fails: {error.strerror or error}; what it holds stays valid",
             "Free some space, or train without --teacher-cache",
         )

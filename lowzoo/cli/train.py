@@ -56,6 +56,10 @@ def rob(
     loss: Annotated[
         str | None, typer.Option(help="Member of the family: dino, swav, ibot or msn; kd is supervised distillation.")
     ] = None,
+    views: Annotated[
+        str | None,
+        typer.Option(help="'sslight': the softer views and pair weights of that recipe."),
+    ] = None,
     epochs: Epochs = None,
     batch_size: BatchSize = None,
     devices: Devices = 1,
@@ -80,7 +84,7 @@ def rob(
     options, --set.
     """
     options = _options(locals(), "student", "teacher", "teacher_head", "loss")
-    _run("rob", options, {"loss": loss}, locals())
+    _run("rob", options, {"loss": loss, "views": views}, locals())
 
 
 @app.command()

@@ -36,6 +36,7 @@ class RobMethod(Method):
             config.teacher_temperature or TEACHER_TEMPERATURE[family],  # type: ignore[index]
             config.student_temperature,
             config.swapped,
+            config.pair_weights,
         )
         self.sinkhorn = None
         if config.loss == "swav":
@@ -90,4 +91,5 @@ class RobIbotMethod(Method):
             teacher_temperature=temperature,
             teacher_patch_temperature=temperature,
             patch_weight=config.patch_weight,
+            weights=config.pair_weights,
         )

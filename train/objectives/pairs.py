@@ -47,7 +47,9 @@ def pair_cross_entropy(targets_GBK: Tensor, log_probs_VBK: Tensor, pairs_GV: Ten
     return -(targets_VBK * log_probs_VBK).sum(-1).mean(-1).sum() / weights_GV.sum()
 
 
-def grouped_cross_entropy(targets_GBK: Tensor, log_probs_VBK: Tensor, alpha: float, beta: float) -> Tensor:
+def grouped_cross_entropy(
+    targets_GBK: Tensor, log_probs_VBK: Tensor, alpha: float, beta: float, pairs_GV: Tensor | None = None
+) -> Tensor:
     """SSLight's weights: alpha for the mean over pairs of two global views, beta for that over global-local pairs.
 
     Shares of the pairs as weights give the plain mean back: 2/14 and 12/14 with 2 global and 6 local views.
@@ -57,12 +59,13 @@ def grouped_cross_entropy(targets_GBK: Tensor, log_probs_VBK: Tensor, alpha: flo
         log_probs_VBK: Log-probabilities of the student, global views first.
         alpha: Weight of the first mean.
         beta: Weight of the second mean.
+        pairs_GV: Boolean mask of the allowed pairs; `cross_view` where it is absent.
 
     Returns:
         Scalar, nats.
     """
     global_views, views = len(targets_GBK), len(log_probs_VBK)
-    pairs = cross_view(global_views, views).to(log_probs_VBK.device)
+    pairs = (cross_view(global_views, views) if pairs_GV is None else pairs_GV).to(log_probs_VBK.device)
     local = torch.zeros_like(pairs)
     local[:, global_views:] = True
     loss = alpha * pair_cross_entropy(targets_GBK, log_probs_VBK, pairs & ~local)

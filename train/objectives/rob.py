@@ -18,7 +18,12 @@ from typing import Literal
 from torch import Tensor
 from torch.nn.functional import log_softmax, softmax
 
-from lowzoo.train.objectives.pairs import cross_view, pair_cross_entropy, same_view_and_locals
+from lowzoo.train.objectives.pairs import (
+    cross_view,
+    grouped_cross_entropy,
+    pair_cross_entropy,
+    same_view_and_locals,
+)
 
 Loss = Literal["dino", "msn"]
 TEACHER_TEMPERATURE: dict[Loss, float] = {"dino": 0.07, "msn": 0.025}
@@ -32,18 +37,21 @@ class RobObjective:
         teacher_temperature: tau_t, see `TEACHER_TEMPERATURE`.
         student_temperature: tau_s.
         swapped: Use the cross-view pairs of ordinary training instead (never so in the paper's configurations).
+        weights: SSLight's alpha and beta for the means over global-global and global-local pairs, which make a free
+            combination of both recipes; the mean over all pairs where they are absent.
     """
 
     teacher_temperature: float
     student_temperature: float = 0.1
     swapped: bool = False
+    weights: tuple[float, float] | None = None
 
     def targets(self, scores_GBK: Tensor) -> Tensor:
         """Probabilities (G, B, K) from the teacher's scores (G, B, K)."""
         return softmax(scores_GBK / self.teacher_temperature, dim=-1)
 
     def loss(self, logits_VBK: Tensor, targets_GBK: Tensor) -> Tensor:
-        """Mean cross-entropy over the allowed pairs; scalar, nats.
+        """Mean cross-entropy over the allowed pairs, or the weighted means; scalar, nats.
 
         Args:
             logits_VBK: Student logits, global views first.
@@ -52,4 +60,6 @@ class RobObjective:
         views, global_views = len(logits_VBK), len(targets_GBK)
         pairs = (cross_view if self.swapped else same_view_and_locals)(global_views, views)
         log_probs = log_softmax(logits_VBK.to(targets_GBK.dtype) / self.student_temperature, dim=-1)
+        if self.weights is not None:
+            return grouped_cross_entropy(targets_GBK, log_probs, *self.weights, pairs)
         return pair_cross_entropy(targets_GBK, log_probs, pairs.to(logits_VBK.device))

@@ -26,6 +26,7 @@ def rob_ibot_loss(
     cls_weight: float = 1.0,
     patch_weight: float = 1.0,
     swapped: bool = False,
+    weights: tuple[float, float] | None = None,
 ) -> Tensor:
     """Scalar, nats.
 
@@ -41,8 +42,9 @@ def rob_ibot_loss(
         cls_weight: w_c.
         patch_weight: w_p.
         swapped: Cross-view pairs for the class tokens; patches always pair with themselves.
+        weights: Of the class tokens' two kinds of pairs, see `RobObjective`.
     """
-    objective = RobObjective(teacher_temperature, student_temperature, swapped)
+    objective = RobObjective(teacher_temperature, student_temperature, swapped, weights)
     cls = objective.loss(student_cls_VBK, objective.targets(teacher_cls_GBK))
     targets = softmax(teacher_patch_GBNK / teacher_patch_temperature, dim=-1)
     patch = masked_cross_entropy(student_patch_GBNK / student_temperature, targets, mask_GBN)

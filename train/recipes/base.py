@@ -92,6 +92,14 @@ class TrainConfig(BaseModel):
             raise ValueError(f"batch_size must be a multiple of accumulate = {self.accumulate}")
         return self
 
+    def _check_queue(self, queue: int) -> None:
+        """Refuse a queue that batches would leave half replaced."""
+        if queue % self.batch_size:
+            near = max(1, queue // self.batch_size) * self.batch_size
+            raise ValueError(
+                f"queue = {queue} must be a multiple of batch_size = {self.batch_size}, for example {near}"
+            )
+
     @property
     def global_size(self) -> int:
         """Side of the global views in pixels; also the size of evaluation."""

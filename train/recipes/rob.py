@@ -18,6 +18,8 @@ class RobConfig(TrainConfig, TeacherSettings):
         teacher_temperature: Of the target's softmax; the loss's own if absent (dino 0.07, ibot 0.07, msn 0.025).
         teacher_views: Global views that the teacher sees, all of them if 0.
         swapped: Use the cross-view pairs of ordinary training instead (never so in the paper's configurations).
+        alpha: Weight of the mean over pairs of two global views, as in SSLight; the mean over all pairs if absent.
+        beta: Weight of the mean over pairs of a global and a local view; goes with `alpha`.
         epsilon: RoB-SwAV's target sharpness.
         sinkhorn_iterations: RoB-SwAV's; with 0 its target is a softmax at epsilon.
         target_queue: Past teacher scores that join RoB-SwAV's Sinkhorn, over all devices.
@@ -38,6 +40,8 @@ class RobConfig(TrainConfig, TeacherSettings):
     teacher_temperature: Positive | None = None
     teacher_views: NonNegativeInt = 0
     swapped: bool = False
+    alpha: NonNegativeFloat | None = None
+    beta: NonNegativeFloat | None = None
     epsilon: Positive = 0.03
     sinkhorn_iterations: NonNegativeInt = 3
     target_queue: NonNegativeInt = 0
@@ -56,6 +60,20 @@ class RobConfig(TrainConfig, TeacherSettings):
             raise ValueError("mask_ratio and mask_spread need the same length")
         if self.kd_weight > 1:
             raise ValueError("kd_weight must be at most 1")
+        if (self.alpha is None) != (self.beta is None):
+            raise ValueError("alpha and beta go together: set both or neither")
+        if self.beta and not self.local_views:
+            raise ValueError("beta weighs pairs with local views, and there are none: set beta = 0")
+        if self.loss == "kd" and self.alpha is not None:
+            raise ValueError("loss 'kd' has no pairs of views, so alpha and beta must be absent")
+        if self.teacher_prototypes and self.student_head.kind != "dino":
+            raise ValueError(f"teacher_prototypes needs student_head.kind 'dino', not {self.student_head.kind!r}")
+        width = self.student_head.bottleneck
+        if self.teacher_prototypes and self.teacher_head == "fitted" and width != self.fitted_bottleneck:
+            raise ValueError(
+                f"teacher_prototypes needs student_head.bottleneck = {width} to be fitted_bottleneck = "
+                f"{self.fitted_bottleneck}"
+            )
         if self.loss == "ibot" and self.swapped:
             raise ValueError("the patch term of loss 'ibot' pairs equal views, so swapped must be false")
         if self.loss == "ibot" and self.teacher_head == "fitted":
@@ -68,6 +86,11 @@ class RobConfig(TrainConfig, TeacherSettings):
     def targets_views(self) -> int:
         """Global views that the teacher sees."""
         return self.teacher_views or self.global_views
+
+    @property
+    def pair_weights(self) -> tuple[float, float] | None:
+        """`alpha` and `beta`, or None for the mean over all pairs."""
+        return None if self.alpha is None or self.beta is None else (self.alpha, self.beta)
 
     @property
     def method_name(self) -> str:

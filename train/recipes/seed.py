@@ -1,8 +1,8 @@
 """SEED: the settings of `lowzoo train seed` (arXiv 2101.04731)."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import PositiveInt
+from pydantic import PositiveInt, model_validator
 
 from lowzoo.train.heads import HeadSpec
 from lowzoo.train.recipes.base import Positive, TeacherSettings, TrainConfig
@@ -32,6 +32,15 @@ class SeedConfig(TrainConfig, TeacherSettings):
     queue: PositiveInt = 65_536
     student_temperature: Positive = 0.2
     teacher_temperature: Positive = 0.01
+
+    @model_validator(mode="after")
+    def _seed_fits(self) -> Self:
+        if self.global_views != 1:
+            raise ValueError(f"SEED compares one global view of an image, and views have {self.global_views}")
+        if self.teacher_prototypes:
+            raise ValueError("SEED's student ends in an embedding, so teacher_prototypes must be false")
+        self._check_queue(self.queue)
+        return self
 
     @property
     def method_name(self) -> str:

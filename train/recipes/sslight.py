@@ -56,6 +56,8 @@ class SslightConfig(TrainConfig):
             raise ValueError("sslight needs exactly 2 global views")
         if not self.local_views and self.beta:
             raise ValueError("beta weighs pairs with local views, and there are none: set beta = 0")
+        if self.method == "moco":
+            self._check_queue(self.queue)
         return self
 
     @property
