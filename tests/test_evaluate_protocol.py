@@ -116,10 +116,25 @@ def test_the_same_images_twice(divided):
         open_knn_data(str(divided), "train", "train")
 
 
-def test_a_folder_without_splits(tmp_path):
-    fill(tmp_path / "d", {"dark": 2, "mid": 2})
-    with pytest.raises(LowzooError, match="is not divided into splits"):
-        open_knn_data(str(tmp_path / "d"))
+def test_a_folder_without_splits_is_divided(tmp_path):
+    fill(tmp_path / "d", {"dark": 10, "light": 4, "mid": 1})
+    data = open_knn_data(str(tmp_path / "d"))
+    assert np.bincount(data.queries.labels).tolist() == [2, 1]
+    assert np.bincount(data.bank.labels).tolist() == [8, 3, 1]
+    both = [source.where(i) for source in (data.bank, data.queries) for i in range(len(source))]
+    assert len(set(both)) == 15
+    result = evaluate_knn(network(), data, ks=[1])
+    assert result.figures[0].mean == 100.0
+    assert result.data["queries"].name == "d/train, a fifth of each class"
+    again = open_knn_data(str(tmp_path / "d"))
+    assert again.queries.fingerprint() == data.queries.fingerprint() != data.bank.fingerprint()
+
+
+def test_a_test_split_stands_in_for_validation(divided):
+    (divided / "val").rename(divided / "test")
+    assert open_knn_data(str(divided)).queries.name == "d/test"
+    with pytest.raises(LowzooError, match="no split 'validation'"):
+        open_knn_data(str(divided), "train", "validation")
 
 
 def test_a_folder_without_labels(tmp_path):

@@ -29,7 +29,7 @@ def test_small_classes_give_one_image_away():
 
 
 def test_nothing_to_hold_out():
-    with pytest.raises(LowzooError, match="no image of 3 can be held out"):
+    with pytest.raises(LowzooError, match="none of 3 images can be held out"):
         held_out(np.array([0, 1, 2]), 0.1, 0)
 
 

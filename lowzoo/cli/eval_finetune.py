@@ -28,7 +28,7 @@ def finetune(
         int | None, typer.Option(min=2, metavar="N", help="Instead of the protocol's; rates are scaled with it.")
     ] = None,
     train_split: options.TrainSplit = "train",
-    test_split: options.TestSplit = "validation",
+    test_split: options.TestSplit = None,
     image_size: options.ImageSize = None,
     device: options.Device = "auto",
     workers: options.Workers = 0,

@@ -13,7 +13,7 @@ def knn(
     data: options.Data = None,
     protocol: Annotated[str, typer.Option(help="Whose settings: dino, rob, seed or sslight.")] = "dino",
     bank_split: Annotated[str, typer.Option(help="Split whose labels are known.")] = "train",
-    query_split: options.TestSplit = "validation",
+    query_split: options.TestSplit = None,
     image_size: options.ImageSize = None,
     k: Annotated[
         str | None,

@@ -29,7 +29,7 @@ def linear(
         bool | None, typer.Option("--augment/--cached", help="Random crops, or features that are computed once.")
     ] = None,
     train_split: options.TrainSplit = "train",
-    test_split: options.TestSplit = "validation",
+    test_split: options.TestSplit = None,
     image_size: options.ImageSize = None,
     device: options.Device = "auto",
     workers: options.Workers = 0,

@@ -20,7 +20,7 @@ def lowshot(
     ] = None,
     splits: Annotated[int, typer.Option(min=1, metavar="N", help="Random splits a figure.")] = 3,
     train_split: options.TrainSplit = "train",
-    test_split: options.TestSplit = "validation",
+    test_split: options.TestSplit = None,
     image_size: options.ImageSize = None,
     device: options.Device = "auto",
     workers: options.Workers = 0,

@@ -24,7 +24,12 @@ Data = Annotated[
     str | None, typer.Option(metavar="SRC", help="Folder of images or parquet; the embedded sample set if absent.")
 ]
 TrainSplit = Annotated[str, typer.Option(help="Split to train on.")]
-TestSplit = Annotated[str, typer.Option(help="Split to classify.")]
+TestSplit = Annotated[
+    str | None,
+    typer.Option(
+        help="Split to classify; unnamed: validation, else test, else a fifth of each class of an undivided set."
+    ),
+]
 ImageSize = Annotated[
     int | None, typer.Option(metavar="PX", help="Side of the network's input; the model's own if absent.")
 ]
@@ -68,7 +73,7 @@ def begin(data: str | None, out: Path | None, json: bool, confusion: Path | None
 def open_all(
     model: str,
     data: str | None,
-    splits: tuple[str, str],
+    splits: tuple[str, str | None],
     *,
     image_size: int | None,
     device: str,

@@ -14,8 +14,11 @@ from lowzoo.evaluate.extraction import Extraction
 from lowzoo.evaluate.knn import KS, TEMPERATURE, check_k, knn_predictions
 from lowzoo.evaluate.preprocess import Preprocessing
 from lowzoo.evaluate.result import DataFacts, EvaluationResult, Figure, ModelFacts, Scored, percent_right, versions
-from lowzoo.evaluate.subsets import require_classes
+from lowzoo.evaluate.subset_source import subset
+from lowzoo.evaluate.subsets import held_out, require_classes
 from lowzoo.resolve import Resolved
+
+_QUERY_SHARE = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,23 +57,32 @@ class KnnData:
     queries: ImageSource
 
 
-def open_knn_data(word: str | None, bank_split: str = "train", query_split: str = "validation") -> KnnData:
+def open_knn_data(word: str | None, bank_split: str = "train", query_split: str | None = None) -> KnnData:
     """Open both parts of a set of images.
+
+    Args:
+        word: See `open_source`.
+        bank_split: Images whose labels are known.
+        query_split: Images to classify; None takes "validation", else "test", else, where the set is not divided at
+            all, a fifth of each class, which the bank then lacks.
 
     Raises:
         LowzooError: No such set or split, no labels, the same images twice, or a class of the queries that the bank
             lacks.
     """
-    if query_split not in split_names(word) and len(split_names(word)) == 1:
-        raise LowzooError(
-            f"{word} is not divided into splits", "Put its images into the sub-folders train and validation"
+    bank = open_source(word, bank_split)
+    labels = bank.require_labels()
+    names = split_names(word)
+    if query_split is None and names == (bank_split,):
+        rest, held = held_out(labels, _QUERY_SHARE, seed=0)
+        return KnnData(
+            dataclasses.replace(subset(bank, rest), name=f"{bank.name} but a fifth of each class"),
+            dataclasses.replace(subset(bank, held), name=f"{bank.name}, a fifth of each class"),
         )
-    bank, queries = open_source(word, bank_split), open_source(word, query_split)
-    bank.require_labels()
+    chosen = query_split or next((name for name in ("validation", "test") if name in names), "validation")
+    queries = open_source(word, chosen)
     if bank.fingerprint() == queries.fingerprint():
-        raise LowzooError(
-            f"bank and queries are the same images, {bank.name}", "Choose two splits by --bank-split and --query-split"
-        )
+        raise LowzooError(f"bank and queries are the same images, {bank.name}", "Choose two different splits")
     return KnnData(bank, dataclasses.replace(queries, labels=_numbers_of(bank, queries), class_names=bank.class_names))
 
 

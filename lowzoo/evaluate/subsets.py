@@ -40,7 +40,8 @@ def held_out(labels: NDArray[np.int64], share: float, seed: int) -> tuple[Indice
     chosen = np.sort(np.concatenate(held))
     if not len(chosen):
         raise LowzooError(
-            f"no image of {len(labels)} can be held out to choose settings on", "Give more images or a single setting"
+            f"none of {len(labels)} images can be held out, as every class has a single one",
+            "Give more images of some classes",
         )
     return np.setdiff1d(np.arange(len(labels)), chosen), chosen
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import nn
 
-from lowzoo.data.source import ImageSource, split_names
+from lowzoo.data.source import ImageSource
 from lowzoo.errors import LowzooError
 from lowzoo.evaluate.extraction import Extraction
 from lowzoo.evaluate.knn_protocol import KnnData, open_knn_data
@@ -101,8 +101,7 @@ def open_task(name: str, root: Path | None, word: str | None = None) -> KnnData:
         LowzooError: Neither is given, or a file is missing or damaged.
     """
     if word is not None:
-        names = split_names(word)
-        return open_knn_data(word, "train", "validation" if "validation" in names else "test")
+        return open_knn_data(word)
     if root is None:
         raise LowzooError("the folder with the data sets is not named", "Name it by --root")
     if not root.is_dir():
