@@ -5,7 +5,9 @@ import json
 import onnx
 from onnx import TensorProto, helper
 
+from lowzoo.bench.assemble import assemble, repeat_of
 from lowzoo.bench.protocol import Protocol
+from lowzoo.bench.schema import Condition, Device, Engine, ModelFile, ModelInput
 
 # Two processes of some milliseconds each.
 SHORT = Protocol(warmup_s=0.01, min_runs=20, min_s=0.0, max_s=0.5, repeats=2)
@@ -36,3 +38,39 @@ def described(path, **changes):
         "lowzoo.preprocessing": json.dumps(preprocessing),
     }
     return onnx_file(path, metadata=said, **changes)
+
+
+def made_result(
+    samples=((5.0, 5.2), (5.1, 5.3)), *, target="host", kind="computer", other_load=None, name="mean.tag", **changes
+):
+    """A result of given samples, one tuple a repeat, as if it had been measured."""
+    repeats = [
+        repeat_of(
+            row,
+            load_ms=5.0,
+            first_run_ms=7.0,
+            warmup_runs=3,
+            baseline_memory_mb=None,
+            peak_memory_mb=50.0,
+            other_load=other_load,
+        )
+        for row in samples
+    ]
+    idle = Condition(load_average=0.0, temperature_c=None, thermal_status=None, battery_percent=None, charging=None)
+    facts = {
+        "target": target,
+        "measured_at": "2026-01-01T00:00:00+00:00",
+        "protocol": SHORT,
+        "device": Device(
+            kind=kind, name="box", cpu="chip", cores=2, isa=(), governor=None, os="Linux 6", arch="x86_64"
+        ),
+        "before": idle,
+        "after": idle,
+        "engine": Engine(name="onnxruntime", version="1.2", provider="CPU", threads=1, settings={}),
+        "model": ModelFile(
+            file="mean.onnx", sha256="ab" * 32, size_bytes=1000, name=name, revision="sha256:abc", precision="fp32"
+        ),
+        "input": ModelInput(name="image", type="tensor(uint8)", shape=(1, 8, 8, 3), content="photograph"),
+        "versions": {"lowzoo": "0"},
+    }
+    return assemble(repeats, **facts | changes)

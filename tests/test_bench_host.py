@@ -86,7 +86,7 @@ def test_a_single_repeat_has_no_spread(tmp_path):
 
 
 def test_the_process_that_measures_imports_no_framework():
-    code = "import sys, lowzoo.bench.host_process; print(*sys.modules)"
+    code = "import sys, lowzoo.bench.host_process, lowzoo.bench.engines.ort; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert "onnxruntime" in loaded
     assert not {"torch", "timm", "onnx", "PIL", "cv2", "pydantic", "lowzoo.train"} & set(loaded)

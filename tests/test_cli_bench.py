@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from lowzoo.bench.assemble import read_results
+from lowzoo.bench.schema import Comparison
+from lowzoo.cli.bench_lines import comparison_lines
 from lowzoo.cli.main import main
 from tests.bench_fixtures import SHORT, described
 from tests.export_fixtures import tiny_resolved
@@ -13,6 +16,7 @@ from tests.export_fixtures import tiny_resolved
 @pytest.fixture(autouse=True)
 def short(monkeypatch):
     monkeypatch.setattr("lowzoo.bench.protocol.STANDARD", SHORT)
+    monkeypatch.setattr("lowzoo.bench.host.WATCH_S", 0.0)
 
 
 @pytest.fixture
@@ -59,9 +63,10 @@ def test_a_model_is_exported_first(capsys, monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--on", "pixel-8"], "unknown target 'pixel-8'. Use --on host"),
-        (["--on", "android"], "target 'android' cannot be measured yet. Use --on host"),
-        (["--engine", "tvm"], "unknown engine 'tvm' for host. Use --engine onnxruntime"),
+        (["--on", "pixel-8"], "target 'pixel-8' is unknown. Use --on host"),
+        (["{folder}/a.onnx", "{folder}/b.onnx", "{folder}/c.onnx"], "3 models cannot be compared on host"),
+        (["{folder}/a.onnx", "--threads", "two"], "'two' is no number of threads"),
+        (["--engine", "tvm"], "unknown engine 'tvm' for host. Use --engine onnxruntime or"),
         (["--threads", "0"], "0 threads are impossible here"),
         (["--repeats", "0"], "0 repeats are impossible"),
         (["--out", "{folder}"], "it is a directory"),
@@ -87,3 +92,26 @@ def test_misuse(capsys, artifact, tmp_path, words, said):
 def test_a_file_needs_no_suffix(capsys, artifact):
     bare = Path(artifact).rename(artifact.with_suffix(""))
     assert run(capsys, bare, "--quick")[0] == 0
+
+
+def test_two_files_in_turns(capsys, artifact, tmp_path):
+    other = described(tmp_path / "wide.onnx", shape=(1, 512, 512, 3))
+    code, text, _ = run(capsys, artifact, other, "--json", "--out", tmp_path / "ratio.json")
+    document = json.loads(text)
+    assert code == 0
+    assert document["schema"] == "lowzoo.bench.compare/1"
+    assert document["a"]["file"] == "mean.onnx"
+    assert document["ratio"]["low"] > 1, "a thousand times the pixels take longer"
+    assert (tmp_path / "ratio.json").read_text() == text
+    assert "Verdict: A is" in "\n".join(comparison_lines(Comparison.model_validate(document)))
+
+
+def test_several_numbers_of_threads_are_a_set(capsys, artifact, tmp_path, monkeypatch):
+    monkeypatch.setattr("lowzoo.bench.machine.usable_cores", lambda: 2)
+    out = tmp_path / "set.json"
+    code, text, _ = run(capsys, artifact, "--quick", "--threads", "1,all", "--json", "--out", out)
+    document = json.loads(text)
+    assert code == 0
+    assert document["schema"] == "lowzoo.bench.set/1"
+    assert [row["engine"]["threads"] for row in document["results"]] == [1, 2]
+    assert [row.engine.threads for row in read_results(out)] == [1, 2]

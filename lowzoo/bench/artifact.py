@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lowzoo.bench.schema import ModelFile, ModelInput
 from lowzoo.errors import LowzooError
 
-_IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+IMAGENET: dict[str, tuple[float, ...]] = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 _TYPES = {"tensor(uint8)": np.uint8, "tensor(float)": np.float32, "tensor(float16)": np.float16}
 
 
@@ -90,28 +90,57 @@ def open_onnx(path: Path) -> OnnxFile:
 
 
 def real_input(file: OnnxFile) -> tuple[NDArray[Any], str]:
-    """Give a demonstration photograph in the shape and type that the file takes, and its name."""
+    """Give a demonstration photograph in the shape and type that the file takes, and its name.
+
+    Raises:
+        LowzooError: The file describes its preprocessing in a way that nobody can follow.
+    """
+    mean, std = _normalisation(file)
+    return picture(file.shape, np.dtype(_TYPES[file.input_type]), mean, std)
+
+
+def picture(
+    shape: tuple[int, int, int, int],
+    dtype: np.dtype[Any],
+    mean: tuple[float, ...] = IMAGENET["mean"],
+    std: tuple[float, ...] = IMAGENET["std"],
+) -> tuple[NDArray[Any], str]:
+    """Give a demonstration photograph as a model's input, and its name.
+
+    Args:
+        shape: (B, H, W, 3) or (B, 3, H, W).
+        dtype: uint8 gets the pixels, a float type the normalised ones.
+        mean: Of the normalisation, in [0, 1].
+        std: Of the normalisation, in [0, 1].
+    """
     from lowzoo.data.decode import decode_rgb
     from lowzoo.data.samples import demonstration_photos
     from lowzoo.evaluate.preprocess import Preprocessing, preprocess, to_uint8_input
 
     name, data = demonstration_photos()[0]
-    batch, *sides = file.shape
-    height, width = sides[:2] if file.pixels_last else sides[1:]
-    said: dict[str, Any] = json.loads(file.metadata.get("lowzoo.preprocessing", "{}"))
-    spec = Preprocessing(
-        input_size=(3, height, width),
-        mean=tuple(said.get("mean", _IMAGENET["mean"])),
-        std=tuple(said.get("std", _IMAGENET["std"])),
-        interpolation="bicubic",
-        crop_pct=1.0,
-    )
+    batch, *sides = shape
+    last = sides[2] == 3
+    height, width = sides[:2] if last else sides[1:]
+    spec = Preprocessing((3, height, width), mean, std, interpolation="bicubic", crop_pct=1.0)
     image = decode_rgb(data, name)
-    if file.input_type == "tensor(uint8)":
+    if dtype == np.uint8:
         pixels = to_uint8_input(image, spec)
-        row = pixels if file.pixels_last else pixels.transpose(2, 0, 1)
+        row = pixels if last else pixels.transpose(2, 0, 1)
     else:
         planes = preprocess(image, spec).numpy()
-        row = planes.transpose(1, 2, 0) if file.pixels_last else planes
-    batched = np.repeat(row[None], batch, 0).astype(_TYPES[file.input_type])
-    return np.ascontiguousarray(batched), name
+        row = planes.transpose(1, 2, 0) if last else planes
+    return np.ascontiguousarray(np.repeat(row[None], batch, 0).astype(dtype)), name
+
+
+def _normalisation(file: OnnxFile) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation a channel: what the file says, else ImageNet's."""
+    try:
+        said: dict[str, Any] = IMAGENET | json.loads(file.metadata.get("lowzoo.preprocessing", "{}"))
+        mean, std = (tuple(float(number) for number in said[key]) for key in ("mean", "std"))
+    except (ValueError, TypeError) as error:
+        raise LowzooError(
+            f"the preprocessing inside {file.path} cannot be read ({error})", "Export it again"
+        ) from error
+    if len(mean) != 3 or len(std) != 3 or 0 in std:
+        raise LowzooError(f"the preprocessing inside {file.path} is not of 3 channels", "Export it again")
+    return mean, std

@@ -1,4 +1,4 @@
-"""The host target: this computer's processor, by onnxruntime. A regression guard, not a phone."""
+"""The host target: this computer's processor. A regression guard, not a phone."""
 
 import dataclasses
 import json
@@ -6,118 +6,183 @@ import platform
 import subprocess
 import sys
 import tempfile
-from importlib.metadata import version
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import lowzoo
-from lowzoo.bench.artifact import OnnxFile, open_onnx, real_input
+from lowzoo.bench.assemble import BUSY, assemble, now_utc, repeat_of
+from lowzoo.bench.compare import Turn, ratio_of
+from lowzoo.bench.engines import ENGINES, EngineFacts
+from lowzoo.bench.load import OtherLoad
 from lowzoo.bench.machine import check_threads, condition_now, this_device
-from lowzoo.bench.protocol import QUICK, STANDARD, Protocol, Spread, Statistics, percentile, spread, statistics
-from lowzoo.bench.schema import BenchResult, Condition, Engine, Repeat
+from lowzoo.bench.protocol import STANDARD, Protocol
+from lowzoo.bench.schema import BenchResult, Comparison, Condition, Engine, Repeat
+from lowzoo.bench.subject import Subject, subject_of
 from lowzoo.data.progress import progress_bar
 from lowzoo.errors import LowzooError
 
-# Beyond these a figure still is what was measured, and the result says why it may not come out again: load by core,
-# distance of the medians, and p90 over the quickest run.
-BUSY = 0.5
-WIDE = 0.1
-UNEVEN = 1.5
+GUARD = "a computer's processor: a regression guard, not a phone"
+WATCH_S = 0.5
 
 
 def bench_host(
-    artifact: Path, *, protocol: Protocol = STANDARD, threads: int = 1, progress: bool = True
+    artifact: Path | str,
+    *,
+    protocol: Protocol = STANDARD,
+    threads: int = 1,
+    engine: str = "onnxruntime",
+    refuse_load: bool = False,
+    progress: bool = True,
 ) -> BenchResult:
-    """Time an ONNX file on this computer, one fresh process a repeat.
+    """Time a model on this computer, one fresh process a repeat.
 
     Args:
-        artifact: The file; of `lowzoo export`, or any that takes one RGB picture.
+        artifact: The file that the engine runs; for PyTorch a MODEL word.
         protocol: How long and how often.
         threads: For one operator.
+        engine: Which runtime.
+        refuse_load: Raise instead of timing when something else uses the processor.
         progress: Show a bar on stderr.
 
     Raises:
-        LowzooError: No such file, one that cannot be loaded or fed, or an impossible number of threads.
+        LowzooError: No such file, one that cannot be loaded or fed, an impossible number of threads, or load.
     """
-    from lowzoo.bench import host_process
-
     check_threads(threads)
-    file = open_onnx(artifact)
-    pixels, photo = real_input(file)
-    device, before = this_device(), condition_now()
+    facts = ENGINES[engine]
+    subject = subject_of(facts, str(artifact))
+    device, before, start = this_device(), _condition(refuse_load), now_utc()
     repeats: list[Repeat] = []
     with tempfile.TemporaryDirectory(prefix="lowzoo-bench-") as folder:
-        input_file = Path(folder) / "input.npy"
-        np.save(input_file, pixels)
         request = {
-            "model": str(artifact.resolve()),
-            "input": str(input_file),
+            "engine": engine,
+            "model": subject.model,
+            "input": _saved(subject, Path(folder), "input"),
             "threads": threads,
             "protocol": dataclasses.asdict(protocol),
         }
-        with progress_bar(f"timing {artifact.name}", protocol.repeats, wanted=progress) as advance:
+        with progress_bar(f"timing {subject.facts.file}", protocol.repeats, wanted=progress) as advance:
             for _ in range(protocol.repeats):
-                repeats.append(_repeat(request, file))
+                watch = OtherLoad()
+                answer = _process(request, subject.facts.file)
+                repeats.append(repeat_of(answer.pop("samples_ms"), other_load=watch.cores(), **answer))
                 advance(1)
-    found = statistics([sample for repeat in repeats for sample in repeat.samples_ms])
-    medians = spread([repeat.statistics.median_ms for repeat in repeats]) if len(repeats) > 1 else None
-    return BenchResult(
+    return assemble(
+        repeats,
         target="host",
+        measured_at=start,
         protocol=protocol,
-        quick=protocol == QUICK,
         device=device,
         before=before,
         after=condition_now(),
-        engine=Engine(
-            name="onnxruntime",
-            version=version("onnxruntime"),
-            provider=host_process.PROVIDER,
-            threads=threads,
-            settings=host_process.SETTINGS,
-        ),
-        model=file.facts(),
-        input=file.input_facts(f"photograph {photo}"),
-        statistics=found,
-        spread=medians,
-        load_ms=percentile(sorted(repeat.load_ms for repeat in repeats), 50),
-        first_run_ms=percentile(sorted(repeat.first_run_ms for repeat in repeats), 50),
-        peak_memory_mb=max((repeat.peak_memory_mb for repeat in repeats if repeat.peak_memory_mb), default=None),
-        repeats=tuple(repeats),
-        versions={
-            "lowzoo": lowzoo.__version__,
-            "onnxruntime": version("onnxruntime"),
-            "numpy": np.__version__,
-            "python": platform.python_version(),
-        },
-        warnings=_warnings(before, found, medians, device.cores, protocol),
+        engine=_engine(facts, threads, spinning=True),
+        model=subject.facts,
+        input=subject.input,
+        versions=_versions(facts),
+        warnings=(GUARD, *subject.warnings()),
     )
 
 
-def _repeat(request: dict[str, Any], file: OnnxFile) -> Repeat:
-    """Time in a fresh process."""
+def compare_host(
+    artifacts: Sequence[Path | str],
+    *,
+    protocol: Protocol = STANDARD,
+    threads: int = 1,
+    engine: str = "onnxruntime",
+    refuse_load: bool = False,
+    progress: bool = True,
+) -> Comparison:
+    """Time two models in turns, in fresh processes.
+
+    Args:
+        artifacts: A and B.
+        protocol: Of each process; the time of one model counts for each.
+        threads: For one operator.
+        engine: Which runtime.
+        refuse_load: Raise instead of timing when something else uses the processor.
+        progress: Show a bar on stderr.
+
+    Raises:
+        LowzooError: As `bench_host`.
+    """
+    check_threads(threads)
+    facts = ENGINES[engine]
+    subject_a, subject_b = (subject_of(facts, str(artifact)) for artifact in artifacts)
+    device, before, start = this_device(), _condition(refuse_load), now_utc()
+    processes: list[tuple[Turn, ...]] = []
+    with tempfile.TemporaryDirectory(prefix="lowzoo-bench-") as folder:
+        request = {
+            "engine": engine,
+            "model": [subject_a.model, subject_b.model],
+            "input": [_saved(subject_a, Path(folder), "a"), _saved(subject_b, Path(folder), "b")],
+            "threads": threads,
+            "protocol": dataclasses.asdict(protocol),
+        }
+        both = f"{subject_a.facts.file} and {subject_b.facts.file}"
+        with progress_bar(f"timing {both} in turns", protocol.repeats, wanted=progress) as advance:
+            for _ in range(protocol.repeats):
+                turns = _process(request, both)
+                processes.append(tuple(Turn(tuple(turn["a_ms"]), tuple(turn["b_ms"])) for turn in turns))
+                advance(1)
+    said = [GUARD, *subject_a.warnings(), *(f"B: {warning}" for warning in subject_b.warnings())]
+    if before.load_average is not None and before.load_average > BUSY * (device.cores or 1):
+        said.append(f"the machine was busy before the start: load {before.load_average:.1f} on {device.cores} cores")
+    return Comparison(
+        measured_at=start,
+        protocol=protocol,
+        device=device,
+        before=before,
+        after=condition_now(),
+        engine=_engine(facts, threads, spinning=False),
+        a=subject_a.facts,
+        b=subject_b.facts,
+        ratio=ratio_of(processes),
+        processes=tuple(processes),
+        versions=_versions(facts),
+        warnings=tuple(said),
+    )
+
+
+def _condition(refuse_load: bool) -> Condition:
+    found = condition_now(WATCH_S)
+    if refuse_load and found.busy_cores is not None and found.busy_cores > BUSY:
+        raise LowzooError(
+            f"this computer is busy: {found.busy_cores:.1f} cores are in use",
+            "Wait until it is idle, or leave out --refuse-load to have the result flagged",
+        )
+    return found
+
+
+def _saved(subject: Subject, folder: Path, name: str) -> str:
+    place = folder / f"{name}.npy"
+    np.save(place, subject.pixels)
+    return str(place)
+
+
+def _process(request: dict[str, Any], name: str) -> Any:
+    """Have a fresh process do what a request asks."""
     # -P keeps the current folder, where a file may be called numpy.py, off the module path.
     command = [sys.executable, "-P", "-m", "lowzoo.bench.host_process"]
     ended = subprocess.run(command, input=json.dumps(request), capture_output=True, text=True, check=False)
     if ended.returncode != 0:
         reason = (ended.stderr.strip().splitlines() or [f"status {ended.returncode}"])[-1][:200]
-        raise LowzooError(f"{file.path} cannot be run ({reason})", "Export it again, or free some memory")
-    answer = json.loads(ended.stdout)
-    return Repeat(**answer, statistics=statistics(answer["samples_ms"]))
+        raise LowzooError(f"{name} cannot be run ({reason})", "Export it again, or free some memory")
+    return json.loads(ended.stdout)
 
 
-def _warnings(
-    before: Condition, found: Statistics, medians: Spread | None, cores: int, protocol: Protocol
-) -> tuple[str, ...]:
-    """Tell what a reader must know before trusting the figures."""
-    said = ["a computer's processor: a regression guard, not a phone"]
-    if protocol == QUICK or protocol.repeats < STANDARD.repeats:
-        said.append("not the standard protocol: a first impression, not for publication")
-    if before.load_average is not None and before.load_average > BUSY * cores:
-        said.append(f"the machine was busy before the start: load {before.load_average:.1f} on {cores} cores")
-    if found.p90_ms > UNEVEN * found.min_ms:
-        said.append(f"the runs are uneven: p90 is {found.p90_ms / found.min_ms:.1f} times the quickest")
-    if medians is not None and medians.relative > WIDE:
-        said.append(f"the medians of the repeats lie {100 * medians.relative:.0f} % apart")
-    return tuple(said)
+def _engine(facts: EngineFacts, threads: int, *, spinning: bool) -> Engine:
+    settings = dict(facts.settings)
+    if facts.name == "onnxruntime":
+        settings["spinning"] = "on" if spinning else "off"
+    return Engine(name=facts.name, version=facts.version, provider=facts.provider, threads=threads, settings=settings)
+
+
+def _versions(facts: EngineFacts) -> dict[str, str]:
+    return {
+        "lowzoo": lowzoo.__version__,
+        facts.distribution: facts.version,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+    }

@@ -4,49 +4,42 @@ Request and answer are JSON documents. Nothing but numpy and the engine is impor
 of the model and its engine.
 """
 
+import dataclasses
 import json
+import os
 import sys
 import time
-from pathlib import Path
+from importlib import import_module
 from typing import Any
 
 import numpy as np
-import onnxruntime
 
+from lowzoo.bench.compare import take_turns
+from lowzoo.bench.engines import ENGINES, prepare
 from lowzoo.bench.memory import peak_memory_mb
 from lowzoo.bench.protocol import Protocol, time_runs
 
-# What stands in a result as the engine's settings is what `open_session` sets.
-SETTINGS = {"graph_optimization": "all", "execution_mode": "sequential", "inter_op_threads": "1", "spinning": "default"}
-PROVIDER = "CPUExecutionProvider"
 
-
-def open_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
-    """Load an ONNX file as every measurement on this computer does."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-    options.log_severity_level = 3  # errors; a warning of the runtime is nothing a user can act upon
-    return onnxruntime.InferenceSession(str(path), options, providers=[PROVIDER])
-
-
-def measure(model: Path, input_file: Path, threads: int, protocol: Protocol) -> dict[str, Any]:
+def measure(request: dict[str, Any], protocol: Protocol) -> dict[str, Any]:
     """Load the model and time it on one input.
 
-    A sample is one `session.run` with the input as a numpy array in memory: binding and the copy of the output are
-    within, decoding and resizing of a picture are not.
+    A sample is one run with the input as a numpy array in memory: binding and the copy of the output are within,
+    decoding and resizing of a picture are not.
+
+    Args:
+        request: `engine`, `model` (a file, or a MODEL word for PyTorch), `input` (a .npy file), `threads`.
+        protocol: How long.
     """
-    pixels = np.load(input_file)
+    pixels = np.load(request["input"])
+    # The engine's code is no part of loading a model, nor of what the model needs.
+    import_module(f"lowzoo.bench.engines.{ENGINES[request['engine']].module}")
     baseline = peak_memory_mb()
     start = time.perf_counter_ns()
-    session = open_session(model, threads)
+    run = prepare(request["engine"], request["model"], request["threads"], spinning=True)
     loaded = time.perf_counter_ns()
-    feed = {session.get_inputs()[0].name: pixels}
-    session.run(None, feed)
+    run(pixels)
     first = time.perf_counter_ns()
-    timing = time_runs(lambda: session.run(None, feed), protocol)
+    timing = time_runs(lambda: run(pixels), protocol)
     return {
         "load_ms": round((loaded - start) / 1e6, 3),
         "first_run_ms": round((first - loaded) / 1e6, 3),
@@ -57,12 +50,27 @@ def measure(model: Path, input_file: Path, threads: int, protocol: Protocol) -> 
     }
 
 
+def compare(request: dict[str, Any], protocol: Protocol) -> list[dict[str, Any]]:
+    """Load two models and time them in turns; `model` and `input` are pairs.
+
+    Idle threads do not spin: those of A would take the processor from B.
+    """
+    runs = []
+    for model, place in zip(request["model"], request["input"], strict=True):
+        pixels = np.load(place)
+        run = prepare(request["engine"], model, request["threads"], spinning=False)
+        runs.append(lambda run=run, pixels=pixels: run(pixels))
+    return [dataclasses.asdict(turn) for turn in take_turns(runs[0], runs[1], protocol)]
+
+
 def _main() -> None:
     request = json.load(sys.stdin)
-    answer = measure(
-        Path(request["model"]), Path(request["input"]), request["threads"], Protocol(**request["protocol"])
-    )
-    json.dump(answer, sys.stdout)
+    protocol = Protocol(**request.pop("protocol"))
+    # What an engine prints while it loads, from C++ too, must not end up in the answer.
+    with os.fdopen(os.dup(1), "w", encoding="utf-8") as answer_to:
+        os.dup2(2, 1)
+        both = isinstance(request["model"], list)
+        json.dump(compare(request, protocol) if both else measure(request, protocol), answer_to)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import os
 import platform
 from pathlib import Path
 
+from lowzoo.bench.load import busy_cores
 from lowzoo.bench.schema import Condition, Device
 from lowzoo.errors import LowzooError
 
@@ -18,6 +19,7 @@ def this_device() -> Device:
         name=_read("/sys/devices/virtual/dmi/id/product_name"),
         cpu=_cpu_field("model name") or platform.processor() or platform.machine(),
         cores=usable_cores(),
+        memory_mb=_memory_mb(),
         isa=tuple(flag for flag in _ISA if flag in _cpu_flags()),
         governor=_read("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
         os=f"{platform.system()} {platform.release()}",
@@ -25,11 +27,16 @@ def this_device() -> Device:
     )
 
 
-def condition_now() -> Condition:
-    """Read load, temperature and battery of this computer."""
+def condition_now(watch_s: float = 0.0) -> Condition:
+    """Read load, temperature and battery of this computer.
+
+    Args:
+        watch_s: Seconds to watch how busy the processor is; 0 does not.
+    """
     battery = _battery()
     return Condition(
         load_average=round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
+        busy_cores=busy_cores(watch_s),
         temperature_c=_temperature(),
         thermal_status=None,
         battery_percent=float(capacity) if battery and (capacity := _read(battery / "capacity")) else None,
@@ -64,6 +71,13 @@ def _cpu_field(key: str) -> str | None:
 
 def _cpu_flags() -> set[str]:
     return set((_cpu_field("flags") or _cpu_field("Features") or "").split())
+
+
+def _memory_mb() -> float | None:
+    names = getattr(os, "sysconf_names", {})
+    if "SC_PHYS_PAGES" not in names or "SC_PAGE_SIZE" not in names:
+        return None
+    return float(round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e6))
 
 
 def _temperature() -> float | None:

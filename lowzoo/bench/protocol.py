@@ -10,7 +10,7 @@ import gc
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from lowzoo.errors import LowzooError
 
@@ -40,7 +40,17 @@ class Protocol:
         if not 1 <= self.repeats <= 100:
             raise LowzooError(f"{self.repeats} repeats are impossible", "Use --repeats 1 to 100")
         if self.min_runs < 1 or not 0 <= self.min_s <= self.max_s or self.warmup_s < 0:
-            raise LowzooError(f"{self} measures nothing", "Keep min_runs >= 1 and 0 <= min_s <= max_s")
+            raise LowzooError(f"{self!r} measures nothing", "Keep min_runs >= 1 and 0 <= min_s <= max_s")
+
+    def times_as(self, other: "Protocol") -> bool:
+        """Whether each process is timed as by the other one, however many processes there are."""
+        return replace(self, repeats=other.repeats) == other
+
+    def in_words(self, unit: str = "process") -> str:
+        """Say it in words, e.g. `5 processes, each 1 s of warm-up, then ...`."""
+        units = unit if self.repeats == 1 else f"{unit}es" if unit.endswith("s") else f"{unit}s"
+        runs = f"{self.min_runs} runs over at least {self.min_s:g} s, or {self.max_s:g} s"
+        return f"{self.repeats} {units}, each {self.warmup_s:g} s of warm-up, then {runs}"
 
 
 STANDARD = Protocol()

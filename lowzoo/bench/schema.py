@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
+from lowzoo.bench.compare import Ratio, Turn
 from lowzoo.bench.protocol import Protocol, Spread, Statistics
 
 
@@ -21,7 +22,9 @@ class Device(_Strict):
         kind: A desktop or server processor is never ranked beside a phone.
         name: Of the machine or phone model, where it tells.
         cpu: Name of the processor.
+        soc: Name of the system on a chip, of phones.
         cores: Logical cores that the process may use.
+        memory_mb: Main memory.
         isa: Instruction sets that change the ranking of models, e.g. avx512_vnni for int8.
         governor: Of the clock.
         os: Name and release.
@@ -30,12 +33,14 @@ class Device(_Strict):
 
     kind: Literal["computer", "phone"]
     name: str | None
-    cpu: str
-    cores: int
+    cpu: str | None
+    soc: str | None = None
+    cores: int | None
+    memory_mb: float | None = None
     isa: tuple[str, ...]
     governor: str | None
     os: str
-    arch: str
+    arch: str | None
 
 
 class Condition(_Strict):
@@ -43,6 +48,7 @@ class Condition(_Strict):
 
     Args:
         load_average: Runnable processes over the last minute.
+        busy_cores: Cores' worth of processor time that everything together took in the second before.
         temperature_c: Of the hottest sensor.
         thermal_status: What the system calls it, on phones.
         battery_percent: Charge.
@@ -50,6 +56,7 @@ class Condition(_Strict):
     """
 
     load_average: float | None
+    busy_cores: float | None = None
     temperature_c: float | None
     thermal_status: str | None
     battery_percent: float | None
@@ -75,7 +82,10 @@ class Engine(_Strict):
 
 
 class ModelFile(_Strict):
-    """Which file was timed; name, revision and precision are null where the file does not tell."""
+    """Which file was timed; name, revision and precision are null where the file does not tell.
+
+    For PyTorch, which runs no file, it is the network's tensors written as safetensors.
+    """
 
     file: str
     sha256: str
@@ -102,25 +112,29 @@ class ModelInput(_Strict):
 
 
 class Repeat(_Strict):
-    """One fresh process.
+    """One fresh process (worker, job; see `BenchResult.unit`).
 
     Args:
         load_ms: From the file to a session that can run.
         first_run_ms: The first run after loading.
         warmup_runs: Runs that do not count.
         samples_ms: Each run that counts, in order.
-        statistics: Of them.
+        runs_per_sample: Above 1 where the engine tells only the mean of so many runs in a row.
+        statistics: Of the samples.
         baseline_memory_mb: Peak resident memory of the process before loading.
         peak_memory_mb: Peak resident memory of the process at its end.
+        other_load: Cores' worth of processor time that everything else took meanwhile.
     """
 
-    load_ms: float
-    first_run_ms: float
-    warmup_runs: int
-    samples_ms: tuple[float, ...]
+    load_ms: float | None
+    first_run_ms: float | None
+    warmup_runs: int | None
+    samples_ms: tuple[float, ...] = Field(min_length=1)
+    runs_per_sample: int = 1
     statistics: Statistics
     baseline_memory_mb: float | None
     peak_memory_mb: float | None
+    other_load: float | None = None
 
 
 class BenchResult(_Strict):
@@ -129,6 +143,8 @@ class BenchResult(_Strict):
     Args:
         schema_name: Written as "schema".
         target: Where it ran.
+        measured_at: Start, UTC, ISO 8601.
+        unit: What a repeat is: a fresh process, a fresh worker of a page, a fresh session, or a job of a cloud.
         protocol: How it was timed.
         quick: Whether it was the short protocol, good for a first impression only.
         device: The machine.
@@ -154,6 +170,8 @@ class BenchResult(_Strict):
         validation_alias=AliasChoices("schema", "schema_name"),
     )
     target: Literal["host", "android", "iphone", "browser", "cloud"]
+    measured_at: str
+    unit: Literal["process", "worker", "session", "job"] = "process"
     protocol: Protocol
     quick: bool
     device: Device
@@ -164,10 +182,52 @@ class BenchResult(_Strict):
     input: ModelInput
     statistics: Statistics
     spread: Spread | None
-    load_ms: float
-    first_run_ms: float
+    load_ms: float | None
+    first_run_ms: float | None
     peak_memory_mb: float | None
-    repeats: tuple[Repeat, ...]
+    repeats: tuple[Repeat, ...] = Field(min_length=1)
+    versions: dict[str, str]
+    warnings: tuple[str, ...]
+
+    def to_json(self) -> str:
+        """Write the document with a final line end."""
+        return self.model_dump_json(indent=2, by_alias=True) + "\n"
+
+
+class Comparison(_Strict):
+    """What `lowzoo bench A B --json` prints.
+
+    Args:
+        schema_name: Written as "schema".
+        measured_at: Start, UTC, ISO 8601.
+        protocol: Of each process.
+        device: The machine.
+        before: Its state before the first process.
+        after: Its state after the last one.
+        engine: The runtime.
+        a: The first file.
+        b: The second file.
+        ratio: Time of B over time of A, with its interval.
+        processes: Raw samples, in turns A B B A.
+        versions: Of the software that the figures depend on.
+        warnings: What a reader must know before trusting the figures.
+    """
+
+    schema_name: Literal["lowzoo.bench.compare/1"] = Field(
+        default="lowzoo.bench.compare/1",
+        serialization_alias="schema",
+        validation_alias=AliasChoices("schema", "schema_name"),
+    )
+    measured_at: str
+    protocol: Protocol
+    device: Device
+    before: Condition
+    after: Condition
+    engine: Engine
+    a: ModelFile
+    b: ModelFile
+    ratio: Ratio
+    processes: tuple[tuple[Turn, ...], ...]
     versions: dict[str, str]
     warnings: tuple[str, ...]
 

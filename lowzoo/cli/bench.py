@@ -1,6 +1,7 @@
 """`lowzoo bench`: how long one run of a model takes, and on what."""
 
-from collections.abc import Iterator
+import contextlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,102 +11,141 @@ from lowzoo.errors import LowzooError
 
 if TYPE_CHECKING:
     from lowzoo.bench.protocol import Protocol
-    from lowzoo.bench.schema import BenchResult
 
 TARGETS = ("host",)
-PLANNED_TARGETS = ("android", "iphone", "browser", "cloud")
-ENGINES = ("onnxruntime",)
-SUFFIX = ".onnx"
+PLANNED = ("browser", "android", "iphone", "cloud")
+ENGINES = {
+    "host": ("onnxruntime", "executorch", "litert", "torch", "torch-compile"),
+}
 
 
 def bench(
-    model: Annotated[
-        str, typer.Argument(metavar="[MODEL|ARTIFACT]", help="An .onnx file, or a MODEL that is exported first.")
-    ] = "rob_vit_tiny",
-    on: Annotated[str, typer.Option(metavar="TARGET", help="Where to run: host, this computer's processor.")] = "host",
-    engine: Annotated[str, typer.Option(help="What runs it: onnxruntime.")] = "onnxruntime",
-    threads: Annotated[int, typer.Option(metavar="N", help="Threads for one operator.")] = 1,
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[MODEL|ARTIFACT] [B]",
+            help="A file, or a MODEL that is exported first; two are compared in turns (host).",
+        ),
+    ] = None,
+    on: Annotated[str, typer.Option(metavar="TARGET", help="Where to run: host, this computer.")] = "host",
+    engine: Annotated[
+        str | None,
+        typer.Option(help="host: onnxruntime, executorch, litert, torch or torch-compile."),
+    ] = None,
+    threads: Annotated[
+        str, typer.Option(metavar="N[,N]", help="Threads for one operator; `all` is every core; several in turn.")
+    ] = "1",
     repeats: Annotated[
         int | None, typer.Option(metavar="N", help="Fresh processes; 5 if absent, 1 with --quick.")
     ] = None,
     quick: Annotated[bool, typer.Option("--quick", help="A first impression in seconds, marked as such.")] = False,
+    untrained: Annotated[
+        bool, typer.Option("--untrained", help="Random weights: an architecture's latency without its weights.")
+    ] = False,
+    refuse_load: Annotated[
+        bool, typer.Option("--refuse-load", help="host: stop when the computer is busy, instead of flagging it.")
+    ] = False,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the JSON document here.")] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Time one run (batch 1) of a model on a real image.
+    """Time one run (batch 1) of a model on a real image, by one protocol everywhere.
 
     In each of five fresh processes: load, first run, at least 1 s of warm-up, then 200 runs over at least 2 s, or 10 s.
     A computer's processor is a regression guard, not a phone.
     """
-    import dataclasses
-    import tempfile
+    words = models or ["rob_vit_tiny"]
+    if len(words) > 2 or (len(words) == 2 and on != "host"):
+        raise LowzooError(f"{len(words)} models cannot be compared on {on}", "Give two, with --on host")
+    chosen = _engine(on, engine)
+    if out is not None and out.is_dir():
+        raise LowzooError(f"cannot write {out}: it is a directory", "Name a file")
 
-    _check_words(on, engine)
+    from lowzoo.bench.machine import usable_cores
+    from lowzoo.files import writable_folder
+
+    if out is not None:
+        writable_folder(out.parent)
+    protocol = _protocol(quick, repeats)
+    counts = _threads(threads, usable_cores())
+    from lowzoo.cli import bench_host
+
+    bench_host.run(words, chosen, protocol, counts, untrained, refuse_load, out, json_)
+
+
+def _engine(on: str, engine: str | None) -> str:
+    if on not in TARGETS:
+        wrong = "cannot be measured yet" if on in PLANNED else "is unknown"
+        raise LowzooError(f"target {on!r} {wrong}", f"Use --on {' or '.join(TARGETS)}")
+    if engine is None:
+        return ENGINES[on][0]
+    if engine not in ENGINES[on]:
+        raise LowzooError(f"unknown engine {engine!r} for {on}", f"Use --engine {' or '.join(ENGINES[on])}")
+    return engine
+
+
+def _protocol(quick: bool, repeats: int | None) -> "Protocol":
+    import dataclasses
 
     from lowzoo.bench.protocol import QUICK, STANDARD
-    from lowzoo.files import writable_folder, write_text
 
     protocol = QUICK if quick else STANDARD
-    if repeats is not None:
-        protocol = dataclasses.replace(protocol, repeats=repeats)
-    if out is not None:
-        if out.is_dir():
-            raise LowzooError(f"cannot write {out}: it is a directory", "Name a file")
-        writable_folder(out.parent)
-    if model.endswith(SUFFIX) or Path(model).is_file():
-        result = _time(Path(model), protocol, threads)
-    else:
-        from lowzoo.bench.machine import check_threads
-        from lowzoo.cli.export import write_checked
-        from lowzoo.export import ExportSpec
+    return protocol if repeats is None else dataclasses.replace(protocol, repeats=repeats)
 
-        check_threads(threads)
-        with tempfile.TemporaryDirectory(prefix="lowzoo-bench-") as folder:
-            file = Path(folder) / f"{Path(model).name}{SUFFIX}"
-            result = _time(write_checked(model, ExportSpec(), file).path, protocol, threads)
-    if out is not None:
-        write_text(out, result.to_json())
-    if json_:
-        print(result.to_json(), end="")
+
+def _threads(text: str, cores: int) -> tuple[int, ...]:
+    words = [str(cores) if word.strip() == "all" else word.strip() for word in text.split(",")]
+    if not all(word.isdecimal() for word in words):
+        raise LowzooError(f"{text!r} is no number of threads", "Use --threads 1, 1,4 or 1,all")
+    return tuple(dict.fromkeys(int(word) for word in words))
+
+
+@contextlib.contextmanager
+def artifact_of(model: str, suffix: str, *, untrained: bool, precision: str = "fp32") -> Iterator[Path]:
+    """Give the file to time: MODEL if it is one, else an export of it in a temporary folder.
+
+    Args:
+        model: A file, or a MODEL word.
+        suffix: Of the format that is needed.
+        untrained: Leave the weights random.
+        precision: Of the export.
+    """
+    import tempfile
+
+    from lowzoo.cli.export import write_checked
+
+    path = Path(model)
+    if model.endswith(suffix) or path.is_file():
+        yield path
         return
-    for line in _report(result):
+    if path.suffix in (".onnx", ".pte", ".tflite", ".mlpackage"):
+        raise LowzooError(f"{path} is no {suffix} file, which this engine runs", f"Name a {suffix} file or a MODEL")
+    formats = {".onnx": "onnx", ".pte": "executorch", ".mlpackage": "coreml"}
+    if suffix not in formats:
+        raise LowzooError(f"{model} cannot be exported as {suffix} here", f"Name a {suffix} file")
+
+    from lowzoo.export import ExportSpec, export
+
+    spec = ExportSpec(format=formats[suffix], precision=precision)
+    with tempfile.TemporaryDirectory(prefix="lowzoo-bench-") as folder:
+        file = Path(folder) / f"{path.name}{suffix}"
+        if untrained:
+            from lowzoo.resolve import load_model
+
+            yield export(load_model(model, pretrained=False), spec, file).path
+        else:
+            yield write_checked(model, spec, file).path
+
+
+def finish(document: str, lines: Sequence[str], out: Path | None, json_: bool) -> None:
+    """Write the document where it is wanted, and print it or the lines."""
+    from lowzoo.files import write_text
+
+    if out is not None:
+        write_text(out, document)
+    if json_:
+        print(document, end="")
+        return
+    for line in lines:
         print(line)
     if out is not None:
         print(f"Written to {out}")
-
-
-def _check_words(on: str, engine: str) -> None:
-    if on in PLANNED_TARGETS:
-        raise LowzooError(f"target {on!r} cannot be measured yet", f"Use --on {' or '.join(TARGETS)}")
-    if on not in TARGETS:
-        raise LowzooError(f"unknown target {on!r}", f"Use --on {' or '.join(TARGETS)}")
-    if engine not in ENGINES:
-        raise LowzooError(f"unknown engine {engine!r} for {on}", f"Use --engine {' or '.join(ENGINES)}")
-
-
-def _time(file: Path, protocol: "Protocol", threads: int) -> "BenchResult":
-    from lowzoo.bench.host import bench_host
-
-    return bench_host(file, protocol=protocol, threads=threads)
-
-
-def _report(result: "BenchResult") -> Iterator[str]:
-    model, engine, device, found = result.model, result.engine, result.device, result.statistics
-    precision = f", {model.precision}" if model.precision else ""
-    yield f"Model: {model.name or model.file}, {model.size_bytes / 1e6:.1f} MB{precision}"
-    yield f"Input: {result.input.name}, {result.input.type} {' x '.join(map(str, result.input.shape))}"
-    yield f"On: {device.cpu}, {device.cores} cores, {device.os} {device.arch}"
-    yield f"By: {engine.name} {engine.version}, {engine.threads} thread{'s' if engine.threads > 1 else ''}"
-    yield ""
-    yield f"{'median':>10}{'p90':>10}{'p99':>10}{'min':>10}{'mean':>10}{'std':>10}{'runs':>8}"
-    times = (found.median_ms, found.p90_ms, found.p99_ms, found.min_ms, found.mean_ms, found.std_ms)
-    yield "".join(f"{ms:10.3f}" for ms in times) + f"{found.n:>8}   ms"
-    yield ""
-    if result.spread is not None:
-        low, high = result.spread.min_ms, result.spread.max_ms
-        apart = f"{100 * result.spread.relative:.1f} % apart"
-        yield f"Medians of {len(result.repeats)} processes: {low:.3f} to {high:.3f} ms, {apart}"
-    memory = f", peak memory {result.peak_memory_mb:.0f} MB" if result.peak_memory_mb is not None else ""
-    yield f"Load {result.load_ms:.0f} ms, first run {result.first_run_ms:.1f} ms{memory}"
-    for warning in result.warnings:
-        yield f"Note: {warning}"

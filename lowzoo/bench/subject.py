@@ -1,0 +1,128 @@
+"""What is timed on this computer: a file or a network, how it is identified, and what it is fed."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lowzoo.bench.artifact import open_onnx, picture, real_input
+from lowzoo.bench.engines import ENGINES, EngineFacts
+from lowzoo.bench.schema import ModelFile, ModelInput
+from lowzoo.errors import LowzooError
+
+UNTRAINED = "untrained:"
+_EXECUTORCH_TYPES = {0: np.uint8, 6: np.float32}
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What an engine opens and is fed.
+
+    Args:
+        model: A file's path, or a MODEL word for PyTorch.
+        facts: Its identity.
+        input: What it is fed, in words.
+        pixels: What it is fed, (B, H, W, 3) or (B, 3, H, W).
+    """
+
+    model: str
+    facts: ModelFile
+    input: ModelInput
+    pixels: NDArray[Any]
+
+    def warnings(self) -> Iterator[str]:
+        """What the subject makes different from one run of one picture."""
+        if self.pixels.shape[0] != 1:
+            yield f"the batch of the file is {self.pixels.shape[0]}, not 1: times are of a whole batch"
+        if self.facts.revision is not None and self.facts.revision.startswith("random"):
+            yield "the weights are random: the latency is that of the architecture"
+
+
+def subject_of(engine: EngineFacts, model: str) -> Subject:
+    """Open what an engine is to run.
+
+    Args:
+        engine: Which.
+        model: A file with the engine's suffix (any name for ONNX), or a MODEL word for PyTorch; `untrained:` before
+            the word leaves the weights random.
+
+    Raises:
+        LowzooError: The engine is not installed, or the model cannot be opened or fed.
+    """
+    engine.require()
+    if not engine.suffix:
+        return _network(model)
+    path = Path(model)
+    if engine is ENGINES["onnxruntime"]:
+        file = open_onnx(path)
+        pixels, photo = real_input(file)
+        return Subject(str(path.resolve()), file.facts(), file.input_facts(f"photograph {photo}"), pixels)
+    if not path.is_file():
+        raise LowzooError(f"{path} does not exist" if not path.exists() else f"{path} is no file", "Name a file")
+    name, shape, dtype = (_executorch if engine is ENGINES["executorch"] else _litert)(path)
+    if len(shape) != 4 or 3 not in (shape[1], shape[3]):
+        raise LowzooError(f"{path} does not take an RGB picture, but {list(shape)}", "Export it again")
+    pixels, photo = picture((shape[0], shape[1], shape[2], shape[3]), dtype)
+    content = path.read_bytes()
+    facts = ModelFile(
+        file=path.name,
+        sha256=hashlib.sha256(content).hexdigest(),
+        size_bytes=len(content),
+        name=None,
+        revision=None,
+        precision=None,
+    )
+    said = ModelInput(name=name, type=str(dtype), shape=tuple(shape), content=f"photograph {photo}")
+    return Subject(str(path.resolve()), facts, said, pixels)
+
+
+def _network(model: str) -> Subject:
+    from safetensors.torch import save
+
+    from lowzoo.resolve import load_model
+
+    word = model.removeprefix(UNTRAINED)
+    resolved = load_model(word, pretrained=word == model)
+    channels, height, width = resolved.input_size
+    shape = (1, channels, height, width)
+    pixels, photo = picture(shape, np.dtype(np.float32), resolved.mean, resolved.std)
+    content = save({key: value.contiguous() for key, value in resolved.model.state_dict().items()})
+    facts = ModelFile(
+        file=resolved.name,
+        sha256=hashlib.sha256(content).hexdigest(),
+        size_bytes=len(content),
+        name=resolved.name,
+        revision=resolved.revision,
+        precision="fp32",
+    )
+    said = ModelInput(name="x", type="float32", shape=shape, content=f"photograph {photo}, normalised beforehand")
+    return Subject(model, facts, said, pixels)
+
+
+def _executorch(path: Path) -> tuple[str, list[int], np.dtype[Any]]:
+    from executorch.runtime import Runtime
+
+    try:
+        taken = Runtime.get().load_program(str(path)).load_method("forward").metadata.input_tensor_meta(0)
+        return "input 0", list(taken.sizes()), np.dtype(_EXECUTORCH_TYPES[taken.dtype()])
+    except Exception as error:  # the runtime raises what its C++ throws
+        raise _unreadable(path, "ExecuTorch", error) from error
+
+
+def _litert(path: Path) -> tuple[str, list[int], np.dtype[Any]]:
+    from ai_edge_litert.interpreter import Interpreter
+
+    try:
+        (taken,) = Interpreter(model_path=str(path)).get_input_details()
+        return str(taken["name"]), [int(side) for side in taken["shape"]], np.dtype(taken["dtype"])
+    except Exception as error:  # the runtime raises what its C++ throws
+        raise _unreadable(path, "LiteRT", error) from error
+
+
+def _unreadable(path: Path, runtime: str, error: Exception) -> LowzooError:
+    reason = " ".join(str(error).split())[:160]
+    return LowzooError(f"{path} is no file that {runtime} can load ({reason})", "Export it again")
