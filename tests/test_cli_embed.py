@@ -39,7 +39,8 @@ def test_the_table(capsys, data, tmp_path):
     out = tmp_path / "deep" / "e.parquet"
     code, text, errors = run(capsys, data, *MODEL, "--out", out)
     assert code == 0, errors
-    assert "Embedded: 14 images of train/train in 192 dimensions; 1 cannot be read" in text
+    assert "Embedded: 14 images of train/train in 192 dimensions; 1 cannot be read, the first: " in text
+    assert f"{data}/red/red2.png" in text
     table = pandas.read_parquet(out)
     assert list(table.columns) == ["path", "vector", "label"]
     assert table.path[0] == str(data / "blue" / "blue0.png")

@@ -107,6 +107,13 @@ def test_refusals(capsys, data, model, words, message):
     assert errors.count("\n") == 1
 
 
+def test_a_corrupt_image_is_named(capsys, data, model):
+    (data / "train" / "dark" / "3.png").write_text("these are words")
+    code, text, _ = run(capsys, model, "--data", data)
+    assert code == 0
+    assert f"1 cannot be read: {data}/train/dark/3.png\n" in text
+
+
 def test_folder_of_corrupt_images(capsys, data, model):
     for path in data.rglob("*.png"):
         path.write_text("these are words")

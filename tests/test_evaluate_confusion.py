@@ -22,7 +22,7 @@ def test_green_on_the_diagonal_red_off_it_white_where_nothing_is(tmp_path):
     left, top = width - 2 * 450 - 8, 26
 
     def corner(row, column):
-        return pixels[top + 450 * row + 225, left + 450 * column + 225]
+        return pixels[top + 450 * row + 100, left + 450 * column + 100]
 
     assert corner(1, 1).tolist() == [30, 120, 60]
     assert corner(1, 0).tolist() == [255, 255, 255]

@@ -81,6 +81,7 @@ def test_images_that_cannot_be_read_are_left_out_of_augmented_training(tmp_path,
     settings = ProbeSettings(learning_rates=(0.1, 0.2), epochs=2, batch_size=16, norm="batch")
     result = evaluate_linear(pixel_network(), open_knn_data(str(tmp_path / "d")), settings, how=HOW).result
     assert (result.data["train"].images, result.data["train"].skipped) == (89, 1)
+    assert result.data["train"].unreadable == (str(tmp_path / "d" / "train" / "red" / "red0.png"),)
 
 
 def test_one_class_only(tmp_path):

@@ -64,7 +64,8 @@ def embed(
         facts = {"images": len(features.x), "skipped": features.skipped, "dimensions": width}
         print(json.dumps(facts | {"out": _text(out), "sheet": _text(sheet)}, indent=2))
         return
-    unreadable = f"; {features.skipped} cannot be read" if features.skipped else ""
+    broken = features.unreadable(images)
+    unreadable = f"; {len(broken)} cannot be read, the first: {broken[0]}" if broken else ""
     print(f"Model: {resolved.name} ({resolved.revision}) at {resolved.input_size[1]} px")
     print(f"Embedded: {len(features.x)} images of {images.name} in {width} dimensions{unreadable}")
     for path in (out, sheet):

@@ -141,7 +141,8 @@ def _report(result: "EvaluationResult") -> Iterator[str]:
     size = result.settings.get("preprocessing", {}).get("input_size")
     yield f"Model: {model.name} ({model.revision})" + (f" at {size[1]} px" if size else "")
     for part, facts in result.data.items():
-        unreadable = f", {facts.skipped} cannot be read" if facts.skipped else ""
+        more = ", ..." if facts.skipped > len(facts.unreadable) else ""
+        unreadable = f", {facts.skipped} cannot be read: {', '.join(facts.unreadable)}{more}" if facts.skipped else ""
         yield f"{part.capitalize()}: {facts.images} images of {facts.name} ({facts.fingerprint}){unreadable}"
     if chosen := result.settings.get("chosen"):
         yield f"Chosen: {', '.join(f'{name} {value}' for name, value in chosen.items())}"

@@ -14,7 +14,7 @@ from lowzoo.files import atomic_path
 _SIDE, _HEAD, _GAP, _LINE = 900, 26, 8, 14
 _INK, _GRID = (30, 30, 30), (225, 225, 225)
 _RIGHT, _WRONG = np.array([30, 120, 60]), np.array([190, 40, 30])
-_MOST_NAMED, _MOST_PAIRS = 60, 12
+_MOST_NAMED, _MOST_PAIRS, _LEAST_CELL_WITH_TEXT = 60, 12, 30
 
 
 def confusion_matrix(truth: Tensor, predictions: Tensor, classes: int) -> NDArray[np.int64]:
@@ -26,6 +26,8 @@ def confusion_matrix(truth: Tensor, predictions: Tensor, classes: int) -> NDArra
 
 def draw(truth: Tensor, predictions: Tensor, names: Sequence[str] | None, path: Path, *, title: str) -> None:
     """Draw the shares of each row, right ones green and wrong ones red, and name the most frequent mistakes.
+
+    A cell that has room for it tells its number of images.
 
     Args:
         truth: (M,) classes.
@@ -53,6 +55,10 @@ def draw(truth: Tensor, predictions: Tensor, names: Sequence[str] | None, path: 
             middle = i * cell + (cell - _LINE) // 2
             pen.text((_GAP // 2, _HEAD + middle), label, fill=_INK, font=font)
             sheet.paste(_upright(label, font, margin), (margin + middle, _HEAD + cell * classes + 2))
+    if cell >= _LEAST_CELL_WITH_TEXT:
+        for row, column in np.argwhere(counts).tolist():
+            middle = margin + (column + 0.5) * cell, _HEAD + (row + 0.5) * cell
+            pen.text(middle, str(counts[row, column]), fill=_INK, font=font, anchor="mm")
     top = _HEAD + cell * classes + (margin if named else _GAP)
     pen.text((_GAP, top), "most frequent mistakes:", fill=_INK, font=font)
     for row, (count, true, said) in enumerate(_mistakes(counts)):

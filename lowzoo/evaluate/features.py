@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -39,6 +40,11 @@ class Features:
     labels: Tensor
     kept: Tensor
     skipped: int
+
+    def unreadable(self, source: ImageSource) -> list[str]:
+        """Name the images of the source that could not be read."""
+        missing = np.setdiff1d(np.arange(len(source)), self.kept.numpy())
+        return [source.where(int(index)) for index in missing]
 
 
 def extract_features(

@@ -149,7 +149,10 @@ def evaluate_finetune(
         protocol="finetune",
         preset=preset,
         model=ModelFacts.of(resolved),
-        data={"train": DataFacts.of(few, len(unreadable)), "test": DataFacts.of(data.queries, test.skipped)},
+        data={
+            "train": DataFacts.of(few, sorted(unreadable)),
+            "test": DataFacts.of(data.queries, test.unreadable(data.queries)),
+        },
         settings={
             **dataclasses.asdict(settings),
             "seed": seed,

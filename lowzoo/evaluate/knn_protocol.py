@@ -160,7 +160,10 @@ def score_knn(
         protocol="knn",
         preset=preset.name,
         model=ModelFacts.of(resolved),
-        data={"bank": DataFacts.of(data.bank, bank.skipped), "queries": DataFacts.of(data.queries, queries.skipped)},
+        data={
+            "bank": DataFacts.of(data.bank, bank.unreadable(data.bank)),
+            "queries": DataFacts.of(data.queries, queries.unreadable(data.queries)),
+        },
         settings={
             "k": list(chosen),
             "temperature": preset.temperature,

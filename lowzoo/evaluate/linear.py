@@ -91,7 +91,10 @@ def evaluate_linear(
         protocol="linear",
         preset=preset,
         model=ModelFacts.of(resolved),
-        data={"train": DataFacts.of(data.bank, train.skipped), "test": DataFacts.of(data.queries, test.skipped)},
+        data={
+            "train": DataFacts.of(data.bank, train.unreadable(data.bank)),
+            "test": DataFacts.of(data.queries, test.unreadable(data.queries)),
+        },
         settings={
             **dataclasses.asdict(settings),
             "seed": seed,

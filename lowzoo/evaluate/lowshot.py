@@ -132,7 +132,10 @@ def evaluate_lowshot(
         protocol="lowshot",
         preset=preset,
         model=ModelFacts.of(resolved),
-        data={"train": DataFacts.of(few, train.skipped), "test": DataFacts.of(data.queries, test.skipped)},
+        data={
+            "train": DataFacts.of(few, train.unreadable(few)),
+            "test": DataFacts.of(data.queries, test.unreadable(data.queries)),
+        },
         settings={
             **dataclasses.asdict(settings),
             "seed": seed,

@@ -22,6 +22,7 @@ from lowzoo.evaluate.cache import weights_digest
 from lowzoo.resolve import Resolved
 
 _Z95 = 1.959964
+_MOST_NAMED = 5
 
 
 class _Strict(BaseModel):
@@ -52,17 +53,24 @@ class ModelFacts(_Strict):
 
 
 class DataFacts(_Strict):
-    """Which images: how many were used, how many could not be read."""
+    """Which images: how many were used, how many could not be read, and the first of those."""
 
     name: str
     fingerprint: str
     images: int
     skipped: int
+    unreadable: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, source: ImageSource, skipped: int) -> "DataFacts":
-        """Identify a source of which `skipped` images could not be read."""
-        return cls(name=source.name, fingerprint=source.fingerprint(), images=len(source) - skipped, skipped=skipped)
+    def of(cls, source: ImageSource, unreadable: Sequence[str]) -> "DataFacts":
+        """Identify a source; `unreadable` names all of its images that could not be read."""
+        return cls(
+            name=source.name,
+            fingerprint=source.fingerprint(),
+            images=len(source) - len(unreadable),
+            skipped=len(unreadable),
+            unreadable=tuple(unreadable[:_MOST_NAMED]),
+        )
 
 
 class Figure(_Strict):
