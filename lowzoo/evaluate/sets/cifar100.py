@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from lowzoo.data.source import ImageSource
 from lowzoo.errors import LowzooError
+from lowzoo.evaluate.sets.listed_files import read_lines
 
 FOLDERS = ("cifar-100-binary", "cifar-100-python")
 RECORDS = {"train": 50_000, "test": 10_000}
@@ -69,7 +70,7 @@ def open_cifar100(root: Path, split: str) -> ImageSource:
     for folder in (root, *(root / name for name in FOLDERS)):
         if (folder / f"{split}.bin").is_file():
             planes, labels = _read_binary(folder / f"{split}.bin", RECORDS[split])
-            names = _read_names(folder / "fine_label_names.txt")
+            names = tuple(name for line in read_lines(folder / "fine_label_names.txt") for name in line.split())
             return _source(folder / f"{split}.bin", split, planes, labels, names)
         if (folder / split).is_file() and (folder / "meta").exists():
             planes, labels = _read_pickle(folder / split, RECORDS[split])
@@ -94,13 +95,6 @@ def _read_binary(file: Path, records: int) -> tuple[NDArray[np.uint8], NDArray[n
         raise LowzooError(f"{file} has {len(data)} bytes instead of {records * _RECORD}", _AGAIN)
     table = data.reshape(records, _RECORD)
     return table[:, 2:], table[:, 1].astype(np.int64)
-
-
-def _read_names(file: Path) -> tuple[str, ...]:
-    try:
-        return tuple(file.read_text(encoding="utf-8").split())
-    except OSError as error:
-        raise LowzooError(f"cannot read {file}: {error.strerror}", _AGAIN) from error
 
 
 def _read_pickle(file: Path, records: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
