@@ -137,6 +137,22 @@ class Repeat(_Strict):
     other_load: float | None = None
 
 
+class Parity(_Strict):
+    """Whether what the device computed is right.
+
+    Args:
+        reference: What it was compared with.
+        relative_error: Largest difference over the largest reference value; null if the numbers do not compare.
+        cosine: Of the two vectors; -1 if they do not compare.
+        agrees: Within what exporting allows for the precision.
+    """
+
+    reference: str
+    relative_error: float | None
+    cosine: float
+    agrees: bool
+
+
 class BenchResult(_Strict):
     """What `lowzoo bench --json` prints.
 
@@ -159,6 +175,7 @@ class BenchResult(_Strict):
         first_run_ms: Median over the repeats.
         peak_memory_mb: Largest of the repeats.
         repeats: Raw samples and figures of each process.
+        parity: Whether the outputs are right, where they were compared.
         versions: Of the software that the figures depend on.
         warnings: What a reader must know before trusting the figures.
     """
@@ -186,6 +203,7 @@ class BenchResult(_Strict):
     first_run_ms: float | None
     peak_memory_mb: float | None
     repeats: tuple[Repeat, ...] = Field(min_length=1)
+    parity: Parity | None = None
     versions: dict[str, str]
     warnings: tuple[str, ...]
 

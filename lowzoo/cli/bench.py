@@ -12,10 +12,11 @@ from lowzoo.errors import LowzooError
 if TYPE_CHECKING:
     from lowzoo.bench.protocol import Protocol
 
-TARGETS = ("host",)
-PLANNED = ("browser", "android", "iphone", "cloud")
+TARGETS = ("host", "browser")
+PLANNED = ("android", "iphone", "cloud")
 ENGINES = {
     "host": ("onnxruntime", "executorch", "litert", "torch", "torch-compile"),
+    "browser": ("onnxruntime-web",),
 }
 
 
@@ -27,7 +28,7 @@ def bench(
             help="A file, or a MODEL that is exported first; two are compared in turns (host).",
         ),
     ] = None,
-    on: Annotated[str, typer.Option(metavar="TARGET", help="Where to run: host, this computer.")] = "host",
+    on: Annotated[str, typer.Option(metavar="TARGET", help="Where to run: host or browser.")] = "host",
     engine: Annotated[
         str | None,
         typer.Option(help="host: onnxruntime, executorch, litert, torch or torch-compile."),
@@ -45,6 +46,18 @@ def bench(
     refuse_load: Annotated[
         bool, typer.Option("--refuse-load", help="host: stop when the computer is busy, instead of flagging it.")
     ] = False,
+    lan: Annotated[bool, typer.Option("--lan", help="browser: for every device of this network.")] = False,
+    port: Annotated[int, typer.Option(help="browser: where to listen; 0 finds one.")] = 0,
+    ort_dist: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="browser: an onnxruntime-web folder (npm); a pinned CDN version if absent."),
+    ] = None,
+    certificate: Annotated[
+        Path | None,
+        typer.Option(metavar="PEM", help="browser: certificate with key; https gives phones threads and WebGPU."),
+    ] = None,
+    devices: Annotated[int, typer.Option(metavar="N", help="browser: end when so many devices have answered.")] = 1,
+    minutes: Annotated[float, typer.Option(metavar="M", help="browser: end after so long, whoever is missing.")] = 15.0,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the JSON document here.")] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
@@ -52,6 +65,8 @@ def bench(
 
     In each of five fresh processes: load, first run, at least 1 s of warm-up, then 200 runs over at least 2 s, or 10 s.
     A computer's processor is a regression guard, not a phone.
+
+    Never run on hardware by us: WebGPU.
     """
     words = models or ["rob_vit_tiny"]
     if len(words) > 2 or (len(words) == 2 and on != "host"):
@@ -67,9 +82,16 @@ def bench(
         writable_folder(out.parent)
     protocol = _protocol(quick, repeats)
     counts = _threads(threads, usable_cores())
-    from lowzoo.cli import bench_host
+    if on == "host":
+        from lowzoo.cli import bench_host
 
-    bench_host.run(words, chosen, protocol, counts, untrained, refuse_load, out, json_)
+        bench_host.run(words, chosen, protocol, counts, untrained, refuse_load, out, json_)
+    else:
+        from lowzoo.bench.browser.session import Place
+        from lowzoo.cli import bench_browser
+
+        place = Place(lan, port, ort_dist, certificate, devices, minutes)
+        bench_browser.run(words[0], place, protocol, untrained, out, json_)
 
 
 def _engine(on: str, engine: str | None) -> str:

@@ -1,0 +1,73 @@
+// One repeat: a fresh worker loads onnxruntime-web and the model, runs once, warms up and takes its samples.
+// It is the protocol of every target; only the clock is coarser here, so runs are grouped until it can tell them apart.
+
+const TYPES = { "tensor(uint8)": ["uint8", Uint8Array], "tensor(float)": ["float32", Float32Array], "tensor(float16)": ["float16", Uint16Array] };
+const TICKS_A_SAMPLE = 50;
+
+self.onmessage = async ({ data }) => {
+  try {
+    self.postMessage({ done: await measure(data) });
+  } catch (error) {
+    self.postMessage({ failed: String(error && error.message || error).slice(0, 400) });
+  }
+};
+
+// The smallest step of the clock: browsers make it coarse, the more so where the page is not isolated.
+function clockStep() {
+  let step = Infinity;
+  for (let seen = 0; seen < 5; seen++) {
+    const start = performance.now();
+    let now = start;
+    while (now === start) now = performance.now();
+    step = Math.min(step, now - start);
+  }
+  return step;
+}
+
+async function measure({ backend, threads, protocol, input, model, pixels, script, wasm }) {
+  const scriptUrl = URL.createObjectURL(new Blob([script], { type: "text/javascript" }));
+  const ort = await import(scriptUrl);
+  ort.env.logLevel = "error";
+  ort.env.wasm.wasmBinary = wasm;
+  ort.env.wasm.numThreads = threads;
+  ort.env.wasm.proxy = false;
+  const step = clockStep();
+  const [type, Type] = TYPES[input.type];
+  const start = performance.now();
+  const session = await ort.InferenceSession.create(new Uint8Array(model), {
+    executionProviders: [backend], graphOptimizationLevel: "all", executionMode: "sequential",
+  });
+  const loaded = performance.now();
+  const feeds = { [session.inputNames[0]]: new ort.Tensor(type, new Type(pixels), input.shape) };
+  const run = async () => {
+    const given = await session.run(feeds);
+    const tensor = given[session.outputNames[0]];
+    const values = tensor.location === "cpu" ? tensor.data : await tensor.getData();
+    tensor.dispose();
+    return values;
+  };
+  const features = Array.from(await run(), Number);
+  const first = performance.now();
+
+  let warmups = 0, now = first;
+  do { await run(); warmups++; now = performance.now(); } while (now - first < protocol.warmup_s * 1e3);
+  const each = (now - first) / warmups;
+  const group = Math.min(1000, Math.max(1, Math.ceil(TICKS_A_SAMPLE * step / each)));
+
+  const samples = [];
+  const begin = performance.now();
+  const enough = (seconds) => samples.length > 0 && (seconds >= protocol.max_s
+    || (samples.length * group >= protocol.min_runs && seconds >= protocol.min_s));
+  now = begin;
+  while (!enough((now - begin) / 1e3)) {
+    const before = performance.now();
+    for (let runs = 0; runs < group; runs++) await run();
+    now = performance.now();
+    samples.push((now - before) / group);
+  }
+  await session.release();
+  return {
+    load_ms: loaded - start, first_run_ms: first - loaded, warmup_runs: warmups, samples_ms: samples,
+    runs_per_sample: group, clock_step_ms: step, features,
+  };
+}

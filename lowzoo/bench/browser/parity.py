@@ -1,0 +1,77 @@
+"""Do the features that a device computed agree with PyTorch's, for the very input that it was fed?"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lowzoo.bench.artifact import OnnxFile
+from lowzoo.bench.engines.ort import prepare
+from lowzoo.bench.schema import Parity
+from lowzoo.errors import LowzooError
+
+# What a precision may change, as exporting allows it: relative error, and cosine.
+_BOUNDS = {"fp32": (1e-4, 0.9999), "fp16": (5e-2, 0.9995)}
+_LOSSY = (math.inf, 0.8)
+
+
+def judge_for(file: OnnxFile, pixels: NDArray[Any]) -> Callable[[list[float]], Parity]:
+    """Compute the reference once, and give what compares features with it.
+
+    The reference is the PyTorch network that the file names; onnxruntime on this computer where it names none that can
+    be built, as for a classifier whose head only the file has.
+
+    Args:
+        file: Whose features they are.
+        pixels: What the device is fed.
+    """
+    expected = _pytorch(file, pixels)
+    reference = "PyTorch"
+    if expected is None:
+        outputs: Any = prepare(str(file.path), 1, True)(pixels)
+        expected, reference = np.asarray(outputs[0], np.float64).ravel(), "onnxruntime on this computer"
+    relative, cosine = _BOUNDS.get(file.metadata.get("lowzoo.precision", "fp32"), _LOSSY)
+
+    def judge(features: list[float]) -> Parity:
+        found = np.asarray(features, np.float64)
+        if found.shape != expected.shape or not np.isfinite(found).all():
+            return Parity(reference=reference, relative_error=None, cosine=-1.0, agrees=False)
+        error = float(np.abs(found - expected).max() / max(float(np.abs(expected).max()), 1e-12))
+        norms = float(np.linalg.norm(found) * np.linalg.norm(expected))
+        alike = float(found @ expected) / norms if norms else float(not found.any() and not expected.any())
+        return Parity(
+            reference=reference,
+            relative_error=error,
+            cosine=alike,
+            agrees=error <= relative and alike >= cosine,
+        )
+
+    return judge
+
+
+def _pytorch(file: OnnxFile, pixels: NDArray[Any]) -> NDArray[np.float64] | None:
+    name, revision = (file.metadata.get(f"lowzoo.{key}", "") for key in ("model", "revision"))
+    if not name or "lowzoo.classes" in file.metadata:
+        return None
+    import torch
+
+    from lowzoo.resolve import load_model
+
+    side = file.shape[1] if file.pixels_last else file.shape[2]
+    try:
+        resolved = load_model(name, image_size=side, pretrained=not revision.startswith("random"))
+    except LowzooError:
+        return None
+    if resolved.revision != revision:
+        return None
+    planes = torch.from_numpy(
+        np.ascontiguousarray(pixels.transpose(0, 3, 1, 2) if file.pixels_last else pixels)
+    ).float()
+    if file.input_type == "tensor(uint8)":
+        mean, std = (torch.tensor(values).view(3, 1, 1) for values in (resolved.mean, resolved.std))
+        planes = (planes / 255 - mean) / std
+    with torch.inference_mode():
+        expected: NDArray[np.float64] = resolved.model(planes).double().numpy().ravel()
+    return expected

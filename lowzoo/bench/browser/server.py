@@ -1,0 +1,277 @@
+"""The server of the browser target: one page, one model, one door for what is posted, all behind a token.
+
+Standard library only. A request for anything that is not listed gets a plain 404, as does one with another token or
+another Host (a name that a hostile page has pointed at this address). Whoever has the link may post, so bodies are
+limited in size, requests in rate, connections in number, and every one in time.
+"""
+
+import hmac
+import json
+import secrets
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from lowzoo.bench.browser.collector import Collector
+from lowzoo.bench.browser.messages import MESSAGE
+from lowzoo.errors import LowzooError
+
+MAX_BODY = 4_000_000
+MAX_CONNECTIONS = 64
+SILENCE_S = 20.0
+# Posts that one address may make: at once, and a second after that.
+BURST = 60.0
+PER_SECOND = 5.0
+_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".mjs": "text/javascript; charset=utf-8",
+    ".wasm": "application/wasm",
+}
+_PAGE = {"": "index.html", "style.css": "style.css", "page.js": "page.js", "worker.js": "worker.js"}
+
+
+@dataclass(frozen=True)
+class Content:
+    """Something to serve: a type, and bytes or the file that holds them."""
+
+    type: str
+    body: bytes | Path
+
+
+class BenchServer:
+    """Serves until it is closed.
+
+    Args:
+        collector: Takes what is posted.
+        contents: What is served beside the page, by the path behind the token.
+        host: Address to listen on.
+        port: 0 finds a free one.
+        origin: Another one that scripts may be fetched from; None for none.
+        certificate: PEM file of a certificate and its key, for https.
+
+    Raises:
+        LowzooError: The port is taken, or the certificate cannot be read.
+    """
+
+    def __init__(
+        self,
+        collector: Collector,
+        contents: Mapping[str, Content],
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        origin: str | None = None,
+        certificate: Path | None = None,
+    ) -> None:
+        self.collector = collector
+        self.token = secrets.token_urlsafe(16)
+        page = files("lowzoo.bench.browser") / "page"
+        own = {
+            path: Content(_TYPES[f".{name.rsplit('.')[-1]}"], (page / name).read_bytes())
+            for path, name in _PAGE.items()
+        }
+        self.contents: dict[str, Content] = {**own, **contents}
+        self.policy = _policy(origin)
+        self._buckets: dict[str, tuple[float, float]] = {}
+        self._lock = threading.Lock()
+        self.slots = threading.BoundedSemaphore(MAX_CONNECTIONS)
+        try:
+            self._server = _Server((host, port), _Handler, self)
+        except OSError as error:
+            raise LowzooError(
+                f"cannot listen on {host}:{port} ({error.strerror or error})", "Name another --port"
+            ) from error
+        if certificate is not None:
+            self._encrypt(certificate)
+        self.scheme = "https" if certificate else "http"
+        self.hosts = {
+            f"{name}:{self._server.server_port}" for name in {host, *(("localhost",) if _is_local(host) else ())}
+        }
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True)
+
+    @property
+    def url(self) -> str:
+        """The link to open."""
+        host, port = self._server.server_address[:2]
+        return f"{self.scheme}://{host!s}:{port}/{self.token}/"
+
+    def __enter__(self) -> "BenchServer":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def may_post(self, address: str) -> bool:
+        """Whether an address has posted less than it may."""
+        now = time.monotonic()
+        with self._lock:
+            left, seen = self._buckets.get(address, (BURST, now))
+            left = min(BURST, left + (now - seen) * PER_SECOND)
+            self._buckets[address] = (left - 1 if left >= 1 else left, now)
+            return left >= 1
+
+    def _encrypt(self, certificate: Path) -> None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        try:
+            context.load_cert_chain(certificate)
+        except (OSError, ssl.SSLError) as error:
+            self._server.server_close()
+            raise LowzooError(
+                f"{certificate} holds no certificate with its key ({error})", "Name a PEM file that holds both"
+            ) from error
+        # The handshake is left to the thread of the connection: a client that never speaks must not stop the others.
+        self._server.socket = context.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    block_on_close = False
+    allow_reuse_address = True
+
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler], bench: BenchServer) -> None:
+        self.bench = bench
+        super().__init__(address, handler)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Refuse a connection when there are too many, without a thread for it."""
+        if not self.bench.slots.acquire(blocking=False):
+            self.shutdown_request(request)
+            return
+        super().process_request(request, client_address)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Give the slot back at the end."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self.bench.slots.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A device that vanishes in the middle of a request is nothing to print a traceback for."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+    protocol_version = "HTTP/1.1"
+    server_version = "lowzoo"
+    sys_version = ""
+    timeout = SILENCE_S
+
+    def do_GET(self) -> None:
+        content = self.server.bench.contents.get(self._path() or "") if self._path() is not None else None
+        if content is None:
+            self._answer(404, "text/plain", b"not found\n")
+        elif isinstance(content.body, bytes):
+            self._answer(200, content.type, content.body)
+        else:
+            self._answer(200, content.type, content.body.read_bytes())
+
+    def do_HEAD(self) -> None:
+        self._answer(405, "text/plain", b"")
+
+    def do_POST(self) -> None:
+        bench = self.server.bench
+        address = self.client_address[0]
+        if self._path() != "report" or not self._same_origin():
+            self._refuse(404, "not found")
+        elif not bench.may_post(address):
+            self._refuse(429, "too many requests")
+        elif not (self.headers.get("Content-Length") or "").isdecimal():
+            self._refuse(411, "Content-Length is missing")
+        elif (length := int(self.headers["Content-Length"])) > MAX_BODY:
+            self._refuse(413, f"more than {MAX_BODY} bytes")
+        else:
+            self._take(self.rfile.read(length), address)
+
+    def log_message(self, format: str, *arguments: Any) -> None:
+        """Say nothing: the terminal shows devices, not requests."""
+
+    def _take(self, body: bytes, address: str) -> None:
+        try:
+            answer = self.server.bench.collector.take(MESSAGE.validate_json(body), address)
+        except ValidationError as error:
+            self._refuse(400, f"not understood ({error.errors()[0]['msg']})")
+        except LowzooError as error:
+            self._refuse(409, str(error))
+        else:
+            self._answer(200, "application/json", json.dumps(answer).encode())
+
+    def _path(self) -> str | None:
+        """What stands behind the token; None for another token or another host."""
+        bench = self.server.bench
+        first, slash, rest = self.path.partition("?")[0].removeprefix("/").partition("/")
+        known = hmac.compare_digest(first.encode(), bench.token.encode())
+        return rest if known and slash and self.headers.get("Host") in bench.hosts else None
+
+    def _same_origin(self) -> bool:
+        origin = self.headers.get("Origin")
+        return origin is None or origin in {f"{self.server.bench.scheme}://{host}" for host in self.server.bench.hosts}
+
+    def _refuse(self, status: int, reason: str) -> None:
+        # The body was not read, so nothing that follows on this connection could be understood.
+        self.close_connection = True
+        self._answer(status, "application/json", json.dumps({"error": reason}).encode())
+
+    def _answer(self, status: int, content_type: str, body: bytes) -> None:
+        self.send_response(status)
+        for key, value in {
+            "Content-Type": content_type,
+            "Content-Length": str(len(body)),
+            # Threads need shared memory, which browsers give to isolated pages only.
+            "Cross-Origin-Opener-Policy": "same-origin",
+            "Cross-Origin-Embedder-Policy": "require-corp",
+            "Cross-Origin-Resource-Policy": "same-origin",
+            "Content-Security-Policy": self.server.bench.policy,
+            "Cache-Control": "no-store",
+            "Referrer-Policy": "no-referrer",
+            "X-Content-Type-Options": "nosniff",
+            **({"Connection": "close"} if self.close_connection else {}),
+        }.items():
+            self.send_header(key, value)
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+
+def lan_address() -> str:
+    """The address of this computer that others in its network reach; no packet is sent to find it.
+
+    Raises:
+        LowzooError: There is no network.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # reserved for documentation: only the route is looked up
+            address = str(probe.getsockname()[0])
+        except OSError:
+            address = "127.0.0.1"
+    if _is_local(address):
+        raise LowzooError("this computer is in no network", "Connect it, or leave out --lan")
+    return address
+
+
+def _is_local(host: str) -> bool:
+    return host.startswith("127.")
+
+
+def _policy(origin: str | None) -> str:
+    other = f" {origin}" if origin else ""
+    return (
+        "default-src 'none'; style-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'; worker-src 'self' blob:; "
+        f"script-src 'self' blob: 'wasm-unsafe-eval'; connect-src 'self' blob: data:{other}"
+    )
