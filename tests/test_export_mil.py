@@ -155,6 +155,38 @@ def test_cuts_and_shapes(tmp_path_factory, sides, first, step):
     torch.testing.assert_close(found, forward(x), rtol=1e-5, atol=1e-5)
 
 
+@MANY
+@given(
+    sides=st.lists(numbers(3, 5), min_size=5, max_size=5), pairs=st.lists(numbers(0, 2), min_size=6, max_size=6),
+    mode=st.sampled_from(["constant", "reflect", "replicate"]), dimensions=numbers(1, 3),
+)  # fmt: skip
+def test_padding(sides, pairs, mode, dimensions):
+    x = torch.randn(sides[: dimensions + 2], generator=torch.Generator().manual_seed(0))
+    last_first = pairs[: 2 * dimensions]
+    outer_first = [count for i in reversed(range(dimensions)) for count in last_first[2 * i : 2 * i + 2]]
+    value = 1.5 if mode == "constant" else None
+    torch.testing.assert_close(
+        OPS["pad"](x, torch.tensor(outer_first), mode, torch.tensor(1.5)),
+        functional.pad(x, last_first, mode, value), rtol=0, atol=0,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("mode", ["constant", "reflect", "replicate"])
+def test_padding_of_programs(tmp_path_factory, mode):
+    x = torch.randn(1, 3, 5, 6, generator=torch.Generator().manual_seed(0))
+    call = Call(lambda x: functional.pad(x, (1, 2, 0, 3), mode) * 2)
+    found, operators = run(converted(call, x), tmp_path_factory, x)
+    torch.testing.assert_close(found, call(x))
+    assert operators["pad"]
+
+
+def test_impossible_padding():
+    with pytest.raises(ValueError, match="padding 'reflect' by 0 and 3 of a side of 3"):
+        OPS["pad"](torch.zeros(2, 3), torch.tensor([0, 3]), "reflect")
+    with pytest.raises(ValueError, match=r"padding \[1\] of 2 dimensions"):
+        OPS["pad"](torch.zeros(2, 3), torch.tensor([1]))
+
+
 @FEW
 @given(channels=numbers(1, 6), side=numbers(2, 5))
 def test_normalisation_and_products(tmp_path_factory, channels, side):

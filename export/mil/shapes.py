@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from lowzoo.export.mil.layers import ints
 
@@ -70,6 +71,36 @@ def expand_dims(x: Tensor, axes: Tensor) -> Tensor:
     return x
 
 
+def pad(x: Tensor, pad: Tensor, mode: str = "constant", constant_val: Any = 0.0) -> Tensor:
+    """Add (before, after) entries to each of the last dimensions, the outermost of them first.
+
+    Args:
+        x: What to widen.
+        pad: Two counts for each dimension.
+        mode: "constant", "reflect" (the edge itself is not repeated) or "replicate".
+        constant_val: What is added by "constant".
+    """
+    counts = ints(pad)
+    if len(counts) % 2 or len(counts) > 2 * x.ndim or min(counts, default=0) < 0:
+        raise ValueError(f"padding {counts} of {x.ndim} dimensions")
+    pairs = list(zip(counts[::2], counts[1::2], strict=True))
+    if mode == "constant":
+        sides = [count for pair in reversed(pairs) for count in pair]  # torch names the last dimension first
+        return functional.pad(x, sides, value=float(constant_val))
+    for axis, (before, after) in enumerate(pairs, x.ndim - len(pairs)):
+        # By position, because torch reflects and replicates the last three dimensions alone.
+        last = x.shape[axis] - 1
+        positions = torch.arange(-before, last + 1 + after)
+        if mode == "replicate":
+            positions = positions.clamp(0, last)
+        elif mode == "reflect" and max(before, after) <= last:
+            positions = last - (last - positions.abs()).abs()
+        else:
+            raise ValueError(f"padding {mode!r} by {before} and {after} of a side of {last + 1}")
+        x = x.index_select(axis, positions)
+    return x
+
+
 def _reduced(x: Tensor, fold: Callable[..., Tensor], axes: Tensor | None, keep_dims: Any) -> Tensor:
     return fold(x, ints(axes) if axes is not None else list(range(x.ndim)), keepdim=bool(keep_dims))
 
@@ -97,6 +128,7 @@ SHAPES: dict[str, Callable[..., Any]] = {
     "slice_by_index": slice_by_index,
     "squeeze": squeeze,
     "expand_dims": expand_dims,
+    "pad": pad,
     "reduce_mean": reduce_mean,
     "reduce_sum": reduce_sum,
     "reduce_max": reduce_max,
