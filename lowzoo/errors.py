@@ -15,3 +15,8 @@ class LowzooError(Exception):
         self.message = message
         self.remedy = remedy
         super().__init__(f"{message}. {remedy}" if remedy else message)
+
+
+def reason_of(error: BaseException) -> str:
+    """What an error of another library says, in one line of at most 200 characters; its type if it says nothing."""
+    return " ".join(str(error).split())[:200] or type(error).__name__

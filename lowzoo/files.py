@@ -49,7 +49,11 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` to `path` atomically (UTF-8)."""
+    """Write `text` to `path` atomically (UTF-8).
+
+    Raises:
+        LowzooError: See `atomic_path`.
+    """
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 

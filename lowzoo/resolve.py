@@ -13,7 +13,7 @@ import timm
 import torch
 from torch import nn
 
-from lowzoo.errors import LowzooError
+from lowzoo.errors import LowzooError, reason_of
 from lowzoo.find import Found, find
 
 
@@ -104,7 +104,7 @@ def _explained(found: Found, image_size: int | None) -> Iterator[None]:
     except (LowzooError, KeyboardInterrupt, MemoryError):
         raise
     except Exception as error:
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        reason = reason_of(error)
         if found.file is not None:
             raise LowzooError(
                 f"{found.file} does not fit the architecture {found.architecture} ({reason})", "Write the folder again"
@@ -135,7 +135,15 @@ def _check_image_size(image_size: int) -> None:
 
 
 def check_patches(model: nn.Module, image_size: int) -> None:
-    """Refuse a size whose border would be cut off: patches are taken from the upper left corner on."""
+    """Refuse a size whose border would be cut off: patches are taken from the upper left corner on.
+
+    Args:
+        model: Any network; one without patches takes every size.
+        image_size: Side in pixels.
+
+    Raises:
+        LowzooError: The size is no multiple of the side of a patch.
+    """
     patch = getattr(getattr(model, "patch_embed", None), "patch_size", None)
     side = patch[0] if isinstance(patch, tuple) else patch
     if isinstance(side, int) and image_size % side:

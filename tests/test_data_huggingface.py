@@ -9,9 +9,10 @@ import pytest
 from PIL import Image
 
 from lowzoo.data import huggingface
-from lowzoo.data.decode import BadImage, decode_rgb
+from lowzoo.data.decode import BadImage
 from lowzoo.data.source import open_source, split_names
 from lowzoo.errors import LowzooError
+from tests.data_fixtures import shade
 
 datasets = pytest.importorskip("datasets")
 
@@ -46,10 +47,6 @@ def make(shades, *, picture="photo", label="kind", extra=None):
     for name in extra or ():
         columns[name], features[name] = columns[picture], datasets.Image()
     return datasets.Dataset.from_dict(columns, features=datasets.Features(features))
-
-
-def shade(source, index):
-    return int(decode_rgb(source.encoded(index), source.where(index))[0, 0, 0])
 
 
 def test_a_saved_dictionary_of_splits(tmp_path):

@@ -1,6 +1,5 @@
 """Parquet as the `datasets` library writes it, its variants, and broken files."""
 
-import io
 import json
 import multiprocessing
 import pickle
@@ -8,11 +7,11 @@ import sys
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from lowzoo.data.decode import BadImage, decode_rgb
+from lowzoo.data.decode import BadImage
 from lowzoo.data.source import open_source, split_names
 from lowzoo.errors import LowzooError
+from tests.data_fixtures import png, read_pickled, shade
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
@@ -22,12 +21,6 @@ pq = pytest.importorskip("pyarrow.parquet")
 def cache(monkeypatch, tmp_path):
     monkeypatch.setenv("LOWZOO_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
-
-
-def png(shade):
-    buffer = io.BytesIO()
-    Image.new("L", (4, 4), shade).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def write(path, shades, *, labels=None, names=None, image=None, **options):
@@ -42,10 +35,6 @@ def write(path, shades, *, labels=None, names=None, image=None, **options):
         feature = {"info": {"features": {"label": {"names": names, "_type": "ClassLabel"}}}}
         table = table.replace_schema_metadata({"huggingface": json.dumps(feature)})
     pq.write_table(table, path, **options)
-
-
-def shade(source, index):
-    return int(decode_rgb(source.encoded(index), source.where(index))[0, 0, 0])
 
 
 def test_rows_in_any_order_over_files_and_row_groups(tmp_path):
@@ -104,6 +93,15 @@ def test_hidden_and_missing_labels(tmp_path):
     write(tmp_path / "part.parquet", [1, 2], labels=pa.array([0, None], pa.int32()))
     with pytest.raises(LowzooError, match="no label for 1 of its 2 images"):
         open_source(tmp_path / "part.parquet").require_labels()
+
+
+def test_a_missing_text_label_is_none_and_no_class(tmp_path):
+    write(tmp_path / "part.parquet", range(4), labels=["dog", None, "cat", ""])
+    source = open_source(tmp_path / "part.parquet")
+    assert source.class_names == ("cat", "dog")
+    assert source.labels.tolist() == [1, -1, 0, -1]
+    write(tmp_path / "none.parquet", range(2), labels=pa.array([None, ""], pa.string()))
+    assert open_source(tmp_path / "none.parquet").labels is None
 
 
 def test_null_cell_is_a_bad_image(tmp_path):
@@ -166,10 +164,6 @@ def test_a_damaged_copy_in_the_cache_is_made_again(tmp_path, cache):
 
     parquet._open_copy.cache_clear()
     assert shade(open_source(tmp_path / "x.parquet"), 1) == 12
-
-
-def read_pickled(data, index):
-    return pickle.loads(data).encoded(index)
 
 
 def test_a_fresh_process_reads_the_same(tmp_path):

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowzoo.data.decode import BadImage
-from lowzoo.errors import LowzooError
+from lowzoo.errors import LowzooError, reason_of
 
 PREFIX = "hf:"
 _WORD = re.compile(r"(?P<name>[^@:]+)(@(?P<revision>[^:]+))?(:(?P<config>.+))?")
@@ -166,9 +166,8 @@ def guarded(word: str, action: Callable[[], Any]) -> Any:
         raise
     # Errors of the network, the Hub, Arrow and the library's own: they share no base.
     except Exception as error:
-        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise LowzooError(
-            f"cannot open {word} through datasets: {reason.rstrip('.')}",
+            f"cannot open {word} through datasets: {reason_of(error).rstrip('.')}",
             "Check the name, the revision and the configuration; offline, fetch it first and set HF_HUB_OFFLINE=1",
         ) from error
 

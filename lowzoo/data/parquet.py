@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from lowzoo.data.cache import cache_folder
 from lowzoo.data.decode import BadImage
 from lowzoo.data.progress import progress_bar
-from lowzoo.errors import LowzooError
+from lowzoo.errors import LowzooError, reason_of
 from lowzoo.files import atomic_path
 
 _SAMPLED_BLOCKS, _BLOCK_BYTES = 64, 4096
@@ -72,7 +72,7 @@ def open_parquet(files: Iterable[Path]) -> tuple[ParquetReader, NDArray[np.int64
     """Open parquet files with a column `image` (struct of bytes and path, or binary) and perhaps a column `label`.
 
     Integer labels take their names from the Hugging Face metadata where present, text labels are numbered in sorted
-    order, and a set whose labels are all negative (a hidden test set) has none.
+    order, an empty cell is -1, and a set whose labels are all negative (a hidden test set) has none.
 
     Returns:
         The reader, labels (N,) or None, class names or None.
@@ -113,8 +113,9 @@ def _guard(path: Path, action: Any) -> Any:
     try:
         return action()
     except (pyarrow.ArrowException, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise LowzooError(f"cannot read {path} as parquet: {reason}", "Name a complete parquet file") from error
+        raise LowzooError(
+            f"cannot read {path} as parquet: {reason_of(error)}", "Name a complete parquet file"
+        ) from error
 
 
 def _check_image_column(path: Path, schema: Any) -> None:
@@ -149,8 +150,7 @@ def _read_labels(paths: list[Path], opened: list[Any]) -> tuple[NDArray[np.int64
         ]
     )
     if pyarrow.types.is_string(column.type) or pyarrow.types.is_large_string(column.type):
-        names, numbers = np.unique(np.array(column.fill_null("").to_pylist(), dtype=str), return_inverse=True)
-        return numbers.astype(np.int64), tuple(map(str, names))
+        return _numbered(np.array(column.fill_null("").to_pylist(), dtype=str))
     if not pyarrow.types.is_integer(column.type):
         raise LowzooError(
             f"the column 'label' of {paths[0]} is {column.type}", "Store one whole number or text a picture"
@@ -159,6 +159,17 @@ def _read_labels(paths: list[Path], opened: list[Any]) -> tuple[NDArray[np.int64
     if len(labels) and labels.max() < 0:
         return None, None
     return labels, _class_names(opened[0].schema_arrow.metadata)
+
+
+def _numbered(texts: NDArray[np.str_]) -> tuple[NDArray[np.int64] | None, tuple[str, ...] | None]:
+    """Text labels (N,) as numbers in sorted order, -1 for an empty one, and their names."""
+    given = texts != ""
+    if len(texts) and not given.any():
+        return None, None
+    names, numbers = np.unique(texts[given], return_inverse=True)
+    labels = np.full(len(texts), -1, np.int64)
+    labels[given] = numbers
+    return labels, tuple(map(str, names))
 
 
 def _class_names(metadata: dict[bytes, bytes] | None) -> tuple[str, ...] | None:

@@ -49,7 +49,11 @@ class ImageSource:
         return self.reader.fingerprint()[:16]
 
     def require_labels(self) -> NDArray[np.int64]:
-        """Give the labels (N,), or refuse a set without them."""
+        """Give the labels (N,), all of them from 0 on.
+
+        Raises:
+            LowzooError: The set has none, or some images have none.
+        """
         if self.labels is None:
             raise LowzooError(
                 f"{self.name} has no labels, which this needs",
