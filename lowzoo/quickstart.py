@@ -102,6 +102,7 @@ def run_quickstart(out: Path, say: Callable[[str], None]) -> Summary:
     start = time.monotonic()
     writable_folder(out)
     say(f'1/4 create   timm.create_model("{catalog.PREFIX}{MODEL}", pretrained=True)')
+    # Made as a reader would make it, so that every figure below is of the network that timm's own call gives.
     model = timm.create_model(f"{catalog.PREFIX}{MODEL}", pretrained=True)
     resolved = dataclasses.replace(load_model(MODEL), model=model.eval())
     data = open_knn_data(None)

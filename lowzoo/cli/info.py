@@ -70,7 +70,7 @@ def _sections(entry: ModelEntry, weights: WeightsEntry) -> Iterator[tuple[str, l
     yield "Provenance", list(_provenance(weights))
     yield (
         "Figures",
-        [(_owner(metric), metric_line(metric)) for metric in weights.metrics]
+        [(_owner(metric), _metric_line(metric)) for metric in weights.metrics]
         or [("none", "nobody measured or published any")],
     )
     if references := list(_latencies(entry)):
@@ -140,7 +140,7 @@ def _owner(metric: Metric) -> str:
     return metric.of or "this model"
 
 
-def metric_line(metric: Metric) -> str:
+def _metric_line(metric: Metric) -> str:
     """`k-NN top-1 31.2 % (k = 20, ...) on ...; measured here, benchmarks/...`."""
     source = f"{metric.source}, {metric.script}" if metric.script else metric.source
     return f"{metric.task} {metric.value:g} {metric.unit} ({metric.protocol}) on {metric.data}; {source}"

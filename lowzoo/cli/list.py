@@ -9,7 +9,6 @@ from typing import Annotated, Any
 import typer
 
 from lowzoo import catalog
-from lowzoo.catalog import LatencyEntry
 from lowzoo.errors import LowzooError
 from lowzoo.listing import Row, figure, rows, table
 
@@ -98,13 +97,11 @@ def list_(
 
 
 def _devices() -> list[str]:
-    rows: tuple[LatencyEntry, ...] = catalog.latencies()
-    return list(dict.fromkeys(row.device for row in rows))
+    return list(dict.fromkeys(latency.device for latency in catalog.latencies()))
 
 
-def _known(word: str, what: str, names: Collection[str]) -> str:
+def _known(word: str, what: str, names: Collection[str]) -> None:
     if word not in names:
         raise LowzooError(
             f"unknown {what} {word}{catalog.near_matches(word, names)}", f"Take one of {', '.join(sorted(names))}"
         )
-    return word
