@@ -9,20 +9,18 @@ images the queries. Random initialisation is measured with several seeds.
 
 import argparse
 import json
-import os
-import platform
 import statistics
 from pathlib import Path
-from typing import Any
 
-import torch
 from torch import nn
 
+from lowzoo.bench.machine import this_device
 from lowzoo.evaluate.device import pick_device
 from lowzoo.evaluate.knn_protocol import evaluate_knn, open_knn_data
 from lowzoo.evaluate.result import EvaluationResult
 from lowzoo.files import write_text
 from lowzoo.resolve import Resolved, load_model
+from lowzoo.train.machine import device_name
 from lowzoo.train.teachers import load_teacher
 
 OUT = Path(__file__).parent / "results" / "knn_bundled.json"
@@ -56,22 +54,6 @@ def over_seeds(results: list[EvaluationResult]) -> EvaluationResult:
             figure.model_copy(update={"mean": round(statistics.fmean(values), 4), "std": std, "seeds": len(values)})
         )
     return results[0].model_copy(update={"figures": tuple(figures)})
-
-
-def machine(device: torch.device) -> dict[str, Any]:
-    names = [line.split(":", 1)[1].strip() for line in cpu_lines() if line.startswith("model name")]
-    return {
-        "cpu": names[0] if names else platform.processor(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-        "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
-    }
-
-
-def cpu_lines() -> list[str]:
-    path = Path("/proc/cpuinfo")
-    return path.read_text().splitlines() if path.exists() else []
 
 
 def main() -> None:
@@ -111,7 +93,8 @@ def main() -> None:
         print(f"{name[:63]:64}" + "".join(f"{figure.mean:8.2f}" for figure in result.figures))
     document = {
         "script": "benchmarks/knn_bundled.py",
-        "machine": machine(device),
+        "machine": this_device().model_dump(),
+        "device": device_name(device),
         "rows": {name: result.model_dump() for name, result in rows.items()},
     }
     write_text(arguments.out, json.dumps(document, indent=2) + "\n")

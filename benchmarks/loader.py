@@ -15,6 +15,7 @@ import argparse
 import io
 import json
 import os
+import platform
 import statistics
 import sys
 import tarfile
@@ -29,6 +30,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from lowzoo.bench.machine import condition_now, this_device
 from lowzoo.data.source import ImageSource, open_source
 from lowzoo.train.dataset import EpochBatches, ViewDataset, make_loader
 from lowzoo.train.views import ViewGroup
@@ -107,6 +109,7 @@ def main() -> int:
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     datasets.disable_progress_bars()
+    device, before = this_device(), condition_now()
     given = open_source(options.data)
     pictures = [given.encoded(index) for index in range(min(options.images, len(given)))]
     rates: dict[str, dict[str, list[float]]] = {form: {"read": [], "views": []} for form in FORMS}
@@ -145,9 +148,13 @@ def main() -> int:
                         }
                         for form, both in rates.items()
                     },
+                    "machine": device.model_dump(),
+                    "load_average": before.load_average,
                     "versions": {
+                        "python": platform.python_version(),
                         "torch": torch.__version__,
                         "opencv": cv2.__version__,
+                        "pyarrow": pa.__version__,
                         "datasets": datasets.__version__,
                     },
                 },

@@ -2,7 +2,7 @@
 
     python benchmarks/views.py [--photo PATH] [--repeats N] [--json] [--check]
 
-Both make 2 views of 224 px and 8 of 96 px (RoB-iBOT's settings) from a JPEG of 500 x 375. Three things take turns:
+Both make 2 views of 224 px and 8 of 96 px, augmented as RoB-iBOT's, from a JPEG of 500 x 375. Three things take turns:
 
     pil      decode, crop, flip, jitter, grey, blur, solarise, to tensor, normalise: finished views
     worker   decode, crop, flip: what lowzoo's workers do before the device takes over
@@ -31,6 +31,7 @@ import torchvision
 from PIL import Image, ImageFilter
 from torchvision import transforms
 
+from lowzoo.bench.machine import condition_now, this_device
 from lowzoo.data.decode import decode_rgb
 from lowzoo.data.samples import demonstration_photos
 from lowzoo.train.views import IMAGENET_MEAN, IMAGENET_STD, ViewGroup, crop_views, photometric, sample_params
@@ -164,16 +165,6 @@ def spread(values: list[float]) -> dict[str, float]:
     return {"median": statistics.median(values), "min": min(values), "max": max(values)}
 
 
-def processor() -> str:
-    """The processor's name where the system tells it."""
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        names = [line.split(":")[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
-        if names:
-            return names[0]
-    return platform.processor() or platform.machine()
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photo", type=Path, help="a photograph (default: the first one in the package)")
@@ -186,6 +177,7 @@ def main() -> int:
     cv2.setNumThreads(1)
     torch.manual_seed(0)
     np.random.seed(0)
+    device, before = this_device(), condition_now()
     name, jpeg = photo_jpeg(options.photo)
     rates = measure(jpeg, options.repeats)
     ratios = {key: [a / b for a, b in zip(rates[key], rates["pil"], strict=True)] for key in BOUNDS}
@@ -204,7 +196,8 @@ def main() -> int:
         "times_pil": {key: spread(values) | {"bound": BOUNDS[key]} for key, values in ratios.items()},
         "crop_difference_of_255": {"mean": difference, "bound": MAX_DIFFERENCE},
         "passed": passed,
-        "machine": {"processor": processor(), "system": platform.platform()},
+        "machine": device.model_dump(),
+        "load_average": before.load_average,
         "versions": {
             "python": platform.python_version(),
             "torch": torch.__version__,
@@ -216,7 +209,7 @@ def main() -> int:
     }
 
     table = sys.stderr if options.json else sys.stdout
-    print(f"{name}, {WIDTH} x {HEIGHT}, {len(jpeg) / 1000:.0f} kB; {processor()}, one core", file=table)
+    print(f"{name}, {WIDTH} x {HEIGHT}, {len(jpeg) / 1000:.0f} kB; {device.cpu}, one core", file=table)
     print(f"{'':8}{'images/s':>10}{'(min to max)':>20}{'times pil':>12}{'bound':>8}", file=table)
     for key, values in rates.items():
         ratio = f"{statistics.median(ratios[key]):12.2f}{BOUNDS[key]:8.1f}" if key in BOUNDS else ""
