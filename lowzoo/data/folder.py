@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowzoo.data.decode import BadImage
+from lowzoo.data.names import name_at, pack_names
 from lowzoo.errors import LowzooError
 
 IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"))
@@ -19,12 +20,9 @@ IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".
 class FolderReader:
     """Reads file i of a folder.
 
-    The names are packed into one bytes object: a list of a million strings would be copied page by page into every
-    forked data worker as soon as its reference counts are touched.
-
     Args:
         root: The folder.
-        packed: The names relative to `root`, joined, as the file system spells them.
+        packed: The names relative to `root`, see `pack_names`.
         ends: (N,) int64, where each name ends in `packed`.
     """
 
@@ -45,8 +43,7 @@ class FolderReader:
 
     def where(self, index: int) -> str:
         """Name file `index` by its path."""
-        start = int(self.ends[index - 1]) if index else 0
-        return os.path.join(self.root, os.fsdecode(self.packed[start : int(self.ends[index])]))
+        return os.path.join(self.root, name_at(self.packed, self.ends, index))
 
     def fingerprint(self) -> str:
         """Digest the relative names and sizes; pixels are not read."""
@@ -74,9 +71,7 @@ def open_folder(root: Path) -> tuple[FolderReader, NDArray[np.int64] | None, tup
         raise LowzooError(
             f"no image file in the folder {root}", f"Give files that end in {', '.join(sorted(IMAGE_SUFFIXES))}"
         )
-    encoded = [os.fsencode(name) for name in names]
-    ends = np.cumsum([len(name) for name in encoded], dtype=np.int64)
-    reader = FolderReader(str(root), b"".join(encoded), ends)
+    reader = FolderReader(str(root), *pack_names([os.fsencode(name) for name in names]))
     folders = [name.split(os.sep, 1)[0] if os.sep in name else "" for name in names]
     if "" in folders:
         return reader, None, None

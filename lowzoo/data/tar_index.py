@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from lowzoo.data.names import pack_names
 from lowzoo.errors import LowzooError
 
 PICTURES = frozenset(("jpg", "jpeg", "png", "webp"))
@@ -29,7 +30,7 @@ class TarIndex:
     """The pictures of one tar, in its order.
 
     Args:
-        packed: Their member names, joined.
+        packed: Their member names, see `pack_names`.
         ends: (N,) int64, where each name ends in `packed`.
         offsets: (N,) int64, first byte in the tar.
         sizes: (N,) int64, bytes; -1 for a picture that is cut off.
@@ -140,10 +141,8 @@ class _Scan:
         return at
 
     def _result(self) -> TarIndex:
-        names = [name for name, _, _, _ in self.samples]
         return TarIndex(
-            b"".join(names),
-            np.cumsum([len(name) for name in names], dtype=np.int64),
+            *pack_names([name for name, _, _, _ in self.samples]),
             np.array([offset for _, offset, _, _ in self.samples], np.int64),
             np.array([size for _, _, size, _ in self.samples], np.int64),
             np.array([label for _, _, _, label in self.samples], np.str_),

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from lowzoo.data.cache import cache_folder
 from lowzoo.data.decode import BadImage
+from lowzoo.data.names import name_at
 from lowzoo.data.progress import progress_bar
 from lowzoo.data.tar_index import TarIndex, index_name, index_tar
 from lowzoo.errors import LowzooError
@@ -33,13 +34,11 @@ _ARRAYS = ("ends", "offsets", "sizes", "labels")
 class TarReader:
     """Reads picture i of a list of tars.
 
-    Names are packed into one bytes object for the reason that `FolderReader` gives.
-
     Args:
         files: The tars in order.
         damage: What is wrong with each, empty for a whole one.
         shard_ends: Pictures up to the end of each tar.
-        packed: Member names, joined; empty for a lost picture.
+        packed: Member names, see `pack_names`; empty for a lost picture.
         ends: (N,) int64, where each name ends in `packed`.
         offsets: (N,) int64, first byte in the tar.
         sizes: (N,) int64, bytes; -1 for a lost picture.
@@ -71,8 +70,7 @@ class TarReader:
 
     def where(self, index: int) -> str:
         """Name picture `index` by its tar and member."""
-        start = int(self.ends[index - 1]) if index else 0
-        name = os.fsdecode(self.packed[start : int(self.ends[index])])
+        name = name_at(self.packed, self.ends, index)
         file = self.files[bisect_right(self.shard_ends, index)]
         return f"{file}:{name}" if name else file
 
