@@ -46,13 +46,18 @@ METHODS: dict[str, tuple[tuple[str, ...], list[str], str | None]] = {
     "rob_ibot": (("rob_ibot",), ["student_head.hidden=16"], "ibot"),
     "seed": (("seed",), ["queue=16", "student_head.bottleneck=8", "lr=0.5"], "moco"),
     "seed_small_patch": (("seed", "seed_small_patch"), ["queue=16", "student_head.bottleneck=8", LOCALS], "swav"),
-    "sslight_dino": (("sslight_dino_vit", "sslight_views_sslight"), ["prototypes=24"], None),
+    # The presets of SSLight's views name the size of the local ones.
+    "sslight_dino": (("sslight_dino_vit", "sslight_views_sslight"), ["prototypes=24", "view.local.size=16"], None),
     "sslight_swav": (
         ("sslight_swav_cnn", "sslight_views_sslight"),
-        ["prototypes=12", "queue=8", "queue_start=0.3", "student_head.hidden=16"],
+        ["prototypes=12", "queue=8", "queue_start=0.3", "student_head.hidden=16", "view.local.size=16"],
         None,
     ),
-    "sslight_moco": (("sslight_moco_cnn", "sslight_views_baseline_cnn"), ["queue=16", "student_head.hidden=16"], None),
+    "sslight_moco": (
+        ("sslight_moco_cnn", "sslight_views_baseline_cnn"),
+        ["queue=16", "student_head.hidden=16", "view.local.size=16"],
+        None,
+    ),
 }
 
 

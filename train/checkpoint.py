@@ -1,5 +1,7 @@
 """Checkpoints that hold a whole run, written so that a kill or a full disk never costs the last good one."""
 
+import errno
+import os
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +20,17 @@ def save_checkpoint(folder: Path, state: dict[str, Any]) -> None:
         LowzooError: The disk is full or the folder cannot be written to; the old checkpoints are intact.
     """
     path = folder / _NAME
-    with atomic_path(folder / ".checkpoint.new.pt") as temporary:
-        try:
-            torch.save(state, temporary)
-        except RuntimeError as error:  # torch's zip writer reports a full disk so
-            raise OSError(28, f"{error}".splitlines()[0]) from error
+    try:
+        with atomic_path(folder / ".checkpoint.new.pt") as temporary:
+            try:
+                torch.save(state, temporary)
+            except RuntimeError as error:  # torch's zip writer names a wrong position in the file where a disk is full
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+    except LowzooError as error:
+        raise LowzooError(
+            f"cannot write {path}: {error.message.rpartition(': ')[2]}; the checkpoint before it is intact",
+            "Free some space, then go on with --resume",
+        ) from error
     if path.exists():
         path.replace(folder / _PREVIOUS)
     (folder / ".checkpoint.new.pt").replace(path)

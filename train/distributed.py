@@ -4,6 +4,7 @@ A process started by `torchrun` finds its place in the environment; `--devices N
 itself. Without either there is one process and nothing here does anything.
 """
 
+import inspect
 import os
 import socket
 from collections.abc import Callable
@@ -114,6 +115,8 @@ def _free_port() -> int:
 def wrap_ddp(module: nn.Module, device: torch.device) -> nn.Module:
     """DistributedDataParallel, with buffers left to each process."""
     ids = [device.index or 0] if device.type == "cuda" else None
-    return nn.parallel.DistributedDataParallel(
-        module, device_ids=ids, broadcast_buffers=False, gradient_as_bucket_view=True, static_graph=False
-    )
+    parallel = nn.parallel.DistributedDataParallel
+    # From torch 2.15 on the argument has another name.
+    known = inspect.signature(parallel).parameters
+    buffers = {"forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers": False}
+    return parallel(module, device_ids=ids, gradient_as_bucket_view=True, **buffers)

@@ -12,6 +12,7 @@ from lowzoo import catalog
 from lowzoo.data.source import ImageSource
 from lowzoo.errors import LowzooError
 from lowzoo.files import write_text
+from lowzoo.train.class_token import shorten_last_block
 from lowzoo.train.distributed import barrier, is_main
 from lowzoo.train.fold import fold_batch_norms
 from lowzoo.train.head_files import load_head, save_head
@@ -99,6 +100,8 @@ def complete_teacher(
         autocast: Makes the context in which its backbone computes.
     """
     fold_batch_norms(teacher.backbone)
+    if not (isinstance(config, RobConfig) and config.loss == "ibot"):
+        shorten_last_block(teacher.backbone)
     if teacher.head is None:
         if is_main() and not (folder / _HEAD).exists():
             teacher = _fit(_to(teacher, device), config, source, folder, device, autocast)

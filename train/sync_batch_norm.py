@@ -1,11 +1,28 @@
 """Batch norm over all processes, also on processors, where torch's own does not run."""
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
 
 from lowzoo.train.precision import full
+
+
+class _Gathered(torch.autograd.Function):
+    """What all processes bring, (P, ...); the gradient of a part is the sum of what all make of it."""
+
+    @staticmethod
+    def forward(_ctx: Any, x: Tensor) -> Tensor:
+        parts = [torch.empty_like(x) for _ in range(dist.get_world_size())]
+        dist.all_gather(parts, x)
+        return torch.stack(parts)
+
+    @staticmethod
+    def backward(_ctx: Any, gradient: Tensor) -> Tensor:
+        total = gradient.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total[dist.get_rank()]
 
 
 class ProcessorSyncBatchNorm(nn.modules.batchnorm._BatchNorm):
@@ -25,12 +42,15 @@ class ProcessorSyncBatchNorm(nn.modules.batchnorm._BatchNorm):
         axes = [0, *range(2, input.dim())]
         x = full(input)
         count = x.numel() // x.shape[1] * dist.get_world_size()
-        mean = all_reduce(x.sum(axes)) / count
         shape = (1, -1, *[1] * (x.dim() - 2))
-        centred = x - mean.view(shape)
-        variance = all_reduce(centred.square().sum(axes)) / count
+        # One message a layer: the moments of the whole from those of its parts, which holds no difference of squares.
+        variances, means = torch.var_mean(x, axes, correction=0)
+        gathered: Tensor = _Gathered.apply(torch.stack((means, variances)))
+        means, variances = gathered.unbind(1)
+        mean = means.mean(0)
+        variance = (variances + (means - mean).square()).mean(0)
         self._update(mean.detach(), variance.detach() * (count / max(1, count - 1)))
-        out = centred * torch.rsqrt(variance + self.eps).view(shape)
+        out = (x - mean.view(shape)) * torch.rsqrt(variance + self.eps).view(shape)
         if self.affine:
             out = out * self.weight.view(shape) + self.bias.view(shape)
         normalised: Tensor = out.to(input.dtype)

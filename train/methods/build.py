@@ -4,6 +4,7 @@ import torch
 from torch import nn
 
 from lowzoo.errors import LowzooError
+from lowzoo.train.class_token import shorten_last_block
 from lowzoo.train.encoder import MultiViewEncoder, feature_width, use_plain_attention
 from lowzoo.train.frozen import FrozenTeacher
 from lowzoo.train.heads import WeightNormLinear
@@ -37,6 +38,8 @@ def build_method(
     if teacher is not None and getattr(config, "teacher_prototypes", False):
         _start_from_prototypes(head, teacher.teacher)
     masked = isinstance(config, RobConfig) and config.loss == "ibot"
+    if not masked:
+        shorten_last_block(backbone)
     student = MultiViewEncoder(backbone, head, masked=masked).to(memory_format=torch.channels_last)
     if config.sync_bn and processes > 1:
         synchronise_batch_norms(student, device)
