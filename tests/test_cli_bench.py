@@ -63,8 +63,10 @@ def test_a_model_is_exported_first(capsys, monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--on", "pixel-8"], "target 'pixel-8' is unknown. Use --on host"),
+        (["--on", "pixel-8"], "unknown target 'pixel-8'. Use --on host, browser"),
+        (["{folder}/a.onnx", "{folder}/b.onnx", "--on", "browser"], "2 models cannot be compared on browser"),
         (["{folder}/a.onnx", "{folder}/b.onnx", "{folder}/c.onnx"], "3 models cannot be compared on host"),
+        (["{folder}/a.onnx", "--engine", "torch-compile", "--on", "android"], "unknown engine 'torch-compile' for"),
         (["{folder}/a.onnx", "--threads", "two"], "'two' is no number of threads"),
         (["--engine", "tvm"], "unknown engine 'tvm' for host. Use --engine onnxruntime or"),
         (["--threads", "0"], "0 threads are impossible here"),

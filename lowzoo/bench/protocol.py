@@ -125,6 +125,13 @@ def time_runs(run: Callable[[], object], protocol: Protocol, clock: Callable[[],
     return Timing(warmup_runs, tuple(round(sample / 1e6, 5) for sample in samples))
 
 
+def runs_for(each_ms: float, protocol: Protocol) -> tuple[int, int]:
+    """Runs to warm up and runs to time, when one takes `each_ms`: for engines that are told numbers and not seconds."""
+    each = max(each_ms, 1e-3) / 1e3
+    wanted = max(protocol.min_runs, math.ceil(protocol.min_s / each))
+    return max(1, math.ceil(protocol.warmup_s / each)), max(1, min(wanted, math.ceil(protocol.max_s / each)))
+
+
 def statistics(samples_ms: Sequence[float]) -> Statistics:
     """Describe samples (n >= 1) in ms."""
     ordered = sorted(samples_ms)

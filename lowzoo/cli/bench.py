@@ -12,12 +12,15 @@ from lowzoo.errors import LowzooError
 if TYPE_CHECKING:
     from lowzoo.bench.protocol import Protocol
 
-TARGETS = ("host", "browser")
-PLANNED = ("android", "iphone", "cloud")
+TARGETS = ("host", "browser", "android", "iphone", "cloud")
 ENGINES = {
     "host": ("onnxruntime", "executorch", "litert", "torch", "torch-compile"),
     "browser": ("onnxruntime-web",),
+    "android": ("onnxruntime", "litert", "executorch"),
+    "iphone": ("coreml",),
+    "cloud": ("qai-hub",),
 }
+REPORT = "report"
 
 
 def bench(
@@ -25,16 +28,17 @@ def bench(
         list[str] | None,
         typer.Argument(
             metavar="[MODEL|ARTIFACT] [B]",
-            help="A file, or a MODEL that is exported first; two are compared in turns (host).",
+            help="A file, or a MODEL that is exported first; two are compared in turns (host). "
+            "`lowzoo bench report FILE...` makes a page or a picture of results.",
         ),
     ] = None,
-    on: Annotated[str, typer.Option(metavar="TARGET", help="Where to run: host or browser.")] = "host",
+    on: Annotated[str, typer.Option(metavar="TARGET", help="host, browser, android, iphone or cloud.")] = "host",
     engine: Annotated[
         str | None,
-        typer.Option(help="host: onnxruntime, executorch, litert, torch or torch-compile."),
+        typer.Option(help="host: onnxruntime, executorch, litert, torch or torch-compile; android: the first three."),
     ] = None,
     threads: Annotated[
-        str, typer.Option(metavar="N[,N]", help="Threads for one operator; `all` is every core; several in turn.")
+        str, typer.Option(metavar="N[,N]", help="Threads for one operator; `all` is every core here; several in turn.")
     ] = "1",
     repeats: Annotated[
         int | None, typer.Option(metavar="N", help="Fresh processes; 5 if absent, 1 with --quick.")
@@ -58,6 +62,13 @@ def bench(
     ] = None,
     devices: Annotated[int, typer.Option(metavar="N", help="browser: end when so many devices have answered.")] = 1,
     minutes: Annotated[float, typer.Option(metavar="M", help="browser: end after so long, whoever is missing.")] = 15.0,
+    runner: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="android: the engine's own benchmark binary for the phone.")
+    ] = None,
+    serial: Annotated[str | None, typer.Option(help="android: which phone, when several are connected.")] = None,
+    units: Annotated[str, typer.Option(help="iphone: all, cpu, cpu-and-gpu or cpu-and-ne.")] = "all",
+    team: Annotated[str | None, typer.Option(help="iphone: Apple development team that signs the runner app.")] = None,
+    device: Annotated[str | None, typer.Option(help="iphone, cloud: name of the device.")] = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the JSON document here.")] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
@@ -66,9 +77,20 @@ def bench(
     In each of five fresh processes: load, first run, at least 1 s of warm-up, then 200 runs over at least 2 s, or 10 s.
     A computer's processor is a regression guard, not a phone.
 
-    Never run on hardware by us: WebGPU.
+    Runners for android, built for the phone (arm64-v8a): onnxruntime_perf_test (onnxruntime's build.sh --android
+    --android_abi arm64-v8a), benchmark_model (LiteRT, prebuilt or by bazel), executor_runner (ExecuTorch, by cmake).
+
+    Report: --out page.html, picture.png, or rows.toml to append to lowzoo/catalog/latencies.toml.
+
+    Never run on hardware by us: android (tried with the real adb and a device made of software), iphone (tried up to
+    the first call that needs a Mac and an iPhone), cloud (tried up to the first call that needs an account), WebGPU.
     """
     words = models or ["rob_vit_tiny"]
+    if words[0] == REPORT:
+        from lowzoo.cli.bench_report import report
+
+        report([Path(word) for word in words[1:]], out)
+        return
     if len(words) > 2 or (len(words) == 2 and on != "host"):
         raise LowzooError(f"{len(words)} models cannot be compared on {on}", "Give two, with --on host")
     chosen = _engine(on, engine)
@@ -86,18 +108,29 @@ def bench(
         from lowzoo.cli import bench_host
 
         bench_host.run(words, chosen, protocol, counts, untrained, refuse_load, out, json_)
-    else:
+    elif on == "browser":
         from lowzoo.bench.browser.session import Place
         from lowzoo.cli import bench_browser
 
         place = Place(lan, port, ort_dist, certificate, devices, minutes)
         bench_browser.run(words[0], place, protocol, untrained, out, json_)
+    elif on == "android":
+        from lowzoo.cli import bench_phone
+
+        bench_phone.run_android(words[0], chosen, runner, serial, protocol, counts, untrained, out, json_)
+    elif on == "iphone":
+        from lowzoo.cli import bench_phone
+
+        bench_phone.run_iphone(words[0], device, team, units, protocol, untrained, out, json_)
+    else:
+        from lowzoo.cli import bench_phone
+
+        bench_phone.run_cloud(words[0], device, untrained, out, json_)
 
 
 def _engine(on: str, engine: str | None) -> str:
     if on not in TARGETS:
-        wrong = "cannot be measured yet" if on in PLANNED else "is unknown"
-        raise LowzooError(f"target {on!r} {wrong}", f"Use --on {' or '.join(TARGETS)}")
+        raise LowzooError(f"unknown target {on!r}", f"Use --on {', '.join(TARGETS[:-1])} or {TARGETS[-1]}")
     if engine is None:
         return ENGINES[on][0]
     if engine not in ENGINES[on]:

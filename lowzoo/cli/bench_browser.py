@@ -175,8 +175,7 @@ def _lines(results: "Sequence[BenchResult]") -> Iterator[str]:
     for result in results:
         engine = result.engine
         yield ""
-        name = ", ".join(part for part in (result.device.name, device_words(result.device)) if part)
-        yield f"On: {name}, {engine.settings['browser']}"
+        yield f"On: {device_words(result.device)}, {engine.settings['browser']}"
         threads = f"{engine.threads} thread{'s' * (engine.threads > 1)}"
         yield f"By: {engine.name} {engine.version}, {engine.provider}, {threads}"
         yield HEADER

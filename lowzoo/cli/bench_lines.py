@@ -73,7 +73,12 @@ def model_words(model: "ModelFile") -> str:
 def device_words(device: "Device") -> str:
     """What the model ran on."""
     cores = f"{device.cores} cores" if device.cores else ""
-    parts = (device.cpu or device.soc or device.name or "", cores, f"{device.os} {device.arch or ''}".strip())
+    parts = (
+        device.name if device.kind == "phone" else "",
+        device.cpu or device.soc,
+        cores,
+        f"{device.os} {device.arch or ''}".strip(),
+    )
     return ", ".join(part for part in parts if part)
 
 

@@ -1,0 +1,1 @@
+"""The android target: a runtime's own benchmark program on a phone, driven over adb."""
