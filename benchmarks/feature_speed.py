@@ -3,12 +3,16 @@
     python benchmarks/feature_speed.py [--models NAME ...] [--images N] [--batch-size N] [--workers N] [--repeats N]
 
 Both take the same files, batch, workers, threads and weights, by turns in one process; the ratio of each pair of runs
-is what counts. `seconds` are processor seconds of this process where --workers is 0 (other load on the machine disturbs
-them little) and wall seconds otherwise. Features are compared too.
+is what counts. Seconds are processor seconds of this process where --workers is 0 (other load on the machine disturbs
+them little) and wall seconds otherwise. Features are compared too: the decoders differ in the last bit of a pixel. The
+models stand for every architecture of the zoo, at the size it was trained for. Results are added to those that
+--out holds.
 """
 
 import argparse
 import json
+import os
+import platform
 import statistics
 import tempfile
 import time
@@ -16,7 +20,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import timm
 import torch
 from PIL import Image
 from torch import Tensor
@@ -28,10 +31,24 @@ from lowzoo.data.decode import decode_rgb
 from lowzoo.data.samples import demonstration_photos
 from lowzoo.data.source import open_source
 from lowzoo.evaluate.features import extract_features
+from lowzoo.evaluate.result import versions
 from lowzoo.files import write_text
 from lowzoo.resolve import Resolved, load_model
 
-MODELS = ["rob_mobilenetv3_large", "rob_vit_tiny", "rob_resnet18", "sslight_dino_mobilenetv2", "seed_efficientnet_b0"]
+MODELS = [
+    "rob_mobilenetv3_large",
+    "seed_mobilenetv3_large",
+    "sslight_dino_mobilenetv2",
+    "seed_efficientnet_b0",
+    "seed_efficientnet_b1",
+    "rob_vit_tiny",
+    "sslight_dino_vit_tiny",
+    "rob_vit_small",
+    "rob_resnet18",
+    "rob_resnet34",
+    "rob_resnet50",
+    "rob_regnety_8gf",
+]
 
 
 def write_photos(folder: Path, count: int) -> None:
@@ -111,21 +128,27 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=None)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    rows: dict[str, object] = {}
+    known = json.loads(arguments.out.read_text()) if arguments.out and arguments.out.is_file() else {"rows": []}
+    settings = {key: value for key, value in vars(arguments).items() if key not in ("out", "models")}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_photos(folder, arguments.images)
         for model in arguments.models:
-            rows[model] = compare(model, folder, arguments)
-            print(model, json.dumps(rows[model]), flush=True)
+            row = {"model": model, **settings, **compare(model, folder, arguments)}
+            print(json.dumps(row), flush=True)
+            known["rows"].append(row | {"load_average": [round(load, 2) for load in os.getloadavg()]})
+            if arguments.out:
+                write(arguments.out, known["rows"])
+
+
+def write(path: Path, rows: list[dict[str, object]]) -> None:
     document = {
         "script": "benchmarks/feature_speed.py",
-        "settings": {key: value for key, value in vars(arguments).items() if key not in ("out", "models")},
-        "versions": {"torch": str(torch.__version__), "timm": timm.__version__},
+        "machine": {"system": platform.platform(), "cores": os.cpu_count()},
+        "versions": versions("torchvision", "pillow", "opencv-python-headless"),
         "rows": rows,
     }
-    if arguments.out:
-        write_text(arguments.out, json.dumps(document, indent=2) + "\n")
+    write_text(path, json.dumps(document, indent=2) + "\n")
 
 
 if __name__ == "__main__":

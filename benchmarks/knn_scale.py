@@ -3,25 +3,31 @@
     python benchmarks/knn_scale.py time [--threads 2] [--repeats 3]     # 5,000 queries in 50,000 features of 192
     python benchmarks/knn_scale.py memory [--queries 2000] [--threads 2]    # 1.28 M features of 384 in fp16
 
-`memory` runs in a fresh process and reports the peak resident size of all of it, torch included, and that of a process
-that holds the bank and has searched nothing: the difference is the search. The bank lies in memory; mapped from a file,
-as the cache does it, its pages can be evicted.
+What has to hold: under 5 s with two threads, and under 4 GB. --out FILE adds the result to those that FILE holds.
+
+`memory` runs in a fresh process and reports the peak resident size of all of it, torch included, before and after the
+search. The bank lies in memory; mapped from a file,
+as the cache does it, its pages can be evicted. --queries 0 searches nothing.
 """
 
 import argparse
 import json
 import os
+import platform
 import resource
 import statistics
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from lowzoo.evaluate.knn import KS, knn_predictions
+from lowzoo.evaluate.result import versions
+from lowzoo.files import write_text
 
 CLASSES = 1000
 
@@ -82,6 +88,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--queries", type=int, default=2000)
+    parser.add_argument("--out", type=Path, default=None)
     parser.add_argument("--in-process", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if not arguments.in_process:
@@ -89,8 +96,18 @@ def main() -> None:
         words = [sys.executable, __file__, *sys.argv[1:], "--in-process"]
         sys.exit(subprocess.run(words, env=environment, check=False).returncode)
     torch.set_num_threads(arguments.threads)
-    found = timed(arguments) if arguments.what == "time" else memory(arguments)
-    print(json.dumps(found | {"threads": arguments.threads, "torch": str(torch.__version__)}, indent=2))
+    row = {"what": arguments.what, **(timed(arguments) if arguments.what == "time" else memory(arguments))}
+    row |= {"threads": arguments.threads, "load_average": [round(load, 2) for load in os.getloadavg()]}
+    print(json.dumps(row, indent=2))
+    if arguments.out:
+        rows = json.loads(arguments.out.read_text())["rows"] if arguments.out.is_file() else []
+        document = {
+            "script": "benchmarks/knn_scale.py",
+            "machine": {"system": platform.platform(), "cores": os.cpu_count()},
+            "versions": versions(),
+            "rows": [*rows, row],
+        }
+        write_text(arguments.out, json.dumps(document, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import timm
 import torch
 from torch import nn
 
-from lowzoo.evaluate.folded import folded
+from lowzoo.evaluate.folded import folded, run
 
 SIZE = (3, 64, 64)
 
@@ -54,3 +54,12 @@ def test_a_norm_that_is_listed_behind_a_convolution_but_used_before_it():
     assert isinstance(fast.norm, nn.BatchNorm2d)
     images = torch.randn(2, *SIZE)
     torch.testing.assert_close(fast(images), model(images))
+
+
+def test_a_batch_is_run_in_parts_and_in_order():
+    sizes = []
+    model = nn.Flatten()
+    model.register_forward_hook(lambda _, inputs, __: sizes.append(len(inputs[0])))
+    images = torch.randn(8 * torch.get_num_threads() + 3, 3, 2, 2)
+    assert torch.equal(run(model, images), images.flatten(1))
+    assert sizes == [len(images) - 3, 3]

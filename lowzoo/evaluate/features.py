@@ -14,7 +14,7 @@ from lowzoo.data.progress import progress_bar
 from lowzoo.data.source import ImageSource
 from lowzoo.errors import LowzooError
 from lowzoo.evaluate import cache as feature_cache
-from lowzoo.evaluate.folded import folded
+from lowzoo.evaluate.folded import folded, run
 from lowzoo.evaluate.inputs import InputDataset, input_loader, normalise_batch
 from lowzoo.evaluate.preprocess import Preprocessing
 from lowzoo.resolve import Resolved
@@ -124,7 +124,7 @@ def _run(
             first_error = first_error or next(iter(batch.errors), "")
             if len(batch.kept):
                 with autocast(device, precision):
-                    x = model(normalise_batch(batch.pixels, spec, device)).float()
+                    x = run(model, normalise_batch(batch.pixels, spec, device)).float()
                 if not torch.isfinite(x).all():
                     raise LowzooError(
                         f"{resolved.name} gives features that are no finite numbers", "Train it again; it has diverged"

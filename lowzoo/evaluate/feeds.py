@@ -14,7 +14,7 @@ from lowzoo.errors import LowzooError
 from lowzoo.evaluate.augment import AugmentedDataset, ShuffledKeys
 from lowzoo.evaluate.feature_kinds import FeatureNetwork
 from lowzoo.evaluate.features import MAX_UNREADABLE, Precision, autocast
-from lowzoo.evaluate.folded import folded
+from lowzoo.evaluate.folded import folded, run
 from lowzoo.evaluate.inputs import input_loader, normalise_batch
 from lowzoo.evaluate.preprocess import Preprocessing
 from lowzoo.evaluate.probe_settings import ProbeSettings
@@ -113,7 +113,7 @@ class AugmentedFeed:
                     )
                 if len(batch.kept) > 1:
                     with torch.inference_mode(), autocast(self.device, self.precision):
-                        wide = network(normalise_batch(batch.pixels, self.spec, self.device)).float()
+                        wide = run(network, normalise_batch(batch.pixels, self.spec, self.device)).float()
                     # Tensors of inference mode cannot enter the graph of the probes.
                     features = list(wide.clone().split(self.widths, dim=1))
                     yield step / keys.steps_per_epoch, features, self.labels[batch.kept].to(self.device)

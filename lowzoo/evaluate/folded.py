@@ -1,17 +1,28 @@
 """A copy of a frozen network that runs faster and says the same: batch norms folded into convolutions, channels last.
 
 Measured on one core at 224 px: MobileNetV3-Large 25 ms an image as timm builds it, 15 ms with kernels and inputs
-channels-last, 11 ms with folded batch norms; MobileNetV2 29 and 18 ms before and after folding.
+channels-last, 11 ms with folded batch norms; MobileNetV2 29 and 18 ms before and after folding. In parts of 8 images
+instead of 32, what passes between layers stays in a core's cache: MobileNetV2 12 instead of 21 ms, ViT-Ti 33 instead
+of 35 ms.
 """
 
 import copy
 import itertools
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 _TOLERANCE = 1e-4
+_IMAGES_A_CORE = 8
+
+
+def run(model: nn.Module, images_BCHW: Tensor) -> Tensor:
+    """Features (B, D) of a batch, on a processor computed in parts that suit its caches."""
+    if images_BCHW.device.type != "cpu":
+        found: Tensor = model(images_BCHW)
+        return found
+    return torch.cat([model(part) for part in images_BCHW.split(_IMAGES_A_CORE * torch.get_num_threads())])
 
 
 def folded(model: nn.Module, input_size: tuple[int, int, int], device: str | torch.device) -> nn.Module:
