@@ -64,13 +64,16 @@ def default_path(resolved: Resolved, spec: ExportSpec) -> Path:
     return Path(f"{name or 'model'}{EXPORTERS[spec.format].suffix}")
 
 
-def export(model: Resolved | str, spec: ExportSpec | None = None, out: Path | None = None) -> Artifact:
+def export(
+    model: Resolved | str, spec: ExportSpec | None = None, out: Path | None = None, judge: Judge | None = None
+) -> Artifact:
     """Write the model as `spec` says, run the file against PyTorch on real images, and keep it only if they agree.
 
     Args:
         model: A resolved model or a MODEL word.
         spec: Format and shape; an ONNX file of the weights' own size by default.
         out: The file; `MODEL.onnx` in the current folder by default.
+        judge: One that was used before for this model, so that PyTorch does not compute the same again.
 
     Raises:
         LowzooError: Unknown model, impossible size, or a place that cannot be written to.
@@ -80,7 +83,7 @@ def export(model: Resolved | str, spec: ExportSpec | None = None, out: Path | No
     exporter = EXPORTERS[spec.format]
     if out is not None and out.is_dir() and not (exporter.folder and out.suffix == exporter.suffix):
         raise LowzooError(f"cannot write {out}: it is a directory", f"Name a place ending in {exporter.suffix}")
-    if spec.precision == "int8" and spec.format == "onnx":
+    if spec.precision == "int8" and spec.format != "coreml":
         calibration_source(spec.calibration)  # refused before the work, and not after it
     resolved = load_model(model, image_size=spec.size) if isinstance(model, str) else model
     height, width = Preprocessing.of(resolved).input_size[1:]
@@ -90,7 +93,7 @@ def export(model: Resolved | str, spec: ExportSpec | None = None, out: Path | No
             "Name the model by its word, or create it at that size",
         )
     path = out or default_path(resolved, spec)
-    judge = Judge(resolved)
+    judge = judge or Judge(resolved)
     with atomic_place(path, folder=exporter.folder) as temporary:
         warnings = exporter.write(exported_module(resolved, spec), resolved, spec, temporary, judge)
         parity = judge.parity(exporter.load(temporary), with_knn=spec.lossy)

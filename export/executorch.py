@@ -1,20 +1,23 @@
 """ExecuTorch: a `.pte` program for XNNPACK, torch's own way to a phone's processor.
 
-The file holds no notes: what it was made from is known to whoever exported it, and `lowzoo check` needs `--against`.
+int8 is torch's own post-training quantisation (PT2E) with XNNPACK's quantizer. The file holds no notes: what it was
+made from is known to whoever exported it, and `lowzoo check` needs `--against`.
 """
 
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from lowzoo.errors import LowzooError
 from lowzoo.export.bounds import ParityError
+from lowzoo.export.calibrate import calibration_images
+from lowzoo.export.installed import require
+from lowzoo.export.int8 import first_that_holds, graph_input
 from lowzoo.export.judge import Judge
 from lowzoo.export.quiet import quiet
 from lowzoo.export.runnable import Array, Runnable
@@ -27,34 +30,45 @@ _TYPES = {0: np.uint8, 6: np.float32}  # ScalarType numbers
 def write_executorch(
     module: nn.Module, resolved: Resolved, spec: ExportSpec, path: Path, judge: Judge
 ) -> tuple[str, ...]:
-    """Lower the module to XNNPACK and write the program.
+    """Lower the module to XNNPACK and write the program; int8 is the fastest way that keeps the judge's bound.
 
     Args:
         module: What `exported_module` gave.
         resolved: The network it holds.
-        spec: Shape and input.
+        spec: Shape, input and precision.
         path: To write to.
-        judge: Not needed: no search is made.
+        judge: Measures what a candidate loses.
 
     Returns:
-        No warnings.
+        Warnings, one sentence each.
 
     Raises:
         LowzooError: ExecuTorch is not there, does not fit this torch, or cannot lower the network.
+        ParityError: No int8 program keeps the stated loss.
     """
-    _require()
+    require("executorch", "executorch")
     height, width = resolved.input_size[1:]
     batch = spec.batch if isinstance(spec.batch, int) else 1
     shape = (batch, height, width, 3) if spec.pixels_last else (batch, 3, height, width)
     example = torch.zeros(shape, dtype=torch.uint8 if spec.input == "image" else torch.float32)
     try:
-        with quiet():
-            from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
-            from executorch.exir import to_edge_transform_and_lower
+        if spec.precision == "int8":
+            images = calibration_images(spec.calibration)
+            feeds = [torch.from_numpy(graph_input(image, resolved, spec)) for image in images]
 
-            program = torch.export.export(module, (example,))
-            lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
-            content = lowered.to_executorch().buffer
+            def write(way: str) -> Runnable:
+                path.write_bytes(_lowered(_quantised(module, example, feeds, way), example))
+                return open_executorch(path)
+
+            ways = {
+                "static everywhere": lambda: write("all"),
+                "static in products alone": lambda: write("products"),
+                "dynamic": lambda: write("dynamic"),
+            }
+            return first_that_holds(ways, spec, judge)[1]
+        path.write_bytes(_lowered(module, example))
+    except LowzooError:
+        raise
     except Exception as error:  # a pass of the lowering may raise anything, as may the import beside another torch
         reason = " ".join(str(error).split())[:200]
         raise LowzooError(
@@ -62,7 +76,6 @@ def write_executorch(
             f"({reason})",
             "Install the executorch of your torch, or name another format",
         ) from error
-    path.write_bytes(content)
     return ()
 
 
@@ -73,7 +86,7 @@ def open_executorch(path: Path) -> Runnable:
         LowzooError: ExecuTorch is not there.
         ParityError: The program does not load, or takes something else than one picture.
     """
-    _require()
+    require("executorch", "executorch")
     try:
         with quiet():
             from executorch.runtime import Runtime
@@ -103,6 +116,35 @@ def open_executorch(path: Path) -> Runnable:
     )
 
 
-def _require() -> None:
-    if find_spec("executorch") is None:
-        raise LowzooError("executorch is not installed", "Install lowzoo[executorch]")
+def _lowered(module: nn.Module, example: Tensor) -> bytes:
+    with quiet():
+        from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+        from executorch.exir import to_edge_transform_and_lower
+
+        program = torch.export.export(module, (example,))
+        lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
+        content: bytes = lowered.to_executorch().buffer
+    return content
+
+
+def _quantised(module: nn.Module, example: Tensor, feeds: list[Tensor], way: str) -> nn.Module:
+    with quiet():
+        from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
+            XNNPACKQuantizer,
+            get_symmetric_quantization_config,
+        )
+        from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+
+        quantizer = XNNPACKQuantizer()
+        settings = get_symmetric_quantization_config(is_per_channel=True, is_dynamic=way == "dynamic")
+        if way == "products":
+            for kind in (nn.Linear, nn.Conv2d):
+                quantizer.set_module_type(kind, settings)
+        else:
+            quantizer.set_global(settings)
+        observed = prepare_pt2e(torch.export.export(module, (example,)).module(), quantizer)
+        with torch.inference_mode():
+            for feed in feeds:
+                observed(feed)
+        quantised: nn.Module = convert_pt2e(observed)
+    return quantised

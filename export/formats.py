@@ -9,6 +9,7 @@ from torch import nn
 from lowzoo.export.coreml import open_coreml, write_coreml
 from lowzoo.export.executorch import open_executorch, write_executorch
 from lowzoo.export.judge import Judge
+from lowzoo.export.litert import open_litert, write_litert
 from lowzoo.export.onnx import write_onnx
 from lowzoo.export.onnx_file import open_onnx
 from lowzoo.export.runnable import Runnable
@@ -38,4 +39,5 @@ EXPORTERS = {
     "onnx": Exporter(".onnx", False, write_onnx, open_onnx),
     "coreml": Exporter(".mlpackage", True, write_coreml, open_coreml),
     "executorch": Exporter(".pte", False, write_executorch, open_executorch),
+    "litert": Exporter(".tflite", False, write_litert, open_litert),
 }

@@ -19,14 +19,14 @@ from onnxruntime.quantization.calibrate import TensorsData
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
-from lowzoo.evaluate.preprocess import preprocess, to_uint8_input
 from lowzoo.export.bounds import ParityError
 from lowzoo.export.calibrate import Ranges, activation_ranges, calibration_images
+from lowzoo.export.int8 import graph_input
 from lowzoo.export.judge import Judge
 from lowzoo.export.onnx_file import open_onnx
 from lowzoo.export.parity import bounds_of, broken, compare
 from lowzoo.export.quiet import quiet
-from lowzoo.export.runnable import Image, rows_of
+from lowzoo.export.runnable import rows_of
 from lowzoo.export.spec import ExportSpec
 from lowzoo.resolve import Resolved
 
@@ -64,7 +64,7 @@ def quantize_onnx(path: Path, resolved: Resolved, spec: ExportSpec, judge: Judge
         ParityError: No choice of float nodes keeps the bound.
         LowzooError: The calibration data cannot be used.
     """
-    feeds = [_feed(image, resolved, spec) for image in calibration_images(spec.calibration)]
+    feeds = [graph_input(image, resolved, spec) for image in calibration_images(spec.calibration)]
     with tempfile.TemporaryDirectory() as folder:
         candidate = Path(folder) / "candidate.onnx"
         graph = _prepared(path, Path(folder) / "float.onnx")
@@ -192,13 +192,3 @@ def _prepared(path: Path, prepared: Path) -> _Graph:
         _WEIGHTED if transformer else _WEIGHTED + _BETWEEN,
         tuple(node.name for node in model.graph.node if node.op_type in _WEIGHTED),
     )
-
-
-def _feed(image: Image, resolved: Resolved, spec: ExportSpec) -> NDArray[np.generic]:
-    if spec.input == "image":
-        pixels = to_uint8_input(image, resolved)
-        row: NDArray[np.generic] = pixels if spec.pixels_last else pixels.transpose(2, 0, 1)
-    else:
-        row = preprocess(image, resolved).numpy()
-    batch = 2 if spec.batch == "dynamic" else spec.batch
-    return np.ascontiguousarray(np.repeat(row[None], batch, 0))

@@ -18,7 +18,7 @@ def preprocessing_text(resolved: Resolved, spec: ExportSpec) -> str:
 
 
 def snippet(resolved: Resolved, spec: ExportSpec) -> str:
-    """Code that feeds the artifact: Swift for Core ML, else Kotlin for ONNX Runtime or ExecuTorch."""
+    """Code that feeds the artifact: Swift for Core ML, else Kotlin for ONNX Runtime, ExecuTorch or LiteRT."""
     return _swift(spec) if spec.format == "coreml" else _kotlin(resolved, spec)
 
 
@@ -59,7 +59,7 @@ def _kotlin(resolved: Resolved, spec: ExportSpec) -> str:
             "buffer.rewind()\n"
         )
     sides = f"{height}, {width}, 3" if spec.pixels_last else f"3, {height}, {width}"
-    return read + fill + (_executorch_run if spec.format == "executorch" else _onnx_run)(spec, sides)
+    return read + fill + _RUNS[spec.format](spec, sides)
 
 
 def _onnx_run(spec: ExportSpec, sides: str) -> str:
@@ -79,6 +79,17 @@ def _executorch_run(spec: ExportSpec, sides: str) -> str:
         f"val input = Tensor.{make}(buffer, longArrayOf(1, {sides}))\n"
         "val found = module.forward(EValue.from(input))[0].toTensor().dataAsFloatArray"
     )
+
+
+def _litert_run(spec: ExportSpec, sides: str) -> str:
+    return (
+        f"val interpreter = Interpreter(modelFile)  // input (1, {sides})\n"
+        "val found = Array(1) { FloatArray(interpreter.getOutputTensor(0).shape()[1]) }\n"
+        "interpreter.run(buffer, found)"
+    )
+
+
+_RUNS = {"onnx": _onnx_run, "executorch": _executorch_run, "litert": _litert_run}
 
 
 def _list(values: tuple[float, ...]) -> str:

@@ -9,7 +9,8 @@ from lowzoo.errors import LowzooError
 PRECISIONS = {
     "onnx": ("fp32", "fp16", "int8"),
     "coreml": ("fp32", "fp16", "int8", "palette6", "palette4"),
-    "executorch": ("fp32",),
+    "executorch": ("fp32", "int8"),
+    "litert": ("fp32", "int8"),
 }
 FORMATS = tuple(PRECISIONS)
 # Below 16 bits an artifact is judged by what it is for: the k-NN points that it loses.
@@ -54,8 +55,8 @@ class ExportSpec:
 
     Args:
         format: One of `FORMATS`.
-        precision: One of `PRECISIONS[format]`. "int8" is static QDQ in ONNX and weights alone in Core ML; "palette6"
-            and "palette4" keep 64 and 16 different weights a tensor.
+        precision: One of `PRECISIONS[format]`. "int8" is of weights alone in Core ML, else of activations too;
+            "palette6" and "palette4" keep 64 and 16 different weights a tensor.
         size: Side of the input in pixels; the weights' own if None.
         batch: Images in a run, or "dynamic". A dynamic batch leaves phone accelerators next to nothing to run.
         input: "image" is RGB in [0, 255], normalised in the graph; "tensor" is float32 (B, 3, S, S), normalised by the

@@ -78,7 +78,7 @@ def test_a_file_of_other_weights_is_not_compared(
         ("cut.onnx", "cannot be opened"),
         ("empty.mlpackage", "is no Core ML package"),
         ("cut.mlpackage", "the weight file"),
-        ("model.tflite", "no artifact of a known format"),
+        ("model.h5", "no artifact of a known format"),
         ("folder.onnx", "no artifact of a known format"),
     ],
 )

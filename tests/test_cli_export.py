@@ -67,7 +67,7 @@ def test_broken_parity_exits_with_1(
     ("words", "message"),
     [
         (["rob_vit_tny"], "near: rob_vit_tiny"),
-        (["--format", "tflite"], "unknown format 'tflite'"),
+        (["--format", "keras"], "unknown format 'keras'"),
         (["--size", "100"], "no multiple of the patch size"),
         (["--batch", "many"], "a batch of 'many' is impossible"),
         (["--batch", "0"], "a batch of 0 is impossible"),

@@ -1,9 +1,11 @@
 """ExecuTorch programs of a tiny network, in ExecuTorch's own runtime."""
 
+from importlib.metadata import PackageNotFoundError
+
 import pytest
 
 from lowzoo.errors import LowzooError
-from lowzoo.export import ExportSpec, ParityError, export
+from lowzoo.export import ExportSpec, MaxLoss, ParityError, export
 from lowzoo.export.executorch import open_executorch
 from tests.export_fixtures import SIDE, tiny_resolved
 
@@ -17,6 +19,13 @@ def test_a_program(tmp_path, input_):
     assert open_executorch(artifact.path).shape == ((1, SIDE, SIDE, 3) if input_ == "image" else (1, 3, SIDE, SIDE))
 
 
+def test_int8(tmp_path):
+    pytest.importorskip("executorch.runtime")
+    spec = ExportSpec(format="executorch", precision="int8", max_loss=MaxLoss(None, 0.99))
+    artifact = export(tiny_resolved(), spec, tmp_path / "x.pte")
+    assert 0.99 <= artifact.parity.mean_cosine < 1
+
+
 def test_a_cut_program(tmp_path):
     pytest.importorskip("executorch.runtime")
     (tmp_path / "x.pte").write_bytes(b"nonsense" * 9)
@@ -25,7 +34,10 @@ def test_a_cut_program(tmp_path):
 
 
 def test_without_executorch(tmp_path, monkeypatch):
-    monkeypatch.setattr("lowzoo.export.executorch.find_spec", lambda name: None)
+    def none(name):
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("lowzoo.export.installed.requires", none)
     with pytest.raises(LowzooError, match=r"executorch is not installed\. Install lowzoo\[executorch\]"):
         export(tiny_resolved(), ExportSpec(format="executorch"), tmp_path / "x.pte")
     assert not list(tmp_path.iterdir())

@@ -20,7 +20,7 @@ def export(
     model: Annotated[
         str, typer.Argument(metavar="[MODEL]", help="Zoo name, hf-hub:ORG/NAME, run or model folder, or timm name.")
     ] = "rob_vit_tiny",
-    format_: Annotated[str, typer.Option("--format", help="onnx, coreml or executorch.")] = "onnx",
+    format_: Annotated[str, typer.Option("--format", help="onnx, coreml, executorch or litert.")] = "onnx",
     precision: Annotated[str, typer.Option(help="fp32, fp16 or int8; for Core ML also palette6 or palette4.")] = "fp32",
     size: Annotated[
         int | None, typer.Option(metavar="PX", help="Side of the input; the weights' own if absent.")
@@ -140,7 +140,7 @@ def _report(artifact: "Artifact") -> Iterator[str]:
         f"opset {spec.opset}"
         if spec.format == "onnx"
         else "XNNPACK"
-        if spec.format == "executorch"
+        if spec.format in ("executorch", "litert")
         else f"{spec.deployment_target} or later"
     )
     kind = ("RGB image" if spec.format == "coreml" else "uint8 RGB") if spec.input == "image" else "float32"

@@ -1,0 +1,63 @@
+"""int8 for runtimes whose own tools quantise: the first of several ways that keeps the stated loss.
+
+Each way leaves more in float than the one before it, and is slower. The search of export/quantize.py, node by node, is
+ONNX's alone: elsewhere a candidate takes a conversion of seconds, and not a rewriting of one file.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lowzoo.evaluate.preprocess import preprocess, to_uint8_input
+from lowzoo.export.bounds import ParityError
+from lowzoo.export.judge import Judge
+from lowzoo.export.parity import bounds_of, broken
+from lowzoo.export.runnable import Image, Runnable
+from lowzoo.export.spec import ExportSpec
+from lowzoo.resolve import Resolved
+
+Ways = dict[str, Callable[[], Runnable]]
+
+
+def first_that_holds(ways: Ways, spec: ExportSpec, judge: Judge) -> tuple[str, tuple[str, ...]]:
+    """Write candidates in turn until one keeps the bound, which is then the file on disk.
+
+    Args:
+        ways: What each does, and what writes it and loads it.
+        spec: With the bound.
+        judge: Measures.
+
+    Returns:
+        The way taken, and a warning if it was not the first.
+
+    Raises:
+        ParityError: None of them keeps it; it names what each loses.
+    """
+    bounds = bounds_of(spec)
+    lost: list[str] = []
+    for name, write in ways.items():
+        try:
+            artifact = write()
+            # The k-NN loss takes eight times as many images as all the rest.
+            wrong = broken(judge.parity(artifact, with_knn=False), replace(bounds, knn_loss=None))
+            if not wrong and bounds.knn_loss is not None:
+                wrong = broken(judge.parity(artifact, with_knn=True), bounds)
+        except ParityError as error:
+            wrong = [error.message]
+        if not wrong:
+            return name, (f"int8 is {name}, because {'; '.join(lost)}",) if lost else ()
+        lost.append(f"{name} gives {', '.join(wrong)}")
+    raise ParityError(f"no int8 file keeps the stated loss: {'; '.join(lost)}", "Allow more by --max-loss, or use fp32")
+
+
+def graph_input(image: Image, resolved: Resolved, spec: ExportSpec) -> NDArray[np.generic]:
+    """One picture, repeated to the batch, as the exported graph takes it."""
+    if spec.input == "image":
+        pixels = to_uint8_input(image, resolved)
+        row: NDArray[np.generic] = pixels if spec.pixels_last else pixels.transpose(2, 0, 1)
+    else:
+        row = preprocess(image, resolved).numpy()
+    batch = 2 if spec.batch == "dynamic" else spec.batch
+    return np.ascontiguousarray(np.repeat(row[None], batch, 0))

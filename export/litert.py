@@ -1,0 +1,186 @@
+"""LiteRT: a `.tflite` file by litert-torch, and int8 by the AI Edge quantizer.
+
+litert-torch 0.10 wants a torch below 2.15, so it is an extra for an environment of its own; running a file takes
+ai-edge-litert alone. What the file was made from stands in a piece of its metadata named "lowzoo".
+"""
+
+import json
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from lowzoo.errors import LowzooError
+from lowzoo.export.bounds import ParityError
+from lowzoo.export.calibrate import calibration_images
+from lowzoo.export.installed import require
+from lowzoo.export.int8 import first_that_holds, graph_input
+from lowzoo.export.judge import Judge
+from lowzoo.export.metadata import metadata
+from lowzoo.export.quiet import quiet
+from lowzoo.export.runnable import Array, Runnable
+from lowzoo.export.spec import ExportSpec
+from lowzoo.resolve import Resolved
+
+_PRODUCTS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+_NOTE = b"lowzoo"
+
+
+def write_litert(module: nn.Module, resolved: Resolved, spec: ExportSpec, path: Path, judge: Judge) -> tuple[str, ...]:
+    """Convert the module and write the file; int8 is the fastest way that keeps the judge's bound.
+
+    Args:
+        module: What `exported_module` gave.
+        resolved: The network it holds.
+        spec: Shape, input and precision.
+        path: To write to.
+        judge: Measures what a candidate loses.
+
+    Returns:
+        Warnings, one sentence each.
+
+    Raises:
+        LowzooError: litert-torch is not there, does not fit this torch, or cannot convert the network.
+        ParityError: No int8 file keeps the stated loss.
+    """
+    require("litert-torch", "litert")
+    height, width = resolved.input_size[1:]
+    batch = spec.batch if isinstance(spec.batch, int) else 1
+    shape = (batch, height, width, 3) if spec.pixels_last else (batch, 3, height, width)
+    example = torch.zeros(shape, dtype=torch.uint8 if spec.input == "image" else torch.float32)
+    try:
+        with quiet(), torch.no_grad():
+            import litert_torch
+
+            litert_torch.convert(module, (example,)).export(str(path))
+    except Exception as error:  # a pass of the conversion may raise anything
+        reason = " ".join(str(error).split())[:200]
+        raise LowzooError(
+            f"{resolved.name} cannot be exported by litert-torch {version('litert-torch')} and torch "
+            f"{torch.__version__} ({reason})",
+            "Name another format, or another model",
+        ) from error
+    warnings: tuple[str, ...] = ()
+    if spec.precision == "int8":
+        feeds = [graph_input(image, resolved, spec) for image in calibration_images(spec.calibration)]
+        exact = path.read_bytes()
+        ways = {
+            "static everywhere": lambda: _quantised(exact, feeds, "all", path),
+            "static in products alone": lambda: _quantised(exact, feeds, "products", path),
+            "dynamic": lambda: _quantised(exact, feeds, "dynamic", path),
+        }
+        _, warnings = first_that_holds(ways, spec, judge)
+    _note(path, metadata(resolved, spec))
+    return warnings
+
+
+def open_litert(path: Path) -> Runnable:
+    """Load a file in LiteRT's own interpreter.
+
+    Raises:
+        LowzooError: LiteRT is not there.
+        ParityError: The file does not load, or takes something else than one picture.
+    """
+    if find_spec("ai_edge_litert") is None:
+        raise LowzooError("ai-edge-litert is not installed", "Install lowzoo[litert]")
+    try:
+        with quiet():
+            from ai_edge_litert.interpreter import Interpreter
+
+            # The whole file, and not a map of it, because candidates of a search take each other's place on disk.
+            interpreter = Interpreter(model_content=path.read_bytes(), num_threads=torch.get_num_threads())
+            interpreter.allocate_tensors()
+    except Exception as error:  # the runtime raises what its C++ throws
+        reason = " ".join(str(error).split())[:200]
+        raise ParityError(f"LiteRT cannot run the artifact ({reason})", "Export it again") from error
+    taken, given = interpreter.get_input_details(), interpreter.get_output_details()[0]
+    shape, dtype = tuple(int(side) for side in taken[0]["shape"]), np.dtype(taken[0]["dtype"])
+    if len(taken) != 1 or len(shape) != 4 or 3 not in (shape[1], shape[3]) or dtype.name not in ("uint8", "float32"):
+        raise ParityError(f"{path} does not take an RGB picture, but {dtype} {list(shape)}", "Export it again")
+
+    def run(rows: NDArray[Any]) -> Array:
+        interpreter.set_tensor(taken[0]["index"], np.ascontiguousarray(rows))
+        interpreter.invoke()
+        found = interpreter.get_tensor(given["index"])
+        scale, zero = given["quantization"]
+        # A file made elsewhere may give integers with a scale.
+        features: Array = (found.astype(np.float32) - zero) * np.float32(scale) if scale else found
+        return features
+
+    said = _noted(path)
+    return Runnable(
+        path=path,
+        format="litert",
+        engine=f"LiteRT {version('ai-edge-litert')} (XNNPACK)",
+        shape=(shape[0], shape[1], shape[2], shape[3]),
+        dtype=dtype,
+        pixels=bool(json.loads(said.get("lowzoo.preprocessing", "{}")).get("normalised_in_graph", dtype == np.uint8)),
+        metadata=said,
+        run=run,
+    )
+
+
+def _quantised(exact: bytes, feeds: list[NDArray[np.generic]], way: str, path: Path) -> Runnable:
+    from ai_edge_quantizer import quantizer, recipe
+    from ai_edge_quantizer.algorithm_manager import AlgorithmName
+    from ai_edge_quantizer.qtyping import TFLOperationName
+
+    try:
+        # It prints its sizes, and warns of memory.
+        with quiet():
+            tool = quantizer.Quantizer(bytearray(exact))
+            if way == "all":
+                tool.load_quantization_recipe(recipe.static_wi8_ai8())
+                # Features leave as float32, as from every other artifact.
+                tool.update_quantization_recipe(
+                    regex=".*", operation_name=TFLOperationName.OUTPUT, algorithm_key=AlgorithmName.NO_QUANTIZE
+                )
+            elif way == "products":
+                for name in _PRODUCTS:
+                    tool.add_static_config(".*", TFLOperationName(name), activation_num_bits=8, weight_num_bits=8)
+            else:
+                tool.load_quantization_recipe(recipe.dynamic_wi8_afp32())
+            ranges = tool.calibrate(_by_signature(exact, feeds)) if tool.need_calibration else None
+            content = tool.quantize(ranges).quantized_model
+    except Exception as error:  # the tool has no error of its own
+        reason = " ".join(str(error).split())[:200]
+        raise ParityError(f"the quantizer fails ({reason})", "Use fp32") from error
+    path.write_bytes(content)
+    return open_litert(path)
+
+
+def _by_signature(exact: bytes, feeds: list[NDArray[np.generic]]) -> dict[str, list[dict[str, NDArray[np.generic]]]]:
+    from ai_edge_litert.interpreter import Interpreter
+
+    ((key, signature),) = Interpreter(model_content=exact).get_signature_list().items()
+    return {key: [{signature["inputs"][0]: feed} for feed in feeds]}
+
+
+def _note(path: Path, said: dict[str, str]) -> None:
+    from ai_edge_litert import schema_py_generated as schema
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    model = flatbuffer_utils.read_model(str(path))
+    content = schema.BufferT()
+    content.data = np.frombuffer(json.dumps(said).encode(), np.uint8)
+    model.buffers.append(content)
+    entry = schema.MetadataT()
+    entry.name, entry.buffer = _NOTE, len(model.buffers) - 1
+    model.metadata = [*(model.metadata or []), entry]
+    flatbuffer_utils.write_model(model, str(path))
+
+
+def _noted(path: Path) -> dict[str, str]:
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.Model.GetRootAs(path.read_bytes())
+    for i in range(model.MetadataLength()):
+        if model.Metadata(i).Name() == _NOTE:
+            said: dict[str, str] = json.loads(model.Buffers(model.Metadata(i).Buffer()).DataAsNumpy().tobytes())
+            return said
+    return {}

@@ -1,0 +1,63 @@
+"""LiteRT files of a tiny network in LiteRT's own interpreter, and what is said where its packages are not."""
+
+import json
+from importlib.metadata import PackageNotFoundError
+
+import pytest
+
+from lowzoo.errors import LowzooError
+from lowzoo.export import ExportSpec, MaxLoss, ParityError, export
+from lowzoo.export.litert import open_litert
+from tests.export_fixtures import SIDE, tiny_resolved
+
+
+@pytest.mark.parametrize("input_", ["image", "tensor"])
+def test_a_file(tmp_path, input_):
+    pytest.importorskip("litert_torch")
+    artifact = export(tiny_resolved(), ExportSpec(format="litert", input=input_), tmp_path / "x.tflite")
+    assert artifact.parity.relative_error < 1e-5
+    loaded = open_litert(artifact.path)
+    assert loaded.shape == ((1, SIDE, SIDE, 3) if input_ == "image" else (1, 3, SIDE, SIDE))
+    assert loaded.pixels == (input_ == "image")
+    assert loaded.metadata["lowzoo.model"] == "tiny.tag"
+    assert json.loads(loaded.metadata["lowzoo.preprocessing"])["normalised_in_graph"] == (input_ == "image")
+    assert "Interpreter(modelFile)" in artifact.snippet
+
+
+def test_int8(tmp_path):
+    pytest.importorskip("litert_torch")
+    spec = ExportSpec(format="litert", precision="int8", max_loss=MaxLoss(None, 0.99))
+    artifact = export(tiny_resolved(), spec, tmp_path / "x.tflite")
+    assert 0.99 <= artifact.parity.mean_cosine < 1
+    assert open_litert(artifact.path).metadata["lowzoo.precision"] == "int8"
+
+
+def test_a_cut_file(tmp_path):
+    pytest.importorskip("ai_edge_litert")
+    (tmp_path / "x.tflite").write_bytes(b"nonsense" * 9)
+    with pytest.raises(ParityError, match="LiteRT cannot run the artifact"):
+        open_litert(tmp_path / "x.tflite")
+
+
+def test_without_litert(tmp_path, monkeypatch):
+    def none(name):
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("lowzoo.export.installed.requires", none)
+    monkeypatch.setattr("lowzoo.export.litert.find_spec", lambda name: None)
+    with pytest.raises(LowzooError, match=r"litert-torch is not installed\. Install lowzoo\[litert\]"):
+        export(tiny_resolved(), ExportSpec(format="litert"), tmp_path / "x.tflite")
+    with pytest.raises(LowzooError, match=r"ai-edge-litert is not installed\. Install lowzoo\[litert\]"):
+        open_litert(tmp_path / "x.tflite")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_torch_that_does_not_fit(tmp_path, monkeypatch):
+    monkeypatch.setattr("lowzoo.export.installed.requires", lambda name: ["numpy", "torch<2.1,>=2.0"])
+    monkeypatch.setattr("lowzoo.export.installed.version", lambda name: "0.10.0")
+    with pytest.raises(
+        LowzooError, match=r"litert-torch 0\.10\.0 wants torch <2\.1,>=2\.0, and torch 2\.\d+"
+    ) as refused:
+        export(tiny_resolved(), ExportSpec(format="litert"), tmp_path / "x.tflite")
+    assert refused.value.remedy == "Make another environment with 'lowzoo[litert]' and 'torch<2.1,>=2.0'"
+    assert not list(tmp_path.iterdir())
