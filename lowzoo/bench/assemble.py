@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from lowzoo.bench.protocol import QUICK, STANDARD, Spread, Statistics, percentile, spread, statistics
-from lowzoo.bench.schema import BenchResult, Condition, Device, Protocol, Repeat
+from lowzoo.bench.schema import BenchResult, Condition, Device, ModelFile, Protocol, Repeat
 from lowzoo.errors import LowzooError
 
 # Beyond these a figure still is what was measured, and the result says why it may not come out again: load by core,
@@ -56,7 +56,11 @@ def assemble(
 ) -> BenchResult:
     """Make a result: statistics from the samples, and the warnings that any target may earn."""
     follows = summary(repeats)
-    said = [*warnings, *_warnings(repeats, follows["statistics"], follows["spread"], protocol, device, before)]
+    said = [
+        *warnings,
+        *weights_warning(facts["model"]),
+        *_warnings(repeats, follows["statistics"], follows["spread"], protocol, device, before),
+    ]
     return BenchResult(
         protocol=protocol,
         quick=protocol.times_as(QUICK),
@@ -68,6 +72,12 @@ def assemble(
         **follows,
         **facts,
     )
+
+
+def weights_warning(model: ModelFile) -> tuple[str, ...]:
+    """What must be said of weights that nobody trained."""
+    random = model.revision is not None and model.revision.startswith("random")
+    return ("the weights are random: the latency is that of the architecture",) if random else ()
 
 
 def check_samples(result: BenchResult) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 import lowzoo
-from lowzoo.bench.assemble import BUSY, assemble, now_utc, repeat_of
+from lowzoo.bench.assemble import BUSY, assemble, now_utc, repeat_of, weights_warning
 from lowzoo.bench.compare import Turn, ratio_of
 from lowzoo.bench.engines import ENGINES, EngineFacts
 from lowzoo.bench.load import OtherLoad
@@ -126,7 +126,9 @@ def compare_host(
                 turns = _process(request, both)
                 processes.append(tuple(Turn(tuple(turn["a_ms"]), tuple(turn["b_ms"])) for turn in turns))
                 advance(1)
-    said = [GUARD, *subject_a.warnings(), *(f"B: {warning}" for warning in subject_b.warnings())]
+    said = [GUARD]
+    for name, subject in (("A", subject_a), ("B", subject_b)):
+        said += [f"{name}: {text}" for text in (*subject.warnings(), *weights_warning(subject.facts))]
     if before.load_average is not None and before.load_average > BUSY * (device.cores or 1):
         said.append(f"the machine was busy before the start: load {before.load_average:.1f} on {device.cores} cores")
     return Comparison(

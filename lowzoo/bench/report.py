@@ -5,6 +5,8 @@ quicker in the one for reasons that are none of its own.
 """
 
 import html
+import json
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -179,21 +181,20 @@ def to_catalog(groups: Sequence[Group]) -> str:
             if result.quick:
                 raise LowzooError(f"{name_of(result)} was timed by --quick", "Time it by the standard protocol")
             entry, _ = catalog.find(result.model.name or result.model.file)
-            label = group.title.replace('"', "'")
-            short = "-".join((result.device.name or "phone").lower().split())
-            fields = {
+            short = re.sub("[^a-z0-9]+", "-", (result.device.name or "phone").lower()).strip("-")
+            fields: dict[str, str | float] = {
                 "architecture": entry.architecture,
-                "device": short if result.target != "browser" else f"{short}-browser",
-                "device_label": label,
+                "device": f"{short}-browser" if result.target == "browser" else short,
+                "device_label": group.title,
                 "engine": engine_of(result),
                 "precision": _PRECISIONS.get(result.model.precision or "", result.model.precision or "unknown"),
+                "ms": round(result.statistics.median_ms, 4),
+                "size": max(result.input.shape[1:], default=224),
                 "protocol": f"median of {result.statistics.n} runs; {result.protocol.in_words(result.unit)}",
                 "source": "measured here",
                 "script": "lowzoo bench",
                 "kind": "measured",
             }
-            lines = [f'{key} = "{value}"' for key, value in fields.items()]
-            side = max(result.input.shape[1:], default=224)
-            lines += [f"ms = {result.statistics.median_ms:.4g}", f"size = {side}"]
-            rows.append("\n".join(["[[latency]]", *lines]))
+            # A string of JSON is one of TOML too, whatever a device calls itself.
+            rows.append("\n".join(["[[latency]]", *(f"{key} = {json.dumps(value)}" for key, value in fields.items())]))
     return "\n\n".join(rows) + "\n"

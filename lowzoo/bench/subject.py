@@ -38,8 +38,6 @@ class Subject:
         """What the subject makes different from one run of one picture."""
         if self.pixels.shape[0] != 1:
             yield f"the batch of the file is {self.pixels.shape[0]}, not 1: times are of a whole batch"
-        if self.facts.revision is not None and self.facts.revision.startswith("random"):
-            yield "the weights are random: the latency is that of the architecture"
 
 
 def subject_of(engine: EngineFacts, model: str) -> Subject:

@@ -3,6 +3,7 @@
 import contextlib
 import re
 import secrets
+import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -124,7 +125,7 @@ def find_phone(serial: str | None, connect: Callable[[], Any] | None = None) -> 
     from adbutils import AdbClient, AdbError
 
     try:
-        client = connect() if connect else AdbClient()
+        client = connect() if connect else _usual_server(AdbClient)
         rows = {row.serial: row.state for row in client.list()}
     except (AdbError, OSError) as error:
         raise LowzooError(f"adb does not run ({error})", "Install Android's platform-tools") from error
@@ -139,6 +140,14 @@ def find_phone(serial: str | None, connect: Callable[[], Any] | None = None) -> 
         wrong, remedy = _STATES.get(rows[chosen], (f"is in state {rows[chosen]!r}", "See `adb devices`"))
         raise LowzooError(f"{chosen} {wrong}", remedy)
     return Phone(chosen, client.device(serial=chosen))
+
+
+def _usual_server(client: Callable[[], Any]) -> Any:
+    # adbutils starts a server as well, but lets it talk on stdout, where a JSON document may be due.
+    from adbutils import adb_path
+
+    subprocess.run([adb_path(), "start-server"], capture_output=True, check=False, timeout=30)
+    return client()
 
 
 _PROPERTIES = (
