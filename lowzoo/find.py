@@ -5,13 +5,14 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import timm
 from timm.models import get_pretrained_cfg, is_model
 from timm.models._hub import load_model_config_from_path
 
 from lowzoo import catalog, hub, published, zoo
+from lowzoo.architectures.positions import Rule
 from lowzoo.errors import LowzooError
 from lowzoo.model_config import check_arguments, plain_cfg
 from lowzoo.weights_file import check_safetensors, short_digest
@@ -33,6 +34,7 @@ class Found:
         recipe: How the zoo trained it, empty for other models.
         license: SPDX identifier, empty if only timm's `cfg` may know it.
         file: A weights file of the user, which has to fill every parameter.
+        positions: How the authors resample position embeddings for other sizes, see `lowzoo.architectures.positions`.
         explicit_cfg: Whether timm must be handed `cfg`, or finds it by the architecture itself.
     """
 
@@ -44,6 +46,7 @@ class Found:
     recipe: str = ""
     license: str = ""
     file: Path | None = None
+    positions: Rule = "timm"
     explicit_cfg: bool = False
 
 
@@ -160,5 +163,6 @@ def _find_folder(folder: Path) -> Found:
         recipe=facts.get("recipe", ""),
         license=facts.get("license", ""),
         file=file,
+        positions=facts["positions"] if facts.get("positions") in get_args(Rule) else "timm",
         explicit_cfg=True,
     )

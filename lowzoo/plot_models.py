@@ -41,25 +41,27 @@ def plot_models(found: list[Row], path: Path, device: str | None = None) -> None
             "none of these models has both a linear top-1 on ImageNet-1k and the cost to draw it against",
             "Loosen the filters, or name another device",
         )
-    drawing = Figure(figsize=(9, 6), dpi=150, layout="constrained")
+    drawing = Figure(figsize=(10, 6), dpi=150, layout="constrained")
     axes = drawing.subplots()
     for recipe in dict.fromkeys(row.entry.recipe for _, _, row in points):
         own = [(cost, value) for cost, value, row in points if row.entry.recipe == recipe]
         axes.scatter(
             *zip(*own, strict=True), color=_COLOURS.get(recipe), label=catalog.recipes()[recipe].label, zorder=3
         )
+    low, high = min(cost for cost, _, _ in points) / 1.3, max(cost for cost, _, _ in points) * 2.4
     frontier = _frontier([(cost, value) for cost, value, _ in points])
-    axes.step(*zip(*frontier, strict=True), where="post", color="0.6", linewidth=1, label="frontier", zorder=1)
+    frontier.append((high, frontier[-1][1]))  # what costs more and is not better stands below it
+    axes.step(*zip(*frontier, strict=True), where="post", color="0.35", linewidth=1, label="frontier", zorder=2.5)
     _name_points(axes, points)
     axes.set_xscale("log")
-    low, high = min(cost for cost, _, _ in points), max(cost for cost, _, _ in points)
-    axes.set_xlim(low / 1.3, high * 2.4)
+    axes.set_xlim(low, high)
     ticks = sorted({cost for cost, _, _ in points})
     axes.set_xticks(ticks, [f"{tick:.3g}" for tick in ticks], rotation=45)
     axes.xaxis.set_minor_locator(matplotlib.ticker.NullLocator())
     axes.set_xlabel(_x_label(points, device))
     axes.set_ylabel("linear probe, ImageNet-1k validation top-1 (%)")
-    axes.set_title("Figures as published by the authors of each set of weights")
+    axes.set_title("Figures as published; `lowzoo info MODEL` names the source of each")
+    axes.set_axisbelow(True)
     axes.grid(color="0.92")
     axes.legend(loc="lower right", frameon=False)
     try:
@@ -91,13 +93,16 @@ def _frontier(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 def _name_points(axes: "Axes", points: list[Point]) -> None:
+    from matplotlib.patheffects import withStroke
+
     for cost, value, row in points:
         axes.annotate(
             row.entry.name if row.weights is row.entry.default else row.name,
             (cost, value),
             xytext=(4, 3),
             textcoords="offset points",
-            fontsize=7,
+            fontsize=6.5,
+            path_effects=[withStroke(linewidth=2, foreground="white")],
         )
 
 

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import timm
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
+from lowzoo.architectures.official_positions import at_size
 from lowzoo.errors import LowzooError, reason_of
 from lowzoo.find import Found, find
 
@@ -73,6 +75,9 @@ def load_model(
         if found.cfg.get("fixed_input_size"):
             arguments["img_size"] = image_size
     with _explained(found, image_size), torch.random.fork_rng(devices=[]):
+        if pretrained and found.file is not None and found.positions != "timm" and "img_size" in arguments:
+            state = at_size(load_file(found.file), arguments["img_size"], found.positions)
+            arguments["pretrained_cfg"] = found.cfg | {"state_dict": state}
         torch.manual_seed(seed)
         model = timm.create_model(found.architecture, pretrained=pretrained, **arguments)
     if pretrained and found.file is not None:
@@ -80,6 +85,7 @@ def load_model(
     if image_size is not None:
         check_patches(model, image_size)
     cfg = model.pretrained_cfg
+    cfg.pop("state_dict", None)
     channels, height, width = cfg["input_size"]
     return Resolved(
         model=model.eval(),

@@ -173,17 +173,26 @@ def dino_positions(maps: Tensor, grid: tuple[int, int]) -> Tensor:
     return F.interpolate(maps, scale_factor=scale, mode="bicubic")
 
 
+def msn_positions(maps: Tensor, grid: tuple[int, int]) -> Tensor:
+    """MSN's rule; the sizes are ones at which its scale n / m gives n again."""
+    side = maps.shape[-1]
+    return F.interpolate(maps, scale_factor=(grid[0] / side, grid[1] / side), mode="bicubic")
+
+
 def antialiased_positions(maps: Tensor, grid: tuple[int, int]) -> Tensor:
     """timm's rule, which a converted folder follows in plain timm."""
     return F.interpolate(maps, size=grid, mode="bicubic", antialias=True)
 
 
-def reference(family: str, *, plain_timm: bool = True) -> Callable[[State, Tensor], Tensor]:
+_POSITIONS = {"dino": dino_positions, "msn": msn_positions, "timm": antialiased_positions}
+
+
+def reference(family: str, *, positions: str = "timm") -> Callable[[State, Tensor], Tensor]:
     """The network of a family.
 
     Args:
         family: Its name.
-        plain_timm: Whether ViTs are compared with a folder loaded by timm, whose rule for other sizes is its own.
+        positions: How ViTs resample positions for other sizes; a folder loaded by plain timm follows `timm`.
     """
     if family == "seed_efficientnet_b0":
         return lambda state, x: seed_efficientnet(state, x, stages=(1, 2, 2, 3, 3, 4, 1), last=(1, 2))
@@ -194,5 +203,5 @@ def reference(family: str, *, plain_timm: bool = True) -> Callable[[State, Tenso
     if "mnv2" in family:
         return mobilenetv2
     if "vit" in family:
-        return lambda state, x: vit(state, x, resize=antialiased_positions if plain_timm else dino_positions)
+        return lambda state, x: vit(state, x, resize=_POSITIONS[positions])
     return resnet

@@ -78,11 +78,11 @@ def test_positions_are_resampled_as_the_authors_do(files):
     name = "lowzoo/sslight_dino_vit_tiny"
     for size in (224, 96, 160):
         model = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay, img_size=size)
-        assert _largest_difference(model, family, wanted, (size, size), plain_timm=False) < 1e-5
+        assert _largest_difference(model, family, wanted, (size, size), positions="dino") < 1e-5
     moving = timm.create_model(name, pretrained=True, pretrained_cfg_overlay=overlay, dynamic_img_size=True)
     for shape in ((96, 96), (64, 128), (224, 224)):
-        assert _largest_difference(moving, family, wanted, shape, plain_timm=False) < 1e-5
-    assert _largest_difference(moving, family, wanted, (96, 96), plain_timm=True) > 1e-3, "timm's rule is another"
+        assert _largest_difference(moving, family, wanted, shape, positions="dino") < 1e-5
+    assert _largest_difference(moving, family, wanted, (96, 96), positions="timm") > 1e-3, "timm's rule is another"
     adapted = timm.create_model(
         name, pretrained=True, pretrained_cfg_overlay=overlay, img_size=96, num_classes=3, in_chans=1
     )

@@ -53,6 +53,26 @@ def test_the_folder_gives_the_authors_network(capsys, tmp_path, family, architec
             assert (model(images) - expected).abs().max() <= 1e-5 * expected.abs().max().clamp(min=1)
 
 
+def test_lowzoo_resamples_positions_as_the_authors_do_and_plain_timm_does_not(capsys, tmp_path):
+    content, wanted = make_content("dino_vits16")
+    path = save(content, tmp_path / "checkpoint.pth")
+    _, out, _ = run(capsys, "convert", path, "--out", tmp_path / "folder")
+    assert "lowzoo's commands follow the authors' rule" in out
+    images = torch.randn(1, 3, 96, 96, generator=torch.Generator().manual_seed(1))
+    loaded = load_model(str(tmp_path / "folder"), image_size=96).model
+    plain = timm.create_model(f"local-dir:{tmp_path / 'folder'}", pretrained=True, img_size=96).eval()
+    with torch.no_grad():
+        expected = reference("dino_vits16", positions="dino")(wanted, images)
+        assert (loaded(images) - expected).abs().max() < 1e-5 * expected.abs().max()
+        assert (plain(images) - expected).abs().max() > 1e-3
+    config = json.loads((tmp_path / "folder" / "config.json").read_text())
+    config["lowzoo"]["positions"] = "anything"
+    (tmp_path / "folder" / "config.json").write_text(json.dumps(config))
+    with torch.no_grad():
+        found = load_model(str(tmp_path / "folder"), image_size=96).model(images)
+    assert torch.allclose(found, plain(images)), "a rule that is none is timm's"
+
+
 def test_the_text_says_what_it_was_and_how_to_load_it(capsys, tmp_path):
     content, _ = make_content("seed_r18")
     path = save(content, tmp_path / "seed.pth.tar")

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from timm.models import PretrainedCfg, model_entrypoint
 from torch import Tensor, nn
 
-from lowzoo.architectures.positions import resize_positions, set_position_rule
+from lowzoo.architectures.positions import Rule, resize_positions, set_position_rule
 
 _RULE: Final = "dino"
 
@@ -21,9 +21,7 @@ def create_official_positions(architecture: str, pretrained: bool = False, **kwa
     cfg: PretrainedCfg = kwargs.pop("pretrained_cfg")
     state = _weights(cfg) if pretrained and kwargs.get("img_size") and not kwargs.get("patch_size") else None
     if state is not None:
-        # With positions that already fit timm has nothing to resample.
-        state["pos_embed"] = resize_positions(state["pos_embed"], _grid(state, kwargs["img_size"]), _RULE)
-        cfg = dataclasses.replace(cfg, state_dict=state)
+        cfg = dataclasses.replace(cfg, state_dict=at_size(state, kwargs["img_size"], _RULE))
     model: nn.Module = model_entrypoint(architecture)(pretrained=pretrained, pretrained_cfg=cfg, **kwargs)
     vit: Any = getattr(model, "model", model)  # the network inside of timm's feature extractor
     for described in (cast("Any", model), vit):
@@ -31,6 +29,11 @@ def create_official_positions(architecture: str, pretrained: bool = False, **kwa
     if kwargs.get("dynamic_img_size"):
         set_position_rule(vit, _RULE)
     return model
+
+
+def at_size(state: dict[str, Tensor], img_size: int | tuple[int, int], rule: Rule) -> dict[str, Tensor]:
+    """The weights of a ViT with positions for images of `img_size` pixels, so that timm has nothing to resample."""
+    return state | {"pos_embed": resize_positions(state["pos_embed"], _grid(state, img_size), rule)}
 
 
 def _grid(state: dict[str, Tensor], img_size: int | tuple[int, int]) -> tuple[int, int]:

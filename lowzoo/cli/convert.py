@@ -42,3 +42,8 @@ def convert(
     lines = ["import lowzoo, timm" if needs else "import timm"]
     lines.append(f'model = timm.create_model("local-dir:{out}", pretrained=True)')
     print("\n".join(f"    {line}" for line in lines))
+    if found.positions != "timm":
+        print(
+            "For other sizes than 224 px timm resamples the positions by its own rule, "
+            "which changes features; lowzoo's commands follow the authors' rule."
+        )

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from lowzoo.architectures.positions import Rule
 from lowzoo.torch_file import without_module
 
 State = dict[str, Tensor]
@@ -34,7 +35,7 @@ class Family:
     rename: Callable[[State], State] = dict
     arguments: Mapping[str, Any] = field(default_factory=dict)
     interpolation: str = "bicubic"
-    positions: str = "timm"
+    positions: Rule = "timm"
 
 
 def tensors(value: Any) -> State | None:

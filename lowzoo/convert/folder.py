@@ -34,6 +34,8 @@ def convert_to_folder(checkpoint: Path, out: Path, family: str | None = None) ->
         "converted_from": checkpoint.name,
         "converted_from_sha256": sha256(checkpoint),
     }
+    if converted.family.positions != "timm":
+        facts["positions"] = converted.family.positions
     write_model_folder(
         out,
         converted.state,

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
+from lowzoo.architectures.positions import Rule
 from lowzoo.convert.family import Family, State, inside, stage_and_block, tensors
 
 _BRANCHES = {"dino": "student.backbone.", "swav": "network.backbone.", "moco": "encoder_q.backbone."}
@@ -45,7 +46,7 @@ def _mobilenetv2_name(key: str) -> str:
     return f"{_MOBILENETV2_ENDS[found[1]]}.{found[2]}" if found and found[1] in _MOBILENETV2_ENDS else key
 
 
-def _family(name: str, architecture: str, rename: Any = dict, positions: str = "timm") -> Family:
+def _family(name: str, architecture: str, rename: Any = dict, positions: Rule = "timm") -> Family:
     prefix = _BRANCHES[name.split("_")[1]]
     return Family(
         name,
