@@ -35,6 +35,19 @@ def test_executorch(tmp_path):
         bench_host(cut, engine="executorch", protocol=ONCE, progress=False)
 
 
+@pytest.mark.skipif(importlib.util.find_spec("ai_edge_litert") is None, reason="ai-edge-litert is not installed")
+def test_litert(tmp_path):
+    """The file holds a single ReLU of (1, 32, 32, 3)."""
+    file = Path(__file__).with_name("tiny.tflite")
+    result = bench_host(file, engine="litert", protocol=ONCE, progress=False)
+    assert (result.engine.provider, result.input.type, result.input.shape) == ("XNNPACK", "float32", (1, 32, 32, 3))
+    assert result.statistics.n >= ONCE.min_runs
+    cut = tmp_path / "cut.tflite"
+    cut.write_bytes(file.read_bytes()[:50])
+    with pytest.raises(LowzooError, match=r"cut\.tflite is no file that LiteRT can load"):
+        bench_host(cut, engine="litert", protocol=ONCE, progress=False)
+
+
 def test_an_engine_that_is_not_installed():
     absent = EngineFacts("frobnicate", "ort", "frobnicate_rt", "frobnicate-rt", ".frob", "CPU", {})
     with pytest.raises(LowzooError, match=r"frobnicate is not installed\. Run `pip install frobnicate-rt`"):

@@ -8,8 +8,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from lowzoo.bench.protocol import QUICK, STANDARD, Spread, Statistics, percentile, spread, statistics
-from lowzoo.bench.schema import BenchResult, Condition, Device, ModelFile, Protocol, Repeat
+from lowzoo.bench.protocol import QUICK, STANDARD, Protocol, Spread, Statistics, percentile, spread, statistics
+from lowzoo.bench.schema import BenchResult, Condition, Device, ModelFile, Repeat
 from lowzoo.errors import LowzooError
 
 # Beyond these a figure still is what was measured, and the result says why it may not come out again: load by core,

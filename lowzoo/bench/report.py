@@ -30,7 +30,7 @@ _STYLE = """
   :root { --ground: #14171b; --text: #e8eaee; --quiet: #a2abb8; --line: #343a43; }
 }
 body { background: var(--ground); color: var(--text); font: 1rem/1.45 system-ui, sans-serif; margin: 0 auto;
-  max-width: 64rem; padding: 1.5rem 1rem 4rem; }
+  max-width: 76rem; padding: 1.5rem 1rem 4rem; }
 h1 { font-size: 1.5rem; }
 h2 { margin-top: 2.5rem; border-bottom: 1px solid var(--line); }
 h3 { margin: 1.75rem 0 .25rem; }
@@ -131,6 +131,16 @@ def cells(result: BenchResult) -> tuple[str, ...]:
     )
 
 
+def remarks(group: Group) -> Iterator[str]:
+    """What a reader must know: what holds for all results once, the rest with the result that it is of."""
+    shared = set.intersection(*(set(result.warnings) for result in group.results))
+    yield from (warning for warning in group.results[0].warnings if warning in shared)
+    for result in group.results:
+        own = [warning for warning in result.warnings if warning not in shared]
+        if own:
+            yield f"{name_of(result)}, {engine_of(result)}: {'; '.join(own)}"
+
+
 def to_html(groups: Sequence[Group], drawings: Sequence[str]) -> str:
     """The report as one page without scripts.
 
@@ -146,7 +156,7 @@ def _page(groups: Sequence[Group], drawings: Sequence[str]) -> Iterator[str]:
     yield '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">'
     yield '<meta name="viewport" content="width=device-width, initial-scale=1">'
     yield f"<title>lowzoo bench: {count} results</title>\n<style>{_STYLE}</style>\n</head>\n<body>"
-    yield f"<h1>Latency of {count} runs on {len(groups)} device{'s' * (len(groups) > 1)}</h1>"
+    yield f"<h1>Latency: {count} results of {len(groups)} device{'s' * (len(groups) > 1)}</h1>"
     yield '<p class="quiet">One image a run. Every statistic was computed anew from the raw samples in the files.</p>'
     kind = None
     for group, drawing in zip(groups, drawings, strict=True):
@@ -162,8 +172,9 @@ def _page(groups: Sequence[Group], drawings: Sequence[str]) -> Iterator[str]:
             yield f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in cells(result))}</tr>"
         yield "</table></div>"
         yield f"<figure>{drawing}</figure>"
-        for warning in dict.fromkeys(warning for result in group.results for warning in result.warnings):
-            yield f'<p class="quiet">{html.escape(warning)}</p>'
+        yield '<ul class="quiet">'
+        yield from (f"<li>{html.escape(remark)}</li>" for remark in remarks(group))
+        yield "</ul>"
     yield "</body>\n</html>"
 
 

@@ -15,7 +15,7 @@ def report(files: Sequence[Path], out: Path | None) -> None:
         files: What `lowzoo bench --out` wrote.
         out: .html is a page, .png a picture, .toml rows for lowzoo/catalog/latencies.toml; a table if None.
     """
-    from lowzoo.bench.report import COLUMNS, cells, read_groups, to_catalog, to_html
+    from lowzoo.bench.report import COLUMNS, cells, read_groups, remarks, to_catalog, to_html
     from lowzoo.files import write_text
 
     if out is not None and out.suffix not in SUFFIXES:
@@ -32,6 +32,8 @@ def report(files: Sequence[Path], out: Path | None) -> None:
                     for place, (cell, width) in enumerate(zip(row, widths, strict=True))
                 )
                 print(f"  {'  '.join(texts)}".rstrip())
+            for remark in remarks(group):
+                print(f"  Note: {remark}")
             print()
         return
     if out.suffix == ".toml":
