@@ -128,20 +128,20 @@ def _reference(artifact: Runnable, against: str | None) -> Resolved:
             f"which is {resolved.revision} here",
             "Name what it should compute by --against",
         )
-    return _prepared_as_said(resolved, artifact)
-
-
-def _prepared_as_said(resolved: Resolved, artifact: Runnable) -> Resolved:
-    """A file and a model that disagree on the preparation of pictures cannot be compared on the same ones."""
-    said = artifact.said("preprocessing")
-    mean = tuple(said.get("mean", resolved.mean))
-    wanted = Preprocessing.of(resolved)
-    if not artifact.pixels and mean != tuple(wanted.mean):
-        raise LowzooError(
-            f"{artifact.path} wants a mean of {json.dumps(mean)}, {resolved.name} of {json.dumps(wanted.mean)}",
-            "Name another model by --against",
-        )
+    _refuse_other_preparation(resolved, artifact)
     return resolved
+
+
+def _refuse_other_preparation(resolved: Resolved, artifact: Runnable) -> None:
+    """A file and a model that disagree on the preparation of pictures cannot be compared on the same ones."""
+    said, wanted = artifact.said("preprocessing"), Preprocessing.of(resolved)
+    for word, own in (("mean", wanted.mean), ("std", wanted.std)):
+        stated = tuple(said.get(word, own))
+        if not artifact.pixels and stated != tuple(own):
+            raise LowzooError(
+                f"{artifact.path} wants a {word} of {json.dumps(stated)}, {resolved.name} of {json.dumps(own)}",
+                "Name another model by --against",
+            )
 
 
 def _readiness(artifact: Runnable) -> Readiness:

@@ -15,7 +15,7 @@ from lowzoo.data.decode import decode_rgb
 from lowzoo.data.samples import demonstration_photos
 from lowzoo.data.source import ImageSource, open_source, split_names
 from lowzoo.errors import LowzooError
-from lowzoo.evaluate.knn import TEMPERATURE
+from lowzoo.evaluate.knn import TEMPERATURE, votes
 from lowzoo.evaluate.preprocess import preprocess
 from lowzoo.export.bounds import ParityError
 from lowzoo.export.parity import Parity, compare
@@ -34,17 +34,24 @@ class Judge:
         resolved: The network.
         data: Labelled images (SRC) for the k-NN loss; the sample set if None.
         knn_pictures: How many of them.
+        pictures: How many every artifact is run on, beside the embedded photographs.
     """
 
-    def __init__(self, resolved: Resolved, data: str | None = None, knn_pictures: int = KNN_PICTURES) -> None:
+    def __init__(
+        self,
+        resolved: Resolved,
+        data: str | None = None,
+        knn_pictures: int = KNN_PICTURES,
+        pictures: int = PICTURES,
+    ) -> None:
         self.resolved = resolved
         self._data = data
-        self._knn_pictures = knn_pictures
+        self._knn_pictures, self._pictures = knn_pictures, pictures
 
     @functools.cached_property
     def images(self) -> list[Image]:
         """What every artifact is run on."""
-        return real_images(PICTURES, self._data)
+        return real_images(self._pictures, self._data)
 
     @functools.cached_property
     def reference(self) -> Array:
@@ -106,18 +113,12 @@ def leave_one_out(features: Array, labels: torch.Tensor) -> float:
     x = torch.from_numpy(np.ascontiguousarray(features, np.float32))
     if len(x) <= KNN_K:
         raise LowzooError(f"{len(x)} labelled images are too few for the k-NN loss", "Name a larger set")
-    nearest = _predictions_without_self(x, labels)
-    return 100 * (nearest == labels).double().mean().item()
-
-
-def _predictions_without_self(x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     unit = torch.nn.functional.normalize(x.double(), dim=1)
     cosine = unit @ unit.T
     cosine.fill_diagonal_(-torch.inf)
     values, indices = cosine.topk(KNN_K, dim=1)
-    votes = torch.zeros(len(x), int(labels.max()) + 1, dtype=torch.double)
-    votes.scatter_add_(1, labels[indices], ((values - values[:, :1]) / TEMPERATURE).exp())
-    return votes.argmax(1)
+    predicted = votes(values, labels[indices], ks=(KNN_K,), temperature=TEMPERATURE)[KNN_K]
+    return 100 * (predicted == labels).double().mean().item()
 
 
 def spread(count: int, wanted: int) -> list[int]:

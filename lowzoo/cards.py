@@ -1,11 +1,11 @@
 """Model cards: one Markdown file a model, made from the catalog alone and never edited by hand."""
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from lowzoo import catalog
 from lowzoo.catalog import LatencyEntry, Metric, ModelEntry, WeightsEntry
-from lowzoo.listing import latencies_of
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult
@@ -100,7 +100,7 @@ def _body(entry: ModelEntry) -> Iterator[str]:
     if planned:
         yield "## To train"
         yield from _planned(planned)
-    if latencies := latencies_of(entry):
+    if latencies := catalog.latencies_of(entry):
         yield "## Latency"
         yield from _latency(latencies)
     yield "## Intended use and limits"
@@ -112,7 +112,7 @@ def _body(entry: ModelEntry) -> Iterator[str]:
 def _use(entry: ModelEntry) -> Iterator[str]:
     default = entry.default
     _, height, width = default.input_size
-    resized = round(height / default.crop_pct)
+    resized = math.floor(height / default.crop_pct)
     pretrained = ", pretrained=True" if default.available else ""
     yield (
         "```python\n"

@@ -6,9 +6,6 @@ from dataclasses import dataclass
 from lowzoo import catalog
 from lowzoo.catalog import LatencyEntry, Metric, ModelEntry, WeightsEntry
 
-# What the networks of some architectures cost, they cost under another name, which the latencies stand under.
-_SAME_COST = {"tf_efficientnet_b0": "efficientnet_b0", "tf_efficientnet_b1": "efficientnet_b1"}
-
 
 @dataclass(frozen=True)
 class Row:
@@ -46,17 +43,11 @@ def latency_on(entry: ModelEntry, weights: WeightsEntry, device: str) -> Latency
     """
     found = [
         row
-        for row in latencies_of(entry)
+        for row in catalog.latencies_of(entry)
         if row.device == device and row.precision == "float" and row.size == weights.input_size[1]
     ]
     own = [row for row in found if row.kind != "reference"]
     return min(own or found, key=lambda row: row.ms, default=None)
-
-
-def latencies_of(entry: ModelEntry) -> list[LatencyEntry]:
-    """All latencies of a model's architecture."""
-    architecture = _SAME_COST.get(entry.architecture, entry.architecture)
-    return [row for row in catalog.latencies() if row.architecture == architecture]
 
 
 def figure(row: Row, word: str) -> Metric | None:

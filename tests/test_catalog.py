@@ -216,3 +216,9 @@ def test_listing_by_wildcard():
     assert len(lowzoo.list_models(pretrained=True)) == 20
     assert lowzoo.list_models("nothing*") == []
     assert lowzoo.list_models() == IDS
+
+
+def test_a_network_of_equal_cost_shares_its_latencies():
+    told = lowzoo.model_info("seed_efficientnet_b0")["latencies"]
+    assert len(told) == len(catalog.latencies_of(catalog.model("seed_efficientnet_b0"))) > 0
+    assert {row["architecture"] for row in told} == {"efficientnet_b0"}

@@ -130,6 +130,8 @@ def test_later_sources_win(tmp_path) -> None:
         ("view.local.sise=48", "unknown configuration key 'views.1.sise' (near: size"),
         ("loss=dyno", "loss = 'dyno' is impossible"),
         ("warmup=1.5", "warmup = 1.5 is impossible"),
+        ("lr_batch=-256", "lr_batch = -256 is impossible"),
+        ("freeze_last=0.5", "unknown configuration key 'freeze_last'"),
         ("epochs", "--set 'epochs' is not of the form key=value"),
     ],
 )
@@ -138,3 +140,8 @@ def test_unknown_keys_and_impossible_values_are_named(setting: str, message: str
         resolve("rob_dino", settings=[setting])
     assert message in caught.value.message
     assert caught.value.remedy
+
+
+def test_seed_bounds_what_every_recipe_bounds() -> None:
+    with pytest.raises(LowzooError, match="lr_batch = -256 is impossible"):
+        resolve("seed", settings=["lr_batch=-256"])

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 import pytest
+import timm
 import torch
 from torch import nn
 
@@ -16,6 +17,7 @@ from lowzoo.train.objectives.rob import RobObjective
 from lowzoo.train.optim import parameter_groups
 from lowzoo.train.prototypes import fit_head, spherical_kmeans
 from lowzoo.train.schedules import progress, warmup_cosine
+from lowzoo.train.tokens import patch_side
 
 
 @pytest.mark.parametrize(("local", "terms"), [(8, 18), (10, 22), (4, 10)])
@@ -141,3 +143,9 @@ def test_bad_images_are_listed_once_and_stop_a_run_when_too_many(tmp_path) -> No
     assert (tmp_path / "bad.txt").read_text() == "a.jpg is broken\n"
     with pytest.raises(LowzooError, match="3 of 260 images cannot be read"):
         log.add(["b.jpg is broken"], 260)
+
+
+def test_patches_are_as_large_as_the_network_has_them() -> None:
+    assert patch_side(timm.create_model("vit_tiny_patch16_224", depth=1)) == 16
+    assert patch_side(timm.create_model("vit_small_patch8_224", depth=1)) == 8
+    assert patch_side(timm.create_model("resnet10t")) == 1

@@ -9,6 +9,7 @@ from lowzoo.train.cache_identity import CacheIdentity
 from lowzoo.train.recipes import RobConfig, SeedConfig
 from lowzoo.train.teacher_cache import TeacherCache, refuse_patch_targets
 from lowzoo.train.teachers import Teacher
+from lowzoo.train.tokens import patch_side
 
 
 def open_cache(
@@ -33,7 +34,7 @@ def open_cache(
         )
     view_epochs = config.view_epochs or config.epochs
     if isinstance(config, RobConfig) and config.loss == "ibot":
-        patches = (config.global_size // 16) ** 2
+        patches = (config.global_size // patch_side(teacher.backbone)) ** 2
         refuse_patch_targets(len(source), view_epochs, config.global_views, patches, teacher.bottleneck_width)
     identity = CacheIdentity(
         teacher=config.teacher,

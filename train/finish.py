@@ -19,10 +19,10 @@ class ViewFinisher:
         config: Of the run.
         source: Training images, for their labels.
         device: Where the views go.
-        patch: Side of the student's patches in pixels, for masks.
+        patch: Side of the student's patches in pixels, for masks; of no use to a network without.
     """
 
-    def __init__(self, config: TrainConfig, source: ImageSource, device: torch.device, patch: int = 16) -> None:
+    def __init__(self, config: TrainConfig, source: ImageSource, device: torch.device, patch: int) -> None:
         self._config = config
         self._device = device
         self._grid = config.global_size // patch

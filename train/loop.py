@@ -33,6 +33,7 @@ from lowzoo.train.networks import announce_fit, complete_teacher, create_teacher
 from lowzoo.train.progress import Progress, StepClock
 from lowzoo.train.recipes import RobConfig, SeedConfig, TrainConfig
 from lowzoo.train.result import RunResult, conclude
+from lowzoo.train.tokens import patch_side
 from lowzoo.train.updates import Updates, precision_of
 
 _LOG_STEPS = 10
@@ -102,7 +103,7 @@ class Run:
         self.method = build_method(config, backbone, self.teacher, self.device, processes=processes)
         self.student = self.method.student
         self.updates = Updates(config, self.student, self.batches.steps_per_epoch, self.device, self.precision)
-        self.finish = ViewFinisher(config, source, self.device)
+        self.finish = ViewFinisher(config, source, self.device, patch_side(backbone))
         self.bad = BadImageLog(folder / self._own("bad_images.txt"), config.max_bad_share)
         self.metrics = folder / "metrics.jsonl"
         self.guard = Guard(self.method.outputs)

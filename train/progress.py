@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import torch
 
+from lowzoo.data.progress import progress_bar
+
 Item = TypeVar("Item")
 
 
@@ -79,13 +81,10 @@ class StepClock:
 
 def track(items: Sequence[Item], title: str) -> Iterator[Item]:
     """The items, with a bar on standard error that goes away at the end; none where a bar is shown already."""
-    from rich.console import Console
-    from rich.progress import track as rich_track
-
-    if _SHOWN:
-        yield from items
-    else:
-        yield from rich_track(items, title, console=Console(stderr=True), transient=True)
+    with progress_bar(title, len(items), wanted=not _SHOWN) as advance:
+        for item in items:
+            yield item
+            advance(1)
 
 
 class Progress:
@@ -96,13 +95,16 @@ class Progress:
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as RichProgress
 
+        console = Console(stderr=True)
         self._bar = RichProgress(
             # Within 80 columns, with the figures of a long run.
             BarColumn(bar_width=8),
             MofNCompleteColumn(),
             TextColumn("{task.fields[text]}"),
             TimeRemainingColumn(),
-            console=Console(stderr=True),
+            console=console,
+            # Into a file, rich would write the bar as text; what is worth keeping is in metrics.jsonl.
+            disable=not console.is_terminal,
         )
         self._task = self._bar.add_task("train", text="")
         self._knn = ""

@@ -68,6 +68,12 @@ class MaskedEmbedding(nn.Module):
         return torch.where(mask, self.embedding.to(patches.dtype), patches)
 
 
+def patch_side(backbone: nn.Module) -> int:
+    """Side of a ViT's patches in pixels; 1 for a network without."""
+    sides = getattr(getattr(backbone, "patch_embed", None), "patch_size", None)
+    return int(sides[0]) if sides is not None else 1
+
+
 def patch_tokens(vit: nn.Module, images: Tensor) -> tuple[Tensor, Tensor]:
     """Features (N, D) of the class token and (N, L, D) of the patches, both after the last norm."""
     tokens: Tensor = vit.forward_features(images)  # type: ignore[operator]

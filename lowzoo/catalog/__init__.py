@@ -26,6 +26,7 @@ __all__ = [
     "describe",
     "find",
     "latencies",
+    "latencies_of",
     "model",
     "models",
     "near_matches",
@@ -37,6 +38,8 @@ __all__ = [
 ]
 
 PREFIX = "lowzoo/"
+# What the networks of some architectures cost, they cost under another name, which the latencies stand under.
+_SAME_COST = {"tf_efficientnet_b0": "efficientnet_b0", "tf_efficientnet_b1": "efficientnet_b1"}
 
 
 @functools.cache
@@ -72,6 +75,12 @@ def students() -> dict[str, str]:
 def latencies() -> tuple[LatencyEntry, ...]:
     """All latencies, of every architecture and device."""
     return tuple(LatencyEntry(**frozen(row)) for row in read_toml("latencies.toml")["latency"])
+
+
+def latencies_of(entry: ModelEntry) -> list[LatencyEntry]:
+    """All latencies of a model's architecture."""
+    architecture = _SAME_COST.get(entry.architecture, entry.architecture)
+    return [row for row in latencies() if row.architecture == architecture]
 
 
 def student_architecture(student: str, recipe: str) -> str:
@@ -142,7 +151,7 @@ def describe(name: str) -> dict[str, Any]:
     model_facts = {key: value for key, value in dataclasses.asdict(entry).items() if key != "weights"}
     # A signature is of use to a download only, and makes an address unreadable.
     weights_facts = dataclasses.asdict(weights) | {"url": weights.plain_url}
-    rows = [row for row in latencies() if row.architecture == entry.architecture]
+    rows = latencies_of(entry)
     return {
         "id": f"{entry.name}.{weights.tag}",
         "default": weights is entry.default,

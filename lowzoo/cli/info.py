@@ -9,7 +9,6 @@ import typer
 
 from lowzoo import catalog
 from lowzoo.catalog import Metric, ModelEntry, WeightsEntry
-from lowzoo.listing import latencies_of
 
 _WIDTH = 80
 _INDENT = 14
@@ -103,7 +102,7 @@ def _loading(entry: ModelEntry, weights: WeightsEntry) -> Iterator[tuple[str, st
 
 
 def _latencies(entry: ModelEntry) -> Iterator[tuple[str, str]]:
-    for row in latencies_of(entry):
+    for row in catalog.latencies_of(entry):
         yield row.device, f"{row.ms:g} ms, {row.precision}, {row.engine}; {row.protocol}; {row.source}"
 
 

@@ -33,7 +33,6 @@ class TrainConfig(BaseModel):
         batch_size: Images in a step, over all devices and accumulated parts.
         accumulate: Parts in which a device goes through its share of the batch.
         update: Whether rate and decay change every step or every epoch.
-        freeze_last: Share of the run in which the head's last layer stands still.
         precision: Of the networks; losses and heads of teachers always compute in fp32.
         sync_bn: Batch statistics over all devices.
         guard: Stop a run that has collapsed or diverged.
@@ -67,7 +66,6 @@ class TrainConfig(BaseModel):
     momentum: Share = 0.9
     betas: tuple[Share, Share] = (0.9, 0.999)
     clip_grad: NonNegativeFloat = 0.0
-    freeze_last: Share = 0.0
 
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     device: str = "auto"

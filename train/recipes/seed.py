@@ -2,7 +2,7 @@
 
 from typing import Literal, Self
 
-from pydantic import PositiveInt, model_validator
+from pydantic import NonNegativeInt, PositiveInt, model_validator
 
 from lowzoo.train.heads import HeadSpec
 from lowzoo.train.recipes.base import Positive, TeacherSettings, TrainConfig
@@ -28,7 +28,7 @@ class SeedConfig(TrainConfig, TeacherSettings):
     optimizer: Literal["adamw", "sgd", "larc", "lars"] = "sgd"
     decay_rule: Literal["names", "one_d", "depthwise", "all"] = "all"
     batch_size: PositiveInt = 256
-    lr_batch: int = 256
+    lr_batch: NonNegativeInt = 256
     queue: PositiveInt = 65_536
     student_temperature: Positive = 0.2
     teacher_temperature: Positive = 0.01

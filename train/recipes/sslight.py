@@ -22,6 +22,7 @@ class SslightConfig(TrainConfig):
         teacher_temperature: DINO: of the teacher's softmax after the warm-up.
         teacher_temperature_warmup: DINO: share of the run in which it rises.
         centre_momentum: DINO: of the running mean of the teacher's outputs.
+        freeze_last: Share of the run in which the head's last layer stands still.
         ema: Momentum of the EMA branch at the start.
         ema_end: Momentum of the EMA branch at the end, on a cosine.
         epsilon: SwAV: sharpness of the codes.
@@ -43,6 +44,7 @@ class SslightConfig(TrainConfig):
     teacher_temperature: Positive = 0.07
     teacher_temperature_warmup: Share = 0.25
     centre_momentum: Share = 0.9
+    freeze_last: Share = 0.0
     ema: Annotated[float, Field(ge=0, le=1)] = 0.996
     ema_end: Annotated[float, Field(ge=0, le=1)] = 1.0
     epsilon: Positive = 0.05
