@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 _TOLERANCE = 1e-4
-_IMAGES_A_CORE = 8
+# A part on each core: so many images, and of small ones so many that they hold these pixels together (16 at 96 px).
+_LEAST_IMAGES, _LEAST_PIXELS = 8, 16 * 96 * 96
 
 
 def run(model: nn.Module, images_BCHW: Tensor) -> Tensor:
@@ -22,17 +23,22 @@ def run(model: nn.Module, images_BCHW: Tensor) -> Tensor:
     if images_BCHW.device.type != "cpu":
         found: Tensor = model(images_BCHW)
         return found
-    return torch.cat([model(part) for part in images_BCHW.split(_IMAGES_A_CORE * torch.get_num_threads())])
+    pixels = images_BCHW.shape[2] * images_BCHW.shape[3]
+    part = max(_LEAST_IMAGES, _LEAST_PIXELS // pixels) * torch.get_num_threads()
+    return torch.cat([model(images) for images in images_BCHW.split(part)])
 
 
 def folded(model: nn.Module, input_size: tuple[int, int, int], device: str | torch.device) -> nn.Module:
-    """The copy; without folding where that would change what the network says.
+    """The copy; without folding where that would change what the network says, and the network itself if it is a ViT.
 
     Args:
         model: (B, 3, H, W) to (B, D), in eval mode, on `device`.
         input_size: (3, H, W) to try it at.
         device: Where it is.
     """
+    # The one convolution of a ViT gains nothing.
+    if sum(isinstance(module, nn.Conv2d) for module in model.modules()) < 2:
+        return model
     model = copy.deepcopy(model).to(memory_format=torch.channels_last)
     candidate = copy.deepcopy(model)
     if not _fold(candidate):
