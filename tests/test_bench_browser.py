@@ -5,15 +5,15 @@ import hashlib
 import http.client
 import json
 import socket
-import threading
 
 import numpy as np
 import pytest
 
 from lowzoo.bench.assemble import check_samples
 from lowzoo.bench.browser import server as server_module
+from lowzoo.bench.browser.network import lan_address
 from lowzoo.bench.browser.runtime import FILES, PINNED, from_cdn, from_folder
-from lowzoo.bench.browser.server import BURST, lan_address
+from lowzoo.bench.browser.server import BURST, MAX_CONNECTIONS
 from lowzoo.bench.browser.session import BrowserBench, Place
 from lowzoo.bench.engines.ort import prepare
 from lowzoo.bench.protocol import statistics
@@ -250,8 +250,8 @@ def test_too_many_posts_and_connections(bench, monkeypatch):
     monkeypatch.setattr(server_module, "PER_SECOND", 0.0)
     statuses = [post(bench, {"type": "gone", "device": "x"})[0] for _ in range(int(BURST) + 3)]
     assert statuses == [409] * int(BURST) + [429] * 3
-    bench.server.slots = threading.BoundedSemaphore(1)
-    bench.server.slots.acquire()
+    for _ in range(MAX_CONNECTIONS):
+        assert bench.server.slots.acquire(timeout=10), "a connection has ended without giving its slot back"
     with pytest.raises((http.client.HTTPException, OSError)):
         ask(bench, "")
     bench.server.slots.release()
@@ -311,6 +311,6 @@ def test_a_computer_without_a_network(monkeypatch):
         def connect(self, address):
             raise OSError("Network is unreachable")
 
-    monkeypatch.setattr(server_module.socket, "socket", Unreachable)
+    monkeypatch.setattr("lowzoo.bench.browser.network.socket.socket", Unreachable)
     with pytest.raises(LowzooError, match="in no network"):
         lan_address()

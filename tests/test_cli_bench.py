@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lowzoo.bench.assemble import read_results
-from lowzoo.bench.schema import Comparison
+from lowzoo.bench.comparison import Comparison
 from lowzoo.cli.bench_lines import comparison_lines
 from lowzoo.cli.main import main
 from tests.bench_fixtures import SHORT, described
@@ -117,3 +117,8 @@ def test_several_numbers_of_threads_are_a_set(capsys, artifact, tmp_path, monkey
     assert document["schema"] == "lowzoo.bench.set/1"
     assert [row["engine"]["threads"] for row in document["results"]] == [1, 2]
     assert [row.engine.threads for row in read_results(out)] == [1, 2]
+
+
+def test_a_file_says_what_runs_it(capsys, tmp_path):
+    code, _, error = run(capsys, tmp_path / "none.pte", "--quick")
+    assert (code, "none.pte does not exist" in error or "executorch is not installed" in error) == (2, True)

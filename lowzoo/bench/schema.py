@@ -7,15 +7,16 @@ from typing import Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
-from lowzoo.bench.compare import Ratio, Turn
 from lowzoo.bench.protocol import Protocol, Spread, Statistics
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """What every part of the schema is: unchangeable, and without fields that the schema does not know."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Device(_Strict):
+class Device(Strict):
     """What the model ran on.
 
     Args:
@@ -43,7 +44,7 @@ class Device(_Strict):
     arch: str | None
 
 
-class Condition(_Strict):
+class Condition(Strict):
     """State of the device at one moment.
 
     Args:
@@ -63,7 +64,7 @@ class Condition(_Strict):
     charging: bool | None
 
 
-class Engine(_Strict):
+class Engine(Strict):
     """What ran the model.
 
     Args:
@@ -81,7 +82,7 @@ class Engine(_Strict):
     settings: dict[str, str]
 
 
-class ModelFile(_Strict):
+class ModelFile(Strict):
     """Which file was timed; name, revision and precision are null where the file does not tell.
 
     For PyTorch, which runs no file, it is the network's tensors written as safetensors.
@@ -95,7 +96,7 @@ class ModelFile(_Strict):
     precision: str | None
 
 
-class ModelInput(_Strict):
+class ModelInput(Strict):
     """What the model was fed.
 
     Args:
@@ -111,7 +112,7 @@ class ModelInput(_Strict):
     content: str
 
 
-class Repeat(_Strict):
+class Repeat(Strict):
     """One fresh process (worker, job; see `BenchResult.unit`).
 
     Args:
@@ -137,7 +138,7 @@ class Repeat(_Strict):
     other_load: float | None = None
 
 
-class Parity(_Strict):
+class Parity(Strict):
     """Whether what the device computed is right.
 
     Args:
@@ -153,7 +154,7 @@ class Parity(_Strict):
     agrees: bool
 
 
-class BenchResult(_Strict):
+class BenchResult(Strict):
     """What `lowzoo bench --json` prints.
 
     Args:
@@ -204,48 +205,6 @@ class BenchResult(_Strict):
     peak_memory_mb: float | None
     repeats: tuple[Repeat, ...] = Field(min_length=1)
     parity: Parity | None = None
-    versions: dict[str, str]
-    warnings: tuple[str, ...]
-
-    def to_json(self) -> str:
-        """Write the document with a final line end."""
-        return self.model_dump_json(indent=2, by_alias=True) + "\n"
-
-
-class Comparison(_Strict):
-    """What `lowzoo bench A B --json` prints.
-
-    Args:
-        schema_name: Written as "schema".
-        measured_at: Start, UTC, ISO 8601.
-        protocol: Of each process.
-        device: The machine.
-        before: Its state before the first process.
-        after: Its state after the last one.
-        engine: The runtime.
-        a: The first file.
-        b: The second file.
-        ratio: Time of B over time of A, with its interval.
-        processes: Raw samples, in turns A B B A.
-        versions: Of the software that the figures depend on.
-        warnings: What a reader must know before trusting the figures.
-    """
-
-    schema_name: Literal["lowzoo.bench.compare/1"] = Field(
-        default="lowzoo.bench.compare/1",
-        serialization_alias="schema",
-        validation_alias=AliasChoices("schema", "schema_name"),
-    )
-    measured_at: str
-    protocol: Protocol
-    device: Device
-    before: Condition
-    after: Condition
-    engine: Engine
-    a: ModelFile
-    b: ModelFile
-    ratio: Ratio
-    processes: tuple[tuple[Turn, ...], ...]
     versions: dict[str, str]
     warnings: tuple[str, ...]
 

@@ -93,7 +93,7 @@ def bench(
         return
     if len(words) > 2 or (len(words) == 2 and on != "host"):
         raise LowzooError(f"{len(words)} models cannot be compared on {on}", "Give two, with --on host")
-    chosen = _engine(on, engine)
+    chosen = _engine(on, engine, words[0])
     if out is not None and out.is_dir():
         raise LowzooError(f"cannot write {out}: it is a directory", "Name a file")
 
@@ -128,11 +128,14 @@ def bench(
         bench_phone.run_cloud(words[0], device, untrained, out, json_)
 
 
-def _engine(on: str, engine: str | None) -> str:
+def _engine(on: str, engine: str | None, model: str) -> str:
     if on not in TARGETS:
         raise LowzooError(f"unknown target {on!r}", f"Use --on {', '.join(TARGETS[:-1])} or {TARGETS[-1]}")
     if engine is None:
-        return ENGINES[on][0]
+        from lowzoo.bench.engines import engine_for
+
+        fitting = engine_for(Path(model).suffix)  # a .pte or .tflite says itself what runs it
+        return fitting.name if fitting and fitting.name in ENGINES[on] else ENGINES[on][0]
     if engine not in ENGINES[on]:
         raise LowzooError(f"unknown engine {engine!r} for {on}", f"Use --engine {' or '.join(ENGINES[on])}")
     return engine

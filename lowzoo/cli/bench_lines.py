@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from lowzoo.bench.schema import BenchResult, Comparison, Device, Engine, ModelFile
+    from lowzoo.bench.comparison import Comparison
+    from lowzoo.bench.schema import BenchResult, Device, Engine, ModelFile
 
 HEADER = f"{'median':>10}{'p90':>10}{'p99':>10}{'min':>10}{'mean':>10}{'std':>10}{'runs':>8}"
 

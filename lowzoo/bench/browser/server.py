@@ -8,7 +8,6 @@ limited in size, requests in rate, connections in number, and every one in time.
 import hmac
 import json
 import secrets
-import socket
 import ssl
 import threading
 import time
@@ -23,6 +22,7 @@ from pydantic import ValidationError
 
 from lowzoo.bench.browser.collector import Collector
 from lowzoo.bench.browser.messages import MESSAGE
+from lowzoo.bench.browser.network import is_local
 from lowzoo.errors import LowzooError
 
 MAX_BODY = 4_000_000
@@ -35,8 +35,6 @@ _TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
-    ".mjs": "text/javascript; charset=utf-8",
-    ".wasm": "application/wasm",
 }
 _PAGE = {"": "index.html", "style.css": "style.css", "page.js": "page.js", "worker.js": "worker.js"}
 
@@ -96,7 +94,7 @@ class BenchServer:
             self._encrypt(certificate)
         self.scheme = "https" if certificate else "http"
         self.hosts = {
-            f"{name}:{self._server.server_port}" for name in {host, *(("localhost",) if _is_local(host) else ())}
+            f"{name}:{self._server.server_port}" for name in {host, *(("localhost",) if is_local(host) else ())}
         }
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True)
 
@@ -161,7 +159,7 @@ class _Server(ThreadingHTTPServer):
             self.bench.slots.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A device that vanishes in the middle of a request is nothing to print a traceback for."""
+        """Print no traceback: devices vanish in the middle of requests."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -172,7 +170,8 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = SILENCE_S
 
     def do_GET(self) -> None:
-        content = self.server.bench.contents.get(self._path() or "") if self._path() is not None else None
+        path = self._path()
+        content = None if path is None else self.server.bench.contents.get(path)
         if content is None:
             self._answer(404, "text/plain", b"not found\n")
         elif isinstance(content.body, bytes):
@@ -245,27 +244,6 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
-
-
-def lan_address() -> str:
-    """The address of this computer that others in its network reach; no packet is sent to find it.
-
-    Raises:
-        LowzooError: There is no network.
-    """
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
-            probe.connect(("192.0.2.1", 9))  # reserved for documentation: only the route is looked up
-            address = str(probe.getsockname()[0])
-        except OSError:
-            address = "127.0.0.1"
-    if _is_local(address):
-        raise LowzooError("this computer is in no network", "Connect it, or leave out --lan")
-    return address
-
-
-def _is_local(host: str) -> bool:
-    return host.startswith("127.")
 
 
 def _policy(origin: str | None) -> str:

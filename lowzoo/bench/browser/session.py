@@ -8,10 +8,11 @@ from pathlib import Path
 
 from lowzoo.bench.artifact import OnnxFile, open_onnx, real_input
 from lowzoo.bench.browser.collector import Collector, DeviceState
+from lowzoo.bench.browser.network import lan_address
 from lowzoo.bench.browser.parity import judge_for
 from lowzoo.bench.browser.results import results_of
 from lowzoo.bench.browser.runtime import Runtime, from_cdn, from_folder
-from lowzoo.bench.browser.server import BenchServer, Content, lan_address
+from lowzoo.bench.browser.server import BenchServer, Content
 from lowzoo.bench.protocol import Protocol
 from lowzoo.bench.schema import BenchResult, ModelInput
 from lowzoo.errors import LowzooError
