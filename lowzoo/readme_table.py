@@ -22,8 +22,8 @@ def render_table() -> str:
     lines = [header, ("---", *["---:"] * 5, "---"), *rows]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     return (
-        f"{table}\n\nTop-1 in %, as published by the authors or measured here, on ImageNet-1k; \\* on other images. "
-        f"The model's card says how.\nSets that can be trained and are not published: {to_train}."
+        f"{table}\n\nTop-1 in % on ImageNet-1k, as published or measured here; \\* on other images. The model's card "
+        f"names protocol and source of each.\nSets that can be trained and are not published: {to_train}."
     )
 
 

@@ -165,6 +165,22 @@ def test_a_model_repository_by_name_by_commit_and_offline(hub, checkpoint, offli
     assert "hf download someone/other config.json model.safetensors" in error.value.remedy
 
 
+def test_weights_of_ours_on_the_hub_load_by_their_name_at_their_commit(hub, checkpoint, offline, monkeypatch, tmp_path):
+    convert_to_folder(checkpoint[0], tmp_path / "folder", FAMILY)
+    sha = hub.add_folder(f"lowzoo/{MODEL}", tmp_path / "folder")
+    hub.add(f"lowzoo/{MODEL}", {"model.safetensors": b"a later commit holds something else"})
+    ours = {"origin": "hub", "repo": f"lowzoo/{MODEL}", "revision": sha, "checkpoint": "", "digest": "", "size": None}
+    _catalog_with(monkeypatch, MODEL, **ours)
+    model = timm.create_model(f"lowzoo/{MODEL}", pretrained=True).eval()
+    with torch.no_grad():
+        assert torch.equal(model(IMAGES), mobilenetv2(checkpoint[1], IMAGES))
+    offline()
+    resolved = load_model(MODEL)
+    assert torch.equal(resolved.model.bn1.bias, model.bn1.bias)
+    assert resolved.revision.startswith("sha256:")
+    assert not (tmp_path / "cache").exists(), "nothing is converted"
+
+
 def test_a_private_repository_needs_a_token(hub, checkpoint, monkeypatch, tmp_path):
     convert_to_folder(checkpoint[0], tmp_path / "folder", FAMILY)
     hub.add_folder("someone/secret", tmp_path / "folder", private=True)
