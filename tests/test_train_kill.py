@@ -12,7 +12,7 @@ import torch
 
 from lowzoo.errors import LowzooError
 from lowzoo.train import checkpoint
-from lowzoo.train.curves import read_metrics
+from lowzoo.train.metrics import read_metrics
 from lowzoo.train.progress import Progress
 from lowzoo.train.recipes import TrainConfig
 from tests.forked_processes import run_to_the_end, start_processes

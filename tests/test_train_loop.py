@@ -17,8 +17,8 @@ from lowzoo.data.source import open_source
 from lowzoo.errors import LowzooError
 from lowzoo.train.checkpoint import load_checkpoint, save_checkpoint
 from lowzoo.train.config import resolve
-from lowzoo.train.curves import read_metrics
 from lowzoo.train.loop import Run
+from lowzoo.train.metrics import read_metrics
 from lowzoo.train.progress import Progress
 from lowzoo.train.recipes import TrainConfig
 from tests.train_fixtures import SETTINGS, make_pictures, make_teacher

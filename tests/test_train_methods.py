@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from lowzoo.train.curves import read_metrics
 from lowzoo.train.loop import Run
 from lowzoo.train.methods.sslight import DinoMethod, MocoMethod
+from lowzoo.train.metrics import read_metrics
 from lowzoo.train.progress import Progress
 from tests.train_fixtures import METHODS, config_of, make_pictures, start
 

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from lowzoo.errors import LowzooError
 from lowzoo.train.cache_identity import CacheIdentity
-from lowzoo.train.teacher_cache import TeacherCache, patch_cache_bytes, refuse_patch_targets
+from lowzoo.train.cache_size import cache_bytes, patch_cache_bytes, refuse_patch_targets
+from lowzoo.train.teacher_cache import TeacherCache
 from lowzoo.train.views import ViewGroup, sample_params
 
 GROUPS = (
@@ -257,8 +258,9 @@ def test_the_stated_size_is_that_of_a_full_cache(tmp_path: Path) -> None:
         fill(cache, epoch, list(range(COUNT)))
     assert cache.filled_share() == 1
     on_disk = sum(file.stat().st_size for file in tmp_path.glob("epoch-*"))
-    assert on_disk == TeacherCache.size_bytes(COUNT, 2, 2, WIDTH)
-    assert TeacherCache.size_bytes(1_281_167, 1, 2, 256) == pytest.approx(1.46e9, rel=0.01)
+    assert on_disk == cache_bytes(COUNT, 2, 2, WIDTH)
+    assert "100% filled" in str(cache)
+    assert cache_bytes(1_281_167, 1, 2, 256) == pytest.approx(1.46e9, rel=0.01)
 
 
 def test_patch_targets_are_refused_with_their_size() -> None:

@@ -6,8 +6,9 @@ from lowzoo.data.source import ImageSource
 from lowzoo.errors import LowzooError
 from lowzoo.train import distributed
 from lowzoo.train.cache_identity import CacheIdentity
+from lowzoo.train.cache_size import refuse_patch_targets
 from lowzoo.train.recipes import RobConfig, SeedConfig
-from lowzoo.train.teacher_cache import TeacherCache, refuse_patch_targets
+from lowzoo.train.teacher_cache import TeacherCache
 from lowzoo.train.teachers import Teacher
 from lowzoo.train.tokens import patch_side
 

@@ -1,22 +1,9 @@
 """The curves of a run as one PNG: loss, k-NN, learning rate and throughput over the steps."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from lowzoo.files import atomic_path
-
-
-def read_metrics(file: Path) -> list[dict[str, Any]]:
-    """The rows of a `metrics.jsonl`; a last line that was cut off by a kill is left out."""
-    rows: list[dict[str, Any]] = []
-    if file.exists():
-        for line in file.read_text(encoding="utf-8").splitlines():
-            try:
-                rows.append(json.loads(line))
-            except json.JSONDecodeError:
-                break
-    return rows
 
 
 def draw_curves(rows: list[dict[str, Any]], out: Path, title: str) -> None:

@@ -1,6 +1,5 @@
 """The training loop of every recipe: from a configuration and a source of images to a run folder."""
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -13,12 +12,11 @@ from torch.utils.data import DataLoader
 from lowzoo.data.source import ImageSource
 from lowzoo.errors import LowzooError
 from lowzoo.evaluate.device import pick_device
-from lowzoo.files import writable_folder, write_text
+from lowzoo.files import writable_folder
 from lowzoo.train import collectives, distributed, run_folder
 from lowzoo.train.bad_images import BadImageLog
 from lowzoo.train.caching import open_cache
 from lowzoo.train.checkpoint import load_checkpoint, remove_leftovers, save_checkpoint
-from lowzoo.train.curves import read_metrics
 from lowzoo.train.dataset import EpochBatches, SampleCounter, ViewBatch, ViewDataset, check_source, make_loader
 from lowzoo.train.encoder import create_student
 from lowzoo.train.events import EventLog
@@ -28,6 +26,7 @@ from lowzoo.train.guard import Guard
 from lowzoo.train.machine import default_workers
 from lowzoo.train.methods.base import Now
 from lowzoo.train.methods.build import build_method
+from lowzoo.train.metrics import MetricsLog, forget_after
 from lowzoo.train.monitor import KnnMonitor
 from lowzoo.train.networks import announce_fit, complete_teacher, create_teacher
 from lowzoo.train.progress import Progress, StepClock
@@ -97,6 +96,8 @@ class Run:
                 announce_fit(teacher, config, say)
             teacher = complete_teacher(teacher, config, source, folder, self.device, self.autocast)
             cache = open_cache(teacher_cache, teacher, config, source, self.precision) if teacher_cache else None
+            if cache is not None and self.main:
+                say(f"Teacher cache: {cache}")
             self.teacher = FrozenTeacher(teacher, cache, say)
         elif teacher_cache:
             raise LowzooError(f"recipe {config.recipe} has no teacher to cache", "Leave out --teacher-cache")
@@ -105,7 +106,6 @@ class Run:
         self.updates = Updates(config, self.student, self.batches.steps_per_epoch, self.device, self.precision)
         self.finish = ViewFinisher(config, source, self.device, patch_side(backbone))
         self.bad = BadImageLog(folder / self._own("bad_images.txt"), config.max_bad_share)
-        self.metrics = folder / "metrics.jsonl"
         self.guard = Guard(self.method.outputs)
         self.step = 0
         if resume:
@@ -115,7 +115,8 @@ class Run:
         self.monitor = None
         if self.main:
             run_folder.write_config(folder, config)
-            self.events = EventLog(folder / "tensorboard" if config.tensorboard else None, self.step)
+            events = EventLog(folder / "tensorboard" if config.tensorboard else None, self.step)
+            self.metrics = MetricsLog(folder / "metrics.jsonl", events)
             if config.monitor_epochs and held_out is not None and source.labels is not None:
                 self.monitor = KnnMonitor(
                     source, held_out, config.global_size, config.monitor_bank, config.monitor_queries
@@ -142,7 +143,7 @@ class Run:
             self._measure(bar)
         if not self.main:
             return None
-        self.events.close()
+        self.metrics.close()
         steps = self.step - first_step
         return conclude(
             self.folder,
@@ -224,7 +225,7 @@ class Run:
             knn, features = self.monitor.measure(self.student.backbone, self.device, self.autocast)
             rank = self.guard.features(features, self.step) if self.config.guard and self.step else None
             row = {"step": self.step, "epoch": self.step / self.batches.steps_per_epoch, "knn": round(knn, 3)}
-            self._append(row if rank is None else {**row, "feature_rank": round(rank, 2)})
+            self.metrics.add(row if rank is None else {**row, "feature_rank": round(rank, 2)})
             bar.note(knn)
 
     def _log(self, loss: torch.Tensor, clock: StepClock, bar: Progress) -> None:
@@ -242,18 +243,8 @@ class Run:
             "weight_decay": float(self.updates.decays[self.step - 1]),
             **timing,
         }
-        self._append(row)
+        self.metrics.add(row)
         bar.update(self.step, row)
-
-    def _append(self, row: dict[str, Any]) -> None:
-        self.events.add(row)
-        try:
-            with self.metrics.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
-        except OSError as error:
-            raise LowzooError(
-                f"cannot write {self.metrics}: {error.strerror}", "Free some space, then go on with --resume"
-            ) from error
 
     def _own(self, name: str) -> str:
         """A file's name for this process."""
@@ -283,6 +274,4 @@ class Run:
                 self.bad.restore(state["bad"], state["bad_count"])
         if self.main:
             remove_leftovers(self.folder)
-            # Rows after the checkpoint will be written again.
-            rows = [row for row in read_metrics(self.metrics) if row["step"] <= self.step and state is not None]
-            write_text(self.metrics, "".join(json.dumps(row) + "\n" for row in rows))
+            forget_after(self.folder / "metrics.jsonl", self.step if state is not None else None)

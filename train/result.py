@@ -9,10 +9,11 @@ import torch
 from lowzoo.catalog import student_architecture
 from lowzoo.data.source import ImageSource
 from lowzoo.train import run_folder
-from lowzoo.train.curves import draw_curves, read_metrics
+from lowzoo.train.curves import draw_curves
 from lowzoo.train.encoder import MultiViewEncoder, feature_width
 from lowzoo.train.head_files import save_head
 from lowzoo.train.machine import device_name, versions
+from lowzoo.train.metrics import read_metrics
 from lowzoo.train.recipes import TrainConfig
 from lowzoo.train.teachers import TeacherFacts
 

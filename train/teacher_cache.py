@@ -15,7 +15,6 @@ end the process instead of giving an error.
 """
 
 from pathlib import Path
-from typing import NoReturn
 
 import numpy as np
 import torch
@@ -26,6 +25,7 @@ from lowzoo.errors import LowzooError
 from lowzoo.files import writable_folder
 from lowzoo.train.cache_files import EpochFiles, count_filled, locked
 from lowzoo.train.cache_identity import CacheIdentity, check_identity
+from lowzoo.train.cache_size import cache_bytes, human
 from lowzoo.train.views.params import RECORD_FIELDS
 
 
@@ -175,17 +175,10 @@ class TeacherCache:
         filled = sum(count_filled(self.folder, epoch) for epoch in range(self.identity.view_epochs))
         return filled / (self.identity.count * self.identity.view_epochs)
 
-    @staticmethod
-    def size_bytes(count: int, view_epochs: int, views: int, bottleneck: int) -> int:
-        """Size of a full cache on disk.
-
-        Args:
-            count: Images.
-            view_epochs: Epochs of views.
-            views: Global views an image, G.
-            bottleneck: Width D'.
-        """
-        return count * view_epochs * (views * (2 * bottleneck + 4 * len(RECORD_FIELDS)) + 8)
+    def __str__(self) -> str:
+        identity = self.identity
+        size = cache_bytes(identity.count, identity.view_epochs, identity.views_per_image, identity.bottleneck)
+        return f"{self.folder}, {100 * self.filled_share():.0f}% filled, {human(size)} when full"
 
     def _load(self, epoch: int, at: NDArray[np.int64]) -> tuple[NDArray[np.void], NDArray[np.uint64]]:
         """Copies of records (B,) and of their stored checksums (B,), zeros where nothing is stored."""
@@ -231,34 +224,3 @@ class TeacherCache:
                 f"{RECORD_FIELDS[field]} is {stored[image, view, field]:g} there and {now[image, view, field]:g} here",
                 "Name another folder with --teacher-cache, or delete this one",
             )
-
-
-def patch_cache_bytes(count: int, view_epochs: int, views: int, patches: int, bottleneck: int) -> int:
-    """Size that the bottlenecks of all patches would take in fp16.
-
-    Args:
-        count: Images.
-        view_epochs: Epochs of views.
-        views: Global views an image, G.
-        patches: Of a view, N.
-        bottleneck: Width D'.
-    """
-    return count * view_epochs * views * patches * bottleneck * 2
-
-
-def refuse_patch_targets(count: int, view_epochs: int, views: int, patches: int, bottleneck: int) -> NoReturn:
-    """Refuse to cache an objective that needs a target for every patch; arguments as `patch_cache_bytes`."""
-    size = patch_cache_bytes(count, view_epochs, views, patches, bottleneck)
-    raise LowzooError(
-        f"targets of patches do not fit into a teacher cache: {count} images x {view_epochs} epochs x {views} views x "
-        f"{patches} patches x {bottleneck} fp16 values are {_human(size)}",
-        "Train without --teacher-cache, or with a loss that has no patch term",
-    )
-
-
-def _human(size: float) -> str:
-    for unit in ("bytes", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.4g} {unit}"
-        size /= 1000
-    return f"{size:,.1f} TB"
