@@ -73,6 +73,8 @@ def milestones(
 ) -> np.ndarray:
     """Linear from `start` to `peak` over the share `warmup`, then constant but for a `factor` at each milestone.
 
+    The step schedule that MoCo and VISSL know beside the cosine; no preset has it.
+
     Args:
         where: Progress in [0, 1), see `progress`.
         start: Value at progress 0.

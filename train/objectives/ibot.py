@@ -6,6 +6,7 @@
              CE(softmax((t - c_p) / tau_p), softmax(s / tau_s))
 
 Class tokens and patches have centres of their own; the teacher is the EMA of the student and sees no masks.
+RoB-iBOT shares its patch term; the whole loss is what that term was derived from and is checked with.
 """
 
 import torch

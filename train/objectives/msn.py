@@ -4,6 +4,7 @@
     L = mean over anchors of CE(q, p)  +  w (ln K - H(mean of p))
 
 The second term, me-max, is 0 where the mean prediction uses every prototype alike.
+RoB-MSN's targets are its own with the head of a frozen teacher, and are checked against these.
 """
 
 import math
