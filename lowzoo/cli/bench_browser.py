@@ -100,7 +100,7 @@ class LiveView:
 
     def _show(self, devices: "Sequence[DeviceState]") -> None:
         if self._live is not None:
-            self._live.update(_table(devices, self._repeats))
+            self._live.update(device_table(devices, self._repeats))
             return
         for line in _events(devices, self._repeats):
             if line not in self._said:
@@ -121,7 +121,8 @@ def _events(devices: "Sequence[DeviceState]", repeats: int) -> Iterator[str]:
             yield f"device {device.number}: {device.state(clock)}"
 
 
-def _table(devices: "Sequence[DeviceState]", repeats: int) -> "Table":
+def device_table(devices: "Sequence[DeviceState]", repeats: int) -> "Table":
+    """What each device does and has found, a row a back end."""
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False)
