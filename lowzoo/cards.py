@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from lowzoo import catalog
 from lowzoo.catalog import LatencyEntry, Metric, ModelEntry, WeightsEntry
+from lowzoo.markdown import table
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult
@@ -78,7 +79,7 @@ def _body(entry: ModelEntry) -> Iterator[str]:
     planned = [weights for weights in entry.weights if weights.origin == "unpublished"]
     if described:
         yield "## Weights"
-        yield _table(
+        yield table(
             ("tag", "pixels", "parameters", "GMAC", "weights", "licence"),
             [
                 (
@@ -201,7 +202,7 @@ def _planned(planned: list[WeightsEntry]) -> Iterator[str]:
         "These weights are not published and no figures of them are known; the commands make them. Source of the "
         f"settings: {planned[0].source}."
     )
-    yield _table(
+    yield table(
         ("tag", "objective", "epochs", "teacher's licence", "command"),
         [
             (
@@ -217,18 +218,26 @@ def _planned(planned: list[WeightsEntry]) -> Iterator[str]:
 
 
 def _latency(latencies: list[LatencyEntry]) -> Iterator[str]:
-    yield (
-        "References: published by others for this architecture with its ImageNet classifier, each by its own protocol. "
-        "They are not measurements of these weights and are not to be compared with such."
-    )
-    yield _table(
+    if measured := [row for row in latencies if not row.is_reference]:
+        yield "Measured by `lowzoo bench`:"
+        yield _latency_rows(measured)
+    if references := [row for row in latencies if row.is_reference]:
+        yield (
+            "References: published by others for this architecture with its ImageNet classifier, each by its own "
+            "protocol. They are not measurements of these weights and are not to be compared with such."
+        )
+        yield _latency_rows(references)
+
+
+def _latency_rows(rows: list[LatencyEntry]) -> str:
+    return table(
         ("device", "engine", "precision", "ms", "protocol", "source"),
-        [(row.device_label, row.engine, row.precision, f"{row.ms:g}", row.protocol, row.source) for row in latencies],
+        [(row.device_label, row.engine, row.precision, f"{row.ms:g}", row.protocol, row.source) for row in rows],
     )
 
 
 def _figures(metrics: tuple[Metric, ...]) -> str:
-    return _table(
+    return table(
         ("of", "figure", "value", "data", "protocol", "source"),
         [
             (
@@ -242,8 +251,3 @@ def _figures(metrics: tuple[Metric, ...]) -> str:
             for metric in metrics
         ],
     )
-
-
-def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    lines = [header, tuple("---" for _ in header), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

@@ -39,15 +39,16 @@ def rows(device: str | None = None) -> list[Row]:
 def latency_on(entry: ModelEntry, weights: WeightsEntry, device: str) -> LatencyEntry | None:
     """The lowest latency of a model's architecture on a device, in float as its figures are and at its size of images.
 
-    Our own measurements stand before what others published, and the two are not compared.
+    On a device with measurements of our own these alone count: they are never mixed with what others published.
     """
+    measured = any(row.device == device and not row.is_reference for row in catalog.latencies())
     found = [
         row
         for row in catalog.latencies_of(entry)
-        if row.device == device and row.precision == "float" and row.size == weights.input_size[1]
+        if row.device == device and row.is_reference != measured
+        if row.precision == "float" and row.size == weights.input_size[1]
     ]
-    own = [row for row in found if row.kind != "reference"]
-    return min(own or found, key=lambda row: row.ms, default=None)
+    return min(found, key=lambda row: row.ms, default=None)
 
 
 def figure(row: Row, word: str) -> Metric | None:
@@ -116,7 +117,7 @@ def _legend(found: list[Row], device: str | None) -> Iterator[str]:
     else:
         shown = [row.latency for row in found if row.latency]
         label = shown[0].device_label if shown else device
-        reference = all(row.kind == "reference" for row in shown)
+        reference = all(row.is_reference for row in shown)
         sources = "published by others, `lowzoo info` says how measured" if reference else "measured by `lowzoo bench`"
         yield f"ms: float, with classifier, on {label};"
         yield f"    {sources}."

@@ -110,5 +110,5 @@ def _x_label(points: list[Point], device: str | None) -> str:
     if device is None:
         return "parameters (million)"
     latencies = [row.latency for _, _, row in points if row.latency]
-    kinds = "published by others" if all(row.kind == "reference" for row in latencies) else "measured here"
+    kinds = "published by others" if all(row.is_reference for row in latencies) else "measured here"
     return f"latency (ms, fastest {kinds}) on {latencies[0].device_label}"

@@ -6,6 +6,7 @@ from lowzoo import catalog
 from lowzoo.cards import describe_weights, evaluation
 from lowzoo.catalog import Metric, ModelEntry, WeightsEntry
 from lowzoo.errors import LowzooError
+from lowzoo.markdown import table
 
 _NEEDED = ("recipe", "method", "student", "architecture", "size", "features", "data", "epochs", "steps", "batch_size")
 
@@ -153,5 +154,5 @@ def _figures(facts: dict[str, Any]) -> list[Metric]:
 
 
 def _results(figures: list[Metric]) -> str:
-    rows = [f"| {one.task} | {one.value:.2f} {one.unit} | {one.data} | {one.protocol} |" for one in figures]
-    return "\n".join(["## Results", "", "| figure | value | data | protocol |", "| --- | --- | --- | --- |", *rows])
+    rows = [(one.task, f"{one.value:.2f} {one.unit}", one.data, one.protocol) for one in figures]
+    return f"## Results\n\n{table(('figure', 'value', 'data', 'protocol'), rows)}"

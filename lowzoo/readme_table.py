@@ -3,6 +3,7 @@
 from lowzoo import catalog
 from lowzoo.catalog import Metric, ModelEntry, WeightsEntry
 from lowzoo.errors import LowzooError
+from lowzoo.markdown import table
 
 BEGIN = "<!-- models: written by `lowzoo cards` -->"
 END = "<!-- models end -->"
@@ -19,11 +20,10 @@ def render_table() -> str:
         for entry in catalog.models().values()
     ]
     to_train = ", ".join(f"`{entry.name}` ({count})" for entry, count in planned if count)
-    lines = [header, ("---", *["---:"] * 5, "---"), *rows]
-    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     return (
-        f"{table}\n\nTop-1 in % on ImageNet-1k, as published or measured here; \\* on other images. The model's card "
-        f"names protocol and source of each.\nSets that can be trained and are not published: {to_train}."
+        f"{table(header, rows, numbers=range(1, 6))}\n\n"
+        "Top-1 in % on ImageNet-1k, as published or measured here; \\* on other images. The model's card names protocol "
+        f"and source of each.\nSets that can be trained and are not published: {to_train}."
     )
 
 

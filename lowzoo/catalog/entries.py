@@ -167,3 +167,8 @@ class LatencyEntry:
     size: int = 224
     kind: str = "reference"
     script: str = ""
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether others published it, by a protocol of theirs."""
+        return self.kind == "reference"

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from lowzoo import catalog
-from lowzoo.catalog import Metric, ModelEntry, WeightsEntry
+from lowzoo.catalog import LatencyEntry, Metric, ModelEntry, WeightsEntry
 
 _WIDTH = 80
 _INDENT = 14
@@ -72,7 +72,10 @@ def _sections(entry: ModelEntry, weights: WeightsEntry) -> Iterator[tuple[str, l
         [(_owner(metric), _metric_line(metric)) for metric in weights.metrics]
         or [("none", "nobody measured or published any")],
     )
-    if references := list(_latencies(entry)):
+    latencies = catalog.latencies_of(entry)
+    if measured := [_latency_line(row) for row in latencies if not row.is_reference]:
+        yield "Latency, measured by `lowzoo bench`", measured
+    if references := [_latency_line(row) for row in latencies if row.is_reference]:
         yield "Latency, published by others (reference)", references
     yield (
         "Licence and citation",
@@ -101,9 +104,8 @@ def _loading(entry: ModelEntry, weights: WeightsEntry) -> Iterator[tuple[str, st
         yield "note", "needs lowzoo: not exactly timm's network"
 
 
-def _latencies(entry: ModelEntry) -> Iterator[tuple[str, str]]:
-    for row in catalog.latencies_of(entry):
-        yield row.device, f"{row.ms:g} ms, {row.precision}, {row.engine}; {row.protocol}; {row.source}"
+def _latency_line(row: LatencyEntry) -> tuple[str, str]:
+    return row.device, f"{row.ms:g} ms, {row.precision}, {row.engine}; {row.protocol}; {row.source}"
 
 
 def _provenance(weights: WeightsEntry) -> Iterator[tuple[str, str]]:
