@@ -22,8 +22,8 @@ def render_table() -> str:
     to_train = ", ".join(f"`{entry.name}` ({count})" for entry, count in planned if count)
     return (
         f"{table(header, rows, numbers=range(1, 6))}\n\n"
-        "Top-1 in % on ImageNet-1k, as published or measured here; \\* on other images. The model's card names protocol "
-        f"and source of each.\nSets that can be trained and are not published: {to_train}."
+        "Top-1 in % on ImageNet-1k, as published or measured here; \\* on other images. The model's card names "
+        f"protocol and source of each.\nSets that can be trained and are not published: {to_train}."
     )
 
 
