@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from lowzoo.bench.assemble import read_results
+from lowzoo.bench.compare import ratio_of
 from lowzoo.bench.comparison import Comparison
 from lowzoo.cli.bench_lines import comparison_lines
 from lowzoo.cli.main import main
@@ -105,7 +106,9 @@ def test_two_files_in_turns(capsys, artifact, tmp_path):
     assert document["a"]["file"] == "mean.onnx"
     assert document["ratio"]["low"] > 1, "a thousand times the pixels take longer"
     assert (tmp_path / "ratio.json").read_text() == text
-    assert "Verdict: A is" in "\n".join(comparison_lines(Comparison.model_validate(document)))
+    found = Comparison.model_validate(document)
+    assert ratio_of(found.processes) == found.ratio, "the raw samples give the interval again"
+    assert "Verdict: A is" in "\n".join(comparison_lines(found))
 
 
 def test_several_numbers_of_threads_are_a_set(capsys, artifact, tmp_path, monkeypatch):
