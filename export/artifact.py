@@ -96,8 +96,9 @@ def export(
     judge = judge or Judge(resolved)
     with atomic_place(path, folder=exporter.folder) as temporary:
         warnings = exporter.write(exported_module(resolved, spec), resolved, spec, temporary, judge)
-        parity = judge.parity(exporter.load(temporary), with_knn=spec.lossy)
-        enforce(parity, bounds_of(spec), spec.precision)
+        bounds = bounds_of(spec)
+        parity = judge.parity(exporter.load(temporary), with_knn=bounds.knn_loss is not None)
+        enforce(parity, bounds, spec.precision)
     batch = 0 if spec.batch == "dynamic" else spec.batch
     return Artifact(
         path=path,

@@ -4,7 +4,7 @@ import torch
 from timm.utils.model import reparameterize_model
 from torch import Tensor, nn
 
-from lowzoo.export.rewrites import clamps_for_hard_activations, plain_mean_pools
+from lowzoo.export.rewrites import clamps_for_hard_activations, plain_mean_pools, plain_transformer_layers
 from lowzoo.export.spec import ExportSpec
 from lowzoo.resolve import Resolved
 
@@ -59,8 +59,10 @@ class HalfInside(nn.Module):
 def exported_module(resolved: Resolved, spec: ExportSpec) -> nn.Module:
     """The module that is traced: a copy in eval mode, training-time branches (RepVGG, MobileOne, ...) merged."""
     network = plain_mean_pools(reparameterize_model(resolved.model))
-    if spec.target == "nnapi":
+    if spec.target in ("nnapi", "coreml-ep"):
         network = clamps_for_hard_activations(network)
+    if spec.target == "nnapi":
+        network = plain_transformer_layers(network)
     if spec.format == "onnx" and spec.precision == "fp16":
         network = HalfInside(network)
     if spec.format == "coreml" and spec.classes:

@@ -12,6 +12,7 @@ from lowzoo.export.judge import Judge
 from lowzoo.export.metadata import ONNXRUNTIME_OF_OPSET, input_facts, metadata, output_meaning
 from lowzoo.export.quantize import quantize_onnx
 from lowzoo.export.quiet import quiet
+from lowzoo.export.rewrites import global_pools
 from lowzoo.export.spec import ExportSpec
 from lowzoo.resolve import Resolved
 
@@ -36,6 +37,8 @@ def write_onnx(module: nn.Module, resolved: Resolved, spec: ExportSpec, path: Pa
     try:
         with quiet():
             model = _trace(module, resolved, spec)
+        if spec.target == "coreml-ep":
+            global_pools(model)
         _describe(model, resolved, spec)
         # The exporter claims the newest file version; the operators need no more than this one.
         model.ir_version = ONNXRUNTIME_OF_OPSET[spec.opset][1]

@@ -21,6 +21,8 @@ _COREML_CONFIGS = {
     "CoreML (NeuralNetwork)": "coreml_supported_neuralnetwork_ops.md",
     "CoreML (ML program)": "coreml_supported_mlprogram_ops.md",
 }
+# What `--for coreml-ep` rewrites.
+_COREML_EP_MENDS = {"ReduceMean", "HardSigmoid", "HardSwish"}
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,8 @@ def _accelerators(path: Path) -> tuple[Accelerator, ...]:
     with quiet(), tempfile.TemporaryDirectory() as folder:
         # As the providers see it: constants folded and nodes fused by the basic level.
         usability_checker.optimize_model(path, Path(folder) / "basic.onnx")
-        model = onnx.load(Path(folder) / "basic.onnx")
+        # A fused product comes with reshapes whose sizes the file leaves out, though they are known.
+        model = onnx.shape_inference.infer_shapes(onnx.load(Path(folder) / "basic.onnx"))
         found = {"NNAPI": usability_checker.check_nnapi_partitions(model, require_fixed_input_sizes=True)}
         for name, config in _COREML_CONFIGS.items():
             fixed = "NeuralNetwork" in name
@@ -111,7 +114,10 @@ def _advice(model: Any, operators: dict[str, int], accelerators: tuple[Accelerat
     if operators.keys() & {"HardSwish", "HardSigmoid"}:
         said.append("For NNAPI export with --for nnapi: it has no hard-swish and no hard-sigmoid, but clamps")
     if operators.keys() & {"LayerNormalization", "Gelu", "Erf"}:
-        said.append("A transformer falls apart on NNAPI: run it on the processor, by Core ML, or by LiteRT")
+        said.append("For NNAPI export with --for nnapi: it has no layer norm and no GELU, but what they are made of")
+    older = next((unit for unit in accelerators if "NeuralNetwork" in unit.name), None)
+    if older and older.partitions > 1 and "ReduceMean" in older.blocking and older.blocking.keys() <= _COREML_EP_MENDS:
+        said.append("For CoreML (NeuralNetwork) export with --for coreml-ep, or have onnxruntime make an ML program")
     for accelerator in accelerators:
         if accelerator.partitions > 1 and accelerator.blocking:
             worst = ", ".join(f"{name} ({count})" for name, count in accelerator.blocking.items())

@@ -10,9 +10,14 @@ third slower with it, so it is done for that target only.
 
 from collections.abc import Callable
 
+import onnx
+from onnx import helper, numpy_helper
 from timm.layers import activations
+from timm.layers.attention import Attention
 from torch import Tensor, nn
 from torch.nn import functional
+
+from lowzoo.export.plain_layers import PlainAttention, PlainGelu, PlainLayerNorm
 
 _SIXTH = 1 / 6
 
@@ -44,6 +49,8 @@ class MeanPool(nn.Module):
 
 _SIGMOIDS = (nn.Hardsigmoid, activations.HardSigmoid)
 _SWISHES = (nn.Hardswish, activations.HardSwish)
+# Those that normalise the last dimension; LayerNorm2d, of the same class, normalises channels.
+_LAST = ("LayerNorm", "LayerNormFp32")
 
 
 def plain_mean_pools(network: nn.Module) -> nn.Module:
@@ -64,6 +71,46 @@ def clamps_for_hard_activations(network: nn.Module) -> nn.Module:
         return ClampHardSwish() if isinstance(child, _SWISHES) else None
 
     return _exchanged(network, clamp)
+
+
+def plain_transformer_layers(network: nn.Module) -> nn.Module:
+    """Exchange, in place, layer norms, exact GELUs and attention by what NNAPI can run, and give the network back."""
+
+    def plain(child: nn.Module) -> nn.Module | None:
+        if isinstance(child, nn.LayerNorm) and len(child.normalized_shape) == 1 and type(child).__name__ in _LAST:
+            return PlainLayerNorm(child)
+        if type(child) is Attention and not _has_extras(child):
+            return PlainAttention(child)
+        is_gelu = isinstance(child, (nn.GELU, activations.GELU)) and getattr(child, "approximate", "none") == "none"
+        return PlainGelu() if is_gelu else None
+
+    return _exchanged(network, plain)
+
+
+def _has_extras(attention: Attention) -> bool:
+    """Gates and a norm before the projection, which some of timm's releases know, stay timm's own."""
+    norm = getattr(attention, "norm", None)
+    return getattr(attention, "gate", None) is not None or not (norm is None or isinstance(norm, nn.Identity))
+
+
+def global_pools(model: onnx.ModelProto) -> None:
+    """Exchange, in place, every mean over height and width of an ONNX graph by a global average pool.
+
+    The CoreML provider of onnxruntime takes no ReduceMean into a NeuralNetwork, and a mean is in every SE block.
+    """
+    weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    nodes = list(model.graph.node)
+    del model.graph.node[:]
+    for node in nodes:
+        axes = weights.get(node.input[1]) if node.op_type == "ReduceMean" and len(node.input) > 1 else None
+        if axes is None or sorted(axis % 4 for axis in axes.tolist()) != [2, 3]:
+            model.graph.node.append(node)
+            continue
+        keeps = all(attribute.i for attribute in node.attribute if attribute.name == "keepdims")
+        pooled = node.output[0] if keeps else f"{node.output[0]}_pooled"
+        model.graph.node.append(helper.make_node("GlobalAveragePool", [node.input[0]], [pooled], name=node.name))
+        if not keeps:
+            model.graph.node.append(helper.make_node("Flatten", [pooled], [node.output[0]], name=f"{node.name}_flat"))
 
 
 def _exchanged(network: nn.Module, substitute: Callable[[nn.Module], nn.Module | None]) -> nn.Module:

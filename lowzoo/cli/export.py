@@ -32,7 +32,7 @@ def export(
     ] = "image",
     layout: Annotated[str, typer.Option(help="Of an image that is bytes: nhwc or nchw.")] = "nhwc",
     opset: Annotated[int, typer.Option(help="ONNX operator set.")] = 20,
-    target: Annotated[str, typer.Option("--for", help="nnapi, coreml-ep or cpu: rewrite what it cannot take.")] = "cpu",
+    target: Annotated[str, typer.Option("--for", help="nnapi, coreml-ep or cpu: write out what it lacks.")] = "cpu",
     ios: Annotated[str, typer.Option(help="Oldest system for Core ML: iOS16, iOS17 or iOS18.")] = "iOS16",
     calibration: Annotated[
         str | None, typer.Option(metavar="SRC", help="Images to calibrate int8 on; the sample set if absent.")
