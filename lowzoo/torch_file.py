@@ -38,8 +38,9 @@ def read_torch_file(path: Path) -> dict[str, Any]:
                 f"{path} holds more than tensors ({found[1]}) and could run code; it was not loaded",
                 "Get the file from its publisher",
             ) from error
+        reason = text[:100] if " " in text else type(error).__name__  # a lone number or name says nothing
         raise LowzooError(
-            f"{path} cannot be read as a torch checkpoint, or it is cut short ({text[:100] or type(error).__name__})",
+            f"{path} cannot be read as a torch checkpoint, or it is cut short ({reason})",
             "Get the file again",
         ) from error
     if not isinstance(content, dict):
