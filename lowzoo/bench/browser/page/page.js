@@ -17,7 +17,8 @@ async function post(message) {
 
 // The browser itself refuses what does not have the hash: a CDN cannot hand out something else.
 async function checked(file) {
-  const answer = await fetch(file.url, { integrity: file.integrity, mode: "cors", credentials: "omit" });
+  const answer = await fetch(file.url, { integrity: file.integrity, mode: "cors", credentials: "omit" })
+    .catch(() => { throw new Error(`${file.name} cannot be fetched, or does not have the hash that it should have`); });
   if (!answer.ok) throw new Error(`${file.name} cannot be fetched (${answer.status})`);
   return answer.arrayBuffer();
 }
