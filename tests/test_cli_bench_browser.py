@@ -83,6 +83,20 @@ def test_nobody_comes(capsys, words, tmp_path):
     assert not (tmp_path / "phone.json").exists()
 
 
+def test_a_device_that_can_run_nothing(capsys, monkeypatch, words, tmp_path):
+    def wait(self, show):
+        device = welcome(self)
+        for plan in (0, 1):
+            post(self, {"type": "failed", "device": device, "plan": plan, "reason": "no memory"})
+        post(self, {"type": "finished", "device": device, "battery": {"percent": None, "charging": None}})
+
+    monkeypatch.setattr(BrowserBench, "wait", wait)
+    code, text, error = run(capsys, *words)
+    assert (code, text) == (2, "")
+    assert "no back end ran on any device (no memory)" in error
+    assert not (tmp_path / "phone.json").exists()
+
+
 def test_the_table_follows_the_devices(tmp_path):
     bench = BrowserBench(described(tmp_path / "mean.onnx"), Place(ort_dist=ort_folder(tmp_path)), SHORT)
     console = Console(width=120, record=True, file=io.StringIO())

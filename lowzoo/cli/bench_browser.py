@@ -40,9 +40,14 @@ def run(model: str, place: "Place", protocol: "Protocol", untrained: bool, out: 
     if interrupted:
         raise KeyboardInterrupt
     if not results:
-        raise LowzooError(
-            f"no device has answered within {place.minutes:g} minutes", "Open the link, or name --minutes"
-        )
+        _nothing(bench.collector.devices(), place.minutes)
+
+
+def _nothing(devices: "Sequence[DeviceState]", minutes: float) -> None:
+    reasons = {run.failure for device in devices for run in device.runs if run.failure}
+    if reasons:
+        raise LowzooError(f"no back end ran on any device ({'; '.join(sorted(reasons))})", "Try another browser")
+    raise LowzooError(f"no device has answered within {minutes:g} minutes", "Open the link, or name --minutes")
 
 
 def _invite(bench: "BrowserBench") -> None:
