@@ -82,8 +82,9 @@ def bench(
 
     Report: --out page.html, picture.png, or rows.toml to append to lowzoo/catalog/latencies.toml.
 
-    Never run on hardware by us: android (tried with the real adb and a device made of software), iphone (tried up to
-    the first call that needs a Mac and an iPhone), cloud (tried up to the first call that needs an account), WebGPU.
+    Never run on a phone by us: browser (tried in Chromium on a computer, WebGPU on an adapter made of software),
+    android (tried with the real adb and a device made of software), iphone (tried up to the first call that needs a Mac
+    and an iPhone), cloud (tried up to the first call that needs an account).
     """
     words = models or ["rob_vit_tiny"]
     if words[0] == REPORT:
