@@ -149,6 +149,7 @@ def test_a_vanished_phone(bench):
         json.dumps({"type": "hello", "facts": PHONE, "plan": [{"backend": "cuda", "threads": 1}]}),
         json.dumps({"type": "hello", "facts": PHONE | {"user_agent": "x" * 401}, "plan": PLAN}),
         json.dumps(repeat("x", 0, [-1.0])),
+        json.dumps(repeat("x", 0, [0.0])),
         json.dumps(repeat("x", 0, [])),
         json.dumps(repeat("x", 0, [float("nan")])),
         json.dumps(repeat("x", 0, [float("inf")])),

@@ -32,7 +32,7 @@ QUIET = ["--disable-background-networking", "--disable-component-update"]
 
 @pytest.mark.parametrize("secure", [True, False], ids=["on this computer", "over plain http"])
 def test_a_browser_opens_the_link_and_its_timings_arrive(tmp_path, secure):
-    """Under a name that is not this computer's the browser trusts the page as little as one over plain http in a LAN."""
+    """Under a name that is not this computer's the browser trusts the page as little as over plain http in a LAN."""
     artifact = export(tiny_resolved(), out=tmp_path / "tiny.onnx").path
     bench = BrowserBench(artifact, Place(ort_dist=Path(ORT), minutes=2), SHORT)
     url, flags = f"{bench.server.url}#start", []

@@ -7,6 +7,8 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 MAX_SAMPLES = 100_000
 Text = Annotated[str, Field(max_length=400)]
 Milliseconds = Annotated[float, Field(ge=0, le=1e7, allow_inf_nan=False)]
+# A run takes time; one of nothing would make every ratio meaningless.
+Duration = Annotated[float, Field(gt=0, le=1e7, allow_inf_nan=False)]
 
 
 class _Message(BaseModel):
@@ -73,8 +75,8 @@ class Measured(_FromDevice):
     load_ms: Milliseconds
     first_run_ms: Milliseconds
     warmup_runs: Annotated[int, Field(ge=1, le=10**8)]
-    samples_ms: Annotated[list[Milliseconds], Field(min_length=1, max_length=MAX_SAMPLES)]
-    runs_per_sample: Annotated[int, Field(ge=1, le=1000)]
+    samples_ms: Annotated[list[Duration], Field(min_length=1, max_length=MAX_SAMPLES)]
+    runs_per_sample: Annotated[int, Field(ge=1, le=4096)]
     clock_step_ms: Milliseconds
     features: Annotated[list[float], Field(max_length=100_000)]
     hidden: bool

@@ -3,6 +3,7 @@
 
 const TYPES = { "tensor(uint8)": ["uint8", Uint8Array], "tensor(float)": ["float32", Float32Array], "tensor(float16)": ["float16", Uint16Array] };
 const TICKS_A_SAMPLE = 50;
+const MOST_RUNS = 4096;
 
 self.onmessage = async ({ data }) => {
   try {
@@ -51,8 +52,14 @@ async function measure({ backend, threads, protocol, input, model, pixels, scrip
 
   let warmups = 0, now = first;
   do { await run(); warmups++; now = performance.now(); } while (now - first < protocol.warmup_s * 1e3);
-  const each = (now - first) / warmups;
-  const group = Math.min(1000, Math.max(1, Math.ceil(TICKS_A_SAMPLE * step / each)));
+  // As many runs a sample as the clock needs to tell them apart; finding out how many warms up as well.
+  let group = 1;
+  for (; group < MOST_RUNS; group *= 2) {
+    const before = performance.now();
+    for (let runs = 0; runs < group; runs++) await run();
+    warmups += group;
+    if (performance.now() - before >= TICKS_A_SAMPLE * step) break;
+  }
 
   const samples = [];
   const begin = performance.now();
@@ -63,7 +70,8 @@ async function measure({ backend, threads, protocol, input, model, pixels, scrip
     const before = performance.now();
     for (let runs = 0; runs < group; runs++) await run();
     now = performance.now();
-    samples.push((now - before) / group);
+    // A run that was quicker than those that set the group must not end up as nothing.
+    samples.push(Math.max(now - before, step) / group);
   }
   await session.release();
   return {
