@@ -1,0 +1,240 @@
+"""Images per second of training, beside lightly-train and a plain torchvision + PyTorch loop, at three points.
+
+    python benchmarks/train_speed.py --peers PYTHON [--points data teacher between] [--out DIR]
+
+PYTHON is that of an environment with lightly-train, timm and torchvision. Every side has the same photographs in the
+same files, the same views, student and shape of teacher (random weights, which change no time), batch, number of
+workers and precision (fp32), on the processor, one after the other; lowzoo's best is measured besides.
+
+    data      a very small student and no teacher: DINO with 2 x 224 and 6 x 96 px views (lowzoo: sslight)
+    teacher   ResNet-18 from a ViT-B/14, one view of 224 px: distillation by a queue (lowzoo: seed); the plain loop
+              matches prototypes, as DINO does
+    between   the same from a ViT-S/14
+
+Time is from the beginning of one step to that of the next, so waiting for images is part of it; the first steps do not
+count. Every side trains with one thread and decodes in one worker. What is compared is images per second of processor
+time, all processes of a side together: other load on the machine, which the result states, disturbs it little, and
+where every core is busy it is what bounds the speed. Sides of a point run one after the other; a point that is measured
+alone leaves the others in the files as they are. Writes train_speed.json and train_speed.md into DIR.
+"""
+
+import argparse
+import json
+import os
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from PIL import Image
+from train_speed_peers import Stopwatch
+
+from lowzoo.data.source import open_source
+from lowzoo.train import run_folder
+from lowzoo.train.config import resolve
+from lowzoo.train.head_files import save_head
+from lowzoo.train.heads import HeadSpec
+from lowzoo.train.loop import Run
+from lowzoo.train.machine import device_name, versions
+from lowzoo.train.progress import StepClock
+
+HERE = Path(__file__).resolve().parent
+IMAGES = 640
+POINTS: dict[str, dict[str, Any]] = {
+    "data": {"student": "mobilenetv3_small_050", "teacher": None, "batch": 16, "locals": 6, "warm_up": 8, "steps": 12},
+    "teacher": {"student": "resnet18", "teacher": "vit_base_patch14_dinov2", "batch": 4, "warm_up": 1, "steps": 3},
+    "between": {"student": "resnet18", "teacher": "vit_small_patch14_dinov2", "batch": 8, "warm_up": 1, "steps": 4},
+}
+# What each side is measured against, at least: lowzoo's row over the peer's.
+BOUNDS = {
+    "data": {"lowzoo": 2.0},
+    "teacher": {"lowzoo": 1.1, "lowzoo, cached": 2.5},
+    "between": {"lowzoo": 1.0, "lowzoo, cached": 1.0},
+}
+GLOBAL = '{name="global",count=%d,size=224,scale=[%s,1.0],blur=%s,solarise=%s}'
+LOCAL = '{name="local",count=6,size=96,scale=[0.05,0.14],blur=[0.5]}'
+
+
+def write_photographs(folder: Path) -> None:
+    """Cut `IMAGES` pieces of 500 x 375 px, the usual size in ImageNet, out of the photographs that ship with lowzoo."""
+    rng = random.Random(0)
+    photos = [
+        Image.open(str(item)).convert("RGB") for item in files("lowzoo.samples").iterdir() if item.name.endswith("jpg")
+    ]
+    (folder / "all").mkdir(parents=True)
+    for index in range(IMAGES):
+        photo, share = photos[index % len(photos)], rng.uniform(0.6, 1)
+        width = min(photo.width, photo.height * 4 / 3) * share
+        left, top = rng.uniform(0, photo.width - width), rng.uniform(0, photo.height - width * 3 / 4)
+        piece = photo.resize((500, 375), Image.Resampling.LANCZOS, (left, top, left + width, top + width * 3 / 4))
+        piece.save(folder / "all" / f"{index:04}.jpg", quality=90)
+
+
+def make_teacher(folder: Path, architecture: str) -> Path:
+    """A random network with a random MoCo head, as a run folder."""
+    torch.manual_seed(0)
+    backbone = timm.create_model(architecture, num_classes=0, img_size=224)
+    folder.mkdir()
+    run_folder.save_student(folder, backbone, architecture, 224, backbone.num_features)
+    spec = HeadSpec(kind="moco", hidden=0, bottleneck=128)
+    save_head(folder / "head.safetensors", spec.build(backbone.num_features, 128), spec, backbone.num_features, 128)
+    return folder
+
+
+def lowzoo_steps(words: dict[str, Any]) -> None:
+    """Time a lowzoo run; runs in a process of its own, which it ends."""
+    torch.set_num_threads(1)
+    tick = Stopwatch(words["warm_up"], words["steps"])
+    common = [f"student={words['student']}", f"batch_size={words['batch']}", f"workers={words['workers']}", "epochs=1"]
+    common += ["device=cpu", f"precision={words['precision']}", "monitor_epochs=0", "tensorboard=false"]
+    common += ["checkpoint_steps=0", "optimizer=adamw", "lr=5e-4"]
+    if words["teacher"]:
+        views = GLOBAL % (1, "0.2", "[0.5]", "[0.0]")
+        layers, own = ("seed",), [f"teacher={words['teacher']}", "queue=256", f"views=[{views}]"]
+    else:
+        views = GLOBAL % (2, "0.14", "[1.0,0.1]", "[0.0,0.2]") + "," + LOCAL
+        layers = ("sslight_dino_cnn", "sslight_views_baseline_cnn")
+        own = ["prototypes=1024", "sync_bn=false", "student_head.batch_norm=false", f"views=[{views}]"]
+    cache = Path(words["cache"]) if words.get("cache") else None
+    with tempfile.TemporaryDirectory() as scratch:
+        config = resolve(layers, settings=[*common, *own])
+        run = Run(config, open_source(words["folder"]), None, Path(scratch) / "run", teacher_cache=cache)
+        for loss in run.steps(StepClock(run.device)):
+            float(loss)
+            tick()
+
+
+def measure(side: list[str], words: dict[str, Any]) -> dict[str, Any]:
+    """Run one side; images/s over all measured steps, and how the steps spread."""
+    done = subprocess.run([*side, json.dumps(words)], capture_output=True, text=True, cwd=HERE)
+    lines = done.stdout.strip().splitlines()
+    if done.returncode or not lines:
+        raise SystemExit(f"{' '.join(side)} failed:\n{done.stderr[-3000:]}")
+    found = json.loads(lines[-1])
+    seconds, images = found["seconds"], words["batch"] * len(found["seconds"])
+    return {
+        "images_per_processor_s": round(images / found["processor"], 2),
+        "images_per_s": round(images / sum(seconds), 2),
+        "step_ms": {
+            "median": round(1000 * statistics.median(seconds), 1),
+            "min": round(1000 * min(seconds), 1),
+            "max": round(1000 * max(seconds), 1),
+        },
+    }
+
+
+def measure_point(name: str, folder: Path, scratch: Path, peers: str, workers: int) -> dict[str, Any]:
+    """All sides at one point."""
+    words = {**POINTS[name], "folder": str(folder), "workers": workers, "precision": "fp32"}
+    others = str(HERE / "train_speed_peers.py")
+    ours = [sys.executable, str(HERE / "train_speed.py"), "--steps-of"]
+    sides: dict[str, tuple[list[str], dict[str, Any]]] = {
+        "lightly-train": ([peers, others, "lightly"], words),
+        "plain loop": ([peers, others, "plain"], words),
+    }
+    mine = dict(words)
+    if words["teacher"]:
+        mine["teacher"] = str(make_teacher(scratch / words["teacher"], words["teacher"]))
+    sides["lowzoo"] = (ours, mine)
+    if words["teacher"]:
+        cached = {**mine, "cache": str(scratch / f"cache-{name}")}
+        sides["lowzoo, filling the cache"] = sides["lowzoo, cached"] = (ours, cached)
+    sides["lowzoo, bf16"] = (ours, {**mine, "precision": "bf16"})
+    rows = {}
+    for side, (command, said) in sides.items():
+        rows[side] = measure(command, said)
+        print(f"{name:8} {side:26} {rows[side]['images_per_processor_s']:8.2f} images/s", flush=True)
+    ratios = {
+        f"{side} / {peer}": {"ratio": round(_speed(rows[side]) / _speed(rows[peer]), 2), "bound": bound}
+        for side, bound in BOUNDS[name].items()
+        for peer in ("lightly-train", "plain loop")
+    }
+    load = [round(load, 2) for load in os.getloadavg()]
+    return {"settings": POINTS[name], "sides": rows, "ratios": ratios, "load_average": load}
+
+
+def _speed(row: dict[str, Any]) -> float:
+    speed: float = row["images_per_processor_s"]
+    return speed
+
+
+def as_markdown(report: dict[str, Any]) -> str:
+    """The report as tables."""
+    lines = [
+        "# Speed of training beside others, one run, one machine",
+        "",
+        f"{report['device']}, {report['cores']} cores, one thread and {report['workers']} worker on every side, fp32; "
+        "images a second of processor time are compared. Script: `benchmarks/train_speed.py`, which says what the "
+        "points are.",
+        "",
+    ]
+    for name, point in report["points"].items():
+        lines += [
+            f"## {name}",
+            "",
+            f"Load average at its end: {point['load_average'][0]}.",
+            "",
+            "| side | images a processor second | images/s | a step, ms: median (min to max) |",
+        ]
+        lines += ["|---|---|---|---|"]
+        for side, row in point["sides"].items():
+            step = row["step_ms"]
+            spread = f"{step['median']} ({step['min']} to {step['max']})"
+            lines.append(f"| {side} | {_speed(row)} | {row['images_per_s']} | {spread} |")
+        lines += ["", "| ratio | measured | wanted |", "|---|---|---|"]
+        lines += [f"| {what} | {found['ratio']} | {found['bound']} |" for what, found in point["ratios"].items()]
+        lines.append("")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure every point, print as it goes, write both files."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--peers", help="python of an environment with lightly-train, timm and torchvision")
+    parser.add_argument("--points", nargs="+", choices=POINTS, default=list(POINTS))
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--out", type=Path, default=HERE / "results")
+    parser.add_argument("--steps-of", help=argparse.SUPPRESS)
+    words = parser.parse_args()
+    if words.steps_of:
+        lowzoo_steps(json.loads(words.steps_of))
+        return
+    if not words.peers:
+        parser.error("--peers is needed")
+    with tempfile.TemporaryDirectory() as name:
+        scratch = Path(name)
+        write_photographs(scratch / "photographs")
+        points = {
+            point: measure_point(point, scratch / "photographs", scratch, words.peers, words.workers)
+            for point in words.points
+        }
+    file = words.out / "train_speed.json"
+    kept = json.loads(file.read_text())["points"] if file.exists() and len(points) < len(POINTS) else {}
+    report = {
+        "points": {name: found for name, found in {**kept, **points}.items() if name in POINTS},
+        "device": device_name(torch.device("cpu")),
+        "cores": os.cpu_count(),
+        "workers": words.workers,
+        "versions": {**versions(), **peer_versions(words.peers)},
+    }
+    words.out.mkdir(exist_ok=True)
+    file.write_text(json.dumps(report, indent=2) + "\n")
+    (words.out / "train_speed.md").write_text(as_markdown(report))
+
+
+def peer_versions(python: str) -> dict[str, str]:
+    """Of the packages on the other side."""
+    names = ["lightly-train", "torch", "torchvision", "timm"]
+    code = f"import importlib.metadata as m, json; print(json.dumps({{'peer ' + n: m.version(n) for n in {names}}}))"
+    found: dict[str, str] = json.loads(subprocess.run([python, "-c", code], capture_output=True, text=True).stdout)
+    return found
+
+
+if __name__ == "__main__":
+    main()
