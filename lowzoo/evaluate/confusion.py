@@ -57,8 +57,8 @@ def draw(truth: Tensor, predictions: Tensor, names: Sequence[str] | None, path: 
             sheet.paste(_upright(label, font, margin), (margin + middle, _HEAD + cell * classes + 2))
     if cell >= _LEAST_CELL_WITH_TEXT:
         for row, column in np.argwhere(counts).tolist():
-            middle = margin + (column + 0.5) * cell, _HEAD + (row + 0.5) * cell
-            pen.text(middle, str(counts[row, column]), fill=_INK, font=font, anchor="mm")
+            centre = margin + (column + 0.5) * cell, _HEAD + (row + 0.5) * cell
+            pen.text(centre, str(counts[row, column]), fill=_INK, font=font, anchor="mm")
     top = _HEAD + cell * classes + (margin if named else _GAP)
     pen.text((_GAP, top), "most frequent mistakes:", fill=_INK, font=font)
     for row, (count, true, said) in enumerate(_mistakes(counts)):
