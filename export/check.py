@@ -14,7 +14,7 @@ from lowzoo.export.parity import Parity, bounds_of, broken
 from lowzoo.export.places import size_of
 from lowzoo.export.readiness import Readiness, coreml_readiness, onnx_readiness
 from lowzoo.export.runnable import Runnable
-from lowzoo.export.spec import LOSSY, ExportSpec
+from lowzoo.export.spec import ExportSpec, MaxLoss
 from lowzoo.resolve import Resolved, load_model
 
 
@@ -75,8 +75,11 @@ def check_artifact(
     precision = artifact.metadata.get("lowzoo.precision", "fp32")
     if precision not in BOUNDS:
         raise LowzooError(f"{path} says that its precision is {precision!r}", f"Use one of {', '.join(BOUNDS)}")
-    bounds = bounds_of(ExportSpec(format=artifact.format, precision=precision))
-    parity = Judge(resolved, data).parity(artifact, with_knn=with_knn or precision in LOSSY)
+    # What was promised when it was exported, and not what is usual.
+    promised = artifact.metadata.get("lowzoo.max_loss")
+    max_loss = MaxLoss.parse(promised) if promised else MaxLoss()
+    bounds = bounds_of(ExportSpec(format=artifact.format, precision=precision, max_loss=max_loss))
+    parity = Judge(resolved, data).parity(artifact, with_knn=with_knn or bounds.knn_loss is not None)
     return Report(
         path=path,
         format=artifact.format,

@@ -5,8 +5,10 @@
 all three channels, which cannot be exact.
 """
 
+import errno
 import importlib.util
 import json
+import shutil
 import sys
 import uuid
 from pathlib import Path
@@ -61,12 +63,12 @@ def write_coreml(module: nn.Module, resolved: Resolved, spec: ExportSpec, path: 
         with quiet():
             package = _compressed(coremltools, _convert(coremltools, module, resolved, spec), spec)
             _describe(package, resolved, spec)
-            package.save(str(path))
     except Exception as error:  # a converter pass may raise anything
         reason = " ".join(str(error).split())[:200]
         raise LowzooError(
             f"{resolved.name} cannot be exported to Core ML ({reason})", "Try another model; --debug shows all"
         ) from error
+    _save(package, path)
     _tidy(path)
     return ()
 
@@ -163,6 +165,16 @@ def _describe(package: Any, resolved: Resolved, spec: ExportSpec) -> None:
     package.input_description[spec.input_name] = input_facts(spec)["values"]
     if not spec.classes:
         package.output_description[spec.output_name] = output_meaning(spec)
+
+
+def _save(package: Any, path: Path) -> None:
+    try:
+        with quiet():
+            package.save(str(path))
+    except shutil.Error as error:
+        # It copies file by file and lists what each said; the number is in the words alone.
+        full = f"[Errno {errno.ENOSPC}]" in str(error)
+        raise OSError(errno.ENOSPC if full else errno.EIO, "no space left on device" if full else str(error)) from error
 
 
 def _tidy(path: Path) -> None:

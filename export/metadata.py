@@ -34,6 +34,8 @@ def metadata(resolved: Resolved, spec: ExportSpec) -> dict[str, str]:
         "lowzoo.input": json.dumps({"name": spec.input_name, **input_facts(spec)}),
         "lowzoo.output": json.dumps(output),
     }
+    if spec.lossy:
+        said["lowzoo.max_loss"] = str(spec.max_loss)
     if spec.classes:
         said["lowzoo.classes"] = json.dumps(spec.classes)
     if spec.format == "onnx":

@@ -8,6 +8,7 @@ is won (onnxruntime#28022: 14 partitions 43.5 ms, after a rewrite 1 partition).
 import tempfile
 from collections import Counter
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,7 @@ def _accelerators(path: Path) -> tuple[Accelerator, ...]:
         # As the providers see it: constants folded and nodes fused by the basic level.
         usability_checker.optimize_model(path, Path(folder) / "basic.onnx")
         # A fused product comes with reshapes whose sizes the file leaves out, though they are known.
-        model = onnx.shape_inference.infer_shapes(onnx.load(Path(folder) / "basic.onnx"))
+        model = onnx.shape_inference.infer_shapes(_in_order(onnx.load(Path(folder) / "basic.onnx")))
         found = {"NNAPI": usability_checker.check_nnapi_partitions(model, require_fixed_input_sizes=True)}
         for name, config in _COREML_CONFIGS.items():
             fixed = "NeuralNetwork" in name
@@ -92,6 +93,19 @@ def _accelerators(path: Path) -> tuple[Accelerator, ...]:
             )
     counts = Counter(node.op_type for node in model.graph.node)
     return tuple(_accelerator(name, info, counts) for name, info in found.items())
+
+
+def _in_order(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Put producers before consumers, as onnxruntime's optimiser leaves them not and its checker wants them."""
+    nodes = list(model.graph.node)
+    producer = {output: i for i, node in enumerate(nodes) for output in node.output}
+    order = TopologicalSorter(
+        {i: {producer[name] for name in node.input if name in producer} for i, node in enumerate(nodes)}
+    )
+    ordered = [nodes[i] for i in order.static_order()]
+    del model.graph.node[:]
+    model.graph.node.extend(ordered)
+    return model
 
 
 def _accelerator(name: str, info: Any, counts: Counter[str]) -> Accelerator:

@@ -48,6 +48,10 @@ class MaxLoss:
             raise LowzooError(f"a loss of {text!r} is impossible", "Use k-NN points such as 1.0, or cosine:0.99")
         return cls(None, value) if found[1] else cls(value)
 
+    def __str__(self) -> str:
+        """What `parse` reads; a bound on both is the cosine's."""
+        return f"{self.knn_points:g}" if self.cosine is None else f"cosine:{self.cosine:g}"
+
 
 @dataclass(frozen=True)
 class ExportSpec:

@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from lowzoo import catalog
 from lowzoo.resolve import Resolved
 
 SIDE = 32
@@ -37,3 +38,9 @@ def tiny_resolved(model: nn.Module | None = None, **changes) -> Resolved:
         "trained": True,
     }
     return Resolved(**facts | changes)
+
+
+def one_of_each_network() -> list[str]:
+    """The first name of each different network of the zoo; benchmarks/export_matrix.py goes through the precisions."""
+    by_network = {(entry.architecture, entry.builder): name for name, entry in reversed(catalog.models().items())}
+    return sorted(by_network.values())

@@ -1,20 +1,20 @@
 """Core ML packages: what is in them, that they come out again, and that whole programs compute what PyTorch does."""
 
 import json
+import shutil
 
 import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from lowzoo import catalog
 from lowzoo.errors import LowzooError
 from lowzoo.export import ExportSpec, MaxLoss, ParityError, export
 from lowzoo.export.coreml import open_coreml
 from lowzoo.export.head import read_classes, read_head, with_head
 from lowzoo.export.mil import load_program
 from lowzoo.resolve import load_model
-from tests.export_fixtures import SIDE, tiny_resolved
+from tests.export_fixtures import SIDE, one_of_each_network, tiny_resolved
 
 
 def test_an_image_package(tmp_path):
@@ -74,6 +74,18 @@ def test_a_wrong_package_is_not_kept(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(("said", "remedy"), [("[Errno 28] No space left", "Free some space"), ("odd", "--out")])
+def test_a_disk_that_fills_up(tmp_path, monkeypatch, said, remedy):
+    def full(self, path):
+        raise shutil.Error([("a", "b", said)])
+
+    monkeypatch.setattr("coremltools.models.MLModel.save", full)
+    with pytest.raises(LowzooError, match="cannot write") as refused:
+        export(tiny_resolved(), ExportSpec(format="coreml"), tmp_path / "x.mlpackage")
+    assert remedy in refused.value.remedy
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.fixture
 def head(tmp_path):
     torch.manual_seed(1)
@@ -111,16 +123,10 @@ def test_heads_that_do_not_fit(tmp_path, head):
         read_head(head[1])
 
 
-def _one_of_each_network() -> list[str]:
-    """The first name of each different network; benchmarks/export_matrix.py goes through the precisions."""
-    by_network = {(entry.architecture, entry.builder): name for name, entry in reversed(catalog.models().items())}
-    return sorted(by_network.values())
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "precision"),
-    [(name, "fp32") for name in _one_of_each_network()] + [("rob_vit_tiny", "fp16"), ("rob_mobilenetv3_large", "fp16")],
+    [(name, "fp32") for name in one_of_each_network()] + [("rob_vit_tiny", "fp16"), ("rob_mobilenetv3_large", "fp16")],
 )
 def test_every_network_of_the_zoo(tmp_path, name, precision):
     resolved = load_model(name, image_size=64, pretrained=name == "rob_vit_tiny")

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 
 def check(
-    artifact: Annotated[Path, typer.Argument(metavar="ARTIFACT", help="An .onnx file or an .mlpackage folder.")],
+    artifact: Annotated[
+        Path, typer.Argument(metavar="ARTIFACT", help="An .onnx, .tflite or .pte file, or an .mlpackage folder.")
+    ],
     against: Annotated[
         str | None, typer.Option(metavar="MODEL", help="What it should compute; the model that it names if absent.")
     ] = None,
