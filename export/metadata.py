@@ -7,8 +7,11 @@ import lowzoo
 from lowzoo.export.spec import ExportSpec
 from lowzoo.resolve import Resolved
 
-# The oldest onnxruntime that reads an operator set, and the file version (IR) that it reads.
-ONNXRUNTIME_OF_OPSET = {18: ("1.14", 8), 19: ("1.15", 9), 20: ("1.17", 9), 21: ("1.18", 10)}
+# The file version (IR) that belongs to an operator set.
+IR_OF_OPSET = {18: 8, 19: 9, 20: 9, 21: 10}
+# The oldest onnxruntime on which files of an operator set were run: in float32, and in float16 or int8. Loading is not
+# enough: 1.16 lacks the layer norm of float16 files, 1.19 the int8 products of operator set 21.
+ONNXRUNTIME_OF_OPSET = {18: ("1.15", "1.17"), 19: ("1.16", "1.17"), 20: ("1.17", "1.17"), 21: ("1.18", "1.20")}
 
 
 def metadata(resolved: Resolved, spec: ExportSpec) -> dict[str, str]:
@@ -39,7 +42,7 @@ def metadata(resolved: Resolved, spec: ExportSpec) -> dict[str, str]:
     if spec.classes:
         said["lowzoo.classes"] = json.dumps(spec.classes)
     if spec.format == "onnx":
-        said["lowzoo.min_onnxruntime"] = ONNXRUNTIME_OF_OPSET[spec.opset][0]
+        said["lowzoo.min_onnxruntime"] = ONNXRUNTIME_OF_OPSET[spec.opset][spec.precision != "fp32"]
     return said
 
 

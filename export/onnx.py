@@ -9,7 +9,7 @@ from torch import nn
 
 from lowzoo.errors import LowzooError
 from lowzoo.export.judge import Judge
-from lowzoo.export.metadata import ONNXRUNTIME_OF_OPSET, input_facts, metadata, output_meaning
+from lowzoo.export.metadata import IR_OF_OPSET, input_facts, metadata, output_meaning
 from lowzoo.export.quantize import quantize_onnx
 from lowzoo.export.quiet import quiet
 from lowzoo.export.rewrites import global_pools
@@ -41,7 +41,7 @@ def write_onnx(module: nn.Module, resolved: Resolved, spec: ExportSpec, path: Pa
             global_pools(model)
         _describe(model, resolved, spec)
         # The exporter claims the newest file version; the operators need no more than this one.
-        model.ir_version = ONNXRUNTIME_OF_OPSET[spec.opset][1]
+        model.ir_version = IR_OF_OPSET[spec.opset]
         onnx.checker.check_model(model)
         content = model.SerializeToString()
     except Exception as error:  # every stage of the exporter has a family of errors of its own

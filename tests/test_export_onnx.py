@@ -85,6 +85,18 @@ def test_the_file_tells_nothing_of_the_exporters_machine_and_comes_out_again(tmp
         assert word.encode() not in content
 
 
+@pytest.mark.parametrize(
+    ("opset", "ir", "precision", "runtime"),
+    [(18, 8, "fp32", "1.15"), (19, 9, "fp16", "1.17"), (20, 9, "fp32", "1.17"), (21, 10, "fp32", "1.18")],
+)
+def test_operator_sets(tmp_path, opset, ir, precision, runtime):
+    artifact = export(tiny_resolved(), ExportSpec(opset=opset, precision=precision), tmp_path / "x.onnx")
+    model = onnx.load(artifact.path)
+    assert [(entry.domain, entry.version) for entry in model.opset_import if not entry.domain] == [("", opset)]
+    assert model.ir_version == ir
+    assert {entry.key: entry.value for entry in model.metadata_props}["lowzoo.min_onnxruntime"] == runtime
+
+
 def test_a_dynamic_batch_of_tensors(tmp_path):
     resolved = tiny_resolved()
     artifact = export(resolved, ExportSpec(batch="dynamic", input="tensor", opset=18), tmp_path / "tiny.onnx")
