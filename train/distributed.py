@@ -117,6 +117,6 @@ def wrap_ddp(module: nn.Module, device: torch.device) -> nn.Module:
     ids = [device.index or 0] if device.type == "cuda" else None
     parallel = nn.parallel.DistributedDataParallel
     # From torch 2.15 on the argument has another name.
-    known = inspect.signature(parallel).parameters
-    buffers = {"forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers": False}
+    renamed = "forward_sync_buffers" in inspect.signature(parallel).parameters
+    buffers: dict[str, Any] = {"forward_sync_buffers" if renamed else "broadcast_buffers": False}
     return parallel(module, device_ids=ids, gradient_as_bucket_view=True, **buffers)
