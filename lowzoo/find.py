@@ -141,7 +141,7 @@ def _find_folder(folder: Path) -> Found:
     check_safetensors(file)
     try:
         cfg, architecture, arguments = load_model_config_from_path(folder)
-        facts = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("lowzoo", {})
+        facts = dict(json.loads((folder / "config.json").read_text(encoding="utf-8")).get("lowzoo", {}))
         check_arguments(arguments)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise LowzooError(

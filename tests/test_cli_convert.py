@@ -53,6 +53,33 @@ def test_the_folder_gives_the_authors_network(capsys, tmp_path, family, architec
             assert (model(images) - expected).abs().max() <= 1e-5 * expected.abs().max().clamp(min=1)
 
 
+def test_info_tells_what_the_folder_says_of_itself(capsys, tmp_path):
+    content, wanted = make_content("dino_vits16")
+    run(capsys, "convert", save(content, tmp_path / "dino.pth"), "--out", tmp_path / "folder")
+    status, out, err = run(capsys, "info", tmp_path / "folder")
+    assert (status, err) == (0, "")
+    for fact in ("vit_small_patch16_224", "3 x 224 x 224, bicubic", "150 tensors", "dino_vits16", "dino.pth"):
+        assert fact in out
+    assert max(map(len, out.replace(str(tmp_path), "").splitlines())) <= 80
+    facts = json.loads(run(capsys, "info", tmp_path / "folder", "--json")[1])
+    assert facts["numbers"] == sum(value.numel() for value in wanted.values())
+    assert facts["made"]["family"] == "dino_vits16"
+    assert "license" not in facts, "nobody stated any"
+    timms = json.loads(run(capsys, "info", "resnet18.a1_in1k", "--json")[1])
+    assert (timms["id"], timms["license"]) == ("resnet18.a1_in1k", "apache-2.0")
+    assert run(capsys, "info", "resnet18.nonsense")[0] == 2
+    (tmp_path / "folder" / "run.json").write_text(
+        '{"epochs": 3, "teacher": {"name": "dino_vits16"}, "result": {"knn": 1.5}}'
+    )
+    made = json.loads(run(capsys, "info", tmp_path / "folder", "--json")[1])["made"]
+    assert (made["epochs"], made["teacher"], made["knn"]) == (3, "dino_vits16", 1.5)
+    (tmp_path / "folder" / "run.json").write_text("[]")
+    assert run(capsys, "info", tmp_path / "folder")[0] == 2
+    config = json.loads((tmp_path / "folder" / "config.json").read_text())
+    (tmp_path / "folder" / "config.json").write_text(json.dumps(config | {"lowzoo": "nonsense"}))
+    assert "is not timm's model configuration" in run(capsys, "info", tmp_path / "folder")[2]
+
+
 def test_lowzoo_resamples_positions_as_the_authors_do_and_plain_timm_does_not(capsys, tmp_path):
     content, wanted = make_content("dino_vits16")
     path = save(content, tmp_path / "checkpoint.pth")

@@ -1,4 +1,4 @@
-"""`lowzoo info MODEL`: everything the catalog knows of one model."""
+"""`lowzoo info MODEL`: everything the catalog knows of one model, or what another one says of itself."""
 
 import json
 import textwrap
@@ -16,23 +16,41 @@ _HEADS = {"own": "the teacher's own", "fitted": "fitted"}
 
 
 def info(
-    model: Annotated[str, typer.Argument(help="Zoo name, with or without a tag.", metavar="MODEL")],
+    model: Annotated[
+        str, typer.Argument(help="Zoo name, folder, hf-hub:ORG/NAME[@sha] or timm name.", metavar="MODEL")
+    ],
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Show everything the catalog knows of MODEL.
 
-    How it was made and from what, how to load it, its figures with their source, its licence and what to cite.
+    How it was made and from what, how to load it, its figures with their source, its licence and what to cite. Of a
+    model that is not in the catalog: what its folder, its repository or timm says of it.
     """
+    if not _in_catalog(model):
+        from lowzoo.cli.info_other import describe_other, sections
+
+        facts = describe_other(model)
+        print(json.dumps(facts, indent=2)) if json_ else _print(sections(facts))
+        return
     entry, weights = catalog.find(model)
     if json_:
         print(json.dumps(catalog.describe(model), indent=2))
         return
-    for heading, lines in _sections(entry, weights):
-        print(heading)
+    _print(_sections(entry, weights))
+    print(f"\n{catalog.recipes()[entry.recipe].citation}")
+
+
+def _in_catalog(model: str) -> bool:
+    """Whether the catalog has it or ought to; anything else is a question to timm and the folders."""
+    base = model.removeprefix(catalog.PREFIX).partition(".")[0]
+    return model.startswith(catalog.PREFIX) or base in catalog.models()
+
+
+def _print(parts: Iterator[tuple[str, list[tuple[str, str]]]]) -> None:
+    for number, (heading, lines) in enumerate(parts):
+        print(f"\n{heading}" if number else heading)
         for name, text in lines:
             print(_wrapped(name, text))
-        print()
-    print(catalog.recipes()[entry.recipe].citation)
 
 
 def _wrapped(name: str, text: str) -> str:
