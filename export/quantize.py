@@ -1,8 +1,9 @@
 """int8 in ONNX: static QDQ with per-channel weights, and the search for what must stay in float.
 
 Everything that int8 helps is quantised first, by both kinds of ranges; if the better one keeps the bound, that is the
-file. Otherwise each node is quantised alone, which tells the error that it causes, and the fewest of the worst nodes
-are left in float until the bound is kept (doubling, then halving). If no number is enough there is no file.
+file. Otherwise, where even float products do not help, the additions and pools between them go back to float. Then each
+product is quantised alone, which tells the error that it causes, and the fewest of the worst ones are left in float
+until the bound is kept (doubling, then halving). If nothing would be left to quantise there is no file.
 """
 
 import tempfile
@@ -79,6 +80,8 @@ def quantize_onnx(path: Path, resolved: Resolved, spec: ExportSpec, judge: Judge
     entry.key, entry.value = _FLOAT_NOTE, str(len(kept))
     onnx.save(model, path)
     warnings = []
+    if search.operators != graph.operators:
+        warnings.append("what stands between the products stays in float to keep the stated loss")
     if kept:
         warnings.append(f"{len(kept)} of {len(graph.weighted)} products stay in float to keep the stated loss")
     if gain < 1:
@@ -93,6 +96,7 @@ class _Search:
 
     def __init__(self, graph: _Graph, candidate: Path, judge: Judge, spec: ExportSpec) -> None:
         self.graph, self.candidate, self.judge, self.spec = graph, candidate, judge, spec
+        self.operators = graph.operators
 
     def write(self, ranges: Ranges, kept: tuple[str, ...], only: tuple[str, ...] = ()) -> onnx.ModelProto:
         """Write the candidate that leaves the nodes `kept` in float, or that quantises `only` some."""
@@ -109,7 +113,7 @@ class _Search:
                 TensorsData(CalibrationMethod.MinMax, data),
                 list(only),
                 list(kept),
-                list(self.graph.operators),
+                list(self.operators),
                 {},
             )
             quantizer.quantize_model()
@@ -126,21 +130,26 @@ class _Search:
 
     def fewest(self, ranges: Ranges) -> tuple[str, ...]:
         """The fewest nodes, of those that cause most error, that must stay in float."""
+        names = self.graph.weighted
         if self._holds(ranges, ()):
             return ()
-        names = self.graph.weighted
+        if self.operators != _WEIGHTED and not self._holds(ranges, names):
+            # It is what stands between the products that costs too much, so that stays in float first.
+            self.operators = _WEIGHTED
+            if self._holds(ranges, ()):
+                return ()
         worst = sorted(names, key=lambda name: self.cosine(ranges, (), (name,)))
         low, high = 0, 1
-        while not self._holds(ranges, tuple(worst[:high])):
-            if high >= len(worst):
-                raise ParityError(
-                    f"no int8 file keeps the stated loss, even with all {len(worst)} products in float",
-                    "Allow more by --max-loss, or use fp16",
-                )
+        while high < len(worst) and not self._holds(ranges, tuple(worst[:high])):
             low, high = high, min(2 * high, len(worst))
         while high - low > 1:
             middle = (low + high) // 2
             low, high = (low, middle) if self._holds(ranges, tuple(worst[:middle])) else (middle, high)
+        if high == len(worst):
+            raise ParityError(
+                f"no int8 file keeps the stated loss: all {len(worst)} products would stay in float",
+                "Allow more by --max-loss, or use fp16",
+            )
         return tuple(worst[:high])
 
     def _holds(self, ranges: Ranges, kept: tuple[str, ...]) -> bool:

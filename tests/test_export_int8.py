@@ -45,7 +45,7 @@ def test_a_file_in_int8(tmp_path):
 
 def test_a_bound_that_no_file_keeps(tmp_path):
     spec = ExportSpec(precision="int8", max_loss=MaxLoss(None, 1.0))
-    with pytest.raises(ParityError, match="even with all 1 products in float") as refused:
+    with pytest.raises(ParityError, match="all 1 products would stay in float") as refused:
         export(tiny_resolved(), spec, tmp_path / "x.onnx")
     assert "--max-loss" in refused.value.remedy
     assert not list(tmp_path.iterdir())
@@ -78,3 +78,25 @@ def test_the_harmful_node_stays_in_float(tmp_path):
     assert "1 of 2 products stay in float to keep the stated loss" in artifact.warnings
     notes = {entry.key: entry.value for entry in onnx.load(artifact.path).metadata_props}
     assert notes["lowzoo.int8_float_nodes"] == "1"
+
+
+class FarFromZero(nn.Module):
+    """A harmless convolution, and a sum of so wide a range that 256 steps keep nothing of what was found."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 6, 5, stride=4)
+        self.register_buffer("far", torch.tensor([1e4, 0, 0, 0, 0, -1e4]).view(1, 6, 1, 1))
+
+    def forward(self, x):
+        return ((torch.sigmoid(self.conv(x)) + self.far) - self.far).amax((2, 3))
+
+
+def test_what_stands_between_products_stays_in_float(tmp_path):
+    torch.manual_seed(0)
+    spec = ExportSpec(precision="int8", max_loss=MaxLoss(None, 0.995))
+    artifact = export(tiny_resolved(FarFromZero()), spec, tmp_path / "x.onnx")
+    assert artifact.warnings[0] == "what stands between the products stays in float to keep the stated loss"
+    model = onnx.load(artifact.path)
+    weight = next(node for node in model.graph.node if node.op_type == "Conv").input[1]
+    assert "DequantizeLinear" in [node.op_type for node in model.graph.node if weight in node.output]
