@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from lowzoo.errors import LowzooError
+from lowzoo.errors import LowzooError, reason_of
 from lowzoo.weights_file import sha256
 
 FILES = ("config.json", "model.safetensors")
@@ -107,7 +107,7 @@ def _explained(name: str, revision: str, files: Sequence[str]) -> Iterator[None]
             "Name a timm model repository with safetensors weights; pickled weights are not loaded",
         ) from error
     except HfHubHTTPError as error:
-        raise LowzooError(f"the Hub refused {name}{at}: {str(error).splitlines()[0]}", "Try again later") from error
+        raise LowzooError(f"the Hub refused {name}{at}: {reason_of(error)}", "Try again later") from error
     except OSError as error:  # consistency checks of the client, a full disk, a connection that broke off
-        reason = " ".join(str(error).split())[:200]
+        reason = reason_of(error)
         raise LowzooError(f"fetching {name}{at} failed: {reason}", "Run it again; what has arrived is kept") from error

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from lowzoo import catalog
-from lowzoo.errors import LowzooError
+from lowzoo.errors import LowzooError, reason_of
 from lowzoo.find import find
 from lowzoo.publish_card import card_of_entry, card_of_run
 
@@ -158,10 +158,10 @@ def _explained(repo: str) -> Iterator[None]:
             raise LowzooError(
                 f"the Hub does not let you write to {repo}", "Log in with `hf auth login` and a token that may write"
             ) from error
-        reason = " ".join(str(error).split())[:200]
+        reason = reason_of(error)
         raise LowzooError(f"the Hub refused {repo}: {reason}", "Try again later; nothing was committed") from error
     except OSError as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = reason_of(error)
         raise LowzooError(
             f"the Hub cannot be reached ({reason})", "Publish where there is a network; nothing was committed"
         ) from error

@@ -19,7 +19,7 @@ from lowzoo.bench.artifact import picture
 from lowzoo.bench.assemble import assemble, now_utc, repeat_of
 from lowzoo.bench.protocol import STANDARD, Protocol, runs_for
 from lowzoo.bench.schema import BenchResult, Condition, Device, Engine, ModelFile, ModelInput, Repeat
-from lowzoo.errors import LowzooError
+from lowzoo.errors import LowzooError, reason_of
 
 UNITS = {"all": "ALL", "cpu": "CPU_ONLY", "cpu-and-gpu": "CPU_AND_GPU", "cpu-and-ne": "CPU_AND_NE"}
 PROBE_RUNS = 5
@@ -102,7 +102,7 @@ def benchmarker_of(artifact: Path, units: str, phone: Any) -> tuple[Callable[[],
         )
         (taken,) = model.get_spec().description.input
     except Exception as error:  # coremltools raises what protobuf and its C++ raise
-        reason = " ".join(str(error).split())[:160]
+        reason = reason_of(error)
         raise LowzooError(f"{artifact} is no Core ML package with one input ({reason})", "Export it again") from error
     kind = taken.type.WhichOneof("Type")
     if kind == "imageType":

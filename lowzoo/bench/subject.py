@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from lowzoo.bench.artifact import open_onnx, picture, real_input
 from lowzoo.bench.engines import ENGINES, EngineFacts
 from lowzoo.bench.schema import ModelFile, ModelInput
-from lowzoo.errors import LowzooError
+from lowzoo.errors import LowzooError, reason_of
 
 UNTRAINED = "untrained:"
 _EXECUTORCH_TYPES = {0: np.uint8, 6: np.float32}
@@ -122,5 +122,5 @@ def _litert(path: Path) -> tuple[str, list[int], np.dtype[Any]]:
 
 
 def _unreadable(path: Path, runtime: str, error: Exception) -> LowzooError:
-    reason = " ".join(str(error).split())[:160]
+    reason = reason_of(error)
     return LowzooError(f"{path} is no file that {runtime} can load ({reason})", "Export it again")

@@ -2,7 +2,7 @@
 
 import torch
 
-from lowzoo.errors import LowzooError
+from lowzoo.errors import LowzooError, reason_of
 
 
 def pick_device(word: str) -> torch.device:
@@ -20,7 +20,7 @@ def pick_device(word: str) -> torch.device:
         torch.zeros(1, device=device)
     # Backends that are not built in raise AssertionError, NotImplementedError or an ImportError of their plug-in.
     except (RuntimeError, AssertionError, ImportError) as error:
-        reason = str(error).splitlines()[0]
+        reason = reason_of(error)
         raise LowzooError(f"device {word!r} cannot be used ({reason})", "Use --device cpu") from error
     if device.type == "meta":
         raise LowzooError("device 'meta' computes nothing", "Use --device cpu")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lowzoo.bench.schema import Condition, Device
-from lowzoo.errors import LowzooError
+from lowzoo.errors import LowzooError, reason_of
 
 FOLDER = "/data/local/tmp"
 # What `uname -m` and ro.product.cpu.abi call the machine that an ELF file is for.
@@ -106,7 +106,7 @@ class Phone:
         try:
             yield
         except (AdbError, OSError, EOFError) as error:
-            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            reason = reason_of(error)
             raise LowzooError(f"{self.serial} does not do what adb asks ({reason})", "Plug it in again") from error
 
 
