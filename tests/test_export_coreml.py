@@ -25,6 +25,7 @@ def test_an_image_package(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["tiny.mlpackage"]
     description = load_program(path).specification.description
     assert (description.input[0].name, description.output[0].name) == ("image", "features")
+    assert "batch_norm" not in load_program(path).histogram(), "its epsilon would spoil the normalisation"
     image = description.input[0].type.imageType
     assert (image.width, image.height) == (SIDE, SIDE)
     said = description.metadata.userDefined
