@@ -30,7 +30,7 @@ from lowzoo.train.metrics import read_metrics
 from lowzoo.train.progress import Progress
 from lowzoo.train.recipes import TrainConfig
 
-EVERY = 20
+IMAGES, EVERY = 50_000, 20
 COMMON = ["device=cpu", "batch_size=32", "workers=0", "monitor_epochs=1", "monitor_bank=2000", "monitor_queries=500"]
 COMMON += ["checkpoint_steps=50", "tensorboard=false", "precision=bf16"]
 ADAMW = ["optimizer=adamw", "lr=4e-4", "lr_batch=0", "lr_start=1e-5", "lr_end=1e-6", "warmup=0.1", "clip_grad=1.0"]
@@ -46,6 +46,7 @@ RUNS: dict[str, tuple[tuple[str, ...], list[str]]] = {
                 "view.global.count=1",
                 "view.global.blur=[0.5]",
                 "view.global.solarise=[0.1]",
+                "teacher_prototypes=true",
                 "student_head.layers=2",
                 "student_head.hidden=512",
                 "student_head.bottleneck=128",
@@ -123,9 +124,8 @@ class _Piece(Progress):
 
 
 def train(recipe: str, data: str, work: Path, seconds: float) -> None:
-    """Train a piece of a run; the time it took is added up beside it."""
+    """Train a piece of a run."""
     config, folder = config_of(recipe), work / recipe
-    started = time.monotonic()
     source = part_of(open_source(data))
     run = Run(
         config,
@@ -140,24 +140,21 @@ def train(recipe: str, data: str, work: Path, seconds: float) -> None:
         print(f"{recipe}: finished", flush=True)
     except _Enough:
         print(f"{recipe}: at step {run.step} of {len(run.updates)}; repeat the command to go on", flush=True)
-    spent = folder / "seconds.json"
-    before = json.loads(spent.read_text()) if spent.exists() else []
-    spent.write_text(json.dumps([*before, round(time.monotonic() - started, 1)]))
 
 
 def draw(work: Path, out: Path) -> None:
-    """Write the picture and the JSON of the runs that are there."""
+    """Write the picture and the JSON of the runs that are there, finished or not."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    found = [recipe for recipe in RUNS if (work / recipe / "run.json").exists()]
+    found = [recipe for recipe in RUNS if (work / recipe / "metrics.jsonl").exists()]
     figure, axes = plt.subplots(1, len(found), figsize=(4 * len(found), 3.4), sharey=True, squeeze=False)
     report: dict[str, Any] = {}
     for axis, recipe in zip(axes[0], found, strict=True):
-        rows = [row for row in read_metrics(work / recipe / "metrics.jsonl") if "knn" in row]
-        facts, config = run_folder.read_facts(work / recipe), config_of(recipe)
+        all_rows = read_metrics(work / recipe / "metrics.jsonl")
+        rows, config = [row for row in all_rows if "knn" in row], run_folder.read_config(work / recipe)
         epochs, knn = [row["epoch"] for row in rows], [row["knn"] for row in rows]
         taught = f" from {config.teacher}" if hasattr(config, "teacher") else ""
         axis.plot(epochs, knn, "o-", markersize=4)
@@ -167,16 +164,16 @@ def draw(work: Path, out: Path) -> None:
         axis.set_xlabel("epochs")
         axis.grid(alpha=0.3)
         report[recipe] = {
-            "method": facts["method"],
+            "method": config.method_name,
             "student": config.student,
-            "teacher": facts["teacher"] and facts["teacher"]["name"],
-            "data": facts["data"],
-            "epochs": config.epochs,
-            "steps": facts["steps"],
+            "teacher": getattr(config, "teacher", None),
+            "images": IMAGES // EVERY,
+            "epochs_planned": config.epochs,
+            "epochs_done": all_rows[-1]["epoch"],
             "batch_size": config.batch_size,
             "knn": [{"epoch": row["epoch"], "top1": row["knn"]} for row in rows],
-            "seconds": json.loads((work / recipe / "seconds.json").read_text()),
-            "config": run_folder.read_config(work / recipe).model_dump(mode="json"),
+            "losses": [{"epoch": row["epoch"], "loss": row["loss"]} for row in all_rows if "loss" in row],
+            "config": config.model_dump(mode="json"),
         }
     axes[0][0].set_ylabel("k-NN top-1, % (k = 20, 100 classes)")
     figure.tight_layout()
