@@ -46,7 +46,6 @@ RUNS: dict[str, tuple[tuple[str, ...], list[str]]] = {
                 "view.global.count=1",
                 "view.global.blur=[0.5]",
                 "view.global.solarise=[0.1]",
-                "teacher_prototypes=true",
                 "student_head.layers=2",
                 "student_head.hidden=512",
                 "student_head.bottleneck=128",
