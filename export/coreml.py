@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from lowzoo.errors import LowzooError
+from lowzoo.errors import LowzooError, reason_of
 from lowzoo.export.bounds import ParityError
 from lowzoo.export.judge import Judge
 from lowzoo.export.metadata import input_facts, metadata, output_meaning
@@ -64,7 +64,7 @@ def write_coreml(module: nn.Module, resolved: Resolved, spec: ExportSpec, path: 
             package = _compressed(coremltools, _convert(coremltools, module, resolved, spec), spec)
             _describe(package, resolved, spec)
     except Exception as error:  # a converter pass may raise anything
-        reason = " ".join(str(error).split())[:200]
+        reason = reason_of(error)
         raise LowzooError(
             f"{resolved.name} cannot be exported to Core ML ({reason})", "Try another model; --debug shows all"
         ) from error

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lowzoo.errors import LowzooError
+from lowzoo.errors import LowzooError, reason_of
 from lowzoo.export.bounds import ParityError
 from lowzoo.export.calibrate import calibration_images
 from lowzoo.export.installed import require
@@ -70,7 +70,7 @@ def write_executorch(
     except LowzooError:
         raise
     except Exception as error:  # a pass of the lowering may raise anything, as may the import beside another torch
-        reason = " ".join(str(error).split())[:200]
+        reason = reason_of(error)
         raise LowzooError(
             f"{resolved.name} cannot be exported by executorch {version('executorch')} and torch {torch.__version__} "
             f"({reason})",
@@ -95,7 +95,7 @@ def open_executorch(path: Path) -> Runnable:
             (taken,) = (method.metadata.input_tensor_meta(i) for i in range(method.metadata.num_inputs()))
             shape, dtype = tuple(taken.sizes()), np.dtype(_TYPES[taken.dtype()])
     except Exception as error:  # the runtime raises what its C++ throws
-        reason = " ".join(str(error).split())[:200]
+        reason = reason_of(error)
         raise ParityError(f"executorch cannot run the artifact ({reason})", "Export it again") from error
     if len(shape) != 4 or 3 not in (shape[1], shape[3]):
         raise ParityError(f"{path} does not take an RGB picture, but {list(shape)}", "Export it again")

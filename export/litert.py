@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from lowzoo.errors import LowzooError
+from lowzoo.errors import LowzooError, reason_of
 from lowzoo.export.bounds import ParityError
 from lowzoo.export.calibrate import calibration_images
 from lowzoo.export.installed import require
@@ -59,7 +59,7 @@ def write_litert(module: nn.Module, resolved: Resolved, spec: ExportSpec, path: 
 
             litert_torch.convert(module, (example,)).export(str(path))
     except Exception as error:  # a pass of the conversion may raise anything
-        reason = " ".join(str(error).split())[:200]
+        reason = reason_of(error)
         raise LowzooError(
             f"{resolved.name} cannot be exported by litert-torch {version('litert-torch')} and torch "
             f"{torch.__version__} ({reason})",
@@ -96,7 +96,7 @@ def open_litert(path: Path) -> Runnable:
             interpreter = Interpreter(model_content=path.read_bytes(), num_threads=torch.get_num_threads())
             interpreter.allocate_tensors()
     except Exception as error:  # the runtime raises what its C++ throws
-        reason = " ".join(str(error).split())[:200]
+        reason = reason_of(error)
         raise ParityError(f"LiteRT cannot run the artifact ({reason})", "Export it again") from error
     taken, given = interpreter.get_input_details(), interpreter.get_output_details()[0]
     shape, dtype = tuple(int(side) for side in taken[0]["shape"]), np.dtype(taken[0]["dtype"])
@@ -148,7 +148,7 @@ def _quantised(exact: bytes, feeds: list[NDArray[np.generic]], way: str, path: P
             ranges = tool.calibrate(_by_signature(exact, feeds)) if tool.need_calibration else None
             content = tool.quantize(ranges).quantized_model
     except Exception as error:  # the tool has no error of its own
-        reason = " ".join(str(error).split())[:200]
+        reason = reason_of(error)
         raise ParityError(f"the quantizer fails ({reason})", "Use fp32") from error
     path.write_bytes(content)
     return open_litert(path)

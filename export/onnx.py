@@ -7,7 +7,7 @@ import onnx
 import torch
 from torch import nn
 
-from lowzoo.errors import LowzooError
+from lowzoo.errors import LowzooError, reason_of
 from lowzoo.export.judge import Judge
 from lowzoo.export.metadata import IR_OF_OPSET, input_facts, metadata, output_meaning
 from lowzoo.export.quantize import quantize_onnx
@@ -45,7 +45,7 @@ def write_onnx(module: nn.Module, resolved: Resolved, spec: ExportSpec, path: Pa
         onnx.checker.check_model(model)
         content = model.SerializeToString()
     except Exception as error:  # every stage of the exporter has a family of errors of its own
-        reason = " ".join(str(error).split())[:200]
+        reason = reason_of(error)
         raise LowzooError(
             f"{resolved.name} cannot be exported to ONNX ({reason})",
             "Try --batch 1 or another model; --debug shows all",

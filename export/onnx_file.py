@@ -8,6 +8,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from lowzoo.errors import reason_of
 from lowzoo.export.bounds import ParityError
 from lowzoo.export.runnable import Array, Runnable
 
@@ -25,7 +26,7 @@ def open_onnx(path: Path) -> Runnable:
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime has a class of its own for each kind of failure, without a common base
-        reason = " ".join(str(error).split())[:200]
+        reason = reason_of(error)
         raise ParityError(f"onnxruntime cannot run the artifact ({reason})", "Export it again") from error
     inputs = session.get_inputs()
     sides = inputs[0].shape[1:] if len(inputs) == 1 and len(inputs[0].shape) == 4 else []

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lowzoo.errors import reason_of
 from lowzoo.evaluate.preprocess import InputSpec, preprocess, to_uint8_input
 from lowzoo.export.bounds import ParityError
 
@@ -88,7 +89,7 @@ def rows_of(artifact: Runnable, images: list[Image], spec: InputSpec) -> Array:
     except ParityError:
         raise
     except Exception as error:  # every runtime has classes of its own for each kind of failure
-        reason = " ".join(str(error).split())[:200]
+        reason = reason_of(error)
         raise ParityError(
             f"{artifact.engine} cannot run the artifact ({reason})", "Try --batch 1 or another opset"
         ) from error

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lowzoo.errors import reason_of
 from lowzoo.export.mil.ops import OPS
 from lowzoo.export.mil.values import MilError, decode, torch_type
 from lowzoo.export.quiet import quiet
@@ -100,7 +101,7 @@ def _execute(operation: Any, values: dict[str, Any], blobs: bytes) -> None:
     try:
         results = OPS[operation.type](**{key: _widened(value) for key, value in (attributes | arguments).items()})
     except (TypeError, RuntimeError, ValueError, IndexError, KeyError) as error:
-        reason = " ".join(str(error).split())[:160]
+        reason = reason_of(error)
         raise MilError(f"operator {operation.type} does not fit its inputs ({reason})", "Export it again") from error
     for output, result in zip(operation.outputs, results if isinstance(results, tuple) else (results,), strict=True):
         is_tensor = output.type.WhichOneof("type") == "tensorType" and isinstance(result, Tensor)
