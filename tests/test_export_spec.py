@@ -31,7 +31,7 @@ def test_defaults_suit_a_phone():
         ({"format": "coreml", "precision": "int4"}, "coreml cannot be exported in precision 'int4'"),
         ({"format": "coreml", "batch": "dynamic"}, "coreml is exported with a fixed batch"),
         ({"format": "coreml", "batch": 2}, "a Core ML image is one image"),
-        ({"format": "executorch", "precision": "int8"}, "executorch cannot be exported in precision 'int8'"),
+        ({"format": "executorch", "precision": "fp16"}, "executorch cannot be exported in precision 'fp16'"),
         ({"layout": "nwhc"}, "unknown layout 'nwhc'"),
         ({"target": "tpu"}, "unknown target 'tpu'"),
         ({"deployment_target": "iOS9"}, "unknown deployment target 'iOS9'"),

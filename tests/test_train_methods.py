@@ -106,7 +106,10 @@ def test_a_full_disk_ends_the_filling_of_a_cache_and_not_the_run(
         patched.setattr(os, "pwrite", limited)
         run = start(world, tmp_path / "run", config, cache=tmp_path / "cache", say=said.append)
         run.train(Progress())
-    assert [line for line in said if "No space left on device" in line and line.startswith("Warning: ")] == said
+    sizes, warning = said
+    assert sizes.endswith("0% filled, 6.912 kB when full")
+    assert warning.startswith("Warning: ")
+    assert "No space left on device" in warning
     assert run.teacher is not None
     assert run.teacher.cache is not None
     assert 0 < run.teacher.cache.filled_share() < 1
