@@ -102,7 +102,7 @@ PROBES: dict[str, dict[str, ProbeSettings]] = {
     "sweep": {
         "vit": ProbeSettings(
             features=("cls", "cls4", "pooled"),
-            learning_rates=(0.01, 0.03, 0.1, 0.3, 1.0),
+            learning_rates=(0.03, 0.1, 0.3, 1.0, 3.0, 10.0),
             weight_decays=(0.0, 1e-5, 1e-4, 1e-3),
             epochs=40,
             batch_size=1024,
