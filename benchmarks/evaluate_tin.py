@@ -42,7 +42,7 @@ from lowzoo.resolve import Resolved, load_model
 OUT = Path(__file__).parent / "results" / "evaluate_tin.json"
 KS = (10, 20, 200)
 # scikit-learn's C, which corresponds to a weight decay of 1 / (C N): 1e-3, 1e-4, 1e-5 for 50,000 images.
-PENALTIES = (0.02, 0.2, 2.0)
+PENALTIES = (0.2, 2.0, 20.0)
 
 
 def compare_knn(resolved: Resolved, data: KnnData, how: Extraction) -> dict[str, Any]:
