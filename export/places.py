@@ -10,6 +10,7 @@ from pathlib import Path
 
 from lowzoo.errors import LowzooError
 from lowzoo.files import atomic_path
+from lowzoo.weights_file import sha256
 
 
 @contextlib.contextmanager
@@ -60,7 +61,7 @@ def size_of(path: Path) -> int:
 def digest_of(path: Path) -> str:
     """SHA-256 of a file, or of a folder's names and contents."""
     if path.is_file():
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return sha256(path)
     digest = hashlib.sha256()
     for file in tree(path):
         digest.update(f"{file.relative_to(path).as_posix()}\n{file.stat().st_size}\n".encode())

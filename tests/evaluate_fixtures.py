@@ -1,7 +1,11 @@
 """Pictures whose colour is their class, and a network that sees colours."""
 
+import json
+
 import numpy as np
+import timm
 from PIL import Image
+from safetensors.torch import save_file
 from torch import nn
 
 from lowzoo.resolve import Resolved
@@ -25,3 +29,22 @@ def pixel_network(model=None):
     """A network of 12 features, or `model` wrapped."""
     model = model or nn.Sequential(nn.AvgPool2d(4), nn.Flatten())
     return Resolved(model.eval(), "pixels", "1", (3, 8, 8), (0.5,) * 3, (0.2,) * 3, "bilinear", 1.0, "MIT", "", True)
+
+
+def write_network(folder):
+    """Write a ResNet-18 with random weights for pictures of 32 px, as `local-dir:` loads it."""
+    folder.mkdir()
+    save_file(timm.create_model("resnet18", num_classes=0).state_dict(), folder / "model.safetensors")
+    cfg = {
+        "input_size": [3, 32, 32],
+        "crop_pct": 1.0,
+        "num_classes": 0,
+        "first_conv": "conv1",
+        "classifier": "fc",
+        "mean": [0.5] * 3,
+        "std": [0.5] * 3,
+        "interpolation": "bilinear",
+    }
+    config = {"architecture": "resnet18", "num_classes": 0, "pretrained_cfg": cfg}
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder

@@ -4,11 +4,10 @@ import json
 
 import numpy as np
 import pytest
-import timm
 from PIL import Image
-from safetensors.torch import save_file
 
 from lowzoo.cli.main import main
+from tests.evaluate_fixtures import write_network
 
 
 @pytest.fixture(autouse=True)
@@ -31,22 +30,7 @@ def data(tmp_path):
 
 @pytest.fixture
 def model(tmp_path):
-    folder = tmp_path / "model"
-    folder.mkdir()
-    save_file(timm.create_model("resnet18", num_classes=0).state_dict(), folder / "model.safetensors")
-    cfg = {
-        "input_size": [3, 32, 32],
-        "crop_pct": 1.0,
-        "num_classes": 0,
-        "first_conv": "conv1",
-        "classifier": "fc",
-        "mean": [0.5] * 3,
-        "std": [0.5] * 3,
-        "interpolation": "bilinear",
-    }
-    config = {"architecture": "resnet18", "num_classes": 0, "pretrained_cfg": cfg}
-    (folder / "config.json").write_text(json.dumps(config))
-    return folder
+    return write_network(tmp_path / "model")
 
 
 def run(capsys, *words):

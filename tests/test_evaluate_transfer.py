@@ -4,13 +4,13 @@ import json
 
 import pytest
 import timm
-from safetensors.torch import save_file
 
 from lowzoo.cli.main import main
 from lowzoo.errors import LowzooError
 from lowzoo.evaluate.sets import cifar100
 from lowzoo.evaluate.transfer import TASKS, chosen_tasks, open_task, transfer_settings
 from tests import transfer_fixtures as write
+from tests.evaluate_fixtures import write_network
 
 
 @pytest.fixture(autouse=True)
@@ -31,22 +31,7 @@ def root(tmp_path):
 
 @pytest.fixture
 def model(tmp_path):
-    folder = tmp_path / "model"
-    folder.mkdir()
-    save_file(timm.create_model("resnet18", num_classes=0).state_dict(), folder / "model.safetensors")
-    cfg = {
-        "input_size": [3, 32, 32],
-        "crop_pct": 1.0,
-        "num_classes": 0,
-        "first_conv": "conv1",
-        "classifier": "fc",
-        "mean": [0.5] * 3,
-        "std": [0.5] * 3,
-        "interpolation": "bilinear",
-    }
-    config = {"architecture": "resnet18", "num_classes": 0, "pretrained_cfg": cfg}
-    (folder / "config.json").write_text(json.dumps(config))
-    return folder
+    return write_network(tmp_path / "model")
 
 
 def run(capsys, *words):

@@ -32,6 +32,11 @@ def test_a_loss_that_passes_through_ln_k_does_not() -> None:
     guard = Guard(1024, patience=5)
     for step in range(100):
         guard.loss(math.log(1024) + 0.5 * math.sin(step), step)
+    # The same guard is awake: a loss that stands there does.
+    for step in range(100, 104):
+        guard.loss(math.log(1024), step)
+    with pytest.raises(LowzooError, match="collapsed"):
+        guard.loss(math.log(1024), 104)
 
 
 def test_effective_rank_counts_directions() -> None:

@@ -11,7 +11,7 @@ from torch import nn
 from torch.testing import assert_close
 
 from lowzoo.errors import LowzooError
-from lowzoo.train.fold import fold_batch_norms
+from lowzoo.evaluate.batch_norms import fold_batch_norms
 from lowzoo.train.teachers import load_teacher
 from lowzoo.train.teachers.classifier import cut_classifier
 from lowzoo.train.views import IMAGENET_MEAN, IMAGENET_STD

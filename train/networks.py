@@ -11,10 +11,10 @@ from torch import nn
 from lowzoo import catalog
 from lowzoo.data.source import ImageSource
 from lowzoo.errors import LowzooError
+from lowzoo.evaluate.batch_norms import fold_batch_norms
 from lowzoo.files import write_text
 from lowzoo.train.class_token import shorten_last_block
 from lowzoo.train.distributed import barrier, is_main
-from lowzoo.train.fold import fold_batch_norms
 from lowzoo.train.head_files import load_head, save_head
 from lowzoo.train.heads import HeadSpec
 from lowzoo.train.monitor import features_of, load_squares

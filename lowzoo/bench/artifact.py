@@ -1,9 +1,10 @@
 """What an ONNX file says about itself, and a real picture in the shape it takes."""
 
-import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from lowzoo.bench.schema import ModelFile, ModelInput
 from lowzoo.errors import LowzooError
+from lowzoo.weights_file import sha256
 
 IMAGENET: dict[str, tuple[float, ...]] = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 _TYPES = {"tensor(uint8)": np.uint8, "tensor(float)": np.float32, "tensor(float16)": np.float16}
@@ -41,19 +43,23 @@ class OnnxFile:
 
     def facts(self) -> ModelFile:
         """Identify the file."""
-        content = self.path.read_bytes()
-        return ModelFile(
-            file=self.path.name,
-            sha256=hashlib.sha256(content).hexdigest(),
-            size_bytes=len(content),
-            name=self.metadata.get("lowzoo.model"),
-            revision=self.metadata.get("lowzoo.revision"),
-            precision=self.metadata.get("lowzoo.precision"),
-        )
+        return identify(self.path, self.metadata)
 
     def input_facts(self, content: str) -> ModelInput:
         """Describe what it is fed."""
         return ModelInput(name=self.input_name, type=self.input_type, shape=self.shape, content=content)
+
+
+def identify(path: Path, metadata: Mapping[str, str] = MappingProxyType({})) -> ModelFile:
+    """Identify a file, by what its metadata say where it has any."""
+    return ModelFile(
+        file=path.name,
+        sha256=sha256(path),
+        size_bytes=path.stat().st_size,
+        name=metadata.get("lowzoo.model"),
+        revision=metadata.get("lowzoo.revision"),
+        precision=metadata.get("lowzoo.precision"),
+    )
 
 
 def open_onnx(path: Path) -> OnnxFile:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lowzoo.bench.artifact import open_onnx, picture, real_input
+from lowzoo.bench.artifact import identify, open_onnx, picture, real_input
 from lowzoo.bench.engines import ENGINES, EngineFacts
 from lowzoo.bench.schema import ModelFile, ModelInput
 from lowzoo.errors import LowzooError, reason_of
@@ -65,17 +65,8 @@ def subject_of(engine: EngineFacts, model: str) -> Subject:
     if len(shape) != 4 or 3 not in (shape[1], shape[3]):
         raise LowzooError(f"{path} does not take an RGB picture, but {list(shape)}", "Export it again")
     pixels, photo = picture((shape[0], shape[1], shape[2], shape[3]), dtype)
-    content = path.read_bytes()
-    facts = ModelFile(
-        file=path.name,
-        sha256=hashlib.sha256(content).hexdigest(),
-        size_bytes=len(content),
-        name=None,
-        revision=None,
-        precision=None,
-    )
     said = ModelInput(name=name, type=str(dtype), shape=tuple(shape), content=f"photograph {photo}")
-    return Subject(str(path.resolve()), facts, said, pixels)
+    return Subject(str(path.resolve()), identify(path), said, pixels)
 
 
 def _network(model: str) -> Subject:

@@ -7,11 +7,11 @@ of 35 ms.
 """
 
 import copy
-import itertools
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+from lowzoo.evaluate.batch_norms import fold_batch_norms
 
 _TOLERANCE = 1e-4
 # A part on each core: so many images, and of small ones so many that they hold these pixels together (16 at 96 px).
@@ -41,33 +41,11 @@ def folded(model: nn.Module, input_size: tuple[int, int, int], device: str | tor
         return model
     model = copy.deepcopy(model).to(memory_format=torch.channels_last)
     candidate = copy.deepcopy(model)
-    if not _fold(candidate):
+    if not fold_batch_norms(candidate):
         return model
     probe = torch.linspace(-2, 2, input_size[0] * input_size[1] * input_size[2], device=device)
     with torch.inference_mode():
         expected, found = model(probe.view(1, *input_size)), candidate(probe.view(1, *input_size))
-    # A batch norm may be listed behind a convolution and be used elsewhere: only the result can tell.
+    # Tracing sees what the code does with one input; only the result can tell.
     same = (found - expected).abs().max() <= _TOLERANCE * expected.abs().max()
     return candidate if same else model
-
-
-@torch.no_grad()
-def _fold(model: nn.Module) -> int:
-    """Fold every batch norm that stands right behind a convolution of its width; gives their number."""
-    count = 0
-    for parent in model.modules():
-        children = list(parent.named_children())
-        for (_, conv), (name, norm) in itertools.pairwise(children):
-            if not (isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)):
-                continue
-            mean, variance = norm.running_mean, norm.running_var
-            if norm.num_features != conv.out_channels or mean is None or variance is None:
-                continue
-            conv.weight, conv.bias = fuse_conv_bn_weights(
-                conv.weight, conv.bias, mean, variance, norm.eps, norm.weight, norm.bias
-            )
-            # timm's batch norms bring dropout and the activation along.
-            rest = [child for child in (getattr(norm, "drop", None), getattr(norm, "act", None)) if child is not None]
-            setattr(parent, name, nn.Sequential(*rest))
-            count += 1
-    return count

@@ -69,7 +69,8 @@ class Phone:
             with self._there():
                 self.adb.sync.push(source, target, mode=mode, check=True)
         except LowzooError as error:
-            if self.free_bytes() is not None and (self.free_bytes() or 0) < source.stat().st_size:
+            free = self.free_bytes()
+            if free is not None and free < source.stat().st_size:
                 raise LowzooError(f"{self.serial} has no room for {source.name}", "Free some of its storage") from error
             raise
 

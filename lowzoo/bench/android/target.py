@@ -1,6 +1,5 @@
 """Time a model on a phone: push, run in fresh processes on the fastest cores, cool down between them, clean up."""
 
-import hashlib
 import shlex
 import time
 from collections.abc import Callable
@@ -9,12 +8,13 @@ from pathlib import Path
 import lowzoo
 from lowzoo.bench.android.phone import FOLDER, Phone, check_abi, condition, describe, pinning
 from lowzoo.bench.android.runners import RUNNERS, Runner, Said
-from lowzoo.bench.artifact import open_onnx
+from lowzoo.bench.artifact import identify, open_onnx
 from lowzoo.bench.assemble import assemble, now_utc, repeat_of
 from lowzoo.bench.protocol import STANDARD, Protocol, runs_for, statistics
 from lowzoo.bench.schema import BenchResult, Condition, Engine, ModelFile, ModelInput, Repeat
 from lowzoo.data.progress import progress_bar
 from lowzoo.errors import LowzooError
+from lowzoo.weights_file import sha256
 
 PROBE_RUNS = 5
 WARMER_C = 1.0
@@ -84,7 +84,6 @@ def bench_android(
         warnings.append(f"the phone had not cooled down before {hot} of {protocol.repeats} processes")
     if before.thermal_status not in (None, "0") or after.thermal_status not in (None, "0"):
         warnings.append("the phone throttles: its thermal status is not 0")
-    sha256 = hashlib.sha256(runner.read_bytes()).hexdigest()
     return assemble(
         repeats,
         target="android",
@@ -95,7 +94,7 @@ def bench_android(
         after=after,
         engine=Engine(
             name=engine,
-            version=f"of the runner, sha256 {sha256[:12]}",
+            version=f"of the runner, sha256 {sha256(runner)[:12]}",
             provider="XNNPACK" if engine != "onnxruntime" else "CPUExecutionProvider",
             threads=threads,
             settings={"runner": program.program, "pinned_to": pinned_to},
@@ -174,15 +173,7 @@ def _identify(artifact: Path, program: Runner) -> ModelFile:
         return open_onnx(artifact).facts()
     if not artifact.is_file():
         raise LowzooError(f"{artifact} does not exist", f"Name a {program.suffix} file")
-    content = artifact.read_bytes()
-    return ModelFile(
-        file=artifact.name,
-        sha256=hashlib.sha256(content).hexdigest(),
-        size_bytes=len(content),
-        name=None,
-        revision=None,
-        precision=None,
-    )
+    return identify(artifact)
 
 
 def _input(artifact: Path, program: Runner) -> ModelInput:

@@ -5,7 +5,7 @@ import timm
 import torch
 from torch import nn
 
-from lowzoo.train.fold import fold_batch_norms
+from lowzoo.evaluate.batch_norms import fold_batch_norms
 
 
 @pytest.mark.parametrize("architecture", ["resnet18", "mobilenetv3_small_050", "tf_efficientnet_b0"])
