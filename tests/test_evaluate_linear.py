@@ -12,7 +12,7 @@ from lowzoo.errors import LowzooError
 from lowzoo.evaluate.extraction import Extraction
 from lowzoo.evaluate.feature_kinds import kinds_of, with_features
 from lowzoo.evaluate.knn_protocol import KnnData, open_knn_data
-from lowzoo.evaluate.linear import evaluate_linear
+from lowzoo.evaluate.linear import best_candidate, evaluate_linear
 from lowzoo.evaluate.probe_settings import ProbeSettings
 from lowzoo.resolve import Resolved
 from tests.evaluate_fixtures import pixel_network, write_pictures
@@ -33,6 +33,14 @@ def data(tmp_path):
 CACHED = ProbeSettings(
     learning_rates=(1e-6, 0.3), epochs=10, batch_size=32, norm="standardise", augmentation="none", nesterov=True
 )
+
+
+def test_among_accuracies_that_noise_explains_the_loss_decides():
+    # The standard error of 35 % of 5,000 images is 0.67.
+    tried = [(35.0, 2.9), (34.4, 2.7), (34.2, 2.5), (34.9, 2.8)]
+    assert best_candidate(tried, 5000) == 1
+    assert best_candidate(tried, 500_000) == 0
+    assert best_candidate([(100.0, 0.3), (100.0, 0.2)], 10) == 1
 
 
 def test_the_better_rate_is_chosen_on_training_images_alone(data):

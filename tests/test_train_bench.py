@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lowzoo.train.bench import bottleneck, describe, matmul_peak, run_bench
+from lowzoo.train.bench import arithmetic, bottleneck, describe, matmul_peak, run_bench
 from lowzoo.train.command import TrainWords
 from tests.train_fixtures import SETTINGS, make_pictures, make_teacher
 
@@ -39,6 +39,18 @@ def test_a_bench_measures_and_leaves_only_its_report(tmp_path: Path) -> None:
 def test_the_bottleneck_is_named(shares: dict[str, float], name: str) -> None:
     everything = dict.fromkeys(("data wait", "views", "teacher", "student forward", "backward", "update"), 0.0)
     assert bottleneck({**everything, **shares}) == name
+
+
+@pytest.mark.parametrize("groups", [1, 16])
+def test_a_backward_pass_costs_two_forward_passes_also_in_depthwise_layers(groups: int) -> None:
+    layer, x = torch.nn.Conv2d(16, 16, 3, groups=groups), torch.randn(2, 16, 8, 8, requires_grad=True)
+    with arithmetic() as forward:
+        layer(x)
+    with arithmetic() as both:
+        layer(x).sum().backward()
+    # 2 images, 6 x 6 places, 16 outputs of 9 weights for each channel of their group; a product is two operations.
+    assert forward.get_total_flops() == 2 * 2 * 36 * 16 * 9 * 16 // groups
+    assert both.get_total_flops() == 3 * forward.get_total_flops()
 
 
 def test_the_peak_is_a_rate(monkeypatch: pytest.MonkeyPatch) -> None:

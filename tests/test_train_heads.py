@@ -20,6 +20,7 @@ from lowzoo.train.heads import (
     PatchMLPHead,
     ProjectionHead,
     SwAVHead,
+    WeightNormLinear,
 )
 
 FOLDER = Path(__file__).parent / "oracles"
@@ -122,6 +123,17 @@ def test_a_plain_last_layer_and_a_fixed_gain() -> None:
     trained = [name for name, parameter in fixed.named_parameters() if parameter.requires_grad]
     assert "last_layer.weight_v" in trained
     assert "last_layer.weight_g" not in trained
+
+
+def test_frozen_rows_stay_what_they_were_and_stay_out_of_files() -> None:
+    layer = WeightNormLinear(6, 9)
+    x, keys = torch.randn(4, 6), list(layer.state_dict())
+    expected = layer(x)
+    layer.freeze()
+    with torch.no_grad():
+        layer.weight_v.add_(1)
+    assert torch.equal(layer(x), expected)
+    assert list(layer.state_dict()) == keys
 
 
 def test_normalised_prototypes_have_unit_length_and_their_direction() -> None:

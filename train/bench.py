@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 from lowzoo.files import write_text
 from lowzoo.train import collectives
@@ -60,7 +60,7 @@ def measure(run: Run, warm_up: int = _WARM_UP, steps: int = _MEASURED) -> dict[s
     flops = 0
     for number in track(range(total + 1), "timing steps"):
         if number == 0:
-            with FlopCounterMode(display=False) as counter:
+            with arithmetic() as counter:
                 next(stepping)
             flops = counter.get_total_flops()
             continue
@@ -91,9 +91,9 @@ def measure(run: Run, warm_up: int = _WARM_UP, steps: int = _MEASURED) -> dict[s
         "devices": collectives.world_size(),
         "device": device_name(run.device),
         "precision": run.precision,
-        "images_per_s": round(batch / seconds, 1),
-        "images_per_s_per_device": round(batch / seconds / collectives.world_size(), 1),
-        "loader_images_per_s": round(data_rate, 1),
+        "images_per_s": _rounded(batch / seconds),
+        "images_per_s_per_device": _rounded(batch / seconds / collectives.world_size()),
+        "loader_images_per_s": _rounded(data_rate),
         "shares": {name: round(share, 4) for name, share in {**shares, "other": rest}.items()},
         "peak_memory_mb": _peak_memory_mb(run.device),
         "gflop_per_image": round(flops / batch * collectives.world_size() / 1e9, 3),
@@ -139,6 +139,28 @@ def describe(report: dict[str, Any]) -> list[str]:
         f"matrix-product peak of {report['matmul_peak_gflops']:.0f} GFLOP/s; peak memory {memory}",
         f"Bottleneck: {report['bottleneck']} ({_ADVICE[report['bottleneck']]})",
     ]
+
+
+def arithmetic() -> FlopCounterMode:
+    """Counts the operations of what runs inside it, two for a product and its sum.
+
+    torch's own formula for the backward pass forgets a convolution's groups in the gradient of the weight: a depthwise
+    layer counted as many times as it has channels.
+    """
+    return FlopCounterMode(display=False, custom_mapping={torch.ops.aten.convolution_backward: _backward_flops})
+
+
+def _backward_flops(
+    grad: tuple[int, ...], x: tuple[int, ...], weight: tuple[int, ...], *settings: Any, out_shape: Any = None
+) -> int:
+    """Of a convolution's backward pass: its forward pass, once for each gradient of input and weight."""
+    transposed, wanted = settings[4], settings[-1]
+    return int(conv_flop_count(list(x), list(weight), list(grad), transposed=transposed)) * sum(wanted[:2])
+
+
+def _rounded(rate: float) -> float:
+    """Four digits: what can be told of a speed."""
+    return float(f"{rate:.4g}")
 
 
 _ADVICE = {

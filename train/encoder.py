@@ -113,17 +113,6 @@ def create_student(config: TrainConfig) -> nn.Module:
     return student
 
 
-def use_plain_attention(module: nn.Module) -> None:
-    """Switch timm's attention to plain matrix products, which train faster on a processor.
-
-    At the few dozen tokens of small views, the backward pass of torch's fused CPU kernel alone took 29 % of a step;
-    without it ViT-Tiny trains 1.4 times as many images a second.
-    """
-    for child in module.modules():
-        if hasattr(child, "fused_attn"):
-            child.fused_attn = False  # type: ignore[assignment]  # declared per class, not on Module
-
-
 def feature_width(backbone: nn.Module, size: int) -> int:
     """Width D of a backbone's features, by running it on one blank image of `size` px."""
     training = backbone.training

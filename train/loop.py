@@ -23,7 +23,7 @@ from lowzoo.train.events import EventLog
 from lowzoo.train.finish import ViewFinisher
 from lowzoo.train.frozen import FrozenTeacher
 from lowzoo.train.guard import Guard
-from lowzoo.train.machine import default_workers
+from lowzoo.train.machine import default_workers, keep_freed_memory
 from lowzoo.train.methods.base import Now
 from lowzoo.train.methods.build import build_method
 from lowzoo.train.metrics import MetricsLog, forget_after
@@ -71,6 +71,8 @@ class Run:
         self.config, self.source, self.folder = config, source, folder
         self.main = distributed.is_main()
         self.device = distributed.own_device(pick_device(config.device))
+        if self.device.type == "cpu":
+            keep_freed_memory()
         self.precision, self.autocast = precision_of(config, self.device)
         if not resume and self.main and (folder / "config.toml").exists():
             raise LowzooError(f"{folder} already holds a run", "Add --resume to go on with it, or name another --out")

@@ -16,7 +16,7 @@ from lowzoo.files import write_text
 from lowzoo.train.class_token import shorten_last_block
 from lowzoo.train.distributed import barrier, is_main
 from lowzoo.train.head_files import load_head, save_head
-from lowzoo.train.heads import HeadSpec
+from lowzoo.train.heads import HeadSpec, WeightNormLinear
 from lowzoo.train.monitor import features_of, load_squares
 from lowzoo.train.recipes import RobConfig, SeedConfig, TrainConfig
 from lowzoo.train.teachers import Teacher, fit_teacher_head, load_teacher, with_fitted_head
@@ -110,7 +110,11 @@ def complete_teacher(
             head, _, _, _ = load_head(folder / _HEAD)
             facts = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
             teacher = with_fitted_head(teacher, head, facts)
-    return _to(teacher, device)
+    teacher = _to(teacher, device)
+    for module in teacher.modules():
+        if isinstance(module, WeightNormLinear):
+            module.freeze()
+    return teacher
 
 
 def announce_fit(teacher: Teacher, config: RobConfig | SeedConfig, say: Callable[[str], None]) -> None:

@@ -6,6 +6,8 @@ The test images decide nothing.
 """
 
 import dataclasses
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,6 +68,7 @@ def evaluate_linear(
     numbers = train.kept.numpy() if settings.augmentation != "none" else np.arange(len(train.kept))
 
     candidates = candidates_of(settings)
+    best = candidates[0]
     tried: list[tuple[float, float]] = []
     if len(candidates) > 1:
         fit, held = held_out(train.labels.numpy(), HELD_OUT, seed)
@@ -74,8 +77,7 @@ def evaluate_linear(
             x = trainer.train[kind][held]
             right = [percent_right(top[:, 0], held_labels) for top in bank.predict(x)]
             tried += zip(right, bank.losses(x, held_labels).tolist(), strict=True)
-    # Few held-out images make equal accuracies likely; the loss tells such candidates apart.
-    best = candidates[max(range(len(tried)), key=lambda i: (tried[i][0], -tried[i][1]), default=0)]
+        best = candidates[best_candidate(tried, len(held))]
     test_x = dict(zip(settings.features, test.x.split(widths, dim=1), strict=True))[best.features]
     every = np.arange(len(train.kept))
     tops = []
@@ -113,6 +115,26 @@ def evaluate_linear(
         versions=versions(),
     )
     return Scored(result, test.labels, tops[0][:, 0], f"linear probe, seed {seed}")
+
+
+def best_candidate(tried: Sequence[tuple[float, float]], images: int) -> int:
+    """Which of several probes to keep: of the most accurate ones the one of least loss.
+
+    A sweep's best accuracies differ by less than their noise, and their highest is often a probe that has not
+    converged. Accuracies within one standard error of the highest are therefore ties, and the loss, which is less
+    noisy, decides among them.
+
+    Args:
+        tried: (top-1 in %, mean cross-entropy in nats) of each on the same held-out images.
+        images: How many these are.
+
+    Returns:
+        Its place.
+    """
+    highest = max(top1 for top1, _ in tried)
+    share = highest / 100
+    least = highest - 100 * math.sqrt(share * (1 - share) / images)
+    return min((i for i, (top1, _) in enumerate(tried) if top1 >= least), key=lambda i: tried[i][1])
 
 
 @dataclass(frozen=True, slots=True)

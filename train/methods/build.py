@@ -5,7 +5,7 @@ from torch import nn
 
 from lowzoo.errors import LowzooError
 from lowzoo.train.class_token import shorten_last_block
-from lowzoo.train.encoder import MultiViewEncoder, feature_width, use_plain_attention
+from lowzoo.train.encoder import MultiViewEncoder, feature_width
 from lowzoo.train.frozen import FrozenTeacher
 from lowzoo.train.heads import WeightNormLinear
 from lowzoo.train.methods.base import Method
@@ -30,8 +30,6 @@ def build_method(
         device: Where it trains.
         processes: Of the run; batch norms are synchronised over them where the configuration says so.
     """
-    if device.type == "cpu":
-        use_plain_attention(backbone)
     torch.manual_seed(config.seed + 1)
     width = feature_width(backbone, config.global_size)
     head = config.student_head.build(width, _outputs(config, teacher))

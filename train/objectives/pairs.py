@@ -32,7 +32,8 @@ def cross_view(global_views: int, views: int) -> Tensor:
 def pair_cross_entropy(targets_GBK: Tensor, log_probs_VBK: Tensor, pairs_GV: Tensor) -> Tensor:
     """Mean over images and allowed pairs of - sum_k q_k log p_k.
 
-    The targets that one student view answers for are added first, so the cost does not grow with the pairs.
+    All pairs of an image come out of one matrix product, which reads targets and log-probabilities once and keeps no
+    (V, B, K) copy for the backward pass.
 
     Args:
         targets_GBK: Probabilities.
@@ -43,8 +44,8 @@ def pair_cross_entropy(targets_GBK: Tensor, log_probs_VBK: Tensor, pairs_GV: Ten
         Scalar, nats.
     """
     weights_GV = pairs_GV.to(targets_GBK)
-    targets_VBK = torch.einsum("gv,gbk->vbk", weights_GV, targets_GBK)
-    return -(targets_VBK * log_probs_VBK).sum(-1).mean(-1).sum() / weights_GV.sum()
+    products_BGV = targets_GBK.transpose(0, 1) @ log_probs_VBK.permute(1, 2, 0)
+    return -(products_BGV.mean(0) * weights_GV).sum() / weights_GV.sum()
 
 
 def grouped_cross_entropy(
