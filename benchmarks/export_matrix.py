@@ -78,7 +78,7 @@ def enliven(resolved: Resolved) -> None:
         norm.train()
         norm.momentum = 1.0
     with torch.no_grad():
-        resolved.model(torch.stack([preprocess(image, resolved) for image in real_images(12)]))
+        resolved.model(torch.stack([preprocess(image, resolved) for image in real_images(60)]))
     for norm in norms:
         norm.eval()
 

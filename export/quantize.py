@@ -42,11 +42,12 @@ _FLOAT_NOTE = "lowzoo.int8_float_nodes"
 
 @dataclass(frozen=True)
 class _Graph:
-    """A float graph that is ready to be quantised."""
+    """A float graph that is ready to be quantised: what may be, its products, and what stands before them all."""
 
     model: onnx.ModelProto
     operators: tuple[str, ...]
     weighted: tuple[str, ...]
+    before: tuple[str, ...]
 
 
 def quantize_onnx(path: Path, resolved: Resolved, spec: ExportSpec, judge: Judge) -> tuple[str, ...]:
@@ -112,7 +113,7 @@ class _Search:
                 QuantType.QUInt8,
                 TensorsData(CalibrationMethod.MinMax, data),
                 list(only),
-                list(kept),
+                [*kept, *self.graph.before],
                 list(self.operators),
                 {},
             )
@@ -200,4 +201,17 @@ def _prepared(path: Path, prepared: Path) -> _Graph:
         model,
         _WEIGHTED if transformer else _WEIGHTED + _BETWEEN,
         tuple(node.name for node in model.graph.node if node.op_type in _WEIGHTED),
+        _before_products(model.graph),
     )
+
+
+def _before_products(graph: onnx.GraphProto) -> tuple[str, ...]:
+    """The nodes that normalise pixels: in int8 they would cost time and, one rounding more, accuracy."""
+    behind: set[str] = set()
+    names = []
+    for node in graph.node:
+        if node.op_type in _WEIGHTED or behind.intersection(node.input):
+            behind.update(node.output)
+        else:
+            names.append(node.name)
+    return tuple(names)

@@ -100,3 +100,15 @@ def test_what_stands_between_products_stays_in_float(tmp_path):
     model = onnx.load(artifact.path)
     weight = next(node for node in model.graph.node if node.op_type == "Conv").input[1]
     assert "DequantizeLinear" in [node.op_type for node in model.graph.node if weight in node.output]
+
+
+def test_pixels_are_normalised_in_float_and_quantised_once(tmp_path):
+    spec = ExportSpec(precision="int8", max_loss=MaxLoss(None, 0.9))
+    model = onnx.load(export(tiny_resolved(), spec, tmp_path / "x.onnx").path)
+    readers = {name: node for node in model.graph.node for name in node.input}
+    taken, found = model.graph.input[0].name, []
+    while taken in readers and readers[taken].op_type != "QuantizeLinear":
+        found.append(readers[taken].op_type)
+        (taken,) = readers[taken].output
+    assert [kind for kind in found if kind not in ("Reshape", "Transpose")] == ["Cast", "Mul", "Add"]
+    assert taken in readers, "the normalised picture itself is quantised"

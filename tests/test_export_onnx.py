@@ -30,10 +30,10 @@ def run(path, inputs):
 
 def test_pixels_are_normalised_as_evaluation_does_it():
     resolved, image = tiny_resolved(), real_images(1)[0]
-    by_graph = PixelsIn(nn.Identity(), resolved.mean, resolved.std)(
-        torch.from_numpy(to_uint8_input(image, resolved))[None]
-    )
-    torch.testing.assert_close(by_graph[0], preprocess(image, resolved), rtol=0, atol=1e-6)
+    pixels = torch.from_numpy(to_uint8_input(image, resolved))[None]
+    for width, pixels_in in ((pixels.shape[2], pixels), (None, pixels.permute(0, 3, 1, 2))):
+        by_graph = PixelsIn(nn.Identity(), resolved.mean, resolved.std, width)(pixels_in)
+        torch.testing.assert_close(by_graph[0], preprocess(image, resolved), rtol=0, atol=1e-6)
 
 
 def test_the_network_itself_is_left_alone():
@@ -155,7 +155,7 @@ def test_a_damaged_graph_is_refused(monkeypatch, tmp_path, change, said):
 
 def test_mean_and_deviation_exchanged_in_the_graph_are_refused(monkeypatch, tmp_path):
     def exchanged(resolved, spec):
-        return PixelsIn(resolved.model, resolved.std, resolved.mean).eval()
+        return PixelsIn(resolved.model, resolved.std, resolved.mean, resolved.input_size[2]).eval()
 
     monkeypatch.setattr("lowzoo.export.artifact.exported_module", exchanged)
     with pytest.raises(ParityError, match="relative error"):
