@@ -4,6 +4,7 @@ import torch
 from timm.utils.model import reparameterize_model
 from torch import Tensor, nn
 
+from lowzoo.evaluate.batch_norms import fold_batch_norms
 from lowzoo.export.rewrites import clamps_for_hard_activations, plain_mean_pools, plain_transformer_layers
 from lowzoo.export.spec import ExportSpec
 from lowzoo.resolve import Resolved
@@ -71,6 +72,8 @@ def exported_module(resolved: Resolved, spec: ExportSpec) -> nn.Module:
     if spec.target == "nnapi":
         network = plain_transformer_layers(network)
     if spec.format == "onnx" and spec.precision == "fp16":
+        # Folded before anything is rounded: the parts of a batch norm span more than float16 can tell apart.
+        fold_batch_norms(network.eval())
         network = HalfInside(network)
     if spec.format == "coreml" and spec.classes:
         network = nn.Sequential(network, nn.Softmax(dim=1))

@@ -36,6 +36,19 @@ def test_pixels_are_normalised_as_evaluation_does_it():
         torch.testing.assert_close(by_graph[0], preprocess(image, resolved), rtol=0, atol=1e-6)
 
 
+def test_batch_norms_beyond_the_range_of_float16_survive_it(tmp_path):
+    net = nn.Sequential(
+        nn.Conv2d(3, 8, 5, stride=4, bias=False), nn.BatchNorm2d(8), nn.AdaptiveAvgPool2d(1), nn.Flatten()
+    )
+    with torch.no_grad():
+        net[0].weight.mul_(1e-6)
+        net[1].running_var.fill_(1e-12)
+        net[1].weight.uniform_(0.5, 1.5)
+        net[1].eps = 1e-14
+    artifact = export(tiny_resolved(net), ExportSpec(precision="fp16"), tmp_path / "x.onnx")
+    assert artifact.parity.min_cosine > 0.9999
+
+
 def test_the_network_itself_is_left_alone():
     resolved = tiny_resolved()
     module = exported_module(resolved, ExportSpec(input="tensor"))
