@@ -14,7 +14,6 @@ import argparse
 import json
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -25,6 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lowzoo.bench.memory import peak_memory_mb
 from lowzoo.evaluate.knn import KS, knn_predictions
 from lowzoo.evaluate.result import versions
 from lowzoo.files import write_text
@@ -39,11 +39,6 @@ def random_features(rows: int, width: int, dtype: torch.dtype, seed: int) -> Ten
     for block in x.split(16384):
         block.copy_(torch.randn(block.shape, generator=generator))
     return x
-
-
-def peak_mb() -> float:
-    """Peak resident size of this process so far in MB of 10^6 bytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
 
 
 def search(bank: Tensor, queries: Tensor) -> tuple[float, float]:
@@ -71,14 +66,14 @@ def timed(arguments: argparse.Namespace) -> dict[str, Any]:
 def memory(arguments: argparse.Namespace) -> dict[str, Any]:
     bank = random_features(1_281_167, 384, torch.float16, 0)
     queries = random_features(arguments.queries, 384, torch.float16, 1)
-    before = peak_mb()
+    before = peak_memory_mb()
     seconds, _ = search(bank, queries) if arguments.queries else (0.0, 0.0)
     return {
         "bank": list(bank.shape),
         "bank_mb": round(bank.numel() * 2 / 1e6),
         "queries": arguments.queries,
-        "peak_before_search_mb": round(before),
-        "peak_mb": round(peak_mb()),
+        "peak_before_search_mb": before,
+        "peak_mb": peak_memory_mb(),
         "seconds": round(seconds, 1),
     }
 

@@ -1,6 +1,6 @@
 """Time of a RoB-DINO step with a ViT-B/16-shaped teacher: computed each time, over read from the cache; in one run.
 
-    python benchmarks/teacher_cache.py [--steps 3] [--batch-size 16] [--check]
+    python benchmarks/teacher_cache.py [--steps 3] [--batch-size 32] [--check]
     python benchmarks/teacher_cache.py --device cuda --steps 30 --batch-size 512 --data DIR --out gpu.json
     python benchmarks/teacher_cache.py --device cuda --teacher vit_small_patch16_224 ...
 
@@ -64,7 +64,7 @@ def main() -> None:
     """Measure both students, print a table, write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=3)
-    parser.add_argument("--batch-size", type=int, default=16)
+    parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--teacher", default="vit_base_patch16_224", help="shape of the teacher, a ViT of timm")
     parser.add_argument("--data", help="source of images; the embedded sample set if absent")

@@ -3,10 +3,12 @@
 from importlib.metadata import PackageNotFoundError
 
 import pytest
+import torch
+from torch import nn
 
 from lowzoo.errors import LowzooError
 from lowzoo.export import ExportSpec, MaxLoss, ParityError, export
-from lowzoo.export.executorch import open_executorch
+from lowzoo.export.executorch import _quantised, open_executorch
 from tests.export_fixtures import SIDE, tiny_resolved
 
 
@@ -24,6 +26,31 @@ def test_int8(tmp_path):
     spec = ExportSpec(format="executorch", precision="int8", max_loss=MaxLoss(None, 0.99))
     artifact = export(tiny_resolved(), spec, tmp_path / "x.pte")
     assert 0.99 <= artifact.parity.mean_cosine < 1
+
+
+class Brightest(nn.Module):
+    """Has no products, so nothing that int8 would help."""
+
+    def forward(self, x):
+        return x.amax((2, 3))
+
+
+def test_a_file_in_which_nothing_is_int8_is_refused(tmp_path):
+    pytest.importorskip("executorch.runtime")
+    spec = ExportSpec(format="executorch", precision="int8", max_loss=MaxLoss(None, 0.5))
+    with pytest.raises(ParityError, match="dynamic gives a file in which nothing is int8"):
+        export(tiny_resolved(Brightest()), spec, tmp_path / "x.pte")
+    assert not list(tmp_path.iterdir())
+
+
+def test_convolutions_with_batch_norms_are_quantised_where_additions_stay_in_float():
+    pytest.importorskip("executorch.runtime")
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU6(), nn.Conv2d(4, 4, 3)).eval()
+    example = torch.rand(1, 3, 16, 16)
+    for way in ("all", "products"):
+        targets = [str(node.target) for node in _quantised(net, example, [example], way).graph.nodes]
+        weights = [target for target in targets if "dequantize_per_channel" in target]
+        assert len(weights) == 2, way
 
 
 def test_a_cut_program(tmp_path):

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
+from lowzoo.bench.memory import peak_memory_mb
 from lowzoo.files import write_text
 from lowzoo.train import collectives
 from lowzoo.train.command import TrainWords, check_installed, open_run, resolve_words
@@ -187,14 +188,7 @@ def _data_rate(run: Run) -> float:
 def _peak_memory_mb(device: torch.device) -> float | None:
     if device.type == "cuda":
         return round(torch.cuda.max_memory_allocated(device) / 1e6, 1)
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    import sys
-
-    # Kilobytes on Linux, bytes on macOS.
-    return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3), 1)
+    return peak_memory_mb()
 
 
 def _synchronised(device: torch.device) -> float:

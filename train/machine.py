@@ -1,13 +1,13 @@
 """The machine a run is on: its cores, its name, its versions."""
 
 import ctypes
-import os
 import platform
 
 import numpy as np
 import torch
 
 import lowzoo
+from lowzoo.bench.machine import usable_cores
 
 # Of glibc's malloc.h.
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
@@ -15,7 +15,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
 def default_workers(device: torch.device) -> int:
     """Data workers: every core beside an accelerator, half of them beside a processor that also trains."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     return cores if device.type == "cuda" else max(1, cores // 2)
 
 

@@ -44,8 +44,9 @@ def pair_cross_entropy(targets_GBK: Tensor, log_probs_VBK: Tensor, pairs_GV: Ten
         Scalar, nats.
     """
     weights_GV = pairs_GV.to(targets_GBK)
-    products_BGV = targets_GBK.transpose(0, 1) @ log_probs_VBK.permute(1, 2, 0)
-    return -(products_BGV.mean(0) * weights_GV).sum() / weights_GV.sum()
+    # In this order the gradient's rows lie as those of the log-probabilities do.
+    products_BVG = log_probs_VBK.transpose(0, 1) @ targets_GBK.permute(1, 2, 0)
+    return -(products_BVG.mean(0) * weights_GV.T).sum() / weights_GV.sum()
 
 
 def grouped_cross_entropy(
