@@ -118,10 +118,11 @@ def compare_linear(resolved: Resolved, data: KnnData, how: Extraction, repeats: 
     }
 
 
-def best_rate(tried: list[dict[str, float]], decay: float) -> float:
+def best_rate(tried: list[dict[str, Any]], decay: float) -> float:
     """The sweep's rate of least held-out loss at this weight decay."""
     rows = [row for row in tried if row["weight_decay"] == decay]
-    return min(rows, key=lambda row: row["held_out_loss"])["learning_rate"]
+    rate: float = min(rows, key=lambda row: row["held_out_loss"])["learning_rate"]
+    return rate
 
 
 def logistic(train: Any, labels: Any, test: Any, truth: Any, decay: float) -> tuple[float, float]:

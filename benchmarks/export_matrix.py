@@ -30,7 +30,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from lowzoo.bench.engines import ENGINES, prepare
+from lowzoo.bench.engines import engine_for, prepare
 from lowzoo.bench.machine import this_device
 from lowzoo.errors import LowzooError
 from lowzoo.evaluate.preprocess import preprocess
@@ -128,8 +128,8 @@ def latency(artifact: Artifact, folder: Path, name: str, arguments: argparse.Nam
             return {}
     taken = artifact.input_shape
     feed = np.random.default_rng(0).integers(0, 256, taken, dtype=np.uint8)
-    engines = {engine.suffix: name for name, engine in ENGINES.items() if engine.suffix}
-    both = [prepare(engines[path.suffix], str(path), 1, spinning=False) for path in (exact, artifact.path)]
+    paths = (exact, artifact.path)
+    both = [prepare(engine.name, str(p), 1, spinning=False) for p in paths if (engine := engine_for(p.suffix))]
     times: list[list[float]] = [[], []]
     for _ in range(arguments.runs + 5):
         for run, found in zip(both, times, strict=True):

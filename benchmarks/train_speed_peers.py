@@ -71,7 +71,7 @@ def lightly(words: dict[str, Any]) -> None:
     kind.training_step_impl = timed
     brightness, contrast, saturation, hue = JITTER
     views: dict[str, Any] = {
-        "image_size": (words["size"], words["size"]),
+        "image_size": (224, 224),
         "random_resize": {"min_scale": 0.2, "max_scale": 1.0},
         "color_jitter": {
             "prob": 0.8,
@@ -88,7 +88,7 @@ def lightly(words: dict[str, Any]) -> None:
         method = {"teacher": f"dinov2/{LIGHTLY[words['teacher']]}-noreg-notpretrained", "queue_size": 256}
     else:
         method = {"output_dim": OUTPUTS}
-        views["local_view"] = {"num_views": words["locals"], "view_size": (words["local"], words["local"])}
+        views["local_view"] = {"num_views": words["locals"], "view_size": (96, 96)}
     lightly_train.pretrain(
         out=tempfile.mkdtemp(),
         data=words["folder"],
@@ -146,10 +146,10 @@ def plain(words: dict[str, Any]) -> None:
         )
 
     if words["teacher"]:
-        views = [view(words["size"], (0.2, 1.0), 0.5)]
+        views = [view(224, (0.2, 1.0), 0.5)]
     else:
-        local, size = view(words["local"], (0.05, 0.14), 0.5), words["size"]
-        views = [view(size, (0.14, 1.0), 1.0), view(size, (0.14, 1.0), 0.1, 0.2), *[local] * words["locals"]]
+        local = view(96, (0.05, 0.14), 0.5)
+        views = [view(224, (0.14, 1.0), 1.0), view(224, (0.14, 1.0), 0.1, 0.2), *[local] * words["locals"]]
     images = datasets.ImageFolder(words["folder"], lambda image: [make(image) for make in views])
     loader = DataLoader(
         images, words["batch"], shuffle=True, num_workers=words["workers"], drop_last=True, persistent_workers=True

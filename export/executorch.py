@@ -4,6 +4,7 @@ int8 is torch's own post-training quantisation (PT2E) with XNNPACK's quantizer. 
 made from is known to whoever exported it, and `lowzoo check` needs `--against`.
 """
 
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 from lowzoo.errors import LowzooError, reason_of
 from lowzoo.export.bounds import ParityError
 from lowzoo.export.calibrate import calibration_images
 from lowzoo.export.installed import require
-from lowzoo.export.int8 import first_that_holds, graph_input
+from lowzoo.export.int8 import before_products, first_that_holds, graph_input
 from lowzoo.export.judge import Judge
 from lowzoo.export.quiet import quiet
 from lowzoo.export.runnable import Array, Runnable
@@ -54,11 +55,18 @@ def write_executorch(
     example = torch.zeros(shape, dtype=torch.uint8 if spec.input == "image" else torch.float32)
     try:
         if spec.precision == "int8":
+            with quiet():  # what does not fit this torch fails here, and not once for every way
+                import_module("executorch.backends.xnnpack.quantizer.xnnpack_quantizer")
             images = calibration_images(spec.calibration)
             feeds = [torch.from_numpy(graph_input(image, resolved, spec)) for image in images]
 
             def write(way: str) -> Runnable:
-                path.write_bytes(_lowered(_quantised(module, example, feeds, way), example))
+                try:
+                    path.write_bytes(_lowered(_quantised(module, example, feeds, way), example))
+                except LowzooError:
+                    raise
+                except Exception as error:  # a pass may raise anything, and another way may do
+                    raise ParityError(f"what XNNPACK cannot lower ({reason_of(error)})", "Use fp32") from error
                 return open_executorch(path)
 
             ways = {
@@ -144,22 +152,17 @@ def _quantised(module: nn.Module, example: Tensor, feeds: list[Tensor], way: str
         else:
             quantizer.set_global(settings)
         traced = torch.export.export(module, (example,)).module()
-        normalisation = _before_products(traced.graph)  # type: ignore[arg-type,union-attr]
+        calls = [node for node in traced.graph.nodes if node.op == "call_function"]  # type: ignore[union-attr]
+        normalisation = before_products(
+            (node.name, node.target in _PRODUCTS, (read.name for read in node.all_input_nodes), (node.name,))
+            for node in calls
+        )
         quantizer.set_filter_function(lambda node: node.name not in normalisation)
         observed = prepare_pt2e(traced, quantizer)
         with torch.inference_mode():
             for feed in feeds:
                 observed(feed)
         quantised: nn.Module = convert_pt2e(observed)
-    if not any("quantize" in str(node.target) for node in quantised.graph.nodes):  # type: ignore[union-attr]
-        raise ParityError("a file in which nothing is int8", "Use fp32")
+    if not any("dequantize_per_channel" in str(node.target) for node in quantised.graph.nodes):  # type: ignore[union-attr]
+        raise ParityError("a file in which no weight is int8", "Use fp32")
     return quantised
-
-
-def _before_products(graph: fx.Graph) -> set[str]:
-    """Names of the nodes that normalise pixels: in int8 they would cost time and, one rounding more, accuracy."""
-    behind: set[fx.Node] = set()
-    for node in graph.nodes:
-        if node.target in _PRODUCTS or behind.intersection(node.all_input_nodes):
-            behind.add(node)
-    return {node.name for node in graph.nodes if node.op == "call_function" and node not in behind}

@@ -23,9 +23,7 @@ class PixelsIn(nn.Module):
     scale: Tensor
     offset: Tensor
 
-    def __init__(
-        self, network: nn.Module, mean: tuple[float, ...], std: tuple[float, ...], width: int | None = None
-    ) -> None:
+    def __init__(self, network: nn.Module, mean: tuple[float, ...], std: tuple[float, ...], width: int | None) -> None:
         super().__init__()
         self.network = network
         self.width = width
@@ -39,8 +37,8 @@ class PixelsIn(nn.Module):
         if self.width is None:
             planes = image.float() * self.scale + self.offset
         else:
-            # A row of 3 S numbers at a time: three by three, runtimes need 20 times as long, and in int8 they move
-            # the transposition behind the normalisation.
+            # A row of 3 S numbers at a time: onnxruntime moves the transposition of an int8 graph behind the
+            # normalisation, which three by three took 2.1 of MobileNetV2's 5.9 ms.
             rows = image.flatten(2).float() * self.scale + self.offset
             planes = rows.unflatten(2, (self.width, 3)).permute(0, 3, 1, 2)
         features: Tensor = self.network(planes)

@@ -4,7 +4,7 @@ Each way leaves more in float than the one before it, and is slower. The search 
 ONNX's alone: elsewhere a candidate takes a conversion of seconds, and not a rewriting of one file.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import numpy as np
@@ -50,6 +50,22 @@ def first_that_holds(ways: Ways, spec: ExportSpec, judge: Judge) -> tuple[str, t
             return name, (f"int8 is {name}, because {'; '.join(lost)}",) if lost else ()
         lost.append(f"{name} gives {', '.join(wrong)}")
     raise ParityError(f"no int8 file keeps the stated loss: {'; '.join(lost)}", "Allow more by --max-loss, or use fp32")
+
+
+def before_products(nodes: Iterable[tuple[str, bool, Iterable[str], Iterable[str]]]) -> tuple[str, ...]:
+    """Names of the nodes behind no product: above all the normalisation, which int8 would slow and round once more.
+
+    Args:
+        nodes: (name, whether it is a product, what it reads, what it makes) in the order of computation.
+    """
+    behind: set[str] = set()
+    names = []
+    for name, product, reads, makes in nodes:
+        if product or behind.intersection(reads):
+            behind.update(makes)
+        else:
+            names.append(name)
+    return tuple(names)
 
 
 def graph_input(image: Image, resolved: Resolved, spec: ExportSpec) -> NDArray[np.generic]:

@@ -22,7 +22,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from lowzoo.export.bounds import ParityError
 from lowzoo.export.calibrate import Ranges, activation_ranges, calibration_images
-from lowzoo.export.int8 import graph_input
+from lowzoo.export.int8 import before_products, graph_input
 from lowzoo.export.judge import Judge
 from lowzoo.export.onnx_file import open_onnx
 from lowzoo.export.parity import bounds_of, broken, compare
@@ -201,17 +201,5 @@ def _prepared(path: Path, prepared: Path) -> _Graph:
         model,
         _WEIGHTED if transformer else _WEIGHTED + _BETWEEN,
         tuple(node.name for node in model.graph.node if node.op_type in _WEIGHTED),
-        _before_products(model.graph),
+        before_products((node.name, node.op_type in _WEIGHTED, node.input, node.output) for node in model.graph.node),
     )
-
-
-def _before_products(graph: onnx.GraphProto) -> tuple[str, ...]:
-    """The nodes that normalise pixels: in int8 they would cost time and, one rounding more, accuracy."""
-    behind: set[str] = set()
-    names = []
-    for node in graph.node:
-        if node.op_type in _WEIGHTED or behind.intersection(node.input):
-            behind.update(node.output)
-        else:
-            names.append(node.name)
-    return tuple(names)

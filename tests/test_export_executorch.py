@@ -9,6 +9,7 @@ from torch import nn
 from lowzoo.errors import LowzooError
 from lowzoo.export import ExportSpec, MaxLoss, ParityError, export
 from lowzoo.export.executorch import _quantised, open_executorch
+from lowzoo.export.graph import PixelsIn
 from tests.export_fixtures import SIDE, tiny_resolved
 
 
@@ -29,28 +30,30 @@ def test_int8(tmp_path):
 
 
 class Brightest(nn.Module):
-    """Has no products, so nothing that int8 would help."""
+    """Has sums and no products, so nothing that int8 would help."""
 
     def forward(self, x):
-        return x.amax((2, 3))
+        return (x + x.roll(1, 2)).amax((2, 3))
 
 
-def test_a_file_in_which_nothing_is_int8_is_refused(tmp_path):
+def test_a_file_in_which_no_weight_is_int8_is_refused(tmp_path):
     pytest.importorskip("executorch.runtime")
     spec = ExportSpec(format="executorch", precision="int8", max_loss=MaxLoss(None, 0.5))
-    with pytest.raises(ParityError, match="dynamic gives a file in which nothing is int8"):
+    with pytest.raises(ParityError, match="dynamic gives a file in which no weight is int8"):
         export(tiny_resolved(Brightest()), spec, tmp_path / "x.pte")
     assert not list(tmp_path.iterdir())
 
 
-def test_convolutions_with_batch_norms_are_quantised_where_additions_stay_in_float():
+def test_products_are_quantised_in_either_way_and_the_normalisation_is_not():
     pytest.importorskip("executorch.runtime")
-    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU6(), nn.Conv2d(4, 4, 3)).eval()
-    example = torch.rand(1, 3, 16, 16)
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU6(), nn.Conv2d(4, 4, 3))
+    module = PixelsIn(net, (0.5, 0.5, 0.5), (0.2, 0.2, 0.2), 16).eval()
+    example = torch.randint(0, 256, (1, 16, 16, 3), dtype=torch.uint8)
     for way in ("all", "products"):
-        targets = [str(node.target) for node in _quantised(net, example, [example], way).graph.nodes]
-        weights = [target for target in targets if "dequantize_per_channel" in target]
-        assert len(weights) == 2, way
+        targets = [str(node.target) for node in _quantised(module, example, [example], way).graph.nodes]
+        assert sum("dequantize_per_channel" in target for target in targets) == 2, way
+        first = next(i for i, target in enumerate(targets) if "quantize_per_tensor" in target)
+        assert {"aten.mul.Tensor", "aten.add.Tensor"} <= set(targets[:first]), way
 
 
 def test_a_cut_program(tmp_path):

@@ -17,9 +17,10 @@ from lowzoo.data.source import open_source
 from lowzoo.errors import LowzooError
 from lowzoo.train.checkpoint import load_checkpoint, save_checkpoint
 from lowzoo.train.config import resolve
+from lowzoo.train.heads import WeightNormLinear
 from lowzoo.train.loop import Run
 from lowzoo.train.metrics import read_metrics
-from lowzoo.train.progress import Progress
+from lowzoo.train.progress import Progress, StepClock
 from lowzoo.train.recipes import TrainConfig
 from tests.train_fixtures import SETTINGS, make_pictures, make_teacher
 
@@ -67,6 +68,17 @@ def test_a_run_leaves_everything_that_its_folder_promises(world: Path, tmp_path:
     model = timm.create_model(f"local-dir:{out}", pretrained=True, num_classes=0).eval()
     images = torch.randn(2, 3, 32, 32)
     torch.testing.assert_close(model(images), run.student.backbone.eval()(images), atol=1e-4, rtol=1e-4)
+
+
+def test_a_frozen_teacher_normalises_its_prototypes_once(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = start(world, tmp_path / "run", config_of(world))
+    layers: list[WeightNormLinear] = []
+    normalised = WeightNormLinear._normalised
+    monkeypatch.setattr(WeightNormLinear, "_normalised", lambda layer: layers.append(layer) or normalised(layer))
+    next(run.steps(StepClock(run.device)))
+    assert layers == [run.student.head.last_layer]
 
 
 def test_a_finished_run_can_be_the_teacher_of_the_next(world: Path, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -145,17 +145,27 @@ def describe(report: dict[str, Any]) -> list[str]:
 def arithmetic() -> FlopCounterMode:
     """Counts the operations of what runs inside it, two for a product and its sum.
 
-    torch's own formula for the backward pass forgets a convolution's groups in the gradient of the weight: a depthwise
+    torch 2.15's formula for the backward pass forgets a convolution's groups in the gradient of the weight: a depthwise
     layer counted as many times as it has channels.
     """
     return FlopCounterMode(display=False, custom_mapping={torch.ops.aten.convolution_backward: _backward_flops})
 
 
 def _backward_flops(
-    grad: tuple[int, ...], x: tuple[int, ...], weight: tuple[int, ...], *settings: Any, out_shape: Any = None
+    grad: Any,
+    x: Any,
+    weight: Any,
+    _bias: Any,
+    _stride: Any,
+    _padding: Any,
+    _dilation: Any,
+    transposed: bool,
+    _output_padding: Any,
+    _groups: int,
+    wanted: Sequence[bool],
+    out_shape: Any = None,
 ) -> int:
     """Of a convolution's backward pass: its forward pass, once for each gradient of input and weight."""
-    transposed, wanted = settings[4], settings[-1]
     return int(conv_flop_count(list(x), list(weight), list(grad), transposed=transposed)) * sum(wanted[:2])
 
 

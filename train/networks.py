@@ -89,7 +89,7 @@ def complete_teacher(
     device: torch.device,
     autocast: Callable[[], Any],
 ) -> Teacher:
-    """The teacher on its device; a head that has to be fitted is read from the run folder, or fitted and kept there.
+    """The teacher on its device, prototypes normalised; a head to be fitted is read from the run folder, or kept there.
 
     Args:
         teacher: From `create_teacher`.

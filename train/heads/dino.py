@@ -11,8 +11,10 @@ class WeightNormLinear(nn.Module):
     """Linear layer without bias whose rows are `weight_g * weight_v / |weight_v|` (DINO's last layer).
 
     At 65,536 x 256 weights the rows' norms are memory traffic that rivals the products; the fused kernel behind torch's
-    own weight norm halves it, and `freeze` does away with it.
+    own weight norm halves it, and `freeze` does away with it. A row of zeros gives NaN, as in DINO's own code.
     """
+
+    _rows: Tensor | None
 
     def __init__(self, in_dim: int, out_dim: int, *, fixed_gain: bool = False) -> None:
         super().__init__()

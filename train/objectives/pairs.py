@@ -37,15 +37,17 @@ def pair_cross_entropy(targets_GBK: Tensor, log_probs_VBK: Tensor, pairs_GV: Ten
 
     Args:
         targets_GBK: Probabilities.
-        log_probs_VBK: Log-probabilities of the student.
+        log_probs_VBK: Log-probabilities of the student, of the same dtype.
         pairs_GV: Boolean mask of the allowed pairs.
 
     Returns:
         Scalar, nats.
     """
     weights_GV = pairs_GV.to(targets_GBK)
-    # In this order the gradient's rows lie as those of the log-probabilities do.
-    products_BVG = log_probs_VBK.transpose(0, 1) @ targets_GBK.permute(1, 2, 0)
+    # bf16 would round log-probabilities near -11 to steps of 0.06.
+    with torch.autocast(log_probs_VBK.device.type, enabled=False):
+        # In this order the gradient's rows lie as those of the log-probabilities do.
+        products_BVG = log_probs_VBK.transpose(0, 1) @ targets_GBK.permute(1, 2, 0)
     return -(products_BVG.mean(0) * weights_GV.T).sum() / weights_GV.sum()
 
 
