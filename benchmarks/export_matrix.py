@@ -156,7 +156,7 @@ def table(document: dict[str, Any]) -> str:
     for name in MODELS:
         for cell in CELLS:
             if facts := document["cells"].get(name, {}).get(cell):
-                start = f"| {name} | {document['weights'][name]} | {cell.replace(':', ' | ')} | "
+                start = f"| {name} | {facts['weights']} | {cell.replace(':', ' | ')} | "
                 lines.append(start + " | ".join(_values(facts)) + " |")
     notes = [
         f"- {name}, {cell.replace(':', ' ')}: {warning}"
@@ -194,17 +194,18 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=OUT)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    document = json.loads(arguments.out.read_text()) if arguments.out.exists() else {"weights": {}, "cells": {}}
+    document = json.loads(arguments.out.read_text()) if arguments.out.exists() else {"cells": {}}
     document |= {"size": arguments.size, "machine": this_device().model_dump()}
     with tempfile.TemporaryDirectory() as folder:
         for name in arguments.models:
             judge = Judge(
                 model_of(name, arguments.size), knn_pictures=arguments.knn_pictures, pictures=arguments.pictures
             )
-            document["weights"][name] = judge.resolved.revision if judge.resolved.trained else "random"
+            # Of each cell: an environment may lack the package that holds a network's weights.
+            weights = judge.resolved.revision if judge.resolved.trained else "random"
             for cell in arguments.cells:
                 facts = measure(name, judge, cell, Path(folder), arguments)
-                document["cells"].setdefault(name, {})[cell] = facts | {"versions": _versions()}
+                document["cells"].setdefault(name, {})[cell] = facts | {"weights": weights, "versions": _versions()}
                 print(name, cell, facts, flush=True)
                 # After every cell, because a sweep takes long and may be stopped.
                 write_text(arguments.out, json.dumps(document, indent=1) + "\n")

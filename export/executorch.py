@@ -152,7 +152,7 @@ def _quantised(module: nn.Module, example: Tensor, feeds: list[Tensor], way: str
         else:
             quantizer.set_global(settings)
         traced = torch.export.export(module, (example,)).module()
-        calls = [node for node in traced.graph.nodes if node.op == "call_function"]  # type: ignore[union-attr]
+        calls = [node for node in traced.graph.nodes if node.op == "call_function"]
         normalisation = before_products(
             (node.name, node.target in _PRODUCTS, (read.name for read in node.all_input_nodes), (node.name,))
             for node in calls

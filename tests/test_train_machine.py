@@ -22,4 +22,5 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 def test_freed_memory_is_used_again() -> None:
     done = subprocess.run([sys.executable, "-c", PEAKS], capture_output=True, text=True, check=True)
     # An array of 64 MB has 15,625 pages of 4 kB; given back to the system, 20 of them would fault in every one anew.
-    assert int(done.stdout) < 2 * 15_625
+    # The first one or two may take new memory, as where it lies depends on what the process needed before.
+    assert int(done.stdout) <= 3 * 15_625
