@@ -7,7 +7,8 @@ DIR holds tiny-imagenet-100 as parquet. What has to hold:
     k-NN       every prediction equals that of scikit-learn's brute-force search in float64 with the same weights
     linear     the sweep on class tokens is within 0.3 points of scikit-learn's logistic regression (L-BFGS), whose
                penalty is chosen on the same held-out tenth by the same rule, and so is a probe of each weight decay,
-               at its best rate, of the same penalty; three other seeds are within the printed spread
+               at its best rate, of the same penalty; where the highest held-out accuracy alone chooses scikit-learn's
+               penalty, the sweep is 0.53 below, which is too much; other seeds are within the printed spread
     low-shot   the same splits and penalties, fitted here by a plain call of scikit-learn: within 0.3 points
 
 `result` is in each case the document that `lowzoo eval ... --json` prints.
@@ -115,7 +116,14 @@ def compare_linear(resolved: Resolved, data: KnnData, how: Extraction, repeats: 
         "scikit_learn_weight_decay": penalty,
         "scikit_learn_top1": expected,
         "difference": round(result.figures[0].mean - expected, 3),
+        "difference_where_accuracy_chooses": difference_by_accuracy(result.figures[0].mean, same_penalty),
     }
+
+
+def difference_by_accuracy(ours: float, same_penalty: dict[str, dict[str, Any]]) -> float:
+    """To scikit-learn at the penalty of its highest held-out accuracy, however small the lead."""
+    chosen = max(same_penalty.values(), key=lambda row: row["scikit_learn_held_out_top1"])
+    return round(ours - float(chosen["scikit_learn_top1"]), 3)
 
 
 def best_rate(tried: list[dict[str, Any]], decay: float) -> float:

@@ -6,7 +6,7 @@
 
 The views are the paper's (2 x 224 and 8 x 96 px) and the head has its 65,536 outputs; weights are random, which changes
 no time. In batches of 16 the head's 16 million weights, which every step normalises and moves, still count: the ratio
-was 2.84 where batches of 32 gave 3.00. Images are those of the embedded sample set, or of `--data`. Each row of the
+was 2.84 where batches of 32 gave 2.999. Images are those of the embedded sample set, or of `--data`. Each row of the
 result is the report of `lowzoo train --bench`: images/s, waiting for data, the teacher's share, and the share of the
 matrix-product peak that the same run measures. `--check` fails below a ratio of 3.
 """
