@@ -8,6 +8,7 @@ workers and precision (fp32), on the processor, one after the other; lowzoo's be
 
     data      a very small student and no teacher: DINO with 2 x 224 and 6 x 96 px views (lowzoo: sslight)
               (on one thread the student's own arithmetic, which is the same on all sides, is most of a step even so)
+    photos    the same with photographs of 12 megapixels, as a phone takes them: decoding is most of the work
     teacher   ResNet-18 from a ViT-B/14, one view of 224 px: distillation by a queue (lowzoo: seed); the plain loop
               matches prototypes, as DINO does
     between   the same from a ViT-S/14
@@ -31,6 +32,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import timm
 import torch
 from PIL import Image
@@ -49,12 +51,23 @@ HERE = Path(__file__).resolve().parent
 IMAGES = 640
 POINTS: dict[str, dict[str, Any]] = {
     "data": {"student": "mobilenetv3_small_050", "teacher": None, "batch": 16, "locals": 6, "warm_up": 8, "steps": 12},
+    "photos": {
+        "student": "mobilenetv3_small_050",
+        "teacher": None,
+        "batch": 16,
+        "locals": 6,
+        "warm_up": 8,
+        "steps": 12,
+    },
     "teacher": {"student": "resnet18", "teacher": "vit_base_patch14_dinov2", "batch": 4, "warm_up": 1, "steps": 3},
     "between": {"student": "resnet18", "teacher": "vit_small_patch14_dinov2", "batch": 8, "warm_up": 1, "steps": 4},
 }
+# Size and how many differ: the usual one in ImageNet, and a phone's.
+PHOTOGRAPHS = {"usual": ((500, 375), IMAGES), "large": ((4032, 3024), 40)}
 # What each side is measured against, at least: lowzoo's row over the peer's.
 BOUNDS = {
     "data": {"lowzoo": 2.0},
+    "photos": {"lowzoo": 2.0},
     "teacher": {"lowzoo": 1.1, "lowzoo, cached": 2.5},
     "between": {"lowzoo": 1.0, "lowzoo, cached": 1.0},
 }
@@ -62,19 +75,30 @@ GLOBAL = '{name="global",count=%d,size=224,scale=[%s,1.0],blur=%s,solarise=%s}'
 LOCAL = '{name="local",count=6,size=96,scale=[0.05,0.14],blur=[0.5]}'
 
 
-def write_photographs(folder: Path) -> None:
-    """Cut `IMAGES` pieces of 500 x 375 px, the usual size in ImageNet, out of the photographs that ship with lowzoo."""
-    rng = random.Random(0)
+def write_photographs(folder: Path, size: tuple[int, int], distinct: int) -> None:
+    """Cut `IMAGES` pieces, of which `distinct` differ, out of the photographs that ship with lowzoo.
+
+    Args:
+        folder: To write to.
+        size: Of each in pixels; larger ones than the photographs get the noise of a camera (3 of 255).
+        distinct: The others are links to the same files.
+    """
+    rng, noise = random.Random(0), np.random.default_rng(0)
     photos = [
         Image.open(str(item)).convert("RGB") for item in files("lowzoo.samples").iterdir() if item.name.endswith("jpg")
     ]
     (folder / "all").mkdir(parents=True)
-    for index in range(IMAGES):
+    for index in range(distinct):
         photo, share = photos[index % len(photos)], rng.uniform(0.6, 1)
         width = min(photo.width, photo.height * 4 / 3) * share
         left, top = rng.uniform(0, photo.width - width), rng.uniform(0, photo.height - width * 3 / 4)
-        piece = photo.resize((500, 375), Image.Resampling.LANCZOS, (left, top, left + width, top + width * 3 / 4))
+        piece = photo.resize(size, Image.Resampling.LANCZOS, (left, top, left + width, top + width * 3 / 4))
+        if size[0] > width:
+            pixels = np.asarray(piece) + noise.normal(0, 3, (size[1], size[0], 3)).astype(np.float32)
+            piece = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
         piece.save(folder / "all" / f"{index:04}.jpg", quality=90)
+    for index in range(distinct, IMAGES):
+        os.link(folder / "all" / f"{index % distinct:04}.jpg", folder / "all" / f"{index:04}.jpg")
 
 
 def make_teacher(folder: Path, architecture: str) -> Path:
@@ -210,11 +234,12 @@ def main() -> None:
         parser.error("--peers is needed")
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
-        write_photographs(scratch / "photographs")
-        points = {
-            point: measure_point(point, scratch / "photographs", scratch, words.peers, words.workers)
-            for point in words.points
-        }
+        points = {}
+        for point in words.points:
+            folder = scratch / ("large" if point == "photos" else "usual")
+            if not folder.exists():
+                write_photographs(folder, *PHOTOGRAPHS[folder.name])
+            points[point] = measure_point(point, folder, scratch, words.peers, words.workers)
     file = words.out / "train_speed.json"
     kept = json.loads(file.read_text())["points"] if file.exists() and len(points) < len(POINTS) else {}
     report = {

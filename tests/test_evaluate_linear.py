@@ -35,12 +35,25 @@ CACHED = ProbeSettings(
 )
 
 
-def test_among_accuracies_that_noise_explains_the_loss_decides():
-    # The standard error of 35 % of 5,000 images is 0.67.
-    tried = [(35.0, 2.9), (34.4, 2.7), (34.2, 2.5), (34.9, 2.8)]
-    assert best_candidate(tried, 5000) == 1
-    assert best_candidate(tried, 500_000) == 0
-    assert best_candidate([(100.0, 0.3), (100.0, 0.2)], 10) == 1
+SOLVED = dataclasses.replace(CACHED, optimizer="lbfgs", weight_decays=(1e-3, 1e3))
+
+
+def test_of_equal_accuracies_the_one_of_least_loss_is_kept():
+    assert best_candidate([(35.0, 2.9), (34.9, 2.5)]) == 0
+    assert best_candidate([(100.0, 0.3), (100.0, 0.2)]) == 1
+
+
+def test_solved_probes_are_chosen_by_cross_validation_and_have_no_seed(data):
+    first, other = (
+        evaluate_linear(pixel_network(), data, SOLVED, repeats=3, seed=seed, how=HOW).result for seed in (0, 7)
+    )
+    assert (first.settings["held_out"], first.settings["chosen"]["weight_decay"]) == (0.2, 1e-3)
+    weak, strong = first.settings["tried"]
+    assert weak["learning_rate"] is None
+    assert weak["held_out_loss"] < strong["held_out_loss"]
+    assert first.figures == other.figures
+    assert (first.figures[0].seeds, first.figures[0].std) == (1, None)
+    assert first.figures[0].mean > 70
 
 
 def test_the_better_rate_is_chosen_on_training_images_alone(data):

@@ -11,6 +11,7 @@ from torch.nn.functional import cross_entropy
 from lowzoo.evaluate.feeds import CachedFeed
 from lowzoo.evaluate.probe_settings import PROBES, ProbeSettings, adapted, family_of, probe_settings
 from lowzoo.evaluate.probes import Candidate, ProbeBank, candidates_of
+from lowzoo.evaluate.solved_probes import solve
 
 
 def blobs(count, classes=4, dim=6, seed=0, spread=1.5):
@@ -102,6 +103,37 @@ def test_the_optimum_is_that_of_logistic_regression():
     assert (bank.predict(test_x)[0, :, 0].numpy() == expected).mean() > 0.995
 
 
+@pytest.mark.parametrize("shift", [0.0, 50.0])
+def test_solved_probes_are_those_of_logistic_regression(shift):
+    linear_model = pytest.importorskip("sklearn.linear_model")
+    x, labels = blobs(400)
+    test_x, _ = blobs(300, seed=5)
+    x, test_x = x + shift, test_x + shift
+    settings = ProbeSettings(weight_decays=(1e-3, 1e-1, 1e-2), optimizer="lbfgs", norm="standardise")
+    bank = ProbeBank(candidates_of(settings), 6, 4, settings, 0)
+    bank.fit_norm(x)
+    solve(bank, x, labels)
+    mean, deviation = x.mean(0), x.std(0)
+    for i, decay in enumerate(settings.weight_decays):
+        solver = linear_model.LogisticRegression(C=1 / (decay * len(x)), tol=1e-8, max_iter=1000)
+        solver.fit(((x - mean) / deviation).double().numpy(), labels.numpy())
+        np.testing.assert_allclose(bank.weight_PCD[i].detach().numpy(), solver.coef_, atol=5e-3)
+        expected = solver.predict_proba(((test_x - mean) / deviation).double().numpy())
+        found = bank(test_x)[i].softmax(1).detach().numpy()
+        np.testing.assert_allclose(found, expected, atol=2e-3)
+
+
+def test_probes_are_solved_in_parts_as_in_one(monkeypatch):
+    x, labels = blobs(400)
+    settings = ProbeSettings(weight_decays=(1e-2,), optimizer="lbfgs", norm="standardise")
+    whole, parts = (ProbeBank(candidates_of(settings), 6, 4, settings, seed) for seed in (0, 1))
+    for bank, chunk in ((whole, 400), (parts, 150)):
+        monkeypatch.setattr("lowzoo.evaluate.solved_probes._CHUNK", chunk)
+        bank.fit_norm(x)
+        solve(bank, x, labels)
+    torch.testing.assert_close(parts.weight_PCD, whole.weight_PCD, atol=2e-3, rtol=0)
+
+
 def test_a_probe_that_diverges_leaves_the_others_alone():
     x, labels = blobs(128)
     settings = ProbeSettings(learning_rates=(0.3,), epochs=5, batch_size=32)
@@ -139,3 +171,10 @@ def test_shorter_training_and_smaller_batches_keep_the_shape_of_the_schedule():
     assert short.learning_rates == (0.0025,)
     assert short.augmentation == "none"
     assert adapted(PROBES["sweep"]["vit"], augment=True).augmentation == "crop"
+
+
+@pytest.mark.parametrize("asked", [{"learning_rates": (0.1,)}, {"epochs": 3}, {"batch_size": 64}, {"augment": True}])
+def test_probes_are_solved_unless_training_is_asked_for(asked):
+    settings = PROBES["sweep"]["vit"]
+    assert adapted(settings, weight_decays=(1e-2,), features=("cls",)).optimizer == "lbfgs"
+    assert adapted(settings, **asked).optimizer == "sgd"

@@ -210,6 +210,22 @@ def test_a_batch_holds_the_views_of_its_records(pictures: ImageSource) -> None:
             np.testing.assert_array_equal(ours[row], theirs)
 
 
+def test_large_photographs_give_the_views_of_their_records(tmp_path: Path) -> None:
+    pytest.importorskip("cv2")
+    photo = Image.linear_gradient("L").resize((640, 480)).convert("RGB")
+    (tmp_path / "0.jpg").write_bytes(encode(photo, "JPEG"))
+    (tmp_path / "1.png").write_bytes(encode(photo))
+    groups = (ViewGroup(name="global", count=3, size=32, scale=(0.25, 1.0)),)
+    dataset = ViewDataset(open_source(tmp_path), groups, 7)
+    assert dataset.drawer.decode((tmp_path / "0.jpg").read_bytes(), "0.jpg").pixels.shape == (240, 320, 3)
+    for index in range(2):
+        batch = dataset[0, index]
+        params = sample_params(groups, 7, 0, index, 480, 640)
+        np.testing.assert_array_equal(batch.records[0], params.record())
+        whole = crop_views(np.array(photo), params, groups)[0]
+        assert np.abs(batch.crops[0][0].numpy().astype(int) - whole).mean() < 1
+
+
 def test_a_log_goes_on_where_the_checkpoint_was(tmp_path: Path) -> None:
     log = BadImageLog(tmp_path / "bad.txt", 0.5)
     log.add(["a is broken", "b is broken", "a is broken"], 100)

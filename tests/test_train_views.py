@@ -1,5 +1,6 @@
 """Parameters and crops: functions of (seed, epoch, index), distributed as torchvision's, as sharp as PIL's."""
 
+import math
 from itertools import product
 
 import numpy as np
@@ -8,9 +9,10 @@ import torch
 from PIL import Image
 from pydantic import ValidationError
 
-from lowzoo.data.decode import decode_rgb
+from lowzoo.data.decode import decode_rgb, decode_shrunk
 from lowzoo.data.samples import demonstration_photos
 from lowzoo.train.views import ViewGroup, ViewParams, crop_views, sample_params
+from lowzoo.train.views.crops import largest_divisor
 from lowzoo.train.views.params import (
     BRIGHTNESS,
     CONTRAST,
@@ -151,6 +153,37 @@ def test_crops_agree_with_pil(interpolation: str) -> None:
             difference = np.abs(crop.astype(int) - expected)
             assert difference.mean() < 0.6
             assert np.percentile(difference, 99.9) <= 2
+
+
+@pytest.mark.parametrize("factor", [1, 2])
+def test_crops_of_a_picture_decoded_smaller_are_those_of_the_whole(factor: int) -> None:
+    pytest.importorskip("cv2")
+    groups = (
+        ViewGroup(name="global", count=2, size=32, scale=(0.25, 1.0)),
+        ViewGroup(name="local", count=4, size=24, scale=(0.2, 0.5)),
+    )
+    for index, (name, data) in enumerate(demonstration_photos()):
+        whole = decode_rgb(data, name)
+        params = sample_params(groups, 0, 0, index, *whole.shape[:2])
+        small = decode_shrunk(data, name, lambda height, width: factor)
+        assert small.size == whole.shape[:2]
+        assert small.pixels.shape[:2] == tuple(math.ceil(side / factor) for side in whole.shape[:2])
+        ours = crop_views(small.pixels, params, groups, small.size)
+        for crops, expected in zip(ours, crop_views(whole, params, groups), strict=True):
+            difference = np.abs(crops.astype(int) - expected)
+            assert difference.mean() < 2.5
+            assert (difference == 0).all() or factor > 1
+
+
+def test_a_picture_is_decoded_as_small_as_its_smallest_crop_allows() -> None:
+    local = ViewGroup(name="local", count=1, size=96, scale=(0.05, 0.25))
+    whole = ViewGroup(name="global", count=2, size=224, scale=(0.25, 1.0))
+    # Of 12 megapixels the smallest local crop is at least 676 px high and wide: 7 times the view.
+    assert largest_divisor([whole, local], 3024, 4032) == 2
+    assert largest_divisor([whole], 3024, 4032) == 2
+    assert largest_divisor([whole], 9000, 9000) == 8
+    assert largest_divisor([whole, local], 375, 500) == 1
+    assert largest_divisor([local.model_copy(update={"size": 32})], 3024, 4032) == 8
 
 
 def test_crops_come_group_by_group_as_planes() -> None:

@@ -7,10 +7,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset
 
-from lowzoo.data.decode import BadImage, decode_rgb
+from lowzoo.data.decode import BadImage, Decoded, decode_rgb
 from lowzoo.data.source import ImageSource
 from lowzoo.data.stream import HEAD, StreamReader
 from lowzoo.errors import LowzooError
@@ -54,11 +53,11 @@ class ViewDataset(Dataset[ViewBatch]):
         """The batch of these (epoch, index) pairs, all of one epoch; torch's loader calls this."""
         return self.drawer.batch(keys, self._image)
 
-    def _image(self, key: Key, bad: list[str]) -> tuple[int, NDArray[np.uint8]] | None:
+    def _image(self, key: Key, bad: list[str]) -> tuple[int, Decoded] | None:
         epoch, wanted = key
         for index in self._candidates(epoch, wanted):
             try:
-                return index, decode_rgb(self.source.encoded(index), self.source.where(index))
+                return index, self.drawer.decode(self.source.encoded(index), self.source.where(index))
             except BadImage as error:
                 bad.append(error.message)
         return None

@@ -9,11 +9,9 @@ share of an epoch starts again from its beginning.
 from collections.abc import Iterator
 from itertools import islice
 
-import numpy as np
-from numpy.typing import NDArray
 from torch.utils.data import IterableDataset, get_worker_info
 
-from lowzoo.data.decode import BadImage, decode_rgb
+from lowzoo.data.decode import BadImage, Decoded
 from lowzoo.data.huggingface import cell_bytes
 from lowzoo.data.stream import Cell, StreamReader
 from lowzoo.errors import LowzooError
@@ -47,7 +45,7 @@ class StreamBatches(IterableDataset[ViewBatch]):
             mine = [number for number in range(epoch * per_epoch, (epoch + 1) * per_epoch) if number % workers == lane]
             done = sum(number < first for number in mine)
             begin, end = done * batches.micro_batch, len(mine) * batches.micro_batch
-            images = _Images(self.reader, islice(self._cells(epoch, part, parts), max(0, begin - 1), None))
+            images = _Images(self.reader, self.drawer, islice(self._cells(epoch, part, parts), max(0, begin - 1), None))
             if begin:
                 images.next((epoch, 0), [])  # it may have to stand in for the one after it
             for position in range(begin, end, batches.micro_batch):
@@ -68,15 +66,15 @@ class StreamBatches(IterableDataset[ViewBatch]):
 class _Images:
     """Decodes cell after cell; the image before it stands in for one that cannot be read."""
 
-    def __init__(self, reader: StreamReader, cells: Iterator[Cell]) -> None:
-        self.reader, self.cells = reader, cells
-        self.last: NDArray[np.uint8] | None = None
+    def __init__(self, reader: StreamReader, drawer: ViewDrawer, cells: Iterator[Cell]) -> None:
+        self.reader, self.drawer, self.cells = reader, drawer, cells
+        self.last: Decoded | None = None
 
-    def next(self, key: Key, bad: list[str]) -> tuple[int, NDArray[np.uint8]] | None:
+    def next(self, key: Key, bad: list[str]) -> tuple[int, Decoded] | None:
         cell = next(self.cells)
         where = f"{self.reader.name}: {(cell or {}).get('path') or 'a row without a name'}"
         try:
-            self.last = decode_rgb(cell_bytes(cell, where), where)
+            self.last = self.drawer.decode(cell_bytes(cell, where), where)
         except BadImage as error:
             bad.append(error.message)
         return None if self.last is None else (key[1], self.last)

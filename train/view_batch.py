@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
+from lowzoo.data.decode import Decoded, decode_shrunk
 from lowzoo.train.batches import Key
 from lowzoo.train.views import ViewGroup, ViewParams, sample_params
-from lowzoo.train.views.crops import crop_into
+from lowzoo.train.views.crops import crop_into, largest_divisor
 
-# Gives the image for a key: its index in the source and its pixels (H, W, 3), or None where none could be read. It may
-# be another one than asked for; what could not be read is added to the list.
-ImageOf = Callable[[Key, list[str]], tuple[int, NDArray[np.uint8]] | None]
+# Gives the image for a key and its index in the source, or None where none could be read. It may be another one than
+# asked for; what could not be read is added to the list.
+ImageOf = Callable[[Key, list[str]], tuple[int, Decoded] | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +57,10 @@ class ViewDrawer:
         self.groups, self.seed, self.view_epochs = tuple(groups), seed, view_epochs
         self._global = np.repeat([group.name == "global" for group in groups], [group.count for group in groups])
 
+    def decode(self, data: bytes, where: str) -> Decoded:
+        """Decode an image, no larger than its views need; see `decode_shrunk` for arguments and errors."""
+        return decode_shrunk(data, where, lambda height, width: largest_divisor(self.groups, height, width))
+
     def batch(self, keys: Sequence[Key], image_of: ImageOf) -> ViewBatch:
         """Draw a batch.
 
@@ -74,10 +79,8 @@ class ViewDrawer:
             if found is None:
                 continue
             index, image = found
-            params = sample_params(
-                self.groups, self.seed, key[0], index, *image.shape[:2], view_epochs=self.view_epochs
-            )
-            crop_into([views[len(drawn)] for views in crops], image, params, self.groups)
+            params = sample_params(self.groups, self.seed, key[0], index, *image.size, view_epochs=self.view_epochs)
+            crop_into([views[len(drawn)] for views in crops], image.pixels, params, self.groups, image.size)
             indices.append(index)
             drawn.append(params)
         return ViewBatch(

@@ -1,10 +1,11 @@
 """Train rows of the table, in pieces of a few minutes, each of which goes on where the last one was ended.
 
     python benchmarks/tiny_imagenet/run.py --data DIR --work DIR [--form gpu] [--rows teacher rob-vit_tiny] [--seeds 0]
-        [--seconds 520]
+        [--student-data FILE] [--seconds 520]
     python benchmarks/tiny_imagenet/run.py --form try --work DIR
 
-DIR of `--data` holds tiny-imagenet-100 as parquet. A piece takes the first row that is not finished and goes on with
+DIR of `--data` holds tiny-imagenet-100 as parquet; `--student-data` gives all rows but the teacher fewer images, one of
+its files for example. A piece takes the first row that is not finished and goes on with
 the next while time is left; it is ended as a kill would end it, which costs the steps since the last checkpoint and no
 bit. Exit status 0 when every row is finished, 3 when the command is to be repeated. `--form try` is two steps of every
 row on the embedded sample set.
@@ -29,7 +30,8 @@ def train(row: str, words: argparse.Namespace, seed: int, deadline: float) -> bo
     if (folder / "run.json").exists():
         return True
     command = [LOWZOO, *command_of(row, FORMS[words.form], str(words.work), seed)]
-    command += ["--data", words.data] if words.data else []
+    data = words.data if row == "teacher" else words.student_data or words.data
+    command += ["--data", data] if data else []
     command += ["--device", words.device]
     if (folder / "config.toml").exists():
         command.append("--resume")
@@ -52,6 +54,7 @@ def main() -> int:
     """Train what is not finished yet."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", help="tiny-imagenet-100; the embedded sample set if absent")
+    parser.add_argument("--student-data", help="what students are trained on, if not on --data")
     parser.add_argument("--work", type=Path, required=True, help="where runs and caches are kept")
     parser.add_argument("--form", choices=FORMS, default="gpu")
     parser.add_argument("--rows", nargs="+", help="all of the form if absent")

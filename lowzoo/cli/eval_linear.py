@@ -11,7 +11,8 @@ def linear(
     model: options.Model,
     data: options.Data = None,
     protocol: Annotated[
-        str, typer.Option(help="Whose settings: sweep (cached features, ours), rob, seed, sslight, dino or msn.")
+        str,
+        typer.Option(help="Whose settings: sweep (ours, cached features), rob, seed, sslight, dino or msn."),
     ] = "sweep",
     features: Annotated[
         str | None,
@@ -43,8 +44,10 @@ def linear(
 ) -> None:
     """Train a linear classifier on MODEL's frozen features.
 
-    Candidates are trained together on nine tenths of the training images; the best on the tenth is trained again on
-    all of them, once for each seed. The test images decide nothing.
+    Without --protocol the probes are solved for, as scikit-learn's logistic regression is, and which features and
+    which penalty are best is cross-validated on the training images; no seed changes the answer. With --lr, and by a
+    paper's protocol, they are trained by SGD: candidates together on nine tenths of the training images, the best on
+    the tenth again on all of them, once for each seed. The test images decide nothing.
     """
     output = options.begin(data, out, json_, confusion)
     rates, decays = options.numbers(lr, "--lr"), options.numbers(weight_decay, "--weight-decay")

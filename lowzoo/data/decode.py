@@ -11,6 +11,8 @@ many of them a second, and PIL, being strict about truncated files, takes everyt
 import functools
 import io
 import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
 from types import ModuleType
 
 import numpy as np
@@ -32,6 +34,19 @@ class BadImage(LowzooError):
         super().__init__(f"{where} is not a readable image: {reason}", "Replace or remove it")
 
 
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """A picture, perhaps smaller than it is stored.
+
+    Args:
+        pixels: (h, w, 3) RGB, C-contiguous.
+        size: (H, W) as it is stored, in pixels.
+    """
+
+    pixels: NDArray[np.uint8]
+    size: tuple[int, int]
+
+
 def decode_rgb(data: bytes, where: str) -> NDArray[np.uint8]:
     """Decode one encoded picture.
 
@@ -45,6 +60,23 @@ def decode_rgb(data: bytes, where: str) -> NDArray[np.uint8]:
     Raises:
         BadImage: Empty, truncated, not a picture, or larger than `MAX_PIXELS`.
     """
+    return decode_shrunk(data, where, lambda height, width: 1).pixels
+
+
+def decode_shrunk(data: bytes, where: str, divisor: Callable[[int, int], int]) -> Decoded:
+    """Decode one encoded picture, a JPEG perhaps to a half, a quarter or an eighth of its size.
+
+    Each block of 8 x 8 pixels is then transformed back to fewer pixels, which is an antialiased reduction and saves
+    time. Only OpenCV does it here.
+
+    Args:
+        data: The file's bytes in any format PIL reads.
+        where: The file's name for the error message.
+        divisor: Given height and width as stored, says by what both may be divided: 1, 2, 4 or 8.
+
+    Raises:
+        BadImage: As `decode_rgb`.
+    """
     if not data:
         raise BadImage(where, "it is empty")
     shape = _plain_jpeg_shape(data)
@@ -52,11 +84,13 @@ def decode_rgb(data: bytes, where: str) -> NDArray[np.uint8]:
     if cv2 is not None and shape is not None:
         if shape[0] * shape[1] > MAX_PIXELS:
             raise _too_large(where, shape[1], shape[0])
-        bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        by = divisor(*shape)
+        mode = cv2.IMREAD_COLOR if by == 1 else getattr(cv2, f"IMREAD_REDUCED_COLOR_{by}")
+        bgr = cv2.imdecode(np.frombuffer(data, np.uint8), mode | cv2.IMREAD_IGNORE_ORIENTATION)
         if bgr is not None:
-            rgb: NDArray[np.uint8] = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
-            return rgb
-    return _decode_with_pil(data, where)
+            return Decoded(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), shape)
+    pixels = _decode_with_pil(data, where)
+    return Decoded(pixels, (pixels.shape[0], pixels.shape[1]))
 
 
 def _decode_with_pil(data: bytes, where: str) -> NDArray[np.uint8]:

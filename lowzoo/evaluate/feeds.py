@@ -38,21 +38,29 @@ class CachedFeed:
         labels: (N,).
         settings: Batch size and epochs.
         device: Where batches go.
+        progress: Show a bar on stderr.
     """
 
     def __init__(
-        self, kinds: Sequence[Tensor], labels: Tensor, settings: ProbeSettings, device: str | torch.device
+        self,
+        kinds: Sequence[Tensor],
+        labels: Tensor,
+        settings: ProbeSettings,
+        device: str | torch.device,
+        progress: bool = True,
     ) -> None:
         # On an accelerator all of it lies there: copies of random rows would take longer than the training.
         self.kinds = [x.to(device) for x in kinds]
-        self.labels, self.settings = labels.to(device), settings
+        self.labels, self.settings, self.progress = labels.to(device), settings, progress
 
     def batches(self, indices: NDArray[np.int64], seed: int) -> Iterator[Batch]:
         """All batches of all epochs."""
         keys = ShuffledKeys(indices, self.settings.batch_size, self.settings.epochs, seed)
-        for step, batch in enumerate(keys):
-            rows = torch.tensor([index for _, index in batch], device=self.labels.device)
-            yield step / keys.steps_per_epoch, [x[rows] for x in self.kinds], self.labels[rows]
+        with progress_bar("training probes", len(keys), wanted=self.progress) as advance:
+            for step, batch in enumerate(keys):
+                rows = torch.tensor([index for _, index in batch], device=self.labels.device)
+                yield step / keys.steps_per_epoch, [x[rows] for x in self.kinds], self.labels[rows]
+                advance(1)
 
 
 class AugmentedFeed:

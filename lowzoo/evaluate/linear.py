@@ -2,11 +2,11 @@
 
 Where there are several candidates (features, learning rates, weight decays), they are trained together on nine tenths
 of the training images and judged on the tenth; the best is trained again on all training images, once for each seed.
-The test images decide nothing.
+Probes that are solved for are judged by cross-validation on all training images, and solved once: a seed changes only
+who is held out when. The test images decide nothing.
 """
 
 import dataclasses
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lowzoo.data.progress import progress_bar
 from lowzoo.evaluate.extraction import Extraction
 from lowzoo.evaluate.feature_kinds import with_features
 from lowzoo.evaluate.feeds import AugmentedFeed, CachedFeed, Feed
@@ -22,7 +23,8 @@ from lowzoo.evaluate.preprocess import Preprocessing
 from lowzoo.evaluate.probe_settings import ProbeSettings
 from lowzoo.evaluate.probes import Candidate, ProbeBank, candidates_of
 from lowzoo.evaluate.result import DataFacts, EvaluationResult, Figure, ModelFacts, Scored, percent_right, versions
-from lowzoo.evaluate.subsets import held_out, require_classes
+from lowzoo.evaluate.solved_probes import solve
+from lowzoo.evaluate.subsets import Indices, folds, held_out, require_classes
 from lowzoo.resolve import Resolved
 
 HELD_OUT = 0.1
@@ -57,9 +59,10 @@ def evaluate_linear(
     spec = dataclasses.replace(Preprocessing.of(resolved), squash=settings.squash)
     train, test = how.run(wide, (data.bank, data.queries), spec)
     widths = network.widths(spec.input_size, how.device)
-    trainer = _Trainer(settings, dict(zip(settings.features, train.x.split(widths, dim=1), strict=True)), classes, how)
+    kinds = dict(zip(settings.features, train.x.split(widths, dim=1), strict=True))
+    trainer = _Trainer(settings, kinds, train.labels, classes, how)
     if settings.augmentation == "none":
-        feed: Feed = CachedFeed(list(trainer.train.values()), train.labels, settings, how.device)
+        feed: Feed = CachedFeed(list(kinds.values()), train.labels, settings, how.device, how.progress)
     else:
         # Rows of `train` are the readable images; the feed counts in the indices of the source.
         labels = torch.from_numpy(data.bank.require_labels())
@@ -68,20 +71,13 @@ def evaluate_linear(
     numbers = train.kept.numpy() if settings.augmentation != "none" else np.arange(len(train.kept))
 
     candidates = candidates_of(settings)
-    best = candidates[0]
-    tried: list[tuple[float, float]] = []
-    if len(candidates) > 1:
-        fit, held = held_out(train.labels.numpy(), HELD_OUT, seed)
-        held_labels = train.labels[held]
-        for kind, bank in trainer.fit(feed, candidates, numbers[fit], fit, seed).items():
-            x = trainer.train[kind][held]
-            right = [percent_right(top[:, 0], held_labels) for top in bank.predict(x)]
-            tried += zip(right, bank.losses(x, held_labels).tolist(), strict=True)
-        best = candidates[best_candidate(tried, len(held))]
+    splits = _splits(settings, train.labels.numpy(), seed) if len(candidates) > 1 else []
+    tried = trainer.judge(feed, candidates, numbers, splits, seed) if splits else []
+    best = candidates[best_candidate(tried)] if tried else candidates[0]
     test_x = dict(zip(settings.features, test.x.split(widths, dim=1), strict=True))[best.features]
     every = np.arange(len(train.kept))
     tops = []
-    for repeat in range(repeats):
+    for repeat in range(1 if settings.optimizer == "lbfgs" else repeats):
         (bank,) = trainer.fit(feed, [best], numbers, every, seed + repeat).values()
         tops.append(bank.predict(test_x)[0])
     found = Figure.accuracy("linear_top1", [percent_right(top[:, 0], test.labels) for top in tops], len(test.labels))
@@ -101,7 +97,7 @@ def evaluate_linear(
             **dataclasses.asdict(settings),
             "seed": seed,
             "chosen": dataclasses.asdict(best),
-            "held_out": HELD_OUT if tried else None,
+            "held_out": (1 / len(splits) if len(splits) > 1 else HELD_OUT) if splits else None,
             "tried": [
                 {**dataclasses.asdict(candidate), "held_out_top1": round(right, 4), "held_out_loss": round(loss, 4)}
                 for candidate, (right, loss) in zip(candidates, tried, strict=True)
@@ -117,32 +113,51 @@ def evaluate_linear(
     return Scored(result, test.labels, tops[0][:, 0], f"linear probe, seed {seed}")
 
 
-def best_candidate(tried: Sequence[tuple[float, float]], images: int) -> int:
-    """Which of several probes to keep: of the most accurate ones the one of least loss.
-
-    A sweep's best accuracies differ by less than their noise, and their highest is often a probe that has not
-    converged. Accuracies within one standard error of the highest are therefore ties, and the loss, which is less
-    noisy, decides among them.
+def best_candidate(tried: Sequence[tuple[float, float]]) -> int:
+    """Which of several probes to keep: the most accurate, and of equally accurate ones that of least loss.
 
     Args:
         tried: (top-1 in %, mean cross-entropy in nats) of each on the same held-out images.
-        images: How many these are.
 
     Returns:
         Its place.
     """
-    highest = max(top1 for top1, _ in tried)
-    share = highest / 100
-    least = highest - 100 * math.sqrt(share * (1 - share) / images)
-    return min((i for i, (top1, _) in enumerate(tried) if top1 >= least), key=lambda i: tried[i][1])
+    return max(range(len(tried)), key=lambda i: (tried[i][0], -tried[i][1]))
+
+
+def _splits(settings: ProbeSettings, labels: np.ndarray, seed: int) -> list[tuple[Indices, Indices]]:
+    """Rows to fit on and rows to judge by: several of each for probes that are cheap enough, one for others."""
+    masks = folds(labels, seed) if settings.optimizer == "lbfgs" else []
+    return [(np.flatnonzero(~mask), np.flatnonzero(mask)) for mask in masks] or [held_out(labels, HELD_OUT, seed)]
 
 
 @dataclass(frozen=True, slots=True)
 class _Trainer:
     settings: ProbeSettings
     train: dict[str, Tensor]
+    labels: Tensor
     classes: int
     how: Extraction
+
+    def judge(
+        self,
+        feed: Feed,
+        candidates: list[Candidate],
+        numbers: np.ndarray,
+        splits: list[tuple[Indices, Indices]],
+        seed: int,
+    ) -> list[tuple[float, float]]:
+        """Top-1 in % and mean cross-entropy in nats of each candidate on the held-out rows of all splits."""
+        sums = np.zeros((len(candidates), 2))
+        for fit, held in splits:
+            labels = self.labels[held]
+            found: list[tuple[float, float]] = []
+            for kind, bank in self.fit(feed, candidates, numbers[fit], fit, seed).items():
+                x = self.train[kind][held]
+                right = [percent_right(top[:, 0], labels) for top in bank.predict(x)]
+                found += zip(right, bank.losses(x, labels).tolist(), strict=True)
+            sums += len(held) * np.array(found)
+        return [(top1, loss) for top1, loss in (sums / sum(len(held) for _, held in splits)).tolist()]
 
     def fit(
         self, feed: Feed, candidates: list[Candidate], indices: np.ndarray, rows: np.ndarray, seed: int
@@ -155,6 +170,12 @@ class _Trainer:
             if self.settings.augmentation == "none":
                 bank.fit_norm(self.train[kind][torch.from_numpy(rows)])
             banks[kind] = bank.to(self.how.device)
+        if self.settings.optimizer == "lbfgs":
+            with progress_bar(f"probes on {len(rows)} images", len(candidates), wanted=self.how.progress) as advance:
+                for kind, bank in banks.items():
+                    x, labels = (part[rows].to(self.how.device) for part in (self.train[kind], self.labels))
+                    solve(bank, x, labels, advance)
+            return banks
         order = list(self.train)
         for progress, features, labels in feed.batches(indices, seed):
             for kind, bank in banks.items():

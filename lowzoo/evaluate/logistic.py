@@ -1,7 +1,6 @@
 """Multinomial logistic regression with an L2 penalty, solved by scikit-learn's L-BFGS in double precision."""
 
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -9,11 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowzoo.errors import LowzooError
+from lowzoo.evaluate.subsets import folds
 
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
-
-_MOST_FOLDS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,32 +83,18 @@ def choose(train: Floats, labels: Labels, settings: LogisticSettings, seed: int)
     Returns:
         Lambda, and the accuracy of each candidate in per cent; none where there was nothing to choose.
     """
-    folds = _folds(labels, seed)
-    if len(settings.strengths) == 1 or not folds:
+    masks = folds(labels, seed)
+    if len(settings.strengths) == 1 or not masks:
         return settings.fallback, []
     accuracies = []
     for strength in settings.strengths:
         right = held = 0
-        for out in folds:
+        for out in masks:
             predictions, _ = classify(train[~out], labels[~out], train[out], settings, strength)
             right += int((predictions == labels[out]).sum())
             held += int(out.sum())
         accuracies.append(100 * right / held)
     return settings.strengths[int(np.argmax(accuracies))], accuracies
-
-
-def _folds(labels: Labels, seed: int) -> Sequence[NDArray[np.bool_]]:
-    """Masks of the held-out images: each class is dealt out to up to five folds; a class of one image to none."""
-    rng = np.random.default_rng([seed, 5])
-    rank = np.full(len(labels), -1)
-    counts = []
-    for label in np.unique(labels):
-        mine = rng.permutation(np.flatnonzero(labels == label))
-        counts.append(len(mine))
-        if len(mine) > 1:
-            rank[mine] = np.arange(len(mine))
-    folds = min(_MOST_FOLDS, max(counts))
-    return [(rank >= 0) & (rank % folds == fold) for fold in range(folds)] if folds > 1 else []
 
 
 def _model(settings: LogisticSettings, penalty: float) -> Any:

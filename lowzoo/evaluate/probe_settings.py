@@ -34,7 +34,8 @@ class ProbeSettings:
         milestones: Epochs after which the rate falls by 10; none is a cosine.
         final_rate: Where the cosine ends.
         per_step: The cosine moves at every step, not at every epoch.
-        optimizer: `lars` scales the step of each weight matrix by its norm (trust 0.001).
+        optimizer: `lars` scales the step of each weight matrix by its norm (trust 0.001); `lbfgs` solves for the
+            minimum, which no rate, epoch, batch or seed has a say in.
         nesterov: Momentum, always 0.9, looks ahead.
         decay_all: Weight decay on biases and norms too.
         norm: Before the linear layer: nothing; batch norm, with a gain and a shift or as bare standardisation; or
@@ -53,7 +54,7 @@ class ProbeSettings:
     milestones: tuple[float, ...] = ()
     final_rate: float = 0.0
     per_step: bool = False
-    optimizer: Literal["sgd", "lars"] = "sgd"
+    optimizer: Literal["sgd", "lars", "lbfgs"] = "sgd"
     nesterov: bool = False
     decay_all: bool = True
     norm: Literal["none", "batch", "standardise", "layer_unit"] = "none"
@@ -103,10 +104,11 @@ PROBES: dict[str, dict[str, ProbeSettings]] = {
         "vit": ProbeSettings(
             features=("cls", "cls4", "pooled"),
             learning_rates=(0.03, 0.1, 0.3, 1.0, 3.0, 10.0),
-            weight_decays=(0.0, 1e-5, 1e-4, 1e-3),
+            weight_decays=(1e-5, 1e-4, 1e-3, 1e-2),
             epochs=100,
             batch_size=1024,
             per_step=True,
+            optimizer="lbfgs",
             nesterov=True,
             decay_all=False,
             norm="standardise",
@@ -181,6 +183,8 @@ def adapted(
 ) -> ProbeSettings:
     """Settings with some values replaced; None keeps the value.
 
+    Probes that would be solved are trained by SGD where a rate, epochs, a batch size or random crops are asked for.
+
     Args:
         settings: To start from.
         features: Candidates.
@@ -199,6 +203,9 @@ def adapted(
     augmentation = settings.augmentation
     if augment is not None:
         augmentation = ("crop" if augmentation == "none" else augmentation) if augment else "none"
+    optimizer = settings.optimizer
+    if optimizer == "lbfgs" and (learning_rates or epochs or batch_size or augmentation != "none"):
+        optimizer = "sgd"
     scaled = tuple(rate * batch / settings.batch_size for rate in settings.learning_rates)
     return dataclasses.replace(
         settings,
@@ -208,5 +215,6 @@ def adapted(
         epochs=length,
         milestones=tuple(milestone * length / settings.epochs for milestone in settings.milestones),
         batch_size=batch,
+        optimizer=optimizer,
         augmentation=augmentation,
     )

@@ -18,19 +18,20 @@ _MOMENTUM, _TRUST = 0.9, 0.001
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One probe of a sweep: which features, and how it is trained."""
+    """One probe of a sweep: which features, and how it is trained; it has no rate if it is solved for."""
 
     features: str
-    learning_rate: float
+    learning_rate: float | None
     weight_decay: float
 
 
 def candidates_of(settings: ProbeSettings) -> list[Candidate]:
     """Every combination, in the order of the settings."""
+    rates = (None,) if settings.optimizer == "lbfgs" else settings.learning_rates
     return [
         Candidate(features, rate, decay)
         for features in settings.features
-        for rate in settings.learning_rates
+        for rate in rates
         for decay in settings.weight_decays
     ]
 
@@ -53,7 +54,7 @@ class ProbeBank(nn.Module):
         self, candidates: Sequence[Candidate], in_dim: int, classes: int, settings: ProbeSettings, seed: int
     ) -> None:
         super().__init__()
-        self.settings = settings
+        self.candidates, self.settings = tuple(candidates), settings
         probes = len(candidates)
         generator = torch.Generator().manual_seed(seed)
         # The same draw for every probe: they differ in what is swept and in nothing else.
@@ -65,7 +66,7 @@ class ProbeBank(nn.Module):
         self.shift_PD = nn.Parameter(torch.zeros(probes, in_dim)) if affine else None
         self.register_buffer("mean", torch.zeros(in_dim))
         self.register_buffer("variance", torch.ones(in_dim))
-        self._rates = torch.tensor([candidate.learning_rate for candidate in candidates])
+        self._rates = torch.tensor([candidate.learning_rate or 0.0 for candidate in candidates])
         self._decays = torch.tensor([candidate.weight_decay for candidate in candidates])
         self._momentum: dict[str, Tensor] = {}
         self._fitted = False
@@ -78,13 +79,17 @@ class ProbeBank(nn.Module):
             self.variance.copy_(x_ND.var(dim=0))
             self._fitted = True
 
+    def normalised(self, x_BD: Tensor) -> Tensor:
+        """Features (B, D) as every probe gets them, before gains of its own."""
+        norm = self.settings.norm
+        if norm in ("batch", "standardise"):
+            return batch_norm(x_BD, self.mean, self.variance, training=self.training and not self._fitted)
+        return layer_norm(x_BD, x_BD.shape[1:]) if norm == "layer_unit" else x_BD
+
     def forward(self, x_BD: Tensor) -> Tensor:
         """Features (B, D) -> logits (P, B, C)."""
         norm = self.settings.norm
-        if norm in ("batch", "standardise"):
-            x_BD = batch_norm(x_BD, self.mean, self.variance, training=self.training and not self._fitted)
-        if norm == "layer_unit":
-            x_BD = layer_norm(x_BD, x_BD.shape[1:])
+        x_BD = self.normalised(x_BD)
         if self.gain_PD is None or self.shift_PD is None:
             logits_PBC = torch.einsum("bd,pcd->pbc", x_BD, self.weight_PCD)
         elif norm == "batch":

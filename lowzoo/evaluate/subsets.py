@@ -14,6 +14,8 @@ from lowzoo.errors import LowzooError
 
 Indices = NDArray[np.int64]
 
+_MOST_FOLDS = 5
+
 
 def require_classes(labels: NDArray[np.int64], name: str) -> int:
     """Give the number of classes, 1 + the largest label, or refuse fewer than two that hold images."""
@@ -44,6 +46,23 @@ def held_out(labels: NDArray[np.int64], share: float, seed: int) -> tuple[Indice
             "Give more images of some classes",
         )
     return np.setdiff1d(np.arange(len(labels)), chosen), chosen
+
+
+def folds(labels: NDArray[np.int64], seed: int) -> list[NDArray[np.bool_]]:
+    """Masks (N,) of the held-out parts of a cross-validation, five at most and one for each image of the largest class.
+
+    Each class is dealt out to them. A class of one image is in none, and there are no masks if all are such.
+    """
+    rng = np.random.default_rng([seed, 5])
+    rank = np.full(len(labels), -1)
+    counts = []
+    for label in np.unique(labels):
+        mine = rng.permutation(np.flatnonzero(labels == label))
+        counts.append(len(mine))
+        if len(mine) > 1:
+            rank[mine] = np.arange(len(mine))
+    count = min(_MOST_FOLDS, max(counts))
+    return [(rank >= 0) & (rank % count == fold) for fold in range(count)] if count > 1 else []
 
 
 def shots(labels: NDArray[np.int64], count: int, seed: int) -> Indices:
