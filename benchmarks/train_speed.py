@@ -1,6 +1,6 @@
 """Images per second of training, beside lightly-train and a plain torchvision + PyTorch loop, at three points.
 
-    python benchmarks/train_speed.py --peers PYTHON [--points data teacher between] [--out DIR]
+    python benchmarks/train_speed.py --peers PYTHON [--points data photos teacher between] [--out DIR]
 
 PYTHON is that of an environment with lightly-train, timm and torchvision. Every side has the same photographs in the
 same files, the same views, student and shape of teacher (random weights, which change no time), batch, number of
@@ -49,21 +49,15 @@ from lowzoo.train.progress import StepClock
 
 HERE = Path(__file__).resolve().parent
 IMAGES = 640
+SMALL = {"student": "mobilenetv3_small_050", "teacher": None, "batch": 16, "locals": 6, "warm_up": 8, "steps": 12}
 POINTS: dict[str, dict[str, Any]] = {
-    "data": {"student": "mobilenetv3_small_050", "teacher": None, "batch": 16, "locals": 6, "warm_up": 8, "steps": 12},
-    "photos": {
-        "student": "mobilenetv3_small_050",
-        "teacher": None,
-        "batch": 16,
-        "locals": 6,
-        "warm_up": 8,
-        "steps": 12,
-    },
+    "data": SMALL,
+    "photos": SMALL,
     "teacher": {"student": "resnet18", "teacher": "vit_base_patch14_dinov2", "batch": 4, "warm_up": 1, "steps": 3},
     "between": {"student": "resnet18", "teacher": "vit_small_patch14_dinov2", "batch": 8, "warm_up": 1, "steps": 4},
 }
-# Size and how many differ: the usual one in ImageNet, and a phone's.
-PHOTOGRAPHS = {"usual": ((500, 375), IMAGES), "large": ((4032, 3024), 40)}
+# Size, how many differ, and noise: the usual size in ImageNet, and a phone's.
+PHOTOGRAPHS = {"usual": ((500, 375), IMAGES, 0), "large": ((4032, 3024), 40, 3)}
 # What each side is measured against, at least: lowzoo's row over the peer's.
 BOUNDS = {
     "data": {"lowzoo": 2.0},
@@ -75,15 +69,16 @@ GLOBAL = '{name="global",count=%d,size=224,scale=[%s,1.0],blur=%s,solarise=%s}'
 LOCAL = '{name="local",count=6,size=96,scale=[0.05,0.14],blur=[0.5]}'
 
 
-def write_photographs(folder: Path, size: tuple[int, int], distinct: int) -> None:
+def write_photographs(folder: Path, size: tuple[int, int], distinct: int, noise: float) -> None:
     """Cut `IMAGES` pieces, of which `distinct` differ, out of the photographs that ship with lowzoo.
 
     Args:
         folder: To write to.
-        size: Of each in pixels; larger ones than the photographs get the noise of a camera (3 of 255).
+        size: Of each in pixels.
         distinct: The others are links to the same files.
+        noise: Of a camera, of 255; pictures that were enlarged lack it.
     """
-    rng, noise = random.Random(0), np.random.default_rng(0)
+    rng, grain = random.Random(0), np.random.default_rng(0)
     photos = [
         Image.open(str(item)).convert("RGB") for item in files("lowzoo.samples").iterdir() if item.name.endswith("jpg")
     ]
@@ -93,8 +88,8 @@ def write_photographs(folder: Path, size: tuple[int, int], distinct: int) -> Non
         width = min(photo.width, photo.height * 4 / 3) * share
         left, top = rng.uniform(0, photo.width - width), rng.uniform(0, photo.height - width * 3 / 4)
         piece = photo.resize(size, Image.Resampling.LANCZOS, (left, top, left + width, top + width * 3 / 4))
-        if size[0] > width:
-            pixels = np.asarray(piece) + noise.normal(0, 3, (size[1], size[0], 3)).astype(np.float32)
+        if noise:
+            pixels = np.asarray(piece) + noise * grain.standard_normal((size[1], size[0], 3), np.float32)
             piece = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
         piece.save(folder / "all" / f"{index:04}.jpg", quality=90)
     for index in range(distinct, IMAGES):

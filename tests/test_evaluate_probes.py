@@ -103,13 +103,16 @@ def test_the_optimum_is_that_of_logistic_regression():
     assert (bank.predict(test_x)[0, :, 0].numpy() == expected).mean() > 0.995
 
 
+SOLVED = ProbeSettings(optimizer="lbfgs", norm="standardise", augmentation="none")
+
+
 @pytest.mark.parametrize("shift", [0.0, 50.0])
 def test_solved_probes_are_those_of_logistic_regression(shift):
     linear_model = pytest.importorskip("sklearn.linear_model")
     x, labels = blobs(400)
     test_x, _ = blobs(300, seed=5)
     x, test_x = x + shift, test_x + shift
-    settings = ProbeSettings(weight_decays=(1e-3, 1e-1, 1e-2), optimizer="lbfgs", norm="standardise")
+    settings = dataclasses.replace(SOLVED, weight_decays=(1e-3, 1e-1, 1e-2))
     bank = ProbeBank(candidates_of(settings), 6, 4, settings, 0)
     bank.fit_norm(x)
     solve(bank, x, labels)
@@ -125,7 +128,7 @@ def test_solved_probes_are_those_of_logistic_regression(shift):
 
 def test_probes_are_solved_in_parts_as_in_one(monkeypatch):
     x, labels = blobs(400)
-    settings = ProbeSettings(weight_decays=(1e-2,), optimizer="lbfgs", norm="standardise")
+    settings = dataclasses.replace(SOLVED, weight_decays=(1e-2,))
     whole, parts = (ProbeBank(candidates_of(settings), 6, 4, settings, seed) for seed in (0, 1))
     for bank, chunk in ((whole, 400), (parts, 150)):
         monkeypatch.setattr("lowzoo.evaluate.solved_probes._CHUNK", chunk)
@@ -173,8 +176,17 @@ def test_shorter_training_and_smaller_batches_keep_the_shape_of_the_schedule():
     assert adapted(PROBES["sweep"]["vit"], augment=True).augmentation == "crop"
 
 
-@pytest.mark.parametrize("asked", [{"learning_rates": (0.1,)}, {"epochs": 3}, {"batch_size": 64}, {"augment": True}])
+@pytest.mark.parametrize(
+    "asked",
+    [{"learning_rates": (0.1,)}, {"epochs": 3}, {"batch_size": 64}, {"augment": True}, {"weight_decays": (0.0, 1.0)}],
+)
 def test_probes_are_solved_unless_training_is_asked_for(asked):
     settings = PROBES["sweep"]["vit"]
     assert adapted(settings, weight_decays=(1e-2,), features=("cls",)).optimizer == "lbfgs"
     assert adapted(settings, **asked).optimizer == "sgd"
+
+
+@pytest.mark.parametrize("changed", [{"norm": "batch"}, {"augmentation": "crop"}])
+def test_what_cannot_be_solved_for_is_refused(changed):
+    with pytest.raises(ValueError, match="standardised features without augmentation"):
+        dataclasses.replace(SOLVED, **changed)

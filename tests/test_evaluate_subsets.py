@@ -6,7 +6,7 @@ from PIL import Image
 
 from lowzoo.data.source import open_source
 from lowzoo.errors import LowzooError
-from lowzoo.evaluate.subsets import held_out, listed, require_classes, share_of, shots
+from lowzoo.evaluate.subsets import folds, held_out, listed, require_classes, share_of, shots
 
 LABELS = np.repeat([0, 1, 3], [20, 30, 1])[np.random.default_rng(0).permutation(51)]
 
@@ -61,3 +61,22 @@ def test_a_published_list(tmp_path):
         listed(source, [0, 1, 2], tmp_path / "list.txt")
     with pytest.raises(LowzooError, match="cannot read the list"):
         listed(source, [0], tmp_path / "none.txt")
+
+
+def test_folds_hold_every_image_out_once_and_leave_every_class_to_fit_on():
+    labels = np.repeat([0, 1, 3], [11, 2, 1])
+    masks = folds(labels, 0)
+    held = np.stack(masks)
+    assert held.shape == (5, 14)
+    # The only image of a class is never held out.
+    np.testing.assert_array_equal(held.sum(axis=0), [1] * 13 + [0])
+    for mask in masks:
+        assert set(labels[~mask]) == {0, 1, 3}
+    assert [int(mask[:11].sum()) for mask in masks] == [3, 2, 2, 2, 2]
+    assert all(np.array_equal(a, b) for a, b in zip(masks, folds(labels, 0), strict=True))
+    assert not all(np.array_equal(a, b) for a, b in zip(masks, folds(labels, 1), strict=True))
+
+
+def test_fewer_images_make_fewer_folds():
+    assert len(folds(np.array([0, 0, 0, 1, 1]), 0)) == 3
+    assert folds(np.array([0, 1, 2]), 0) == []

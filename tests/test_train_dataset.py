@@ -210,20 +210,42 @@ def test_a_batch_holds_the_views_of_its_records(pictures: ImageSource) -> None:
             np.testing.assert_array_equal(ours[row], theirs)
 
 
+def large_photograph(folder: Path) -> Image.Image:
+    """A JPEG whose sides are odd, and a slope in either direction."""
+    y, x = np.mgrid[0:481, 0:643]
+    photo = Image.fromarray(np.stack([x * 255 / 642, y * 255 / 480, 128 + 0 * x], axis=-1).astype(np.uint8))
+    folder.mkdir()
+    (folder / "0.jpg").write_bytes(encode(photo, "JPEG", quality=95))
+    return photo
+
+
+LARGE = (ViewGroup(name="global", count=3, size=32, scale=(0.25, 1.0), flip=0),)
+
+
 def test_large_photographs_give_the_views_of_their_records(tmp_path: Path) -> None:
     pytest.importorskip("cv2")
-    photo = Image.linear_gradient("L").resize((640, 480)).convert("RGB")
-    (tmp_path / "0.jpg").write_bytes(encode(photo, "JPEG"))
-    (tmp_path / "1.png").write_bytes(encode(photo))
-    groups = (ViewGroup(name="global", count=3, size=32, scale=(0.25, 1.0)),)
-    dataset = ViewDataset(open_source(tmp_path), groups, 7)
-    assert dataset.drawer.decode((tmp_path / "0.jpg").read_bytes(), "0.jpg").pixels.shape == (240, 320, 3)
-    for index in range(2):
-        batch = dataset[0, index]
-        params = sample_params(groups, 7, 0, index, 480, 640)
-        np.testing.assert_array_equal(batch.records[0], params.record())
-        whole = crop_views(np.array(photo), params, groups)[0]
-        assert np.abs(batch.crops[0][0].numpy().astype(int) - whole).mean() < 1
+    photo = large_photograph(tmp_path / "photos")
+    dataset = ViewDataset(open_source(tmp_path / "photos"), LARGE, 7)
+    data = (tmp_path / "photos" / "0.jpg").read_bytes()
+    assert dataset.drawer.decode(data, "0.jpg").pixels.shape == (241, 322, 3)
+    batch = dataset[0, 0]
+    params = sample_params(LARGE, 7, 0, 0, 481, 643)
+    np.testing.assert_array_equal(batch.records[0], params.record())
+    whole = crop_views(np.array(photo), params, LARGE)[0]
+    # A pixel of the views is 4 to 10 of 255 along the slopes.
+    assert np.abs(batch.crops[0][0].numpy().astype(int) - whole).max() <= 3
+
+
+def test_what_a_cache_keeps_of_large_photographs_does_not_depend_on_local_views(tmp_path: Path) -> None:
+    pytest.importorskip("cv2")
+    large_photograph(tmp_path / "photos")
+    source = open_source(tmp_path / "photos")
+    local = ViewGroup(name="local", count=2, size=224, scale=(0.05, 0.25))
+    few, more = (ViewDataset(source, groups, 7, whole=True)[0, 0] for groups in (LARGE, (*LARGE, local)))
+    assert torch.equal(few.records, more.records)
+    assert torch.equal(few.crops[0], more.crops[0])
+    shrunk = ViewDataset(source, LARGE, 7)[0, 0]
+    assert not torch.equal(shrunk.crops[0], few.crops[0])
 
 
 def test_a_log_goes_on_where_the_checkpoint_was(tmp_path: Path) -> None:

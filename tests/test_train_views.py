@@ -166,9 +166,9 @@ def test_crops_of_a_picture_decoded_smaller_are_those_of_the_whole(factor: int) 
         whole = decode_rgb(data, name)
         params = sample_params(groups, 0, 0, index, *whole.shape[:2])
         small = decode_shrunk(data, name, lambda height, width: factor)
-        assert small.size == whole.shape[:2]
+        assert (small.size, small.divisor) == (whole.shape[:2], factor)
         assert small.pixels.shape[:2] == tuple(math.ceil(side / factor) for side in whole.shape[:2])
-        ours = crop_views(small.pixels, params, groups, small.size)
+        ours = crop_views(small.pixels, params, groups, small.divisor)
         for crops, expected in zip(ours, crop_views(whole, params, groups), strict=True):
             difference = np.abs(crops.astype(int) - expected)
             assert difference.mean() < 2.5
@@ -184,6 +184,9 @@ def test_a_picture_is_decoded_as_small_as_its_smallest_crop_allows() -> None:
     assert largest_divisor([whole], 9000, 9000) == 8
     assert largest_divisor([whole, local], 375, 500) == 1
     assert largest_divisor([local.model_copy(update={"size": 32})], 3024, 4032) == 8
+    # What is cut out of a picture as long as this is as high as the picture.
+    assert largest_divisor([whole], 300, 20_000) == 1
+    assert largest_divisor([whole], 20_000, 1000) == 2
 
 
 def test_crops_come_group_by_group_as_planes() -> None:

@@ -35,13 +35,21 @@ class ViewDataset(Dataset[ViewBatch]):
         groups: The views, globals first.
         seed: Of the run.
         view_epochs: Global views repeat after so many epochs (for a teacher cache of that length); None is never.
+        whole: Never decode a large photograph to less than its size: how small it may be depends on all groups, and
+            what a teacher cache keeps of global views must not depend on the local ones.
     """
 
     def __init__(
-        self, source: ImageSource, groups: Sequence[ViewGroup], seed: int, view_epochs: int | None = None
+        self,
+        source: ImageSource,
+        groups: Sequence[ViewGroup],
+        seed: int,
+        view_epochs: int | None = None,
+        *,
+        whole: bool = False,
     ) -> None:
         self.source = source
-        self.drawer = ViewDrawer(groups, seed, view_epochs)
+        self.drawer = ViewDrawer(groups, seed, view_epochs, whole)
 
     def __len__(self) -> int:
         return len(self.source)

@@ -185,7 +185,8 @@ class Run:
         config = self.config
         workers = config.workers if config.workers is not None else default_workers(self.device)
         view_epochs = getattr(config, "view_epochs", 0) or None
-        dataset = ViewDataset(self.source, config.views, config.seed, view_epochs)
+        cached = self.teacher is not None and self.teacher.cache is not None
+        dataset = ViewDataset(self.source, config.views, config.seed, view_epochs, whole=cached)
         return make_loader(dataset, self.batches, workers=workers, pin=self.device.type == "cuda")
 
     def _one_step(self, parts: list[ViewBatch], clock: StepClock) -> torch.Tensor:

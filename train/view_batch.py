@@ -53,13 +53,16 @@ class ViewBatch:
 class ViewDrawer:
     """Draws the views of images; see `ViewDataset` for the arguments."""
 
-    def __init__(self, groups: Sequence[ViewGroup], seed: int, view_epochs: int | None) -> None:
-        self.groups, self.seed, self.view_epochs = tuple(groups), seed, view_epochs
+    def __init__(self, groups: Sequence[ViewGroup], seed: int, view_epochs: int | None, whole: bool) -> None:
+        self.groups, self.seed, self.view_epochs, self.whole = tuple(groups), seed, view_epochs, whole
         self._global = np.repeat([group.name == "global" for group in groups], [group.count for group in groups])
 
     def decode(self, data: bytes, where: str) -> Decoded:
-        """Decode an image, no larger than its views need; see `decode_shrunk` for arguments and errors."""
-        return decode_shrunk(data, where, lambda height, width: largest_divisor(self.groups, height, width))
+        """Decode an image, if not whole then as small as its views allow; see `decode_shrunk`."""
+        return decode_shrunk(data, where, self._divisor)
+
+    def _divisor(self, height: int, width: int) -> int:
+        return 1 if self.whole else largest_divisor(self.groups, height, width)
 
     def batch(self, keys: Sequence[Key], image_of: ImageOf) -> ViewBatch:
         """Draw a batch.
@@ -80,7 +83,7 @@ class ViewDrawer:
                 continue
             index, image = found
             params = sample_params(self.groups, self.seed, key[0], index, *image.size, view_epochs=self.view_epochs)
-            crop_into([views[len(drawn)] for views in crops], image.pixels, params, self.groups, image.size)
+            crop_into([views[len(drawn)] for views in crops], image.pixels, params, self.groups, image.divisor)
             indices.append(index)
             drawn.append(params)
         return ViewBatch(

@@ -6,8 +6,9 @@
 `evaluate` runs `lowzoo eval` on every finished run and keeps each document beside it; what is there is not done again,
 so the command may be ended and repeated. The columns: k-NN (k = 20); a linear probe on the network's own features, of
 one penalty for all rows; MSN's low-shot regression on 1 % and 10 % of the labels; and k-NN on the drawings that ship
-with lowzoo, which no row has seen. `write` makes table.json, table.md and table.png from what is there; a cell without
-a figure says so, and the picture marks where each network stood before training.
+with lowzoo, which no row trained with `--data` has seen. `write` makes table.json, table.md and table.png from what is
+there; a cell without a figure says so, and the picture marks where each network stood before training, which the
+training's own monitor measures on fewer images and only where its data has a validation split.
 """
 
 import argparse
@@ -116,7 +117,7 @@ def draw(table: dict[str, Any], path: Path) -> None:
             axis.plot([statistics.mean(facts["knn_before_training"])] * 2, [place - 0.35, place + 0.35], color="black")
     axis.set_yticks(range(len(found)), [row.replace("-", ", ", 1) for row in found], fontsize=8)
     axis.invert_yaxis()
-    axis.set_xlabel("k-NN top-1, % (k = 20, 100 classes); black: before training", fontsize=8)
+    axis.set_xlabel("k-NN top-1, % (k = 20, 100 classes); black: before training, by fewer images", fontsize=8)
     figure.tight_layout()
     figure.savefig(path, dpi=110)
 

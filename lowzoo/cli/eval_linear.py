@@ -44,10 +44,10 @@ def linear(
 ) -> None:
     """Train a linear classifier on MODEL's frozen features.
 
-    Without --protocol the probes are solved for, as scikit-learn's logistic regression is, and which features and
-    which penalty are best is cross-validated on the training images; no seed changes the answer. With --lr, and by a
-    paper's protocol, they are trained by SGD: candidates together on nine tenths of the training images, the best on
-    the tenth again on all of them, once for each seed. The test images decide nothing.
+    By `sweep` the probes are solved for, as scikit-learn's logistic regression is; which features and which penalty
+    are best is cross-validated on the training images, and the seed only deals these out. By a paper's protocol, and
+    with --lr, --epochs, --batch-size or --augment, they are trained by SGD: candidates together on nine tenths of the
+    training images, the best on the tenth again on all of them, once for each seed. The test images decide nothing.
     """
     output = options.begin(data, out, json_, confusion)
     rates, decays = options.numbers(lr, "--lr"), options.numbers(weight_decay, "--weight-decay")

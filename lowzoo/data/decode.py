@@ -41,10 +41,12 @@ class Decoded:
     Args:
         pixels: (h, w, 3) RGB, C-contiguous.
         size: (H, W) as it is stored, in pixels.
+        divisor: h and w are H and W divided by it, rounded up.
     """
 
     pixels: NDArray[np.uint8]
     size: tuple[int, int]
+    divisor: int = 1
 
 
 def decode_rgb(data: bytes, where: str) -> NDArray[np.uint8]:
@@ -88,7 +90,7 @@ def decode_shrunk(data: bytes, where: str, divisor: Callable[[int, int], int]) -
         mode = cv2.IMREAD_COLOR if by == 1 else getattr(cv2, f"IMREAD_REDUCED_COLOR_{by}")
         bgr = cv2.imdecode(np.frombuffer(data, np.uint8), mode | cv2.IMREAD_IGNORE_ORIENTATION)
         if bgr is not None:
-            return Decoded(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), shape)
+            return Decoded(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), shape, by)
     pixels = _decode_with_pil(data, where)
     return Decoded(pixels, (pixels.shape[0], pixels.shape[1]))
 

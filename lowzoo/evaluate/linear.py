@@ -47,7 +47,7 @@ def evaluate_linear(
         data: `bank` are the training images, `queries` the test images.
         settings: Of the probes.
         preset: Whose settings they are, for the result.
-        repeats: Seeds the final probe is trained with.
+        repeats: Seeds the final probe is trained with; one that is solved for is the same with each.
         seed: The first of them.
         how: How features are computed.
 
@@ -61,13 +61,14 @@ def evaluate_linear(
     widths = network.widths(spec.input_size, how.device)
     kinds = dict(zip(settings.features, train.x.split(widths, dim=1), strict=True))
     trainer = _Trainer(settings, kinds, train.labels, classes, how)
-    if settings.augmentation == "none":
-        feed: Feed = CachedFeed(list(kinds.values()), train.labels, settings, how.device, how.progress)
-    else:
+    feed: Feed | None = None  # needed for training alone
+    if settings.augmentation != "none":
         # Rows of `train` are the readable images; the feed counts in the indices of the source.
         labels = torch.from_numpy(data.bank.require_labels())
         extraction = {"device": how.device, "workers": how.workers, "precision": how.precision}
         feed = AugmentedFeed(network, widths, data.bank, labels, settings, spec, progress=how.progress, **extraction)  # type: ignore[arg-type]
+    elif settings.optimizer != "lbfgs":
+        feed = CachedFeed(list(kinds.values()), train.labels, settings, how.device, how.progress)
     numbers = train.kept.numpy() if settings.augmentation != "none" else np.arange(len(train.kept))
 
     candidates = candidates_of(settings)
@@ -94,10 +95,11 @@ def evaluate_linear(
             "test": DataFacts.of(data.queries, test.unreadable(data.queries)),
         },
         settings={
-            **dataclasses.asdict(settings),
+            **settings.facts(),
             "seed": seed,
             "chosen": dataclasses.asdict(best),
             "held_out": (1 / len(splits) if len(splits) > 1 else HELD_OUT) if splits else None,
+            "folds": len(splits),
             "tried": [
                 {**dataclasses.asdict(candidate), "held_out_top1": round(right, 4), "held_out_loss": round(loss, 4)}
                 for candidate, (right, loss) in zip(candidates, tried, strict=True)
@@ -141,26 +143,29 @@ class _Trainer:
 
     def judge(
         self,
-        feed: Feed,
+        feed: Feed | None,
         candidates: list[Candidate],
         numbers: np.ndarray,
         splits: list[tuple[Indices, Indices]],
         seed: int,
     ) -> list[tuple[float, float]]:
         """Top-1 in % and mean cross-entropy in nats of each candidate on the held-out rows of all splits."""
-        sums = np.zeros((len(candidates), 2))
+        right = np.zeros(len(candidates), np.int64)
+        losses = np.zeros(len(candidates))
         for fit, held in splits:
             labels = self.labels[held]
-            found: list[tuple[float, float]] = []
+            found: list[tuple[int, float]] = []
             for kind, bank in self.fit(feed, candidates, numbers[fit], fit, seed).items():
                 x = self.train[kind][held]
-                right = [percent_right(top[:, 0], labels) for top in bank.predict(x)]
-                found += zip(right, bank.losses(x, labels).tolist(), strict=True)
-            sums += len(held) * np.array(found)
-        return [(top1, loss) for top1, loss in (sums / sum(len(held) for _, held in splits)).tolist()]
+                counts = [int((top[:, 0] == labels).sum()) for top in bank.predict(x)]
+                found += zip(counts, bank.losses(x, labels).tolist(), strict=True)
+            right += [count for count, _ in found]
+            losses += [len(held) * loss for _, loss in found]
+        images = sum(len(held) for _, held in splits)
+        return list(zip((100 * right / images).tolist(), (losses / images).tolist(), strict=True))
 
     def fit(
-        self, feed: Feed, candidates: list[Candidate], indices: np.ndarray, rows: np.ndarray, seed: int
+        self, feed: Feed | None, candidates: list[Candidate], indices: np.ndarray, rows: np.ndarray, seed: int
     ) -> dict[str, ProbeBank]:
         """Train probes of `candidates` on images `indices` of the feed, which are `rows` of the features."""
         banks = {}
@@ -170,7 +175,7 @@ class _Trainer:
             if self.settings.augmentation == "none":
                 bank.fit_norm(self.train[kind][torch.from_numpy(rows)])
             banks[kind] = bank.to(self.how.device)
-        if self.settings.optimizer == "lbfgs":
+        if feed is None:
             with progress_bar(f"probes on {len(rows)} images", len(candidates), wanted=self.how.progress) as advance:
                 for kind, bank in banks.items():
                     x, labels = (part[rows].to(self.how.device) for part in (self.train[kind], self.labels))

@@ -9,7 +9,7 @@ Learning rates are those of the stated batch, after the papers' scaling rules.
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from torch import nn
 
@@ -19,6 +19,12 @@ from lowzoo.evaluate.feature_kinds import is_vit
 Augmentation = Literal["none", "flip", "crop"]
 """What training images get: nothing (features are computed once), the evaluation's picture perhaps mirrored, or a
 random resized crop perhaps mirrored."""
+
+
+_OF_TRAINING = {
+    *("learning_rates", "epochs", "batch_size", "milestones", "final_rate", "per_step", "nesterov"),
+    *("decay_all", "init_std"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +68,15 @@ class ProbeSettings:
     augmentation: Augmentation = "crop"
     squash: bool = False
     note: str = ""
+
+    def __post_init__(self) -> None:
+        if self.optimizer == "lbfgs" and (self.norm != "standardise" or self.augmentation != "none"):
+            raise ValueError("probes are solved on standardised features without augmentation")
+
+    def facts(self) -> dict[str, Any]:
+        """What decides the figures, for a result."""
+        settings = dataclasses.asdict(self)
+        return {key: settings[key] for key in settings if self.optimizer != "lbfgs" or key not in _OF_TRAINING}
 
     def rate_factor(self, progress: float) -> tuple[float, float]:
         """Factor and addend of the peak rate at `progress` epochs."""
@@ -183,7 +198,8 @@ def adapted(
 ) -> ProbeSettings:
     """Settings with some values replaced; None keeps the value.
 
-    Probes that would be solved are trained by SGD where a rate, epochs, a batch size or random crops are asked for.
+    Probes that would be solved are trained by SGD where a rate, epochs, a batch size or random crops are asked for, and
+    where nothing is to decay, as separable images then have no solution.
 
     Args:
         settings: To start from.
@@ -204,7 +220,8 @@ def adapted(
     if augment is not None:
         augmentation = ("crop" if augmentation == "none" else augmentation) if augment else "none"
     optimizer = settings.optimizer
-    if optimizer == "lbfgs" and (learning_rates or epochs or batch_size or augmentation != "none"):
+    trained = learning_rates or epochs or batch_size or augmentation != "none" or 0 in (weight_decays or ())
+    if optimizer == "lbfgs" and trained:
         optimizer = "sgd"
     scaled = tuple(rate * batch / settings.batch_size for rate in settings.learning_rates)
     return dataclasses.replace(

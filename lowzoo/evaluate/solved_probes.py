@@ -1,19 +1,20 @@
 """Linear probes without a training: the minimum of the regularised loss, by L-BFGS.
 
 The loss is that of scikit-learn's `LogisticRegression` with C = 1 / (w N): mean cross-entropy + w / 2 * |W|^2, where
-w is the weight decay, W the weights and N the number of images; the offsets are not penalised. It is convex, so there
-is one answer, whatever the seed. Shapes: N images, D dimensions, C classes, P probes.
+w is the weight decay, W the weights and N the number of images; the offsets are not penalised. It is convex, and the
+solver starts at zero, so no seed has a say in the answer, which is that of scikit-learn to within the tolerance of
+either. Shapes: N images, D dimensions, C classes, P probes.
 """
 
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, linear
 
 from lowzoo.evaluate.probes import ProbeBank
 
-# scikit-learn's: the solver stops where no partial derivative is larger.
+# scikit-learn's: the solver stops where no partial derivative is larger, or where float32 shows no further descent.
 TOLERANCE = 1e-4
 _MOST_STEPS = 1000
 # Images whose scores are held at a time.
@@ -30,20 +31,19 @@ def solve(bank: ProbeBank, x_ND: Tensor, labels_N: Tensor, advance: Callable[[in
         advance: Called with 1 after each probe.
     """
     x_ND = bank.normalised(x_ND)
-    start_CF = torch.zeros_like(torch.cat([bank.weight_PCD[0], bank.bias_PC[0, :, None]], dim=1))
-    # From the strongest penalty, which is solved in a few steps, to the weakest, each from the answer before.
-    for probe in sorted(range(len(bank.candidates)), key=lambda i: -bank.candidates[i].weight_decay):
-        start_CF = _minimum(x_ND, labels_N, bank.candidates[probe].weight_decay, start_CF)
+    for probe, candidate in enumerate(bank.candidates):
+        weight_CD, bias_C = _minimum(x_ND, labels_N, len(bank.bias_PC[probe]), candidate.weight_decay)
         with torch.no_grad():
-            bank.weight_PCD[probe], bank.bias_PC[probe] = start_CF[:, :-1], start_CF[:, -1]
+            bank.weight_PCD[probe], bank.bias_PC[probe] = weight_CD, bias_C
         advance(1)
 
 
-def _minimum(x_ND: Tensor, labels_N: Tensor, decay: float, start_CF: Tensor) -> Tensor:
-    """Weights and, in the last column, offsets (C, D + 1)."""
-    probe_CF = start_CF.clone().requires_grad_()
+def _minimum(x_ND: Tensor, labels_N: Tensor, classes: int, decay: float) -> tuple[Tensor, Tensor]:
+    """Weights (C, D) and offsets (C,)."""
+    weight_CD = x_ND.new_zeros(classes, x_ND.shape[1]).requires_grad_()
+    bias_C = x_ND.new_zeros(classes).requires_grad_()
     solver = torch.optim.LBFGS(
-        [probe_CF],
+        [weight_CD, bias_C],
         max_iter=_MOST_STEPS,
         tolerance_grad=TOLERANCE,
         history_size=10,
@@ -54,13 +54,12 @@ def _minimum(x_ND: Tensor, labels_N: Tensor, decay: float, start_CF: Tensor) -> 
         solver.zero_grad()
         total = 0.0
         for x, labels in zip(x_ND.split(_CHUNK), labels_N.split(_CHUNK), strict=True):
-            logits = torch.addmm(probe_CF[:, -1], x, probe_CF[:, :-1].T)
-            part = cross_entropy(logits, labels, reduction="sum") / len(x_ND)
+            part = cross_entropy(linear(x, weight_CD, bias_C), labels, reduction="sum") / len(x_ND)
             part.backward()
             total += part.item()
-        penalty = decay / 2 * probe_CF[:, :-1].square().sum()
+        penalty = decay / 2 * weight_CD.square().sum()
         penalty.backward()
         return total + penalty.item()
 
     solver.step(loss)
-    return probe_CF.detach()
+    return weight_CD.detach(), bias_C.detach()

@@ -26,18 +26,23 @@ _MARGIN = 2
 
 def largest_divisor(groups: Sequence[ViewGroup], height: int, width: int) -> int:
     """By what an image of (height, width) pixels may be divided before crops are cut from it: 1, 2, 4 or 8."""
-    least = min(
-        math.sqrt(group.scale[0] * height * width * min(group.ratio[0], 1 / group.ratio[1])) / group.size
-        for group in groups
-    )
-    return next((by for by in (8, 4, 2) if least >= _MARGIN * by), 1)
+    return next((by for by in (8, 4, 2) if min(_density(g, height, width) for g in groups) >= _MARGIN * by), 1)
+
+
+def _density(group: ViewGroup, height: int, width: int) -> float:
+    """Pixels of the image for one of the view, along the shorter side of the smallest crop that may be drawn."""
+    low, high = group.ratio
+    drawn = math.sqrt(group.scale[0] * height * width * min(low, 1 / high))
+    # What is cut out of an image too long or too high for ten tries.
+    centre = min(height, width, height * high, width / low)
+    return min(drawn, centre) / group.size
 
 
 def crop_views(
     image_HWC: NDArray[np.uint8],
     params: ViewParams,
     groups: Sequence[ViewGroup],
-    size: tuple[int, int] | None = None,
+    divisor: int = 1,
 ) -> list[NDArray[np.uint8]]:
     """Cut all views out of one decoded image.
 
@@ -45,15 +50,15 @@ def crop_views(
 
     Args:
         image_HWC: (h, w, 3) RGB, uint8.
-        params: Drawn for an image of (H, W) pixels and for these groups.
+        params: Drawn for these groups and the size of the image as it is stored.
         groups: The groups of views.
-        size: (H, W), where the image has been made smaller since.
+        divisor: By what that size was divided when the image was decoded.
 
     Returns:
         One array (count, 3, size, size) a group, uint8.
     """
     out = [torch.empty(group.count, 3, group.size, group.size, dtype=torch.uint8) for group in groups]
-    crop_into(out, image_HWC, params, groups, size)
+    crop_into(out, image_HWC, params, groups, divisor)
     return [views.numpy() for views in out]
 
 
@@ -62,18 +67,18 @@ def crop_into(
     image_HWC: NDArray[np.uint8],
     params: ViewParams,
     groups: Sequence[ViewGroup],
-    size: tuple[int, int] | None = None,
+    divisor: int = 1,
 ) -> None:
     """Cut all views out of one decoded image, into memory that is there already; see `crop_views`.
 
     Args:
         out: One uint8 tensor (count, 3, size, size) a group.
-        image_HWC: See `crop_views`, as for the others.
-        params: Of the views.
+        image_HWC: (h, w, 3) RGB, uint8.
+        params: Drawn for these groups and the size of the image as it is stored.
         groups: The groups of views.
-        size: (H, W), where the image has been made smaller since.
+        divisor: By what that size was divided when the image was decoded.
     """
-    boxes_V4 = params.boxes if size is None else _scaled(params.boxes, size, image_HWC.shape)
+    boxes_V4 = params.boxes if divisor == 1 else _divided(params.boxes, divisor)
     image = torch.from_numpy(image_HWC).permute(2, 0, 1).unsqueeze(0)
     # Plain numbers: an index into an array costs ten times as much, and there are fifty of them an image.
     boxes = iter(zip(boxes_V4.tolist(), params.flips.tolist(), strict=True))
@@ -85,9 +90,7 @@ def crop_into(
             view.copy_(crop.flip(-1) if flip else crop)
 
 
-def _scaled(boxes_V4: NDArray[np.int64], size: tuple[int, int], shape: tuple[int, ...]) -> NDArray[np.int64]:
-    """Boxes in an image of `size` as boxes, of at least one pixel, in the same image of another shape."""
-    factor = np.array([shape[0] / size[0], shape[1] / size[1]])
-    start = np.rint(boxes_V4[:, :2] * factor).astype(np.int64)
-    end = np.rint((boxes_V4[:, :2] + boxes_V4[:, 2:]) * factor).astype(np.int64)
-    return np.concatenate([start, np.maximum(end - start, 1)], axis=1)
+def _divided(boxes_V4: NDArray[np.int64], divisor: int) -> NDArray[np.int64]:
+    """Boxes in an image as boxes, of at least one pixel, in the same image of a fraction of its size."""
+    start, end = boxes_V4[:, :2] // divisor, (boxes_V4[:, :2] + boxes_V4[:, 2:]) / divisor
+    return np.concatenate([start, np.maximum(np.rint(end).astype(np.int64) - start, 1)], axis=1)

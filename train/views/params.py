@@ -36,7 +36,7 @@ class ViewParams:
     """Parameters of the V views of one image, in the order of the groups.
 
     Args:
-        boxes: (V, 4) int64 crop boxes: top, left, height, width in pixels of the image.
+        boxes: (V, 4) int64 crop boxes: top, left, height, width in pixels of the image as it is stored.
         flips: (V,) bool.
         photometric: (V, 8) float32: factors of brightness, contrast and saturation (1 = off), hue shift in turns
             (0 = off), number 0..23 of the order in which those four are applied, gray (0 or 1), blur sigma in pixels
@@ -69,8 +69,8 @@ def sample_params(
         seed: Of the run, below 2^64.
         epoch: From 0.
         index: Of the image in its source.
-        height: Of the decoded image, in pixels.
-        width: Of the decoded image, in pixels.
+        height: Of the image as it is stored, in pixels.
+        width: Of the image as it is stored, in pixels.
         view_epochs: Global views repeat after so many epochs; local ones never do. None is never.
     """
     views = sum(group.count for group in groups)
