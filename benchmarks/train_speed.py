@@ -1,4 +1,4 @@
-"""Images per second of training, beside lightly-train and a plain torchvision + PyTorch loop, at three points.
+"""Images per second of training, beside lightly-train and a plain torchvision + PyTorch loop, at four points.
 
     python benchmarks/train_speed.py --peers PYTHON [--points data photos teacher between] [--out DIR]
 

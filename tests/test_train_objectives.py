@@ -57,6 +57,31 @@ def test_pairs_are_averaged_alike(
     torch.testing.assert_close(found, torch.stack(losses).mean())
 
 
+@pytest.mark.parametrize("images_at_once", [1, 2, 5])
+@pytest.mark.parametrize("weights", [None, (0.3, 0.9)])
+def test_the_gradient_made_with_the_loss_is_that_of_autograd(
+    monkeypatch: pytest.MonkeyPatch, images_at_once: int, weights: tuple[float, float] | None
+) -> None:
+    scores = torch.randn(4, 5, 7, dtype=torch.float64, requires_grad=True)
+    # SwAV's codes sum to 1 only nearly, and the gradient has to know.
+    targets = torch.rand(2, 5, 7, dtype=torch.float64)
+    monkeypatch.setattr("lowzoo.train.objectives.pairs._CACHE_BYTES", images_at_once * 4 * 7 * 8)
+    if weights is None:
+        loss = pair_cross_entropy(targets, scores, same_view_and_locals(2, 4), 0.3)
+    else:
+        loss = grouped_cross_entropy(targets, scores, *weights, temperature=0.3)
+    log_probs = (scores / 0.3).log_softmax(-1)
+    each_GV = -torch.einsum("gbk,vbk->gv", targets, log_probs) / 5
+    if weights is None:
+        expected = (each_GV * same_view_and_locals(2, 4)).sum() / 6
+    else:
+        expected = weights[0] * (each_GV[0, 1] + each_GV[1, 0]) / 2 + weights[1] * each_GV[:, 2:].mean()
+    torch.testing.assert_close(loss, expected)
+    (slope,) = torch.autograd.grad(expected, scores)
+    torch.testing.assert_close(torch.autograd.grad(loss, scores, retain_graph=True)[0], slope)
+    torch.testing.assert_close(torch.autograd.grad(8 * loss, scores)[0], 8 * slope)
+
+
 @pytest.mark.parametrize("local_views", [0, 6, 10])
 def test_shares_of_the_pairs_as_weights_give_the_plain_mean(local_views: int) -> None:
     targets = torch.randn(2, 3, 7).softmax(-1)

@@ -8,7 +8,7 @@ mean over global-local pairs. Shares of the pairs as weights give back the plain
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import log_softmax, softmax
+from torch.nn.functional import softmax
 
 from lowzoo.train.collectives import all_reduce_sum, world_size
 from lowzoo.train.objectives.pairs import cross_view, grouped_cross_entropy, pair_cross_entropy
@@ -39,11 +39,11 @@ class DinoObjective(nn.Module):
         self, student_VBK: Tensor, targets_GBK: Tensor, alpha: float | None = None, beta: float | None = None
     ) -> Tensor:
         """Scalar, nats; the plain mean over pairs of different views where no weights are given."""
-        log_probs = log_softmax(student_VBK / self.student_temperature, dim=-1)
+        tau = self.student_temperature
         if alpha is None or beta is None:
             pairs = cross_view(len(targets_GBK), len(student_VBK)).to(student_VBK.device)
-            return pair_cross_entropy(targets_GBK, log_probs, pairs)
-        return grouped_cross_entropy(targets_GBK, log_probs, alpha, beta)
+            return pair_cross_entropy(targets_GBK, student_VBK, pairs, tau)
+        return grouped_cross_entropy(targets_GBK, student_VBK, alpha, beta, temperature=tau)
 
     @torch.no_grad()
     def update_centre(self, teacher_GBK: Tensor) -> None:

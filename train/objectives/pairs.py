@@ -3,8 +3,15 @@
 Shapes: V views of the student, G global views of the target branch, B images, K prototypes; global views stand first.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn.functional import log_softmax
+
+# What fits into a core's own cache.
+_CACHE_BYTES = 2**20
 
 
 def same_view_and_locals(global_views: int, views: int) -> Tensor:
@@ -29,50 +36,95 @@ def cross_view(global_views: int, views: int) -> Tensor:
     return mask
 
 
-def pair_cross_entropy(targets_GBK: Tensor, log_probs_VBK: Tensor, pairs_GV: Tensor) -> Tensor:
-    """Mean over images and allowed pairs of - sum_k q_k log p_k.
-
-    All pairs of an image come out of one matrix product, which reads targets and log-probabilities once and keeps no
-    (V, B, K) copy for the backward pass.
+def pair_cross_entropy(targets_GBK: Tensor, scores_VBK: Tensor, pairs_GV: Tensor, temperature: float = 1.0) -> Tensor:
+    """Mean over images and allowed pairs of - sum_k q_k log p_k, where p = softmax(scores / temperature).
 
     Args:
-        targets_GBK: Probabilities.
-        log_probs_VBK: Log-probabilities of the student, of the same dtype.
+        targets_GBK: Probabilities q; no gradient flows to them.
+        scores_VBK: Of the student, global views first.
         pairs_GV: Boolean mask of the allowed pairs.
+        temperature: Of the student.
 
     Returns:
         Scalar, nats.
     """
-    weights_GV = pairs_GV.to(targets_GBK)
-    # bf16 would round log-probabilities near -11 to steps of 0.06.
-    with torch.autocast(log_probs_VBK.device.type, enabled=False):
-        # In this order the gradient's rows lie as those of the log-probabilities do.
-        products_BVG = log_probs_VBK.transpose(0, 1) @ targets_GBK.permute(1, 2, 0)
-    return -(products_BVG.mean(0) * weights_GV.T).sum() / weights_GV.sum()
+    return _weighted(targets_GBK, scores_VBK, pairs_GV.to(targets_GBK) / pairs_GV.sum(), temperature)
 
 
 def grouped_cross_entropy(
-    targets_GBK: Tensor, log_probs_VBK: Tensor, alpha: float, beta: float, pairs_GV: Tensor | None = None
+    targets_GBK: Tensor,
+    scores_VBK: Tensor,
+    alpha: float,
+    beta: float,
+    pairs_GV: Tensor | None = None,
+    temperature: float = 1.0,
 ) -> Tensor:
     """SSLight's weights: alpha for the mean over pairs of two global views, beta for that over global-local pairs.
 
     Shares of the pairs as weights give the plain mean back: 2/14 and 12/14 with 2 global and 6 local views.
 
     Args:
-        targets_GBK: Probabilities.
-        log_probs_VBK: Log-probabilities of the student, global views first.
+        targets_GBK: Probabilities; no gradient flows to them.
+        scores_VBK: Of the student, global views first.
         alpha: Weight of the first mean.
         beta: Weight of the second mean.
         pairs_GV: Boolean mask of the allowed pairs; `cross_view` where it is absent.
+        temperature: Of the student.
 
     Returns:
         Scalar, nats.
     """
-    global_views, views = len(targets_GBK), len(log_probs_VBK)
-    pairs = (cross_view(global_views, views) if pairs_GV is None else pairs_GV).to(log_probs_VBK.device)
-    local = torch.zeros_like(pairs)
-    local[:, global_views:] = True
-    loss = alpha * pair_cross_entropy(targets_GBK, log_probs_VBK, pairs & ~local)
+    global_views, views = len(targets_GBK), len(scores_VBK)
+    pairs = (cross_view(global_views, views) if pairs_GV is None else pairs_GV).to(targets_GBK)
+    weights_GV = alpha * pairs / pairs[:, :global_views].sum()
     if views > global_views:
-        loss = loss + beta * pair_cross_entropy(targets_GBK, log_probs_VBK, local)
+        weights_GV[:, global_views:] = beta / (global_views * (views - global_views))
+    return _weighted(targets_GBK, scores_VBK, weights_GV, temperature)
+
+
+def _weighted(targets_GBK: Tensor, scores_VBK: Tensor, weights_GV: Tensor, temperature: float) -> Tensor:
+    loss: Tensor = _WeightedCrossEntropy.apply(scores_VBK.to(targets_GBK.dtype), targets_GBK, weights_GV, temperature)
     return loss
+
+
+class _WeightedCrossEntropy(torch.autograd.Function):
+    """Loss and gradient in one pass over the scores, some images at a time.
+
+    With 65,536 prototypes, temperature, softmax, product and their backward passes read and write (V, B, K) numbers a
+    dozen times, from memory; the few images of a part stay in a processor's cache.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, scores_VBK: Tensor, targets_GBK: Tensor, weights_GV: Tensor, temperature: float) -> Tensor:
+        views, images, prototypes = scores_VBK.shape
+        weights_VG = weights_GV.to(scores_VBK).T / images
+        wanted = ctx.needs_input_grad[0]
+        gradient_VBK = torch.empty_like(scores_VBK) if wanted else None
+        at_once = images
+        if scores_VBK.device.type == "cpu":
+            at_once = max(1, _CACHE_BYTES // (views * prototypes * scores_VBK.element_size()))
+        loss = scores_VBK.new_zeros(())
+        # bf16 would round log-probabilities near -11 to steps of 0.06.
+        with torch.autocast(scores_VBK.device.type, enabled=False):
+            for start in range(0, images, at_once):
+                part = slice(start, start + at_once)
+                targets_bGK = targets_GBK[:, part].transpose(0, 1)
+                log_probs_bVK = log_softmax(scores_VBK[:, part].transpose(0, 1) / temperature, dim=-1)
+                products_bVG = log_probs_bVK @ targets_bGK.transpose(1, 2)
+                loss -= (products_bVG.sum(0) * weights_VG).sum()
+                if gradient_VBK is not None:
+                    # d/ds of - sum_g w_g q_g log p is (p sum_g w_g |q_g| - sum_g w_g q_g) / temperature.
+                    mass_bV1 = (targets_bGK.sum(-1) @ weights_VG.T)[..., None] / temperature
+                    slopes_bVK = log_probs_bVK.exp_().mul_(mass_bV1)
+                    slopes_bVK.baddbmm_(weights_VG.expand(len(slopes_bVK), -1, -1), targets_bGK, alpha=-1 / temperature)
+                    gradient_VBK[:, part] = slopes_bVK.transpose(0, 1)
+        ctx.gradient_VBK = gradient_VBK
+        return loss
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, outer: Tensor) -> tuple[Tensor, None, None, None]:
+        # To ask an accelerator whether it is 1 would wait for it.
+        if outer.device.type == "cpu" and outer == 1:
+            return ctx.gradient_VBK, None, None, None
+        return ctx.gradient_VBK * outer, None, None, None

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from torch import Tensor
-from torch.nn.functional import log_softmax, softmax
+from torch.nn.functional import softmax
 
 from lowzoo.train.objectives.pairs import (
     cross_view,
@@ -59,7 +59,6 @@ class RobObjective:
         """
         views, global_views = len(logits_VBK), len(targets_GBK)
         pairs = (cross_view if self.swapped else same_view_and_locals)(global_views, views)
-        log_probs = log_softmax(logits_VBK.to(targets_GBK.dtype) / self.student_temperature, dim=-1)
         if self.weights is not None:
-            return grouped_cross_entropy(targets_GBK, log_probs, *self.weights, pairs)
-        return pair_cross_entropy(targets_GBK, log_probs, pairs.to(logits_VBK.device))
+            return grouped_cross_entropy(targets_GBK, logits_VBK, *self.weights, pairs, self.student_temperature)
+        return pair_cross_entropy(targets_GBK, logits_VBK, pairs.to(logits_VBK.device), self.student_temperature)

@@ -8,7 +8,6 @@ Sinkhorn, in front of the batch, once it is full.
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import log_softmax
 
 from lowzoo.train.collectives import all_gather_rows, rank, world_size
 from lowzoo.train.objectives.pairs import grouped_cross_entropy
@@ -54,7 +53,7 @@ class SwavObjective(nn.Module):
             beta: Weight of the mean over global-local pairs.
         """
         codes = self.codes(logits_VBK.detach(), prototypes_KD.detach(), use_queue=use_queue)
-        return grouped_cross_entropy(codes, log_softmax(logits_VBK / self.temperature, dim=-1), alpha, beta)
+        return grouped_cross_entropy(codes, logits_VBK, alpha, beta, temperature=self.temperature)
 
     @torch.no_grad()
     def codes(self, logits_VBK: Tensor, prototypes_KD: Tensor, *, use_queue: bool) -> Tensor:
