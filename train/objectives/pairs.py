@@ -98,8 +98,7 @@ class _WeightedCrossEntropy(torch.autograd.Function):
     def forward(ctx: Any, scores_VBK: Tensor, targets_GBK: Tensor, weights_GV: Tensor, temperature: float) -> Tensor:
         views, images, prototypes = scores_VBK.shape
         weights_VG = weights_GV.to(scores_VBK).T / images
-        wanted = ctx.needs_input_grad[0]
-        gradient_VBK = torch.empty_like(scores_VBK) if wanted else None
+        gradient_VBK = torch.empty_like(scores_VBK) if ctx.needs_input_grad[0] else None
         at_once = images
         if scores_VBK.device.type == "cpu":
             at_once = max(1, _CACHE_BYTES // (views * prototypes * scores_VBK.element_size()))
@@ -118,13 +117,15 @@ class _WeightedCrossEntropy(torch.autograd.Function):
                     slopes_bVK = log_probs_bVK.exp_().mul_(mass_bV1)
                     slopes_bVK.baddbmm_(weights_VG.expand(len(slopes_bVK), -1, -1), targets_bGK, alpha=-1 / temperature)
                     gradient_VBK[:, part] = slopes_bVK.transpose(0, 1)
-        ctx.gradient_VBK = gradient_VBK
+        # Freed as soon as it has been used, which an attribute of `ctx` would not be.
+        ctx.save_for_backward(gradient_VBK)
         return loss
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, outer: Tensor) -> tuple[Tensor, None, None, None]:
+        (gradient_VBK,) = ctx.saved_tensors
         # To ask an accelerator whether it is 1 would wait for it.
         if outer.device.type == "cpu" and outer == 1:
-            return ctx.gradient_VBK, None, None, None
-        return ctx.gradient_VBK * outer, None, None, None
+            return gradient_VBK, None, None, None
+        return gradient_VBK * outer, None, None, None
