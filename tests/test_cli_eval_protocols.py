@@ -50,6 +50,12 @@ def test_linear_by_a_publication(capsys, data):
     assert [line.split()[0] for line in text.splitlines() if line.startswith("linear_")] == ["linear_top1"]
 
 
+def test_linear_by_default_names_what_was_chosen(capsys, data):
+    code, text, errors = run(capsys, "linear", *SMALL, "--data", data, "--features", "cls", "--weight-decay", 0.01)
+    assert code == 0, errors
+    assert "Chosen: features cls, weight_decay 0.01\n" in text
+
+
 def test_lowshot(capsys, data):
     pytest.importorskip("sklearn")
     code, text, errors = run(capsys, "lowshot", *SMALL, "--data", data, "--shots", "1,3", "--share", 0)

@@ -145,7 +145,7 @@ def _report(result: "EvaluationResult") -> Iterator[str]:
         unreadable = f", {facts.skipped} cannot be read: {', '.join(facts.unreadable)}{more}" if facts.skipped else ""
         yield f"{part.capitalize()}: {facts.images} images of {facts.name} ({facts.fingerprint}){unreadable}"
     if chosen := result.settings.get("chosen"):
-        yield f"Chosen: {', '.join(f'{name} {value}' for name, value in chosen.items())}"
+        yield f"Chosen: {', '.join(f'{name} {value}' for name, value in chosen.items() if value is not None)}"
     yield ""
     width = max(len(figure.metric) for figure in result.figures)
     yield f"{'':{width}}        %   spread  seeds  95 % of test sets"
