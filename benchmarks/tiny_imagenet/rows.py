@@ -123,7 +123,8 @@ def command_of(row: str, form: Form, work: str, seed: int) -> list[str]:
     words += ["--epochs", str(form.teacher_epochs if row == "teacher" else form.epochs)]
     words += ["--batch-size", str(form.batch), "--precision", form.precision]
     settings = [f"view.global.size={form.size}", "tensorboard=false", "checkpoint_steps=100"]
-    settings += ["optimizer=adamw", "lr_batch=0", "lr_end=1e-6", "warmup=0.1", "schedule=cosine", "update=step"]
+    settings += ["optimizer=adamw", "schedule=cosine", "update=step", "warmup=0.1"]
+    settings += ["lr_batch=0", "lr_start=0", "lr_end=1e-6"]
     settings += ["weight_decay=0.04", "weight_decay_end=0.04", "clip_grad=1.0"]
     # Of the rates tried with RoB at a batch of 64, this one was the best; it grows with the root of the batch.
     rate = form.teacher_lr if row == "teacher" else 4e-4 * (form.batch / 64) ** 0.5
@@ -132,7 +133,7 @@ def command_of(row: str, form: Form, work: str, seed: int) -> list[str]:
     if recipe == "sslight":
         words += ["--method", "moco" if method == "moco" else "dino"]
         words += ["--preset", "sslight" if method == "sslight" else "baseline"]
-        settings += [f"student_head.hidden={form.hidden}", "sync_bn=false", "decay_rule=one_d", "lr_start=0"]
+        settings += [f"student_head.hidden={form.hidden}", "sync_bn=false", "decay_rule=one_d"]
         settings += [*local, "ema=0.99"]
         if method == "moco":
             return [*words, *_set([*settings, f"queue={form.queue}"])]
