@@ -117,6 +117,7 @@ def draw(table: dict[str, Any], path: Path) -> None:
             axis.plot([statistics.mean(facts["knn_before_training"])] * 2, [place - 0.35, place + 0.35], color="black")
     axis.set_yticks(range(len(found)), [row.replace("-", ", ", 1) for row in found], fontsize=8)
     axis.invert_yaxis()
+    axis.margins(x=0.1)
     axis.set_xlabel("k-NN top-1, % (k = 20, 100 classes); black: before training, by fewer images", fontsize=8)
     figure.tight_layout()
     figure.savefig(path, dpi=110)
