@@ -6,12 +6,16 @@ PYTHON is that of an environment with lightly-train, timm and torchvision. Every
 same files, the same views, student and shape of teacher (random weights, which change no time), batch, number of
 workers and precision (fp32), on the processor, one after the other; lowzoo's best is measured besides.
 
-    data      a very small student and no teacher: DINO with 2 x 224 and 6 x 96 px views (lowzoo: sslight)
-              (on one thread the student's own arithmetic, which is the same on all sides, is most of a step even so)
-    photos    the same with photographs of 12 megapixels, as a phone takes them: decoding is most of the work
+    data      a very small student and no teacher: DINO with 2 x 224 and 6 x 96 px views (lowzoo: sslight), from
+              photographs of 500 x 375 px; on one thread the student's arithmetic, which is the same on all sides, is
+              about half of a peer's step even so
+    photos    the same with photographs of 12 megapixels, as a phone takes them: making views is most of a peer's step
     teacher   ResNet-18 from a ViT-B/14, one view of 224 px: distillation by a queue (lowzoo: seed); the plain loop
               matches prototypes, as DINO does
     between   the same from a ViT-S/14
+
+A peer's workers make its views and nothing else, so that their share of its processor time says how far data bounds it.
+(lowzoo's workers decode and crop; colours are changed in the training process.)
 
 Time is from the beginning of one step to that of the next, so waiting for images is part of it; the first steps do not
 count. Every side trains with one thread and decodes in one worker. What is compared is images per second of processor
@@ -141,6 +145,7 @@ def measure(side: list[str], words: dict[str, Any]) -> dict[str, Any]:
     return {
         "images_per_processor_s": round(images / found["processor"], 2),
         "images_per_s": round(images / sum(seconds), 2),
+        "workers_share": round(found["workers"] / found["processor"], 3),
         "step_ms": {
             "median": round(1000 * statistics.median(seconds), 1),
             "min": round(1000 * min(seconds), 1),
@@ -200,13 +205,14 @@ def as_markdown(report: dict[str, Any]) -> str:
             "",
             f"Load average at its end: {point['load_average'][0]}.",
             "",
-            "| side | images a processor second | images/s | a step, ms: median (min to max) |",
+            "| side | images a processor second | of it in workers | images/s | a step, ms: median (min to max) |",
         ]
-        lines += ["|---|---|---|---|"]
+        lines += ["|---|---|---|---|---|"]
         for side, row in point["sides"].items():
             step = row["step_ms"]
             spread = f"{step['median']} ({step['min']} to {step['max']})"
-            lines.append(f"| {side} | {_speed(row)} | {row['images_per_s']} | {spread} |")
+            share = f"{100 * row['workers_share']:.0f} %"
+            lines.append(f"| {side} | {_speed(row)} | {share} | {row['images_per_s']} | {spread} |")
         lines += ["", "| ratio | measured | wanted |", "|---|---|---|"]
         lines += [f"| {what} | {found['ratio']} | {found['bound']} |" for what, found in point["ratios"].items()]
         lines.append("")

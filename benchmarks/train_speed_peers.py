@@ -2,7 +2,7 @@
 
     python benchmarks/train_speed_peers.py lightly|plain '{"folder": ..., "teacher": ..., ...}'
 
-Prints the seconds of each measured step, and the processor time of all, as JSON. Needs torch, torchvision and timm, and
+Prints the seconds of each measured step, and the processor time of all and of the workers alone, as JSON. Needs torch, torchvision and timm, and
 lightly-train for itself, and nothing of lowzoo, so that it can run in another environment.
 """
 
@@ -29,30 +29,35 @@ class Stopwatch:
 
     def __init__(self, warm_up: int, steps: int) -> None:
         self.warm_up, self.steps = warm_up, steps
-        self.times: list[tuple[float, float]] = []
+        self.times: list[tuple[float, float, float]] = []
 
     def __call__(self) -> None:
         """A step begins."""
-        self.times.append((time.perf_counter(), processor_seconds()))
+        self.times.append((time.perf_counter(), *processor_seconds()))
         if len(self.times) > self.warm_up + self.steps:
             begin = self.times[self.warm_up :]
-            seconds = [after - before for (before, _), (after, _) in itertools.pairwise(begin)]
-            print("\n" + json.dumps({"seconds": seconds, "processor": begin[-1][1] - begin[0][1]}))
+            seconds = [after[0] - before[0] for before, after in itertools.pairwise(begin)]
+            _, processor, workers = (last - first for first, last in zip(begin[0], begin[-1], strict=True))
+            print("\n" + json.dumps({"seconds": seconds, "processor": processor, "workers": workers}))
             sys.stdout.flush()
             os._exit(0)  # none of the sides would end by itself before its epoch does
 
 
-def processor_seconds() -> float:
-    """Of this process and its workers so far (Linux)."""
-    total = 0
+def processor_seconds() -> tuple[float, float]:
+    """So far, of this process and its workers together, and of the workers alone (Linux)."""
+    own = workers = 0
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = stat.read_text().rpartition(")")[2].split()
         except OSError:  # it has ended
             continue
-        if int(stat.parent.name) == os.getpid() or int(fields[1]) == os.getpid():
-            total += int(fields[11]) + int(fields[12])
-    return total / os.sysconf("SC_CLK_TCK")
+        ticks = int(fields[11]) + int(fields[12])
+        if int(stat.parent.name) == os.getpid():
+            own += ticks
+        elif int(fields[1]) == os.getpid():
+            workers += ticks
+    second = os.sysconf("SC_CLK_TCK")
+    return (own + workers) / second, workers / second
 
 
 def lightly(words: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from lowzoo.errors import LowzooError
 from lowzoo.train.bench import arithmetic, bottleneck, describe, matmul_peak, run_bench
 from lowzoo.train.command import TrainWords
 from tests.train_fixtures import SETTINGS, make_pictures, make_teacher
@@ -25,6 +26,15 @@ def test_a_bench_measures_and_leaves_only_its_report(tmp_path: Path) -> None:
     assert 0 < report["flop_utilisation"] < 1.5
     assert report["gflop_per_image"] > 0
     assert report["bottleneck"] in said[-2]
+
+
+def test_a_run_too_short_to_be_timed_is_refused(tmp_path: Path) -> None:
+    make_pictures(tmp_path / "pictures", count=8)
+    settings = [*SETTINGS, f"teacher={make_teacher(tmp_path / 'teacher')}", "epochs=2", "batch_size=8"]
+    words = TrainWords("rob", ("rob_dino",), str(tmp_path / "pictures"), settings=settings, out=tmp_path / "out")
+    with pytest.raises(LowzooError, match="a run of 2 steps is too short"):
+        run_bench(words, print)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
 
 from lowzoo.bench.memory import peak_memory_mb
+from lowzoo.errors import LowzooError
 from lowzoo.files import write_text
 from lowzoo.train import collectives
 from lowzoo.train.command import TrainWords, check_installed, open_run, resolve_words
@@ -50,10 +51,18 @@ def run_bench(words: TrainWords, say: Callable[[str], None]) -> dict[str, Any]:
 
 
 def measure(run: Run, warm_up: int = _WARM_UP, steps: int = _MEASURED) -> dict[str, Any]:
-    """Time `steps` steps of a run after `warm_up` others; it cannot be trained afterwards."""
+    """Time `steps` steps of a run after `warm_up` others; it cannot be trained afterwards.
+
+    Raises:
+        LowzooError: A run of fewer than three steps.
+    """
     clock = StepClock(run.device)
     batch = run.config.batch_size
     total = min(warm_up + steps, len(run.updates) - 2)
+    if total < 1:
+        raise LowzooError(
+            f"a run of {len(run.updates)} steps is too short to be timed", "Add epochs, or make the batch smaller"
+        )
     warm_up = min(warm_up, total // 2)
     if run.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(run.device)

@@ -7,7 +7,7 @@
 so the command may be ended and repeated. The columns: k-NN (k = 20); a linear probe on the network's own features, of
 one penalty for all rows; MSN's low-shot regression on 1 % and 10 % of the labels; and k-NN on the drawings that ship
 with lowzoo, which no row trained with `--data` has seen. `write` makes table.json, table.md and table.png from what is
-there; a cell without a figure says so, and the picture marks where each network stood before training, which the
+there, and of what `cost.py` measured; a cell without a figure says so, and the picture marks where each network stood before training, which the
 training's own monitor measures on fewer images and only where its data has a validation split.
 """
 
@@ -86,9 +86,10 @@ def write(words: argparse.Namespace) -> int:
         }
     words.out.mkdir(parents=True, exist_ok=True)
     document = {"form": words.form, "settings": asdict(FORMS[words.form]), "rows": table, "missing": MISSING}
-    document |= {"device": this_device().model_dump(), "versions": versions()}
+    cost = json.loads((words.work / "cost.json").read_text()) if (words.work / "cost.json").exists() else {}
+    document |= {"cost": cost, "device": this_device().model_dump(), "versions": versions()}
     (words.out / "table.json").write_text(json.dumps(document, indent=2) + "\n")
-    (words.out / "table.md").write_text(_markdown(words.form, table))
+    (words.out / "table.md").write_text("\n".join([*_markdown(words.form, table), *_cost_lines(cost)]))
     draw(table, words.out / "table.png")
     return 0
 
@@ -129,14 +130,33 @@ def _figure(document: dict[str, Any]) -> float:
     return float(figures[-1 if document["protocol"] == "lowshot" else 0]["mean"])
 
 
-def _markdown(form: str, table: dict[str, Any]) -> str:
+def _markdown(form: str, table: dict[str, Any]) -> list[str]:
     lines = [f"# Teacher and students on tiny-imagenet-100, form {form}", ""]
     lines += [f"| row | {' | '.join(COLUMNS)} | minutes |", "|" + "---|" * (len(COLUMNS) + 2)]
     for row, found in table.items():
         cells = [_cell(found["cells"].get(name)) for name in PROTOCOLS]
         minutes = f"{statistics.mean(found['seconds']) / 60:.1f}" if found["seconds"] else "not run"
         lines.append(f"| {row} | {' | '.join(cells)} | {minutes} |")
-    return "\n".join([*lines, "", *(f"- {row}: missing, as {reason}." for row, reason in MISSING.items()), ""])
+    return [*lines, "", *(f"- {row}: missing, as {reason}." for row, reason in MISSING.items()), ""]
+
+
+def _cost_lines(cost: dict[str, Any]) -> list[str]:
+    if not cost:
+        return []
+    first = next(iter(cost.values()))["plain"]
+    lines = [f"## Cost of a step ({first['device']}, {first['precision']}, {first['batch_size']} images)", ""]
+    lines += ["| row | images/s | waiting for data | teacher | peak MB | images/s, cached | cached / not |"]
+    lines += ["|" + "---|" * 7]
+    for row, found in cost.items():
+        plain, cached = found["plain"], found.get("cached")
+        shares = [f"{100 * plain['shares'][part]:.0f} %" for part in ("data wait", "teacher")]
+        cells = [f"{plain['images_per_s']:.1f}", *shares, f"{plain['peak_memory_mb']:.0f}"]
+        if cached:
+            cells += [f"{cached['images_per_s']:.1f}", f"{cached['images_per_s'] / plain['images_per_s']:.2f}"]
+        else:
+            cells += ["no teacher to cache", ""]
+        lines.append(f"| {row} | {' | '.join(cells)} |")
+    return [*lines, ""]
 
 
 def _cell(found: dict[str, Any] | None) -> str:

@@ -1,0 +1,70 @@
+"""Measure what a step of each row costs: images/s, where the time goes, and what the teacher cache saves.
+
+    python benchmarks/tiny_imagenet/cost.py --data DIR --work DIR [--form gpu] [--rows rob-vit_tiny]
+
+`lowzoo train ... --bench` of every row, and of rows with a teacher a second time from a cache that holds the same steps.
+The teacher has to be trained. Writes cost.json into DIR of `--work`, for `table.py write`; rows that it holds already
+are measured only if named.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from rows import FORMS, command_of, row_names
+
+LOWZOO = str(Path(sys.executable).with_name("lowzoo"))
+CACHE = "--teacher-cache"
+# Enough steps to time some, also where an epoch has two.
+EPOCHS = "20"
+
+
+def measure(row: str, words: argparse.Namespace) -> dict[str, Any]:
+    """Reports of `--bench`: "plain", and "cached" where the row has a teacher."""
+    command = command_of(row, FORMS[words.form], str(words.work), 0)
+    if CACHE not in command:
+        return {"plain": bench(command, words)}
+    place = command.index(CACHE)
+    bare = command[:place] + command[place + 2 :]
+    with tempfile.TemporaryDirectory() as cache:
+        cached = [*bare, CACHE, cache]
+        found = {"plain": bench(bare, words), "filling": bench(cached, words), "cached": bench(cached, words)}
+    return found
+
+
+def bench(command: list[str], words: argparse.Namespace) -> dict[str, Any]:
+    """One report; nothing of the run remains."""
+    with tempfile.TemporaryDirectory() as out:
+        command = [*command, "--bench", "--device", words.device, *(["--data", words.data] if words.data else [])]
+        for option, value in (("--out", out), ("--epochs", EPOCHS)):
+            command[command.index(option) + 1] = value
+        done = subprocess.run([LOWZOO, *command], capture_output=True, text=True)
+        if done.returncode:
+            raise SystemExit(f"lowzoo {' '.join(command)} failed:\n{done.stderr[-2000:]}")
+        report: dict[str, Any] = json.loads((Path(out) / "bench.json").read_text())
+    return report
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", help="tiny-imagenet-100; the embedded sample set if absent")
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--form", choices=FORMS, default="gpu")
+    parser.add_argument("--rows", nargs="+", help="all of the form if absent")
+    parser.add_argument("--device", default="auto")
+    words = parser.parse_args()
+    file = words.work / "cost.json"
+    found = json.loads(file.read_text()) if file.exists() else {}
+    for row in words.rows or [row for row in row_names(FORMS[words.form]) if row not in found]:
+        found[row] = measure(row, words)
+        file.write_text(json.dumps(found, indent=2) + "\n")
+        speeds = ", ".join(f"{how} {report['images_per_s']:.1f}" for how, report in found[row].items())
+        print(f"{row}: {speeds} images/s", flush=True)
+
+
+if __name__ == "__main__":
+    main()
