@@ -2,8 +2,8 @@
 
     python benchmarks/train_speed_peers.py lightly|plain '{"folder": ..., "teacher": ..., ...}'
 
-Prints the seconds of each measured step, and the processor time of all and of the workers alone, as JSON. Needs torch, torchvision and timm, and
-lightly-train for itself, and nothing of lowzoo, so that it can run in another environment.
+Prints the seconds of each measured step, and the processor time of all and of the workers alone, as JSON. Needs torch,
+torchvision and timm, and lightly-train for itself, and nothing of lowzoo, so that it can run in another environment.
 """
 
 import itertools

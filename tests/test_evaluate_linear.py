@@ -49,6 +49,7 @@ def test_solved_probes_are_chosen_by_cross_validation_and_solved_once(data):
     )
     assert first.to_json() == again.to_json()
     assert (first.settings["folds"], first.settings["held_out"]) == (5, 0.2)
+    assert first.settings["converged"]
     assert first.settings["chosen"] == {"features": "own", "learning_rate": None, "weight_decay": 1e-3}
     assert "learning_rates" not in first.settings
     assert (first.figures[0].seeds, first.figures[0].std) == (1, None)

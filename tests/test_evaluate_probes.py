@@ -115,7 +115,7 @@ def test_solved_probes_are_those_of_logistic_regression(shift):
     settings = dataclasses.replace(SOLVED, weight_decays=(1e-3, 1e-1, 1e-2))
     bank = ProbeBank(candidates_of(settings), 6, 4, settings, 0)
     bank.fit_norm(x)
-    solve(bank, x, labels)
+    assert solve(bank, x, labels)
     mean, deviation = x.mean(0), x.std(0)
     for i, decay in enumerate(settings.weight_decays):
         solver = linear_model.LogisticRegression(C=1 / (decay * len(x)), tol=1e-8, max_iter=1000)
@@ -124,6 +124,15 @@ def test_solved_probes_are_those_of_logistic_regression(shift):
         expected = solver.predict_proba(((test_x - mean) / deviation).double().numpy())
         found = bank(test_x)[i].softmax(1).detach().numpy()
         np.testing.assert_allclose(found, expected, atol=2e-3)
+
+
+def test_a_solver_that_runs_out_of_steps_says_so(monkeypatch):
+    x, labels = blobs(400)
+    settings = dataclasses.replace(SOLVED, weight_decays=(1e-5,))
+    bank = ProbeBank(candidates_of(settings), 6, 4, settings, 0)
+    bank.fit_norm(x)
+    monkeypatch.setattr("lowzoo.evaluate.solved_probes._MOST_STEPS", 2)
+    assert not solve(bank, x, labels)
 
 
 def test_probes_are_solved_in_parts_as_in_one(monkeypatch):

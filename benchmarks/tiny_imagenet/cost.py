@@ -2,9 +2,9 @@
 
     python benchmarks/tiny_imagenet/cost.py --data DIR --work DIR [--form gpu] [--rows rob-vit_tiny]
 
-`lowzoo train ... --bench` of every row, and of rows with a teacher a second time from a cache that holds the same steps.
-The teacher has to be trained. Writes cost.json into DIR of `--work`, for `table.py write`; rows that it holds already
-are measured only if named.
+`lowzoo train ... --bench` of every row, and of rows with a teacher a second time from a cache that holds the same
+steps. The teacher has to be trained. Writes cost.json into DIR of `--work`, for `table.py write`; rows that it holds
+already are measured only if named.
 """
 
 import argparse

@@ -7,8 +7,9 @@
 so the command may be ended and repeated. The columns: k-NN (k = 20); a linear probe on the network's own features, of
 one penalty for all rows; MSN's low-shot regression on 1 % and 10 % of the labels; and k-NN on the drawings that ship
 with lowzoo, which no row trained with `--data` has seen. `write` makes table.json, table.md and table.png from what is
-there, and of what `cost.py` measured; a cell without a figure says so, and the picture marks where each network stood before training, which the
-training's own monitor measures on fewer images and only where its data has a validation split.
+there, and of what `cost.py` measured; a cell without a figure says so, and the picture marks where each network stood
+before training, which the training's own monitor measures on fewer images and only where its data has a validation
+split.
 """
 
 import argparse

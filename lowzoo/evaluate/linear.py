@@ -100,6 +100,7 @@ def evaluate_linear(
             "chosen": dataclasses.asdict(best),
             "held_out": (1 / len(splits) if len(splits) > 1 else HELD_OUT) if splits else None,
             "folds": len(splits),
+            "converged": bank.converged,
             "tried": [
                 {**dataclasses.asdict(candidate), "held_out_top1": round(right, 4), "held_out_loss": round(loss, 4)}
                 for candidate, (right, loss) in zip(candidates, tried, strict=True)
@@ -179,7 +180,7 @@ class _Trainer:
             with progress_bar(f"probes on {len(rows)} images", len(candidates), wanted=self.how.progress) as advance:
                 for kind, bank in banks.items():
                     x, labels = (part[rows].to(self.how.device) for part in (self.train[kind], self.labels))
-                    solve(bank, x, labels, advance)
+                    bank.converged = solve(bank, x, labels, advance)
             return banks
         order = list(self.train)
         for progress, features, labels in feed.batches(indices, seed):

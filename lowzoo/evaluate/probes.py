@@ -45,6 +45,9 @@ class ProbeBank(nn.Module):
         classes: C.
         settings: How they are trained.
         seed: Of the initialisation.
+
+    Attributes:
+        converged: Whether all are at the minimum of their loss; None for probes that were not solved for.
     """
 
     mean: Tensor
@@ -70,6 +73,7 @@ class ProbeBank(nn.Module):
         self._decays = torch.tensor([candidate.weight_decay for candidate in candidates])
         self._momentum: dict[str, Tensor] = {}
         self._fitted = False
+        self.converged: bool | None = None
 
     @torch.no_grad()
     def fit_norm(self, x_ND: Tensor) -> None:

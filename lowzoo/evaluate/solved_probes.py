@@ -21,7 +21,7 @@ _MOST_STEPS = 1000
 _CHUNK = 65_536
 
 
-def solve(bank: ProbeBank, x_ND: Tensor, labels_N: Tensor, advance: Callable[[int], None] = lambda _: None) -> None:
+def solve(bank: ProbeBank, x_ND: Tensor, labels_N: Tensor, advance: Callable[[int], None] = lambda _: None) -> bool:
     """Put each of P probes, with offsets, at the minimum of its loss.
 
     Args:
@@ -29,22 +29,28 @@ def solve(bank: ProbeBank, x_ND: Tensor, labels_N: Tensor, advance: Callable[[in
         x_ND: Features, not standardised, on the device of the probes.
         labels_N: On the same device.
         advance: Called with 1 after each probe.
+
+    Returns:
+        Whether every probe got there in the steps that a probe is given.
     """
-    x_ND = bank.normalised(x_ND)
+    x_ND, converged = bank.normalised(x_ND), True
     for probe, candidate in enumerate(bank.candidates):
-        weight_CD, bias_C = _minimum(x_ND, labels_N, len(bank.bias_PC[probe]), candidate.weight_decay)
+        weight_CD, bias_C, arrived = _minimum(x_ND, labels_N, len(bank.bias_PC[probe]), candidate.weight_decay)
+        converged = converged and arrived
         with torch.no_grad():
             bank.weight_PCD[probe], bank.bias_PC[probe] = weight_CD, bias_C
         advance(1)
+    return converged
 
 
-def _minimum(x_ND: Tensor, labels_N: Tensor, classes: int, decay: float) -> tuple[Tensor, Tensor]:
-    """Weights (C, D) and offsets (C,)."""
+def _minimum(x_ND: Tensor, labels_N: Tensor, classes: int, decay: float) -> tuple[Tensor, Tensor, bool]:
+    """Weights (C, D), offsets (C,), and whether they are the minimum's."""
     weight_CD = x_ND.new_zeros(classes, x_ND.shape[1]).requires_grad_()
     bias_C = x_ND.new_zeros(classes).requires_grad_()
     solver = torch.optim.LBFGS(
         [weight_CD, bias_C],
         max_iter=_MOST_STEPS,
+        max_eval=2 * _MOST_STEPS,
         tolerance_grad=TOLERANCE,
         history_size=10,
         line_search_fn="strong_wolfe",
@@ -62,4 +68,6 @@ def _minimum(x_ND: Tensor, labels_N: Tensor, classes: int, decay: float) -> tupl
         return total + penalty.item()
 
     solver.step(loss)
-    return weight_CD.detach(), bias_C.detach()
+    spent = solver.state[weight_CD]
+    arrived = spent["n_iter"] < _MOST_STEPS and spent["func_evals"] < 2 * _MOST_STEPS
+    return weight_CD.detach(), bias_C.detach(), arrived
