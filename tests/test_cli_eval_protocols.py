@@ -56,6 +56,13 @@ def test_linear_by_default_names_what_was_chosen(capsys, data):
     assert "Chosen: features cls, weight_decay 0.01\n" in text
 
 
+def test_probes_that_are_solved_for_have_no_seeds(capsys, data):
+    code, _, errors = run(capsys, "linear", *SMALL, "--data", data, "--repeats", 3)
+    assert code == 2
+    assert len(errors.strip().splitlines()) == 1
+    assert "--repeats is for probes that are trained" in errors
+
+
 def test_lowshot(capsys, data):
     pytest.importorskip("sklearn")
     code, text, errors = run(capsys, "lowshot", *SMALL, "--data", data, "--shots", "1,3", "--share", 0)

@@ -36,7 +36,9 @@ def linear(
     workers: options.Workers = 0,
     bf16: options.Bf16 = False,
     random_init: options.RandomInit = False,
-    repeats: options.Repeats = 3,
+    repeats: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Seeds of probes that are trained; 3 unless given.")
+    ] = None,
     seed: options.Seed = 0,
     confusion: options.Confusion = None,
     out: options.Out = None,
@@ -52,6 +54,7 @@ def linear(
     output = options.begin(data, out, json_, confusion)
     rates, decays = options.numbers(lr, "--lr"), options.numbers(weight_decay, "--weight-decay")
 
+    from lowzoo.errors import LowzooError
     from lowzoo.evaluate.linear import evaluate_linear
     from lowzoo.evaluate.probe_settings import adapted, probe_settings
     from lowzoo.evaluate.subsets import require_classes
@@ -76,6 +79,11 @@ def linear(
         batch_size=batch_size,
         augment=augment,
     )
-    scored = evaluate_linear(resolved, images, settings, preset=protocol, repeats=repeats, seed=seed, how=how)
+    if repeats and settings.optimizer == "lbfgs":
+        raise LowzooError(
+            "--repeats is for probes that are trained, and these are solved for: every seed gives the same",
+            "Leave it out, or train them, for example with --epochs 100",
+        )
+    scored = evaluate_linear(resolved, images, settings, preset=protocol, repeats=repeats or 3, seed=seed, how=how)
     options.draw_confusion(scored, images, output)
     options.finish(scored.result, output)
