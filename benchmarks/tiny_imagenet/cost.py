@@ -4,7 +4,7 @@
 
 `lowzoo train ... --bench` of every row, and of rows with a teacher a second time from a cache that holds the same
 steps. The teacher has to be trained. Writes cost.json into DIR of `--work`, for `table.py write`; rows that it holds
-already are measured only if named.
+already are measured only if named. Rows "supervised" have no such report.
 """
 
 import argparse
@@ -59,7 +59,8 @@ def main() -> None:
     words = parser.parse_args()
     file = words.work / "cost.json"
     found = json.loads(file.read_text()) if file.exists() else {}
-    for row in words.rows or [row for row in row_names(FORMS[words.form]) if row not in found]:
+    missing = [row for row in row_names(FORMS[words.form]) if row not in found and not row.startswith("supervised")]
+    for row in words.rows or missing:
         found[row] = measure(row, words)
         file.write_text(json.dumps(found, indent=2) + "\n")
         speeds = ", ".join(f"{how} {report['images_per_s']:.1f}" for how, report in found[row].items())

@@ -1,5 +1,7 @@
 """The rows of the table: a self-supervised teacher, and small networks with and without it; each row is one command.
 
+The rows "supervised" are `supervised.py`'s, all others `lowzoo`'s.
+
 Settings are the papers' but for what the size of data, images and machine asks for, which is the same for all rows of
 a form and stands here. Rows that lowzoo has no command for are named in `MISSING` with the reason.
 """
@@ -8,7 +10,6 @@ from dataclasses import dataclass
 
 STUDENTS = ("vit_tiny", "mobilenetv3_large", "mobilenetv2", "resnet18", "efficientnet_b0")
 MISSING = {
-    "supervised": "lowzoo trains without labels; supervised training from scratch has no command",
     "rob_ibot": "needs a teacher that iBOT trained, and lowzoo trains none",
 }
 
@@ -107,10 +108,15 @@ def row_names(form: Form) -> list[str]:
     """Every row of a form, the teacher first."""
     rows = ["teacher"]
     for student in form.students:
-        rows += [f"{method}-{student}" for method in ("dino", "sslight", "seed", "rob")]
+        rows += [f"{method}-{student}" for method in ("supervised", "dino", "sslight", "seed", "rob")]
         if student == "vit_tiny":
             rows += [f"{method}-{student}" for method in ("rob_views", "rob_msn", "rob_bridge")]
     return rows
+
+
+def rate_of(form: Form) -> float:
+    """Peak rate of all students: of those tried with RoB at a batch of 64 the best; it grows with the batch's root."""
+    return 4e-4 * (form.batch / 64) ** 0.5
 
 
 def command_of(row: str, form: Form, work: str, seed: int) -> list[str]:
@@ -126,8 +132,7 @@ def command_of(row: str, form: Form, work: str, seed: int) -> list[str]:
     settings += ["optimizer=adamw", "schedule=cosine", "update=step", "warmup=0.1"]
     settings += ["lr_batch=0", "lr_start=0", "lr_end=1e-6"]
     settings += ["weight_decay=0.04", "weight_decay_end=0.04", "clip_grad=1.0"]
-    # Of the rates tried with RoB at a batch of 64, this one was the best; it grows with the root of the batch.
-    rate = form.teacher_lr if row == "teacher" else 4e-4 * (form.batch / 64) ** 0.5
+    rate = form.teacher_lr if row == "teacher" else rate_of(form)
     settings.append(f"lr={rate:.3g}")
     local = [f"view.local.size={form.local}", f"view.local.count={form.locals_}"]
     if recipe == "sslight":

@@ -21,6 +21,7 @@ from pathlib import Path
 from rows import FORMS, command_of, row_names
 
 LOWZOO = str(Path(sys.executable).with_name("lowzoo"))
+SUPERVISED = str(Path(__file__).with_name("supervised.py"))
 AGAIN = 3
 
 
@@ -29,12 +30,16 @@ def train(row: str, words: argparse.Namespace, seed: int, deadline: float) -> bo
     folder = words.work / f"{row}.{seed}"
     if (folder / "run.json").exists():
         return True
-    command = [LOWZOO, *command_of(row, FORMS[words.form], str(words.work), seed)]
+    method, _, student = row.partition("-")
+    if method == "supervised":
+        command = [sys.executable, SUPERVISED, "--student", student, "--out", str(folder), "--form", words.form]
+        command += ["--seed", str(seed)]
+    else:
+        command = [LOWZOO, *command_of(row, FORMS[words.form], str(words.work), seed)]
+        command += ["--resume"] if (folder / "config.toml").exists() else []
     data = words.data if row == "teacher" else words.student_data or words.data
     command += ["--data", data] if data else []
     command += ["--device", words.device]
-    if (folder / "config.toml").exists():
-        command.append("--resume")
     started = time.monotonic()
     with (words.work / f"{row}.{seed}.log").open("a") as log:
         try:
