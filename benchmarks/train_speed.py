@@ -250,9 +250,10 @@ def main() -> None:
         "workers": words.workers,
         "versions": {**versions(), **peer_versions(words.peers)},
     }
+    tables = as_markdown(report)
     words.out.mkdir(exist_ok=True)
     file.write_text(json.dumps(report, indent=2) + "\n")
-    (words.out / "train_speed.md").write_text(as_markdown(report))
+    (words.out / "train_speed.md").write_text(tables)
 
 
 def peer_versions(python: str) -> dict[str, str]:

@@ -69,6 +69,7 @@ def test_probes_are_judged_on_images_they_were_not_fitted_to(tmp_path):
 
 def test_the_better_rate_is_chosen_on_training_images_alone(data):
     scored = evaluate_linear(pixel_network(), data, CACHED, repeats=3, how=HOW)
+    assert scored.result.settings["converged"] is None
     result = scored.result
     assert result.settings["chosen"]["learning_rate"] == 0.3
     tried = [candidate["held_out_top1"] for candidate in result.settings["tried"]]

@@ -135,6 +135,15 @@ def test_a_solver_that_runs_out_of_steps_says_so(monkeypatch):
     assert not solve(bank, x, labels)
 
 
+def test_a_solver_that_is_stuck_says_so():
+    # Weights are so small here that their penalty, like all of the loss, is the same number before and after a step.
+    x, labels = blobs(400)
+    settings = dataclasses.replace(SOLVED, weight_decays=(1e-2, 1e5))
+    bank = ProbeBank(candidates_of(settings), 6, 4, settings, 0)
+    bank.fit_norm(x)
+    assert not solve(bank, x, labels)
+
+
 def test_probes_are_solved_in_parts_as_in_one(monkeypatch):
     x, labels = blobs(400)
     settings = dataclasses.replace(SOLVED, weight_decays=(1e-2,))

@@ -24,7 +24,7 @@ from lowzoo.train.finish import ViewFinisher
 from lowzoo.train.frozen import FrozenTeacher
 from lowzoo.train.guard import Guard
 from lowzoo.train.machine import default_workers, keep_freed_memory
-from lowzoo.train.methods.base import Now
+from lowzoo.train.methods.base import Method, Now
 from lowzoo.train.methods.build import build_method
 from lowzoo.train.metrics import MetricsLog, forget_after
 from lowzoo.train.monitor import KnnMonitor
@@ -51,6 +51,7 @@ class Run:
         resume: Go on from the folder's checkpoint.
         teacher_cache: Folder of a teacher cache, made if missing.
         say: Called with one line of text for the reader.
+        build: Makes the method, as `build_method` does; another one trains something else by this loop.
 
     Raises:
         LowzooError: Unusable images, teacher, student, device or folder; a folder that holds a run already.
@@ -66,6 +67,7 @@ class Run:
         resume: bool = False,
         teacher_cache: Path | None = None,
         say: Callable[[str], None] = lambda _: None,
+        build: Callable[..., Method] = build_method,
     ) -> None:
         check_source(source, config.batch_size)
         self.config, self.source, self.folder = config, source, folder
@@ -103,7 +105,7 @@ class Run:
             self.teacher = FrozenTeacher(teacher, cache, say)
         elif teacher_cache:
             raise LowzooError(f"recipe {config.recipe} has no teacher to cache", "Leave out --teacher-cache")
-        self.method = build_method(config, backbone, self.teacher, self.device, processes=processes)
+        self.method = build(config, backbone, self.teacher, self.device, processes=processes)
         self.student = self.method.student
         self.updates = Updates(config, self.student, self.batches.steps_per_epoch, self.device, self.precision)
         self.finish = ViewFinisher(config, source, self.device, patch_side(backbone))

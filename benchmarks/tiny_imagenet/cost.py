@@ -2,29 +2,27 @@
 
     python benchmarks/tiny_imagenet/cost.py --data DIR --work DIR [--form gpu] [--rows rob-vit_tiny]
 
-`lowzoo train ... --bench` of every row, and of rows with a teacher a second time from a cache that holds the same
-steps. The teacher has to be trained. Writes cost.json into DIR of `--work`, for `table.py write`; rows that it holds
-already are measured only if named. Rows "supervised" have no such report.
+`lowzoo train ... --bench` of every row, and of rows with a frozen teacher twice more: while a cache fills, and from
+that cache. The teacher has to be trained. Writes cost.json into DIR of `--work`, for `table.py write`; rows that it
+holds already are measured only if named. Rows "supervised" have no such report.
 """
 
 import argparse
 import json
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from rows import FORMS, command_of, row_names
+from rows import FORMS, LOWZOO, chosen_rows, command_of
 
-LOWZOO = str(Path(sys.executable).with_name("lowzoo"))
 CACHE = "--teacher-cache"
 # Enough steps to time some, also where an epoch has two.
 EPOCHS = "20"
 
 
 def measure(row: str, words: argparse.Namespace) -> dict[str, Any]:
-    """Reports of `--bench`: "plain", and "cached" where the row has a teacher."""
+    """Reports of `--bench`: "plain", and "filling" and "cached" where the row has a frozen teacher."""
     command = command_of(row, FORMS[words.form], str(words.work), 0)
     if CACHE not in command:
         return {"plain": bench(command, words)}
@@ -58,12 +56,15 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     words = parser.parse_args()
     file = words.work / "cost.json"
-    found = json.loads(file.read_text()) if file.exists() else {}
-    missing = [row for row in row_names(FORMS[words.form]) if row not in found and not row.startswith("supervised")]
-    for row in words.rows or missing:
-        found[row] = measure(row, words)
+    found = json.loads(file.read_text()) if file.exists() else {"form": words.form, "data": words.data, "rows": {}}
+    if found["form"] != words.form:
+        parser.error(f"{file} was measured for form {found['form']}")
+    for row in chosen_rows(parser, words):
+        if row.startswith("supervised") or (row in found["rows"] and not words.rows):
+            continue
+        found["rows"][row] = measure(row, words)
         file.write_text(json.dumps(found, indent=2) + "\n")
-        speeds = ", ".join(f"{how} {report['images_per_s']:.1f}" for how, report in found[row].items())
+        speeds = ", ".join(f"{how} {report['images_per_s']:.1f}" for how, report in found["rows"][row].items())
         print(f"{row}: {speeds} images/s", flush=True)
 
 

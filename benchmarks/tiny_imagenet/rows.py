@@ -1,17 +1,25 @@
 """The rows of the table: a self-supervised teacher, and small networks with and without it; each row is one command.
 
-The rows "supervised" are `supervised.py`'s, all others `lowzoo`'s.
+The rows "supervised" are commands of `supervised.py`, all others of `lowzoo`.
 
 Settings are the papers' but for what the size of data, images and machine asks for, which is the same for all rows of
 a form and stands here. Rows that lowzoo has no command for are named in `MISSING` with the reason.
 """
 
+import argparse
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
+LOWZOO = str(Path(sys.executable).with_name("lowzoo"))
 STUDENTS = ("vit_tiny", "mobilenetv3_large", "mobilenetv2", "resnet18", "efficientnet_b0")
 MISSING = {
     "rob_ibot": "needs a teacher that iBOT trained, and lowzoo trains none",
 }
+
+
+RECIPES = dict.fromkeys(("dino", "moco", "sslight", "supervised"), "sslight") | {"seed": "seed"}
+RECIPES |= dict.fromkeys(("rob", "rob_views", "rob_msn", "rob_bridge"), "rob")
 
 
 @dataclass(frozen=True)
@@ -114,17 +122,20 @@ def row_names(form: Form) -> list[str]:
     return rows
 
 
-def rate_of(form: Form) -> float:
-    """Peak rate of all students: of those tried with RoB at a batch of 64 the best; it grows with the batch's root."""
-    return 4e-4 * (form.batch / 64) ** 0.5
+def chosen_rows(parser: argparse.ArgumentParser, words: argparse.Namespace) -> list[str]:
+    """The rows that `--rows` names, or all of `--form`; ends the program where there is no such row."""
+    known = row_names(FORMS[words.form])
+    if unknown := set(words.rows or ()) - set(known):
+        parser.error(f"unknown rows {', '.join(sorted(unknown))}; choose from {', '.join(known)}")
+    return words.rows or known
 
 
 def command_of(row: str, form: Form, work: str, seed: int) -> list[str]:
-    """The words of `lowzoo` that train a row; folders are under `work`."""
+    """The words of `lowzoo`, or of `supervised.py`, that train a row; folders are under `work`."""
     method, _, student = row.partition("-")
     if row == "teacher":
         method, student = form.teacher_method, form.teacher
-    recipe = {"dino": "sslight", "moco": "sslight", "sslight": "sslight", "seed": "seed"}.get(method, "rob")
+    recipe = RECIPES[method]
     words = ["train", recipe, "--student", student, "--out", f"{work}/{row}.{seed}", "--seed", str(seed)]
     words += ["--epochs", str(form.teacher_epochs if row == "teacher" else form.epochs)]
     words += ["--batch-size", str(form.batch), "--precision", form.precision]
@@ -132,7 +143,8 @@ def command_of(row: str, form: Form, work: str, seed: int) -> list[str]:
     settings += ["optimizer=adamw", "schedule=cosine", "update=step", "warmup=0.1"]
     settings += ["lr_batch=0", "lr_start=0", "lr_end=1e-6"]
     settings += ["weight_decay=0.04", "weight_decay_end=0.04", "clip_grad=1.0"]
-    rate = form.teacher_lr if row == "teacher" else rate_of(form)
+    # Of the rates tried with RoB at a batch of 64, this one was the best; it grows with the root of the batch.
+    rate = form.teacher_lr if row == "teacher" else 4e-4 * (form.batch / 64) ** 0.5
     settings.append(f"lr={rate:.3g}")
     local = [f"view.local.size={form.local}", f"view.local.count={form.locals_}"]
     if recipe == "sslight":

@@ -18,9 +18,8 @@ import sys
 import time
 from pathlib import Path
 
-from rows import FORMS, command_of, row_names
+from rows import FORMS, LOWZOO, chosen_rows, command_of
 
-LOWZOO = str(Path(sys.executable).with_name("lowzoo"))
 SUPERVISED = str(Path(__file__).with_name("supervised.py"))
 AGAIN = 3
 
@@ -30,16 +29,14 @@ def train(row: str, words: argparse.Namespace, seed: int, deadline: float) -> bo
     folder = words.work / f"{row}.{seed}"
     if (folder / "run.json").exists():
         return True
-    method, _, student = row.partition("-")
-    if method == "supervised":
-        command = [sys.executable, SUPERVISED, "--student", student, "--out", str(folder), "--form", words.form]
-        command += ["--seed", str(seed)]
-    else:
-        command = [LOWZOO, *command_of(row, FORMS[words.form], str(words.work), seed)]
-        command += ["--resume"] if (folder / "config.toml").exists() else []
+    command = [LOWZOO, *command_of(row, FORMS[words.form], str(words.work), seed)]
+    if row.startswith("supervised"):
+        command[:3] = [sys.executable, SUPERVISED]
     data = words.data if row == "teacher" else words.student_data or words.data
     command += ["--data", data] if data else []
     command += ["--device", words.device]
+    if (folder / "config.toml").exists():
+        command.append("--resume")
     started = time.monotonic()
     with (words.work / f"{row}.{seed}.log").open("a") as log:
         try:
@@ -68,12 +65,10 @@ def main() -> int:
     parser.add_argument("--device", default="auto")
     words = parser.parse_args()
     words.work.mkdir(parents=True, exist_ok=True)
-    known = row_names(FORMS[words.form])
-    if unknown := set(words.rows or ()) - set(known):
-        parser.error(f"unknown rows {', '.join(sorted(unknown))}; choose from {', '.join(known)}")
+    rows = chosen_rows(parser, words)
     deadline = time.monotonic() + words.seconds
     for seed in words.seeds:
-        for row in words.rows or known:
+        for row in rows:
             if row == "teacher" and seed:
                 continue  # all students have the same one
             finished = train(row, words, seed, deadline)

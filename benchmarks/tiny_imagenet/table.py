@@ -22,13 +22,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rows import FORMS, MISSING, row_names
+from rows import FORMS, LOWZOO, MISSING, row_names
 
 from lowzoo.bench.machine import this_device
 from lowzoo.train.machine import versions
 from lowzoo.train.metrics import read_metrics
 
-LOWZOO = str(Path(sys.executable).with_name("lowzoo"))
 # Words of `lowzoo eval`, and whether the photographs are meant; otherwise it is the embedded sample set.
 PROTOCOLS: dict[str, tuple[list[str], bool]] = {
     "knn": (["knn", "--k", "20"], True),
@@ -87,7 +86,8 @@ def write(words: argparse.Namespace) -> int:
         }
     words.out.mkdir(parents=True, exist_ok=True)
     document = {"form": words.form, "settings": asdict(FORMS[words.form]), "rows": table, "missing": MISSING}
-    cost = json.loads((words.work / "cost.json").read_text()) if (words.work / "cost.json").exists() else {}
+    file = words.work / "cost.json"
+    cost = json.loads(file.read_text()) if file.exists() else {"rows": {}}
     document |= {"cost": cost, "device": this_device().model_dump(), "versions": versions()}
     (words.out / "table.json").write_text(json.dumps(document, indent=2) + "\n")
     (words.out / "table.md").write_text("\n".join([*_markdown(words.form, table), *_cost_lines(cost)]))
@@ -142,20 +142,29 @@ def _markdown(form: str, table: dict[str, Any]) -> list[str]:
 
 
 def _cost_lines(cost: dict[str, Any]) -> list[str]:
-    if not cost:
+    if not cost["rows"]:
         return []
-    first = next(iter(cost.values()))["plain"]
+    first = next(iter(cost["rows"].values()))["plain"]
     lines = [f"## Cost of a step ({first['device']}, {first['precision']}, {first['batch_size']} images)", ""]
-    lines += ["| row | images/s | waiting for data | teacher | peak MB | images/s, cached | cached / not |"]
-    lines += ["|" + "---|" * 7]
-    for row, found in cost.items():
-        plain, cached = found["plain"], found.get("cached")
+    lines += ["| row | images/s | waiting for data | teacher | peak MB | filling the cache | cached | cached / not |"]
+    lines += ["|" + "---|" * 8]
+    for row in row_names(FORMS[cost["form"]]):
+        if row not in cost["rows"]:
+            continue
+        found = cost["rows"][row]
+        plain = found["plain"]
         shares = [f"{100 * plain['shares'][part]:.0f} %" for part in ("data wait", "teacher")]
-        cells = [f"{plain['images_per_s']:.1f}", *shares, f"{plain['peak_memory_mb']:.0f}"]
-        if cached:
-            cells += [f"{cached['images_per_s']:.1f}", f"{cached['images_per_s'] / plain['images_per_s']:.2f}"]
+        peak = f"{plain['peak_memory_mb']:.0f}" if plain["peak_memory_mb"] else "not known"
+        cells = [f"{plain['images_per_s']:.1f}", *shares, peak]
+        if "cached" in found:
+            cached = found["cached"]["images_per_s"]
+            cells += [
+                f"{found['filling']['images_per_s']:.1f}",
+                f"{cached:.1f}",
+                f"{cached / plain['images_per_s']:.2f}",
+            ]
         else:
-            cells += ["no teacher to cache", ""]
+            cells += ["its teacher moves", "", ""]
         lines.append(f"| {row} | {' | '.join(cells)} |")
     return [*lines, ""]
 

@@ -6,6 +6,8 @@ import typer
 
 from lowzoo.cli import eval_options as options
 
+_SEEDS = 3
+
 
 def linear(
     model: options.Model,
@@ -37,7 +39,7 @@ def linear(
     bf16: options.Bf16 = False,
     random_init: options.RandomInit = False,
     repeats: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Seeds of probes that are trained; 3 unless given.")
+        int | None, typer.Option(min=1, metavar="N", help=f"Seeds of probes that are trained; {_SEEDS} unless given.")
     ] = None,
     seed: options.Seed = 0,
     confusion: options.Confusion = None,
@@ -84,6 +86,6 @@ def linear(
             "--repeats is for probes that are trained, and these are solved for: every seed gives the same",
             "Leave it out, or train them, for example with --epochs 100",
         )
-    scored = evaluate_linear(resolved, images, settings, preset=protocol, repeats=repeats or 3, seed=seed, how=how)
+    scored = evaluate_linear(resolved, images, settings, preset=protocol, repeats=repeats or _SEEDS, seed=seed, how=how)
     options.draw_confusion(scored, images, output)
     options.finish(scored.result, output)

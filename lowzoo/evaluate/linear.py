@@ -73,7 +73,7 @@ def evaluate_linear(
 
     candidates = candidates_of(settings)
     splits = _splits(settings, train.labels.numpy(), seed) if len(candidates) > 1 else []
-    tried = trainer.judge(feed, candidates, numbers, splits, seed) if splits else []
+    tried, converged = trainer.judge(feed, candidates, numbers, splits, seed) if splits else ([], True)
     best = candidates[best_candidate(tried)] if tried else candidates[0]
     test_x = dict(zip(settings.features, test.x.split(widths, dim=1), strict=True))[best.features]
     every = np.arange(len(train.kept))
@@ -100,7 +100,7 @@ def evaluate_linear(
             "chosen": dataclasses.asdict(best),
             "held_out": (1 / len(splits) if len(splits) > 1 else HELD_OUT) if splits else None,
             "folds": len(splits),
-            "converged": bank.converged,
+            "converged": None if bank.converged is None else converged and bank.converged,
             "tried": [
                 {**dataclasses.asdict(candidate), "held_out_top1": round(right, 4), "held_out_loss": round(loss, 4)}
                 for candidate, (right, loss) in zip(candidates, tried, strict=True)
@@ -149,8 +149,12 @@ class _Trainer:
         numbers: np.ndarray,
         splits: list[tuple[Indices, Indices]],
         seed: int,
-    ) -> list[tuple[float, float]]:
-        """Top-1 in % and mean cross-entropy in nats of each candidate on the held-out rows of all splits."""
+    ) -> tuple[list[tuple[float, float]], bool]:
+        """Top-1 in % and mean cross-entropy in nats of each candidate on the held-out rows of all splits.
+
+        Also whether all converged, where they were solved for.
+        """
+        converged = True
         right = np.zeros(len(candidates), np.int64)
         losses = np.zeros(len(candidates))
         for fit, held in splits:
@@ -160,10 +164,11 @@ class _Trainer:
                 x = self.train[kind][held]
                 counts = [int((top[:, 0] == labels).sum()) for top in bank.predict(x)]
                 found += zip(counts, bank.losses(x, labels).tolist(), strict=True)
+                converged = converged and bank.converged is not False
             right += [count for count, _ in found]
             losses += [len(held) * loss for _, loss in found]
         images = sum(len(held) for _, held in splits)
-        return list(zip((100 * right / images).tolist(), (losses / images).tolist(), strict=True))
+        return list(zip((100 * right / images).tolist(), (losses / images).tolist(), strict=True)), converged
 
     def fit(
         self, feed: Feed | None, candidates: list[Candidate], indices: np.ndarray, rows: np.ndarray, seed: int

@@ -47,7 +47,7 @@ class ProbeBank(nn.Module):
         seed: Of the initialisation.
 
     Attributes:
-        converged: Whether all are at the minimum of their loss; None for probes that were not solved for.
+        converged: Whether the solver says so of all of them; None for probes that are trained.
     """
 
     mean: Tensor
