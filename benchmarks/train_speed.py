@@ -1,15 +1,14 @@
 """Images per second of training, beside lightly-train and a plain torchvision + PyTorch loop, at four points.
 
-    python benchmarks/train_speed.py --peers PYTHON [--points data photos teacher between] [--out DIR]
+    python benchmarks/train_speed.py --peers PYTHON [--points data student teacher between] [--out DIR]
 
 PYTHON is that of an environment with lightly-train, timm and torchvision. Every side has the same photographs in the
 same files, the same views, student and shape of teacher (random weights, which change no time), batch, number of
 workers and precision (fp32), on the processor, one after the other; lowzoo's best is measured besides.
 
     data      a very small student and no teacher: DINO with 2 x 224 and 6 x 96 px views (lowzoo: sslight), from
-              photographs of 500 x 375 px; on one thread the student's arithmetic, which is the same on all sides, is
-              about half of a peer's step even so
-    photos    the same with photographs of 12 megapixels, as a phone takes them: making views is most of a peer's step
+              photographs of 12 megapixels, as a phone takes them; making views is most of a peer's work
+    student   the same from photographs of 500 x 375 px: on one thread, that small student is most of everybody's work
     teacher   ResNet-18 from a ViT-B/14, one view of 224 px: distillation by a queue (lowzoo: seed); the plain loop
               matches prototypes, as DINO does
     between   the same from a ViT-S/14
@@ -56,7 +55,7 @@ IMAGES = 640
 SMALL = {"student": "mobilenetv3_small_050", "teacher": None, "batch": 16, "locals": 6, "warm_up": 8, "steps": 12}
 POINTS: dict[str, dict[str, Any]] = {
     "data": SMALL,
-    "photos": SMALL,
+    "student": SMALL,
     "teacher": {"student": "resnet18", "teacher": "vit_base_patch14_dinov2", "batch": 4, "warm_up": 1, "steps": 3},
     "between": {"student": "resnet18", "teacher": "vit_small_patch14_dinov2", "batch": 8, "warm_up": 1, "steps": 4},
 }
@@ -65,7 +64,7 @@ PHOTOGRAPHS = {"usual": ((500, 375), IMAGES, 0), "large": ((4032, 3024), 40, 3)}
 # What each side is measured against, at least: lowzoo's row over the peer's.
 BOUNDS = {
     "data": {"lowzoo": 2.0},
-    "photos": {"lowzoo": 2.0},
+    "student": {"lowzoo": 2.0},
     "teacher": {"lowzoo": 1.1, "lowzoo, cached": 2.5},
     "between": {"lowzoo": 1.0, "lowzoo, cached": 1.0},
 }
@@ -237,7 +236,7 @@ def main() -> None:
         scratch = Path(name)
         points = {}
         for point in words.points:
-            folder = scratch / ("large" if point == "photos" else "usual")
+            folder = scratch / ("large" if point == "data" else "usual")
             if not folder.exists():
                 write_photographs(folder, *PHOTOGRAPHS[folder.name])
             points[point] = measure_point(point, folder, scratch, words.peers, words.workers)
