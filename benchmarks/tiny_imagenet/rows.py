@@ -14,7 +14,7 @@ from pathlib import Path
 LOWZOO = str(Path(sys.executable).with_name("lowzoo"))
 STUDENTS = ("vit_tiny", "mobilenetv3_large", "mobilenetv2", "resnet18", "efficientnet_b0")
 MISSING = {
-    "rob_ibot": "needs a teacher that iBOT trained, and lowzoo trains none",
+    "rob_ibot": "which needs a teacher that iBOT trained, and lowzoo trains none",
 }
 
 

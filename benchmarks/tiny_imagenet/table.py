@@ -89,7 +89,9 @@ def write(words: argparse.Namespace) -> int:
     file = words.work / "cost.json"
     cost = json.loads(file.read_text()) if file.exists() else {"rows": {}}
     document |= {"cost": cost, "device": this_device().model_dump(), "versions": versions()}
-    (words.out / "table.json").write_text(json.dumps(document, indent=2) + "\n")
+    # Runs name their teacher by its path, which is nobody else's.
+    text = json.dumps(document, indent=2).replace(f"{words.work}/", "")
+    (words.out / "table.json").write_text(text + "\n")
     (words.out / "table.md").write_text("\n".join([*_markdown(words.form, table), *_cost_lines(cost)]))
     draw(table, words.out / "table.png")
     return 0
@@ -114,7 +116,7 @@ def draw(table: dict[str, Any], path: Path) -> None:
         colour = "grey" if row == "teacher" else f"C{students.index(row.partition('-')[2])}"
         cell = facts["cells"]["knn"]
         axis.barh(place, cell["mean"], xerr=cell["spread"], color=colour, height=0.7)
-        axis.annotate(f" {cell['mean']:.1f}", (cell["mean"], place), va="center", fontsize=8)
+        axis.annotate(f" {cell['mean']:.1f}", (cell["mean"] + (cell["spread"] or 0), place), va="center", fontsize=8)
         if facts["knn_before_training"]:
             axis.plot([statistics.mean(facts["knn_before_training"])] * 2, [place - 0.35, place + 0.35], color="black")
     axis.set_yticks(range(len(found)), [row.replace("-", ", ", 1) for row in found], fontsize=8)
@@ -134,11 +136,14 @@ def _figure(document: dict[str, Any]) -> float:
 def _markdown(form: str, table: dict[str, Any]) -> list[str]:
     lines = [f"# Teacher and students on tiny-imagenet-100, form {form}", ""]
     lines += [f"| row | {' | '.join(COLUMNS)} | minutes |", "|" + "---|" * (len(COLUMNS) + 2)]
-    for row, found in table.items():
+    run = {row: found for row, found in table.items() if found["seconds"]}
+    for row, found in run.items():
         cells = [_cell(found["cells"].get(name)) for name in PROTOCOLS]
-        minutes = f"{statistics.mean(found['seconds']) / 60:.1f}" if found["seconds"] else "not run"
+        minutes = f"{statistics.mean(found['seconds']) / 60:.1f}"
         lines.append(f"| {row} | {' | '.join(cells)} | {minutes} |")
-    return [*lines, "", *(f"- {row}: missing, as {reason}." for row, reason in MISSING.items()), ""]
+    absent = [row for row in table if row not in run]
+    lines += ["", *([f"- Not run: {', '.join(absent)}."] if absent else [])]
+    return [*lines, *(f"- Cannot be run: {row}, {reason}." for row, reason in MISSING.items()), ""]
 
 
 def _cost_lines(cost: dict[str, Any]) -> list[str]:
@@ -146,27 +151,26 @@ def _cost_lines(cost: dict[str, Any]) -> list[str]:
         return []
     first = next(iter(cost["rows"].values()))["plain"]
     lines = [f"## Cost of a step ({first['device']}, {first['precision']}, {first['batch_size']} images)", ""]
-    lines += ["| row | images/s | waiting for data | teacher | peak MB | filling the cache | cached | cached / not |"]
-    lines += ["|" + "---|" * 8]
+    lines += ["| row | images/s (least to most) | waiting for data | teacher | peak MB | cached | cached / not |"]
+    lines += ["|" + "---|" * 7]
     for row in row_names(FORMS[cost["form"]]):
         if row not in cost["rows"]:
             continue
-        found = cost["rows"][row]
-        plain = found["plain"]
+        plain, cached = cost["rows"][row]["plain"], cost["rows"][row].get("cached")
         shares = [f"{100 * plain['shares'][part]:.0f} %" for part in ("data wait", "teacher")]
         peak = f"{plain['peak_memory_mb']:.0f}" if plain["peak_memory_mb"] else "not known"
-        cells = [f"{plain['images_per_s']:.1f}", *shares, peak]
-        if "cached" in found:
-            cached = found["cached"]["images_per_s"]
-            cells += [
-                f"{found['filling']['images_per_s']:.1f}",
-                f"{cached:.1f}",
-                f"{cached / plain['images_per_s']:.2f}",
-            ]
+        cells = [_speed(plain), *shares, peak]
+        if cached:
+            cells += [_speed(cached), f"{cached['images_per_s'] / plain['images_per_s']:.2f}"]
         else:
-            cells += ["its teacher moves", "", ""]
+            cells += ["its teacher moves", ""]
         lines.append(f"| {row} | {' | '.join(cells)} |")
     return [*lines, ""]
+
+
+def _speed(report: dict[str, Any]) -> str:
+    turns = report["turns_images_per_s"]
+    return f"{report['images_per_s']:.1f} ({turns[0]:.1f} to {turns[-1]:.1f})"
 
 
 def _cell(found: dict[str, Any] | None) -> str:
