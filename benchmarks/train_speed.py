@@ -128,8 +128,9 @@ def lowzoo_steps(words: dict[str, Any]) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         config = resolve(layers, settings=[*common, *own])
         run = Run(config, open_source(words["folder"]), None, Path(scratch) / "run", teacher_cache=cache)
-        for loss in run.steps(StepClock(run.device)):
-            float(loss)
+        clock = StepClock(run.device)
+        steps = (run.finish(batch) for batch in run.loader()) if words["views_alone"] else run.steps(clock)
+        for _ in steps:
             tick()
 
 

@@ -65,12 +65,15 @@ def lightly(words: dict[str, Any]) -> None:
     import lightly_train
     from lightly_train._methods.dino.dino import DINO
     from lightly_train._methods.distillation.distillation import Distillation
+    from lightly_train._methods.method import TrainingStepResult
 
     tick, kind = Stopwatch(words["warm_up"], words["steps"]), Distillation if words["teacher"] else DINO
     step = kind.training_step_impl
 
     def timed(self: Any, batch: Any, batch_idx: int) -> Any:
         tick()
+        if words["views_alone"]:
+            return TrainingStepResult(loss=0 * next(self.student_embedding_model.parameters()).sum())
         return step(self, batch, batch_idx)
 
     kind.training_step_impl = timed
@@ -178,6 +181,8 @@ def plain(words: dict[str, Any]) -> None:
     while True:
         for crops, _ in loader:
             tick()
+            if words["views_alone"]:
+                continue
             whole = torch.cat(crops[:globals_])
             with torch.no_grad():
                 scores = teacher(whole)

@@ -227,9 +227,11 @@ def test_large_photographs_give_the_views_of_their_records(tmp_path: Path) -> No
     photo = large_photograph(tmp_path / "photos")
     dataset = ViewDataset(open_source(tmp_path / "photos"), LARGE, 7)
     data = (tmp_path / "photos" / "0.jpg").read_bytes()
-    assert dataset.drawer.decode(data, "0.jpg").pixels.shape == (241, 322, 3)
     batch = dataset[0, 0]
     params = sample_params(LARGE, 7, 0, 0, 481, 643)
+    # A quarter of every crop is as large as two views, an eighth of the smallest is not.
+    assert 4 * 2 * 32 <= params.boxes[:, 2:].min() < 8 * 2 * 32
+    assert dataset.drawer.draw(data, "0.jpg", 0, 0).image.pixels.shape == (121, 161, 3)
     np.testing.assert_array_equal(batch.records[0], params.record())
     whole = crop_views(np.array(photo), params, LARGE)[0]
     # A pixel of the views is 4 to 10 of 255 along the slopes.

@@ -175,18 +175,28 @@ def test_crops_of_a_picture_decoded_smaller_are_those_of_the_whole(factor: int) 
             assert (difference == 0).all() or factor > 1
 
 
-def test_a_picture_is_decoded_as_small_as_its_smallest_crop_allows() -> None:
-    local = ViewGroup(name="local", count=1, size=96, scale=(0.05, 0.25))
-    whole = ViewGroup(name="global", count=2, size=224, scale=(0.25, 1.0))
-    # Of 12 megapixels the smallest local crop is at least 676 px high and wide: 7 times the view.
-    assert largest_divisor([whole, local], 3024, 4032) == 2
-    assert largest_divisor([whole], 3024, 4032) == 2
-    assert largest_divisor([whole], 9000, 9000) == 8
-    assert largest_divisor([whole, local], 375, 500) == 1
-    assert largest_divisor([local.model_copy(update={"size": 32})], 3024, 4032) == 8
-    # What is cut out of a picture as long as this is as high as the picture.
-    assert largest_divisor([whole], 300, 20_000) == 1
-    assert largest_divisor([whole], 20_000, 1000) == 2
+@pytest.mark.parametrize(
+    ("whole", "local", "divisor"),
+    [
+        # Height and width of a global crop, then of a local one: at least 2 x 224 and 2 x 96 px have to be left.
+        ((896, 896), (384, 384), 2),
+        ((895, 896), (384, 384), 1),
+        ((896, 4000), (384, 383), 1),
+        ((1792, 1792), (768, 768), 4),
+        ((4000, 4000), (1536, 1535), 4),
+        ((4000, 3584), (1536, 1536), 8),
+        ((10, 10), (10, 10), 1),
+    ],
+)
+def test_a_picture_is_decoded_as_small_as_its_crops_allow(
+    whole: tuple[int, int], local: tuple[int, int], divisor: int
+) -> None:
+    groups = (
+        ViewGroup(name="global", count=2, size=224, scale=(0.25, 1.0)),
+        ViewGroup(name="local", count=1, size=96, scale=(0.05, 0.25)),
+    )
+    boxes = np.array([[0, 0, 9000, 9000], [5, 7, *whole], [0, 0, *local]])
+    assert largest_divisor(boxes, groups) == divisor
 
 
 def test_crops_come_group_by_group_as_planes() -> None:

@@ -9,13 +9,14 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from lowzoo.data.decode import BadImage, Decoded, decode_rgb
+from lowzoo.data.decode import BadImage, decode_rgb
 from lowzoo.data.source import ImageSource
 from lowzoo.data.stream import HEAD, StreamReader
 from lowzoo.errors import LowzooError
 from lowzoo.train.batches import EpochBatches, Key, SampleCounter
+from lowzoo.train.machine import keep_freed_memory
 from lowzoo.train.stream import StreamBatches
-from lowzoo.train.view_batch import ViewBatch, ViewDrawer
+from lowzoo.train.view_batch import Drawn, ViewBatch, ViewDrawer
 from lowzoo.train.views import ViewGroup
 
 # Even where half of a set is broken, one image in 65,536 finds no substitute.
@@ -35,8 +36,8 @@ class ViewDataset(Dataset[ViewBatch]):
         groups: The views, globals first.
         seed: Of the run.
         view_epochs: Global views repeat after so many epochs (for a teacher cache of that length); None is never.
-        whole: Never decode a large photograph to less than its size: how small it may be depends on all groups, and
-            what a teacher cache keeps of global views must not depend on the local ones.
+        whole: Never decode a large photograph to less than its size: how small it may be depends on all views, and
+            what a teacher cache keeps of global ones must not depend on the local ones.
     """
 
     def __init__(
@@ -61,11 +62,11 @@ class ViewDataset(Dataset[ViewBatch]):
         """The batch of these (epoch, index) pairs, all of one epoch; torch's loader calls this."""
         return self.drawer.batch(keys, self._image)
 
-    def _image(self, key: Key, bad: list[str]) -> tuple[int, Decoded] | None:
+    def _image(self, key: Key, bad: list[str]) -> Drawn | None:
         epoch, wanted = key
         for index in self._candidates(epoch, wanted):
             try:
-                return index, self.drawer.decode(self.source.encoded(index), self.source.where(index))
+                return self.drawer.draw(self.source.encoded(index), self.source.where(index), epoch, index)
             except BadImage as error:
                 bad.append(error.message)
         return None
@@ -101,7 +102,7 @@ def make_loader(dataset: ViewDataset, batches: EpochBatches, *, workers: int, pi
         pin_memory=pin,
         persistent_workers=workers > 0,
         prefetch_factor=4 if workers else None,
-        worker_init_fn=_one_thread,
+        worker_init_fn=_start_worker,
         **settings,
     )
 
@@ -145,8 +146,9 @@ def _as_it_is(batch: Any) -> Any:
     return batch
 
 
-def _one_thread(_: int) -> None:
+def _start_worker(_: int) -> None:
     import cv2
 
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
+    keep_freed_memory()  # large images, one after the other

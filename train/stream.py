@@ -11,12 +11,12 @@ from itertools import islice
 
 from torch.utils.data import IterableDataset, get_worker_info
 
-from lowzoo.data.decode import BadImage, Decoded
+from lowzoo.data.decode import BadImage
 from lowzoo.data.huggingface import cell_bytes
 from lowzoo.data.stream import Cell, StreamReader
 from lowzoo.errors import LowzooError
 from lowzoo.train.batches import EpochBatches, Key
-from lowzoo.train.view_batch import ViewBatch, ViewDrawer
+from lowzoo.train.view_batch import Drawn, ViewBatch, ViewDrawer
 
 
 class StreamBatches(IterableDataset[ViewBatch]):
@@ -64,17 +64,20 @@ class StreamBatches(IterableDataset[ViewBatch]):
 
 
 class _Images:
-    """Decodes cell after cell; the image before it stands in for one that cannot be read."""
+    """Decodes cell after cell; the last that could be read stands in for one that cannot be."""
 
     def __init__(self, reader: StreamReader, drawer: ViewDrawer, cells: Iterator[Cell]) -> None:
         self.reader, self.drawer, self.cells = reader, drawer, cells
-        self.last: Decoded | None = None
+        self.last: tuple[bytes, str] | None = None
 
-    def next(self, key: Key, bad: list[str]) -> tuple[int, Decoded] | None:
+    def next(self, key: Key, bad: list[str]) -> Drawn | None:
         cell = next(self.cells)
         where = f"{self.reader.name}: {(cell or {}).get('path') or 'a row without a name'}"
         try:
-            self.last = self.drawer.decode(cell_bytes(cell, where), where)
+            data = cell_bytes(cell, where)
+            drawn = self.drawer.draw(data, where, *key)
         except BadImage as error:
             bad.append(error.message)
-        return None if self.last is None else (key[1], self.last)
+            return None if self.last is None else self.drawer.draw(*self.last, *key)
+        self.last = (data, where)
+        return drawn

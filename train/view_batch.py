@@ -15,9 +15,25 @@ from lowzoo.train.batches import Key
 from lowzoo.train.views import ViewGroup, ViewParams, sample_params
 from lowzoo.train.views.crops import crop_into, largest_divisor
 
-# Gives the image for a key and its index in the source, or None where none could be read. It may be another one than
-# asked for; what could not be read is added to the list.
-ImageOf = Callable[[Key, list[str]], tuple[int, Decoded] | None]
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """An image and what to cut from it.
+
+    Args:
+        index: In its source; the views are drawn for it.
+        image: Decoded no larger than these views need.
+        params: Of the views.
+    """
+
+    index: int
+    image: Decoded
+    params: ViewParams
+
+
+# Gives the image for a key, or None where none could be read. It may be another one than asked for; what could not be
+# read is added to the list.
+ImageOf = Callable[[Key, list[str]], Drawn | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +73,22 @@ class ViewDrawer:
         self.groups, self.seed, self.view_epochs, self.whole = tuple(groups), seed, view_epochs, whole
         self._global = np.repeat([group.name == "global" for group in groups], [group.count for group in groups])
 
-    def decode(self, data: bytes, where: str) -> Decoded:
-        """Decode an image, if not whole then as small as its views allow; see `decode_shrunk`."""
-        return decode_shrunk(data, where, self._divisor)
+    def draw(self, data: bytes, where: str, epoch: int, index: int) -> Drawn:
+        """Draw the views of an image and decode it, if not whole then as small as they allow; see `decode_shrunk`."""
+        drawn: dict[tuple[int, int], ViewParams] = {}
 
-    def _divisor(self, height: int, width: int) -> int:
-        return 1 if self.whole else largest_divisor(self.groups, height, width)
+        def params(height: int, width: int) -> ViewParams:
+            if (height, width) not in drawn:
+                drawn[height, width] = sample_params(
+                    self.groups, self.seed, epoch, index, height, width, view_epochs=self.view_epochs
+                )
+            return drawn[height, width]
+
+        def divisor(height: int, width: int) -> int:
+            return 1 if self.whole else largest_divisor(params(height, width).boxes, self.groups)
+
+        image = decode_shrunk(data, where, divisor)
+        return Drawn(index, image, params(*image.size))
 
     def batch(self, keys: Sequence[Key], image_of: ImageOf) -> ViewBatch:
         """Draw a batch.
@@ -81,11 +107,10 @@ class ViewDrawer:
             found = image_of(key, bad)
             if found is None:
                 continue
-            index, image = found
-            params = sample_params(self.groups, self.seed, key[0], index, *image.size, view_epochs=self.view_epochs)
-            crop_into([views[len(drawn)] for views in crops], image.pixels, params, self.groups, image.divisor)
-            indices.append(index)
-            drawn.append(params)
+            image = found.image
+            crop_into([views[len(drawn)] for views in crops], image.pixels, found.params, self.groups, image.divisor)
+            indices.append(found.index)
+            drawn.append(found.params)
         return ViewBatch(
             crops=[views[: len(drawn)] for views in crops] if drawn else [],
             photometric=_stack([params.photometric for params in drawn]),
