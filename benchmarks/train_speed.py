@@ -1,14 +1,15 @@
-"""Images per second of training, beside lightly-train and a plain torchvision + PyTorch loop, at four points.
+"""Images per second of training, beside lightly-train and a plain torchvision + PyTorch loop.
 
-    python benchmarks/train_speed.py --peers PYTHON [--points data student teacher between] [--out DIR]
+    python benchmarks/train_speed.py --peers PYTHON [--points teacher between ...] [--out DIR]
 
 PYTHON is that of an environment with lightly-train, timm and torchvision. Every side has the same photographs in the
 same files, the same views, student and shape of teacher (random weights, which change no time), batch, number of
 workers and precision (fp32), on the processor, one after the other; lowzoo's best is measured besides.
 
-    data      a very small student and no teacher: DINO with 2 x 224 and 6 x 96 px views (lowzoo: sslight), from
-              photographs of 12 megapixels, as a phone takes them; making views is most of a peer's work
-    student   the same from photographs of 500 x 375 px: on one thread, that small student is most of everybody's work
+    data-12, data-3, data-0.8, data-0.2
+              a very small student and no teacher: DINO with 2 x 224 and 6 x 96 px views (lowzoo: sslight), from
+              photographs of so many megapixels: from a phone's to the usual in ImageNet. "views alone" is the same
+              without training on the views: the limit for a student that costs nothing
     teacher   ResNet-18 from a ViT-B/14, one view of 224 px: distillation by a queue (lowzoo: seed); the plain loop
               matches prototypes, as DINO does
     between   the same from a ViT-S/14
@@ -17,10 +18,11 @@ A peer's workers make its views and nothing else, so that their share of its pro
 (lowzoo's workers decode and crop; colours are changed in the training process.)
 
 Time is from the beginning of one step to that of the next, so waiting for images is part of it; the first steps do not
-count. Every side trains with one thread and decodes in one worker. What is compared is images per second of processor
-time, all processes of a side together: other load on the machine, which the result states, disturbs it little, and
-where every core is busy it is what bounds the speed. Sides of a point run one after the other; a point that is measured
-alone leaves the others in the files as they are. Writes train_speed.json and train_speed.md into DIR.
+count. Every side trains with one thread and decodes in one worker. Compared are images per second of processor time,
+all processes of a side together: other load on the machine, which the result states, disturbs it little, and where
+every core is busy it is what bounds the speed. Images per second by the clock stand beside it. Sides of a point run one
+after the other; a point that is measured alone leaves the others in the files as they are. Writes train_speed.json and
+train_speed.md into DIR.
 """
 
 import argparse
@@ -40,6 +42,7 @@ import timm
 import torch
 from PIL import Image
 from train_speed_peers import Stopwatch
+from train_speed_report import as_markdown, ratios
 
 from lowzoo.data.source import open_source
 from lowzoo.train import run_folder
@@ -53,18 +56,29 @@ from lowzoo.train.progress import StepClock
 HERE = Path(__file__).resolve().parent
 IMAGES = 640
 SMALL = {"student": "mobilenetv3_small_050", "teacher": None, "batch": 16, "locals": 6, "warm_up": 8, "steps": 12}
+VIEWS_STEPS = 24
 POINTS: dict[str, dict[str, Any]] = {
-    "data": SMALL,
-    "student": SMALL,
+    "data-12": SMALL,
+    "data-3": SMALL,
+    "data-0.8": SMALL,
+    "data-0.2": SMALL,
     "teacher": {"student": "resnet18", "teacher": "vit_base_patch14_dinov2", "batch": 4, "warm_up": 1, "steps": 3},
     "between": {"student": "resnet18", "teacher": "vit_small_patch14_dinov2", "batch": 8, "warm_up": 1, "steps": 4},
 }
-# Size, how many differ, and noise: the usual size in ImageNet, and a phone's.
-PHOTOGRAPHS = {"usual": ((500, 375), IMAGES, 0), "large": ((4032, 3024), 40, 3)}
+# Size, how many differ, and a camera's noise, which pictures that were enlarged lack.
+USUAL: tuple[tuple[int, int], int, float] = ((500, 375), IMAGES, 0)
+PHOTOGRAPHS = {
+    "data-12": ((4032, 3024), 40, 3),
+    "data-3": ((2048, 1536), 80, 3),
+    "data-0.8": ((1024, 768), 320, 3),
+}
 # What each side is measured against, at least: lowzoo's row over the peer's.
+DATA = {"lowzoo": 2.0, "lowzoo, views alone": 2.0}
 BOUNDS = {
-    "data": {"lowzoo": 2.0},
-    "student": {"lowzoo": 2.0},
+    "data-12": DATA,
+    "data-3": DATA,
+    "data-0.8": DATA,
+    "data-0.2": DATA,
     "teacher": {"lowzoo": 1.1, "lowzoo, cached": 2.5},
     "between": {"lowzoo": 1.0, "lowzoo, cached": 1.0},
 }
@@ -79,7 +93,7 @@ def write_photographs(folder: Path, size: tuple[int, int], distinct: int, noise:
         folder: To write to.
         size: Of each in pixels.
         distinct: The others are links to the same files.
-        noise: Of a camera, of 255; pictures that were enlarged lack it.
+        noise: Of a camera, of 255.
     """
     rng, grain = random.Random(0), np.random.default_rng(0)
     photos = [
@@ -156,7 +170,7 @@ def measure(side: list[str], words: dict[str, Any]) -> dict[str, Any]:
 
 def measure_point(name: str, folder: Path, scratch: Path, peers: str, workers: int) -> dict[str, Any]:
     """All sides at one point."""
-    words = {**POINTS[name], "folder": str(folder), "workers": workers, "precision": "fp32"}
+    words = {**POINTS[name], "folder": str(folder), "workers": workers, "precision": "fp32", "views_alone": False}
     others = str(HERE / "train_speed_peers.py")
     ours = [sys.executable, str(HERE / "train_speed.py"), "--steps-of"]
     sides: dict[str, tuple[list[str], dict[str, Any]]] = {
@@ -170,53 +184,16 @@ def measure_point(name: str, folder: Path, scratch: Path, peers: str, workers: i
     if words["teacher"]:
         cached = {**mine, "cache": str(scratch / f"cache-{name}")}
         sides["lowzoo, filling the cache"] = sides["lowzoo, cached"] = (ours, cached)
+    else:
+        for side, (command, said) in list(sides.items()):
+            sides[f"{side}, views alone"] = (command, {**said, "views_alone": True, "steps": VIEWS_STEPS})
     sides["lowzoo, bf16"] = (ours, {**mine, "precision": "bf16"})
     rows = {}
     for side, (command, said) in sides.items():
         rows[side] = measure(command, said)
-        print(f"{name:8} {side:26} {rows[side]['images_per_processor_s']:8.2f} images/s", flush=True)
-    ratios = {
-        f"{side} / {peer}": {"ratio": round(_speed(rows[side]) / _speed(rows[peer]), 2), "bound": bound}
-        for side, bound in BOUNDS[name].items()
-        for peer in ("lightly-train", "plain loop")
-    }
+        print(f"{name:8} {side:27} {rows[side]['images_per_processor_s']:8.2f} images/s", flush=True)
     load = [round(load, 2) for load in os.getloadavg()]
-    return {"settings": POINTS[name], "sides": rows, "ratios": ratios, "load_average": load}
-
-
-def _speed(row: dict[str, Any]) -> float:
-    speed: float = row["images_per_processor_s"]
-    return speed
-
-
-def as_markdown(report: dict[str, Any]) -> str:
-    """The report as tables."""
-    lines = [
-        "# Speed of training beside others, one run, one machine",
-        "",
-        f"{report['device']}, {report['cores']} cores, one thread and {report['workers']} worker on every side, fp32; "
-        "images a second of processor time are compared. Script: `benchmarks/train_speed.py`, which says what the "
-        "points are.",
-        "",
-    ]
-    for name, point in report["points"].items():
-        lines += [
-            f"## {name}",
-            "",
-            f"Load average at its end: {point['load_average'][0]}.",
-            "",
-            "| side | images a processor second | of it in workers | images/s | a step, ms: median (min to max) |",
-        ]
-        lines += ["|---|---|---|---|---|"]
-        for side, row in point["sides"].items():
-            step = row["step_ms"]
-            spread = f"{step['median']} ({step['min']} to {step['max']})"
-            share = f"{100 * row['workers_share']:.0f} %"
-            lines.append(f"| {side} | {_speed(row)} | {share} | {row['images_per_s']} | {spread} |")
-        lines += ["", "| ratio | measured | wanted |", "|---|---|---|"]
-        lines += [f"| {what} | {found['ratio']} | {found['bound']} |" for what, found in point["ratios"].items()]
-        lines.append("")
-    return "\n".join(lines)
+    return {"settings": POINTS[name], "sides": rows, "ratios": ratios(rows, BOUNDS[name]), "load_average": load}
 
 
 def main() -> None:
@@ -237,9 +214,9 @@ def main() -> None:
         scratch = Path(name)
         points = {}
         for point in words.points:
-            folder = scratch / ("large" if point == "data" else "usual")
+            folder = scratch / (point if point in PHOTOGRAPHS else "usual")
             if not folder.exists():
-                write_photographs(folder, *PHOTOGRAPHS[folder.name])
+                write_photographs(folder, *PHOTOGRAPHS.get(point, USUAL))
             points[point] = measure_point(point, folder, scratch, words.peers, words.workers)
     file = words.out / "train_speed.json"
     kept = json.loads(file.read_text())["points"] if file.exists() and len(points) < len(POINTS) else {}

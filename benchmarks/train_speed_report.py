@@ -1,0 +1,59 @@
+"""The report of `train_speed.py`: which speeds are compared, and all of them as tables."""
+
+from typing import Any
+
+PEERS = ("lightly-train", "plain loop")
+
+
+def ratios(rows: dict[str, dict[str, Any]], bounds: dict[str, float]) -> dict[str, dict[str, float]]:
+    """Lowzoo's sides over the peers'.
+
+    Args:
+        rows: Of all sides at one point. What comes after a comma in lowzoo's "lowzoo, views alone" names another way
+            of measuring where the peers have such a row, too; else another way of lowzoo's to the same end.
+        bounds: What each of lowzoo's sides is measured against.
+    """
+    found = {}
+    for side, bound in bounds.items():
+        for peer in PEERS:
+            other = side.replace("lowzoo", peer)
+            other = other if other in rows else peer
+            found[f"{side} / {other}"] = {
+                "ratio": round(rows[side]["images_per_processor_s"] / rows[other]["images_per_processor_s"], 2),
+                "by_the_clock": round(rows[side]["images_per_s"] / rows[other]["images_per_s"], 2),
+                "bound": bound,
+            }
+    return found
+
+
+def as_markdown(report: dict[str, Any]) -> str:
+    """The report as tables."""
+    lines = [
+        "# Speed of training beside others, one run, one machine",
+        "",
+        f"{report['device']}, {report['cores']} cores, one thread and {report['workers']} worker on every side, fp32; "
+        "images a second of processor time are compared. Script: `benchmarks/train_speed.py`, which says what the "
+        "points are.",
+        "",
+    ]
+    for name, point in report["points"].items():
+        lines += [
+            f"## {name}",
+            "",
+            f"Load average at its end: {point['load_average'][0]}.",
+            "",
+            "| side | images a processor second | of it in workers | images/s | a step, ms: median (min to max) |",
+            "|---|---|---|---|---|",
+        ]
+        for side, row in point["sides"].items():
+            step = row["step_ms"]
+            spread = f"{step['median']} ({step['min']} to {step['max']})"
+            share = f"{100 * row['workers_share']:.0f} %"
+            lines.append(f"| {side} | {row['images_per_processor_s']} | {share} | {row['images_per_s']} | {spread} |")
+        lines += ["", "| ratio | of processor time | by the clock | wanted |", "|---|---|---|---|"]
+        lines += [
+            f"| {what} | {found['ratio']} | {found['by_the_clock']} | {found['bound']} |"
+            for what, found in point["ratios"].items()
+        ]
+        lines.append("")
+    return "\n".join(lines)
