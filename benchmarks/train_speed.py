@@ -6,7 +6,7 @@ PYTHON is that of an environment with lightly-train, timm and torchvision. Every
 same files, the same views, student and shape of teacher (random weights, which change no time), batch, number of
 workers and precision (fp32), on the processor, one after the other; lowzoo's best is measured besides.
 
-    data-12, data-3, data-0.8, data-0.2
+    data-12, data-6, data-3, data-0.8, data-0.2
               a very small student and no teacher: DINO with 2 x 224 and 6 x 96 px views (lowzoo: sslight), from
               photographs of so many megapixels: from a phone's to the usual in ImageNet. "views alone" is the same
               without training on the views: the limit for a student that costs nothing
@@ -15,14 +15,15 @@ workers and precision (fp32), on the processor, one after the other; lowzoo's be
     between   the same from a ViT-S/14
 
 A peer's workers make its views and nothing else, so that their share of its processor time says how far data bounds it.
-(lowzoo's workers decode and crop; colours are changed in the training process.)
+(lowzoo's workers decode and crop; colours are changed in the training process, on the accelerator where there is one.
+What the workers alone do in a second of theirs is what bounds an accelerator that waits for data.)
 
 Time is from the beginning of one step to that of the next, so waiting for images is part of it; the first steps do not
 count. Every side trains with one thread and decodes in one worker. Compared are images per second of processor time,
 all processes of a side together: other load on the machine, which the result states, disturbs it little, and where
-every core is busy it is what bounds the speed. Images per second by the clock stand beside it. Sides of a point run one
-after the other; a point that is measured alone leaves the others in the files as they are. Writes train_speed.json and
-train_speed.md into DIR.
+every core is busy it is what bounds the speed. Beside it stand images per second by the clock, and of the processor
+time of the workers alone. Sides of a point run one after the other; a point that is measured alone leaves the others in
+the files as they are. Writes train_speed.json and train_speed.md into DIR.
 """
 
 import argparse
@@ -59,16 +60,18 @@ SMALL = {"student": "mobilenetv3_small_050", "teacher": None, "batch": 16, "loca
 VIEWS_STEPS = 24
 POINTS: dict[str, dict[str, Any]] = {
     "data-12": SMALL,
+    "data-6": SMALL,
     "data-3": SMALL,
     "data-0.8": SMALL,
     "data-0.2": SMALL,
-    "teacher": {"student": "resnet18", "teacher": "vit_base_patch14_dinov2", "batch": 4, "warm_up": 1, "steps": 3},
-    "between": {"student": "resnet18", "teacher": "vit_small_patch14_dinov2", "batch": 8, "warm_up": 1, "steps": 4},
+    "teacher": {"student": "resnet18", "teacher": "vit_base_patch14_dinov2", "batch": 4, "warm_up": 2, "steps": 10},
+    "between": {"student": "resnet18", "teacher": "vit_small_patch14_dinov2", "batch": 8, "warm_up": 2, "steps": 8},
 }
 # Size, how many differ, and a camera's noise, which pictures that were enlarged lack.
 USUAL: tuple[tuple[int, int], int, float] = ((500, 375), IMAGES, 0)
 PHOTOGRAPHS = {
     "data-12": ((4032, 3024), 40, 3),
+    "data-6": ((2880, 2160), 60, 3),
     "data-3": ((2048, 1536), 80, 3),
     "data-0.8": ((1024, 768), 320, 3),
 }
@@ -76,6 +79,7 @@ PHOTOGRAPHS = {
 DATA = {"lowzoo": 2.0, "lowzoo, views alone": 2.0}
 BOUNDS = {
     "data-12": DATA,
+    "data-6": DATA,
     "data-3": DATA,
     "data-0.8": DATA,
     "data-0.2": DATA,
