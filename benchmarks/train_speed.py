@@ -22,14 +22,16 @@ Time is from the beginning of one step to that of the next, so waiting for image
 count. Every side trains with one thread and decodes in one worker. Compared are images per second of processor time,
 all processes of a side together: other load on the machine, which the result states, disturbs it little, and where
 every core is busy it is what bounds the speed. Beside it stand images per second by the clock, and of the processor
-time of the workers alone. Sides of a point run one after the other; a point that is measured alone leaves the others in
-the files as they are. Writes train_speed.json and train_speed.md into DIR.
+time of the workers alone. Sides of a point run one after the other, at the last two points in three turns, of which the
+median counts; a point that is measured alone leaves the others in the files as they are. Writes train_speed.json and
+train_speed.md into DIR.
 """
 
 import argparse
 import json
 import os
 import random
+import shutil
 import statistics
 import subprocess
 import sys
@@ -56,7 +58,16 @@ from lowzoo.train.progress import StepClock
 
 HERE = Path(__file__).resolve().parent
 IMAGES = 640
-SMALL = {"student": "mobilenetv3_small_050", "teacher": None, "batch": 16, "locals": 6, "warm_up": 8, "steps": 12}
+SMALL = {
+    "student": "mobilenetv3_small_050",
+    "teacher": None,
+    "batch": 16,
+    "locals": 6,
+    "warm_up": 8,
+    "steps": 12,
+    "turns": 1,
+}
+LARGE = {"student": "resnet18", "warm_up": 1, "steps": 5, "turns": 3}
 VIEWS_STEPS = 24
 POINTS: dict[str, dict[str, Any]] = {
     "data-12": SMALL,
@@ -64,8 +75,8 @@ POINTS: dict[str, dict[str, Any]] = {
     "data-3": SMALL,
     "data-0.8": SMALL,
     "data-0.2": SMALL,
-    "teacher": {"student": "resnet18", "teacher": "vit_base_patch14_dinov2", "batch": 4, "warm_up": 2, "steps": 10},
-    "between": {"student": "resnet18", "teacher": "vit_small_patch14_dinov2", "batch": 8, "warm_up": 2, "steps": 8},
+    "teacher": {**LARGE, "teacher": "vit_base_patch14_dinov2", "batch": 4},
+    "between": {**LARGE, "teacher": "vit_small_patch14_dinov2", "batch": 8},
 }
 # Size, how many differ, and a camera's noise, which pictures that were enlarged lack.
 USUAL: tuple[tuple[int, int], int, float] = ((500, 375), IMAGES, 0)
@@ -172,6 +183,12 @@ def measure(side: list[str], words: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def median_turn(turns: list[dict[str, Any]]) -> dict[str, Any]:
+    """Of an odd number of turns of one side the one in the middle, with the speeds of all."""
+    speeds = [turn["images_per_processor_s"] for turn in turns]
+    return {**turns[speeds.index(statistics.median(speeds))], "turns": speeds}
+
+
 def measure_point(name: str, folder: Path, scratch: Path, peers: str, workers: int) -> dict[str, Any]:
     """All sides at one point."""
     words = {**POINTS[name], "folder": str(folder), "workers": workers, "precision": "fp32", "views_alone": False}
@@ -186,16 +203,19 @@ def measure_point(name: str, folder: Path, scratch: Path, peers: str, workers: i
         mine["teacher"] = str(make_teacher(scratch / words["teacher"], words["teacher"]))
     sides["lowzoo"] = (ours, mine)
     if words["teacher"]:
-        cached = {**mine, "cache": str(scratch / f"cache-{name}")}
+        cached = {**mine, "cache": str(scratch / "cache")}
         sides["lowzoo, filling the cache"] = sides["lowzoo, cached"] = (ours, cached)
     else:
         for side, (command, said) in list(sides.items()):
             sides[f"{side}, views alone"] = (command, {**said, "views_alone": True, "steps": VIEWS_STEPS})
     sides["lowzoo, bf16"] = (ours, {**mine, "precision": "bf16"})
-    rows = {}
-    for side, (command, said) in sides.items():
-        rows[side] = measure(command, said)
-        print(f"{name:8} {side:27} {rows[side]['images_per_processor_s']:8.2f} images/s", flush=True)
+    turns: dict[str, list[dict[str, Any]]] = {side: [] for side in sides}
+    for _ in range(words["turns"]):
+        shutil.rmtree(scratch / "cache", ignore_errors=True)
+        for side, (command, said) in sides.items():
+            turns[side].append(measure(command, said))
+            print(f"{name:8} {side:27} {turns[side][-1]['images_per_processor_s']:8.2f} images/s", flush=True)
+    rows = {side: median_turn(found) for side, found in turns.items()}
     load = [round(load, 2) for load in os.getloadavg()]
     return {"settings": POINTS[name], "sides": rows, "ratios": ratios(rows, BOUNDS[name]), "load_average": load}
 

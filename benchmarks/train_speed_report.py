@@ -50,14 +50,16 @@ def as_markdown(report: dict[str, Any]) -> str:
             "",
             f"Load average at its end: {point['load_average'][0]}.",
             "",
-            "| side | images a processor second | of it in workers | images/s | a step, ms: median (min to max) |",
+            "| side | images a processor second (turns) | in workers | images/s | a step, ms: median (min to max) |",
             "|---|---|---|---|---|",
         ]
         for side, row in point["sides"].items():
             step = row["step_ms"]
             spread = f"{step['median']} ({step['min']} to {step['max']})"
             share = f"{100 * row['workers_share']:.0f} %"
-            lines.append(f"| {side} | {row['images_per_processor_s']} | {share} | {row['images_per_s']} | {spread} |")
+            turns = row.get("turns", [])
+            speed = f"{row['images_per_processor_s']}" + (f" ({min(turns)} to {max(turns)})" if len(turns) > 1 else "")
+            lines.append(f"| {side} | {speed} | {share} | {row['images_per_s']} | {spread} |")
         lines += ["", "| ratio | of processor time | wanted | by the clock | of the workers' processor time |"]
         lines += ["|---|---|---|---|---|"]
         lines += [
