@@ -217,7 +217,7 @@ def measure_point(name: str, folder: Path, scratch: Path, peers: str, workers: i
             print(f"{name:8} {side:27} {turns[side][-1]['images_per_processor_s']:8.2f} images/s", flush=True)
     rows = {side: median_turn(found) for side, found in turns.items()}
     load = [round(load, 2) for load in os.getloadavg()]
-    return {"settings": POINTS[name], "sides": rows, "ratios": ratios(rows, BOUNDS[name]), "load_average": load}
+    return {"settings": POINTS[name], "sides": rows, "load_average": load}
 
 
 def main() -> None:
@@ -244,8 +244,13 @@ def main() -> None:
             points[point] = measure_point(point, folder, scratch, words.peers, words.workers)
     file = words.out / "train_speed.json"
     kept = json.loads(file.read_text())["points"] if file.exists() and len(points) < len(POINTS) else {}
+    points = {**kept, **points}
     report = {
-        "points": {name: found for name, found in {**kept, **points}.items() if name in POINTS},
+        "points": {
+            name: {**points[name], "ratios": ratios(points[name]["sides"], BOUNDS[name])}
+            for name in POINTS
+            if name in points
+        },
         "device": device_name(torch.device("cpu")),
         "cores": os.cpu_count(),
         "workers": words.workers,
