@@ -3,28 +3,28 @@
 from typing import Any
 
 PEERS = ("lightly-train", "plain loop")
+_ALONE = ", views alone"
 
 
 def ratios(rows: dict[str, dict[str, Any]], bounds: dict[str, float]) -> dict[str, dict[str, float]]:
     """Lowzoo's sides over the peers'.
 
     Args:
-        rows: Of all sides at one point. What comes after a comma in lowzoo's "lowzoo, views alone" names another way
-            of measuring where the peers have such a row, too; else another way of lowzoo's to the same end.
-        bounds: What each of lowzoo's sides is measured against.
+        rows: Of all sides at one point.
+        bounds: What each of lowzoo's sides is measured against. Views alone are compared with the peers' views alone,
+            all else with their training.
     """
     found = {}
     for side, bound in bounds.items():
         for peer in PEERS:
-            other = side.replace("lowzoo", peer)
-            other = other if other in rows else peer
+            other = f"{peer}{_ALONE}" if side.endswith(_ALONE) else peer
             ours, theirs = rows[side], rows[other]
             found[f"{side} / {other}"] = {
                 "ratio": round(ours["images_per_processor_s"] / theirs["images_per_processor_s"], 2),
                 "by_the_clock": round(ours["images_per_s"] / theirs["images_per_s"], 2),
                 "bound": bound,
             }
-            if side.endswith("views alone"):
+            if side.endswith(_ALONE):
                 found[f"{side} / {other}"]["workers"] = round(of_workers(ours) / of_workers(theirs), 2)
     return found
 
@@ -37,11 +37,13 @@ def of_workers(row: dict[str, Any]) -> float:
 def as_markdown(report: dict[str, Any]) -> str:
     """The report as tables."""
     lines = [
-        "# Speed of training beside others, one run, one machine",
+        "# Speed of training beside others",
         "",
         f"{report['device']}, {report['cores']} cores, one thread and {report['workers']} worker on every side, fp32; "
         "images a second of processor time are compared. Script: `benchmarks/train_speed.py`, which says what the "
-        "points are.",
+        "points are. The sides of a point were measured in one run, one after the other.",
+        "",
+        ", ".join(f"{name} {version}" for name, version in report["versions"].items()) + ".",
         "",
     ]
     for name, point in report["points"].items():
@@ -63,7 +65,8 @@ def as_markdown(report: dict[str, Any]) -> str:
         lines += ["", "| ratio | of processor time | wanted | by the clock | of the workers' processor time |"]
         lines += ["|---|---|---|---|---|"]
         lines += [
-            f"| {what} | {found['ratio']} | {found['bound']} | {found['by_the_clock']} | {found.get('workers', '')} |"
+            f"| {what} | {found['ratio']}{' (missed)' if found['ratio'] < found['bound'] else ''} | {found['bound']} | "
+            f"{found['by_the_clock']} | {found.get('workers', '')} |"
             for what, found in point["ratios"].items()
         ]
         lines.append("")

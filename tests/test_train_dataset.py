@@ -238,6 +238,20 @@ def test_large_photographs_give_the_views_of_their_records(tmp_path: Path) -> No
     assert np.abs(batch.crops[0][0].numpy().astype(int) - whole).max() <= 3
 
 
+def test_global_views_of_large_photographs_repeat_whatever_local_ones_are_drawn(tmp_path: Path) -> None:
+    pytest.importorskip("cv2")
+    large_photograph(tmp_path / "photos")
+    source = open_source(tmp_path / "photos")
+    groups = (*LARGE, ViewGroup(name="local", count=1, size=32, scale=(0.02, 1.0)))
+    data = (tmp_path / "photos" / "0.jpg").read_bytes()
+    drawer = ViewDataset(source, groups, 7).drawer
+    # The local view decides how small the photograph may be, and each epoch has another.
+    assert len({drawer.draw(data, "0.jpg", epoch, 0).image.divisor for epoch in range(8)}) > 1
+    repeating = ViewDataset(source, groups, 7, view_epochs=1)
+    first = repeating[0, 0].crops[0]
+    assert all(torch.equal(repeating[epoch, 0].crops[0], first) for epoch in range(1, 8))
+
+
 def test_what_a_cache_keeps_of_large_photographs_does_not_depend_on_local_views(tmp_path: Path) -> None:
     pytest.importorskip("cv2")
     large_photograph(tmp_path / "photos")

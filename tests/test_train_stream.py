@@ -14,7 +14,7 @@ from lowzoo.train.caching import open_cache
 from lowzoo.train.config import resolve
 from lowzoo.train.dataset import EpochBatches, SampleCounter, ViewBatch, ViewDataset, check_source, make_loader
 from lowzoo.train.teachers import Teacher, TeacherFacts
-from lowzoo.train.views import ViewGroup
+from lowzoo.train.views import ViewGroup, sample_params
 
 datasets = pytest.importorskip("datasets")
 
@@ -143,3 +143,18 @@ def test_a_broken_row_is_named_and_its_neighbour_stands_in(tmp_path: Path) -> No
         ]
         assert set(shades(batches, epoch)) == set(range(ROWS)) - {5, 17}
         assert len(shades(batches, epoch)) == ROWS
+
+
+@pytest.mark.parametrize("broken", [range(3), range(24)])
+def test_a_stand_in_has_views_of_its_own_and_is_the_same_after_a_resumption(tmp_path: Path, broken: range) -> None:
+    source = open_source(write(tmp_path / "set", 1, broken=tuple(broken)))
+    whole = run(source)
+    for start in range(1, 10):
+        for ours, theirs in zip(run(source, start=start), whole[start:], strict=True):
+            assert torch.equal(ours.indices, theirs.indices)
+            assert torch.equal(ours.crops[0], theirs.crops[0])
+            assert torch.equal(ours.records, theirs.records)
+    for batch in whole:
+        for record, index in zip(batch.records, batch.indices.tolist(), strict=True):
+            expected = sample_params(GROUPS, 1, batch.epoch, index, 12, 12).record()[:2]
+            np.testing.assert_array_equal(record, expected)

@@ -36,8 +36,8 @@ class ViewDataset(Dataset[ViewBatch]):
         groups: The views, globals first.
         seed: Of the run.
         view_epochs: Global views repeat after so many epochs (for a teacher cache of that length); None is never.
-        whole: Never decode a large photograph to less than its size: how small it may be depends on all views, and
-            what a teacher cache keeps of global ones must not depend on the local ones.
+        whole: Never decode a large photograph to less than its size, as with `view_epochs`: how small it may be depends
+            on all views, and what a teacher cache keeps of global ones must not depend on the local ones.
     """
 
     def __init__(
@@ -151,4 +151,5 @@ def _start_worker(_: int) -> None:
 
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
-    keep_freed_memory()  # large images, one after the other
+    # Else every image of some megapixels is decoded into pages that the system has to clear and map first.
+    keep_freed_memory()

@@ -23,8 +23,8 @@ def keep_freed_memory() -> None:
     """Let this process keep the memory that it frees, where the C library is glibc; elsewhere nothing happens.
 
     glibc gives blocks of many megabytes back to the system at once. Every large activation of a step on the processor
-    is then mapped, cleared by the system and faulted in page by page again. The price: the process stays as large as it
-    ever was, also after the run.
+    is then mapped, cleared by the system and faulted in page by page again, and so is every large image in a data
+    worker. The price: the process stays as large as it ever was, also after the run, a worker as its largest image.
     """
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)

@@ -6,6 +6,7 @@ part has given in the epoch so far, which takes as long as it takes to fetch it.
 share of an epoch starts again from its beginning.
 """
 
+from collections import deque
 from collections.abc import Iterator
 from itertools import islice
 
@@ -17,6 +18,9 @@ from lowzoo.data.stream import Cell, StreamReader
 from lowzoo.errors import LowzooError
 from lowzoo.train.batches import EpochBatches, Key
 from lowzoo.train.view_batch import Drawn, ViewBatch, ViewDrawer
+
+# So many rows before the place of a resumption are kept; more broken ones in a row change what it gives.
+_STAND_INS = 16
 
 
 class StreamBatches(IterableDataset[ViewBatch]):
@@ -45,9 +49,8 @@ class StreamBatches(IterableDataset[ViewBatch]):
             mine = [number for number in range(epoch * per_epoch, (epoch + 1) * per_epoch) if number % workers == lane]
             done = sum(number < first for number in mine)
             begin, end = done * batches.micro_batch, len(mine) * batches.micro_batch
-            images = _Images(self.reader, self.drawer, islice(self._cells(epoch, part, parts), max(0, begin - 1), None))
-            if begin:
-                images.next((epoch, 0), [])  # it may have to stand in for the one after it
+            images = _Images(self.reader, self.drawer, self._cells(epoch, part, parts))
+            images.pass_over(begin)
             for position in range(begin, end, batches.micro_batch):
                 # Views are drawn for a number that no other image of the epoch has.
                 keys = [(epoch, (position + i) * parts + part) for i in range(batches.micro_batch)]
@@ -70,14 +73,27 @@ class _Images:
         self.reader, self.drawer, self.cells = reader, drawer, cells
         self.last: tuple[bytes, str] | None = None
 
+    def pass_over(self, count: int) -> None:
+        """Skip cells that an earlier run has used; the last of them that can be read may have to stand in for one."""
+        for cell in reversed(deque(islice(self.cells, count), _STAND_INS)):
+            try:
+                self.last = self._encoded(cell)
+                self.drawer.draw(*self.last, 0, 0)
+            except BadImage:
+                self.last = None
+            else:
+                return
+
     def next(self, key: Key, bad: list[str]) -> Drawn | None:
-        cell = next(self.cells)
-        where = f"{self.reader.name}: {(cell or {}).get('path') or 'a row without a name'}"
         try:
-            data = cell_bytes(cell, where)
-            drawn = self.drawer.draw(data, where, *key)
+            encoded = self._encoded(next(self.cells))
+            drawn = self.drawer.draw(*encoded, *key)
         except BadImage as error:
             bad.append(error.message)
             return None if self.last is None else self.drawer.draw(*self.last, *key)
-        self.last = (data, where)
+        self.last = encoded
         return drawn
+
+    def _encoded(self, cell: Cell) -> tuple[bytes, str]:
+        where = f"{self.reader.name}: {(cell or {}).get('path') or 'a row without a name'}"
+        return cell_bytes(cell, where), where

@@ -21,8 +21,8 @@ class Drawn:
     """An image and what to cut from it.
 
     Args:
-        index: In its source; the views are drawn for it.
-        image: Decoded no larger than these views need.
+        index: That the views are drawn for: in the source or, of a stream, one that no other image of the epoch has.
+        image: Decoded, perhaps smaller than it is stored.
         params: Of the views.
     """
 
@@ -70,7 +70,9 @@ class ViewDrawer:
     """Draws the views of images; see `ViewDataset` for the arguments."""
 
     def __init__(self, groups: Sequence[ViewGroup], seed: int, view_epochs: int | None, whole: bool) -> None:
-        self.groups, self.seed, self.view_epochs, self.whole = tuple(groups), seed, view_epochs, whole
+        self.groups, self.seed, self.view_epochs = tuple(groups), seed, view_epochs
+        # Local views never repeat, so views that do must not depend on them.
+        self.whole = whole or view_epochs is not None
         self._global = np.repeat([group.name == "global" for group in groups], [group.count for group in groups])
 
     def draw(self, data: bytes, where: str, epoch: int, index: int) -> Drawn:
