@@ -130,7 +130,7 @@ def test_odd_pictures_are_used_and_broken_ones_counted_and_named(
     (folder / "cut.jpg").write_bytes(content[: len(content) // 2])
     (folder / "text.jpg").write_text("a text")
     assert _run(tmp_path / "pictures", world, tmp_path / "run", 31) == 0
-    assert "2 images could not be read" in capsys.readouterr().out
+    assert "Images that could not be read, repeats counted: 2;" in capsys.readouterr().out
     named = (tmp_path / "run" / "bad_images.txt").read_text().splitlines()
     assert sorted(Path(line.partition(" is not")[0]).name for line in named) == ["cut.jpg", "text.jpg"]
 
@@ -153,4 +153,4 @@ def test_a_shard_that_breaks_off_costs_its_own_pictures(
     named = (tmp_path / "run" / "bad_images.txt").read_text().splitlines()
     assert named
     assert all("1.tar" in line for line in named)
-    assert "images could not be read" in capsys.readouterr().out
+    assert "Images that could not be read" in capsys.readouterr().out

@@ -203,7 +203,8 @@ def _report(result: RunResult, say: Callable[[str], None]) -> None:
     if result.knn is not None:
         say(f"k-NN top-1 on held-out images (k = 20): {result.knn:.1f} %, at initialisation {result.knn_init:.1f} %")
     if facts["data"]["unreadable"]:
-        say(f"{facts['data']['unreadable']} images could not be read; see {result.folder / 'bad_images.txt'}")
+        unreadable = facts["data"]["unreadable"]
+        say(f"Images that could not be read, repeats counted: {unreadable}; see {result.folder / 'bad_images.txt'}")
     say(f"Everything is in {result.folder}: weights, head, curves.png, metrics.jsonl, config.toml")
     say(f"Next: lowzoo eval knn {result.folder}    or    lowzoo export {result.folder} --format onnx")
 
