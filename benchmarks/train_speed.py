@@ -4,9 +4,7 @@
 
 PYTHON is that of an environment with lightly-train, timm and torchvision. Every side has the same photographs in the
 same files, the same views, student and shape of teacher (random weights, which change no time), batch, number of
-workers and precision (fp32), on the processor, one after the other; lowzoo in bf16 is measured besides. One difference
-is in lightly-train's favour: where there is no teacher, it blurs half of the first global views and the others all of
-them, and its global crops are 0.2 of the image and more, not 0.14.
+workers and precision (fp32), on the processor, one after the other; lowzoo in bf16 is measured besides.
 
     data-12, data-6, data-3, data-0.8, data-0.2
               a very small student and no teacher: DINO with 2 x 224 and 6 x 96 px views (lowzoo: sslight), from

@@ -80,7 +80,7 @@ def lightly(words: dict[str, Any]) -> None:
     brightness, contrast, saturation, hue = JITTER
     views: dict[str, Any] = {
         "image_size": (224, 224),
-        "random_resize": {"min_scale": 0.2, "max_scale": 1.0},
+        "random_resize": {"min_scale": 0.2 if words["teacher"] else 0.14, "max_scale": 1.0},
         "color_jitter": {
             "prob": 0.8,
             "strength": 1.0,
@@ -90,7 +90,8 @@ def lightly(words: dict[str, Any]) -> None:
             "hue": hue,
         },
         "random_gray_scale": GRAY,
-        "gaussian_blur": {"prob": 0.5, "sigmas": (0.1, 2.0), "blur_limit": 0},
+        # Of the first global view; lightly-train's own settings of the others are those of the other sides.
+        "gaussian_blur": {"prob": 0.5 if words["teacher"] else 1.0, "sigmas": (0.1, 2.0), "blur_limit": 0},
     }
     if words["teacher"]:
         method = {"teacher": f"dinov2/{LIGHTLY[words['teacher']]}-noreg-notpretrained", "queue_size": 256}
