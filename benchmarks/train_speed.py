@@ -22,9 +22,8 @@ Time is from the beginning of one step to that of the next, so waiting for image
 count. Every side trains with one thread and decodes in one worker. Compared are images per second of processor time,
 all processes of a side together: other load on the machine, which the result states, disturbs it little, and where
 every core is busy it is what bounds the speed. Beside it stand images per second by the clock, and of the processor
-time of the workers alone. Sides of a point run one after the other, at the last two points in three turns, of which the
-median counts; a point that is measured alone leaves the others in the files as they are. Writes train_speed.json and
-train_speed.md into DIR.
+time of the workers alone. Sides of a point run one after the other, in three turns of which the median counts; a point
+that is measured alone leaves the others in the files as they are. Writes train_speed.json and train_speed.md into DIR.
 """
 
 import argparse
@@ -65,7 +64,7 @@ SMALL = {
     "locals": 6,
     "warm_up": 8,
     "steps": 12,
-    "turns": 1,
+    "turns": 3,
 }
 LARGE = {"student": "resnet18", "warm_up": 1, "steps": 5, "turns": 3}
 VIEWS_STEPS = 24

@@ -1,6 +1,8 @@
 """The photometric operations against torchvision and PIL, on the pixels of photographs."""
 
+from collections.abc import Callable
 from itertools import permutations
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -11,7 +13,16 @@ from torch import Tensor
 
 from lowzoo.data.decode import decode_rgb
 from lowzoo.data.samples import demonstration_photos
-from lowzoo.train.views import IMAGENET_MEAN, IMAGENET_STD, ViewGroup, crop_views, photometric, sample_params
+from lowzoo.train.views import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    ViewGroup,
+    batched,
+    crop_views,
+    per_image,
+    photometric,
+    sample_params,
+)
 from lowzoo.train.views.operations import gaussian_kernels
 from lowzoo.train.views.params import GRAY, ORDER, SIGMA, SOLARISE
 
@@ -19,6 +30,20 @@ PIL_JITTER = (tv.adjust_brightness, tv.adjust_contrast, tv.adjust_saturation, tv
 OFF = [1.0, 1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0]
 # In [0, 255]; the issue's bound for the mean difference.
 BOUND = 2.0
+Finish = Callable[[Tensor, Tensor], Tensor]
+
+
+@pytest.fixture(scope="module", params=[per_image, batched], ids=lambda way: way.__name__.rpartition(".")[2])
+def normalised(request: pytest.FixtureRequest) -> Finish:
+    """Both ways of finishing views, an accelerator's on the processor."""
+    return lambda pixels, params: request.param.finish(pixels, params, IMAGENET_MEAN, IMAGENET_STD)
+
+
+@pytest.fixture(scope="module")
+def finish(normalised: Finish) -> Finish:
+    """Values in [0, 255]."""
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+    return lambda pixels, params: (normalised(pixels, params) * std + mean) * 255
 
 
 @pytest.fixture(scope="module")
@@ -41,12 +66,6 @@ def drawn() -> Tensor:
         )
     ]
     return torch.from_numpy(np.concatenate([sample_params(groups, 5, 0, i, 64, 64).photometric for i in range(4)]))
-
-
-def finish(pixels: Tensor, params: Tensor) -> Tensor:
-    """Values in [0, 255]."""
-    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
-    return (photometric(pixels, params) * std + mean) * 255
 
 
 def reference(pixels: Tensor, params: Tensor) -> Tensor:
@@ -92,14 +111,14 @@ def settings(**columns: float) -> Tensor:
     ],
     ids=str,
 )
-def test_each_operation_agrees_with_pil(pixels: Tensor, row: Tensor) -> None:
+def test_each_operation_agrees_with_pil(finish: Finish, pixels: Tensor, row: Tensor) -> None:
     ours = finish(pixels, row.expand(len(pixels), -1))
     theirs = torch.stack([reference(image, row) for image in pixels])
     assert (ours - theirs).abs().mean((1, 2, 3)).max() < BOUND
 
 
 @pytest.mark.parametrize("order", range(24))
-def test_the_jitter_is_applied_in_the_drawn_order(pixels: Tensor, order: int) -> None:
+def test_the_jitter_is_applied_in_the_drawn_order(finish: Finish, pixels: Tensor, order: int) -> None:
     strong = {"brightness": 1.6, "contrast": 1.7, "saturation": 0.4, "hue": 0.15}
     row = settings(**strong, order=order)
     theirs = torch.stack([reference(image, row) for image in pixels])
@@ -110,19 +129,37 @@ def test_the_jitter_is_applied_in_the_drawn_order(pixels: Tensor, order: int) ->
     assert min(differences) == differences[order]
 
 
-def test_the_whole_chain_agrees_with_pil(pixels: Tensor, drawn: Tensor) -> None:
+def test_the_whole_chain_agrees_with_pil(finish: Finish, pixels: Tensor, drawn: Tensor) -> None:
     theirs = torch.stack([reference(image, row) for image, row in zip(pixels, drawn, strict=True)])
     assert (finish(pixels, drawn) - theirs).abs().mean() < BOUND
 
 
-def test_an_image_does_not_depend_on_its_batch(pixels: Tensor, drawn: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
-    together = photometric(pixels, drawn)
-    alone = torch.cat([photometric(pixels[i : i + 1], drawn[i : i + 1]) for i in range(len(pixels))])
+def test_an_image_does_not_depend_on_its_batch(
+    normalised: Finish, pixels: Tensor, drawn: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together = normalised(pixels, drawn)
+    alone = torch.cat([normalised(pixels[i : i + 1], drawn[i : i + 1]) for i in range(len(pixels))])
     torch.testing.assert_close(together, alone, rtol=0, atol=1e-5)
     turned = torch.arange(len(pixels)).roll(5)
-    torch.testing.assert_close(photometric(pixels[turned], drawn[turned]), together[turned], rtol=0, atol=1e-5)
-    monkeypatch.setitem(photometric.__globals__, "_CHUNK_CPU", 3 * 3 * 64 * 64)
-    torch.testing.assert_close(photometric(pixels, drawn), together, rtol=0, atol=1e-5)
+    torch.testing.assert_close(normalised(pixels[turned], drawn[turned]), together[turned], rtol=0, atol=1e-5)
+    monkeypatch.setattr(batched, "_CHUNK", 3 * 3 * 64 * 64)
+    torch.testing.assert_close(normalised(pixels, drawn), together, rtol=0, atol=1e-5)
+
+
+def test_an_accelerators_way_and_a_processors_agree(pixels: Tensor, drawn: Tensor) -> None:
+    settings = pixels, drawn, IMAGENET_MEAN, IMAGENET_STD
+    torch.testing.assert_close(per_image.finish(*settings), batched.finish(*settings), rtol=0, atol=1e-4)
+
+
+def test_threads_share_the_images(pixels: Tensor, drawn: Tensor, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = photometric(pixels, drawn)
+    for threads in (1, 3, 40):
+        monkeypatch.setattr(torch, "get_num_threads", lambda threads=threads: threads)
+        assert torch.equal(photometric(pixels, drawn), whole)
+
+
+def test_a_processors_pixels_are_interleaved(pixels: Tensor, drawn: Tensor) -> None:
+    assert photometric(pixels, drawn).is_contiguous(memory_format=torch.channels_last)
 
 
 def test_blur_kernels_have_the_stated_width() -> None:
@@ -137,19 +174,22 @@ def test_blur_kernels_have_the_stated_width() -> None:
     torch.testing.assert_close((both * torch.arange(-15, 16) ** 2).sum(1), sigma**2, rtol=1e-4, atol=1e-5)
 
 
-def test_the_same_call_gives_the_same_bits_and_leaves_its_input(pixels: Tensor, drawn: Tensor) -> None:
+def test_the_same_call_gives_the_same_bits_and_leaves_its_input(
+    normalised: Finish, pixels: Tensor, drawn: Tensor
+) -> None:
     before = pixels.clone()
-    assert torch.equal(photometric(pixels, drawn), photometric(pixels, drawn))
+    assert torch.equal(normalised(pixels, drawn), normalised(pixels, drawn))
     assert torch.equal(pixels, before)
 
 
-def test_nothing_to_do_is_plain_normalisation(pixels: Tensor) -> None:
-    ours = photometric(pixels, settings().expand(16, 8), mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4))
+@pytest.mark.parametrize("way", [per_image, batched])
+def test_nothing_to_do_is_plain_normalisation(way: ModuleType, pixels: Tensor) -> None:
+    ours = way.finish(pixels, settings().expand(16, 8), (0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
     theirs = tv.normalize(pixels / 255, [0.5, 0.4, 0.3], [0.2, 0.3, 0.4])
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
 
 
-def test_one_colour_stays_one_colour() -> None:
+def test_one_colour_stays_one_colour(finish: Finish) -> None:
     levels = torch.tensor([0, 1, 127, 128, 255], dtype=torch.uint8)
     flat = levels.view(5, 1, 1, 1).expand(5, 3, 12, 20).contiguous()
     rows = settings(saturation=1.8, hue=0.3, sigma=2.0).expand(5, 8)
@@ -158,7 +198,7 @@ def test_one_colour_stays_one_colour() -> None:
     torch.testing.assert_close(inverted, torch.tensor([0.0, 1.0, 127.0, 127.0, 0.0]), rtol=0, atol=1e-3)
 
 
-def test_pure_colours_turn_by_thirds() -> None:
+def test_pure_colours_turn_by_thirds(finish: Finish) -> None:
     red = torch.tensor([255, 0, 0], dtype=torch.uint8).view(1, 3, 1, 1).expand(2, 3, 8, 8)
     rows = torch.stack([settings(hue=1 / 3), settings(hue=-1 / 3)])
     green, blue = finish(red.contiguous(), rows)[:, :, 0, 0]
@@ -166,8 +206,8 @@ def test_pure_colours_turn_by_thirds() -> None:
     torch.testing.assert_close(blue, torch.tensor([0.0, 0.0, 255.0]), rtol=0, atol=1e-2)
 
 
-def test_no_views_give_no_views() -> None:
-    empty = photometric(torch.empty(0, 3, 32, 32, dtype=torch.uint8), torch.empty(0, 8))
+def test_no_views_give_no_views(normalised: Finish) -> None:
+    empty = normalised(torch.empty(0, 3, 32, 32, dtype=torch.uint8), torch.empty(0, 8))
     assert empty.shape == (0, 3, 32, 32)
 
 

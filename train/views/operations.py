@@ -7,13 +7,13 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-_LUMA = (0.299, 0.587, 0.114)
+LUMA = (0.299, 0.587, 0.114)
 
 
 def luma(views_N3HW: Tensor) -> Tensor:
     """Brightness as PIL's mode "L" weighs it, (N, H, W)."""
     red, green, blue = views_N3HW.unbind(1)
-    return (red * _LUMA[0]).add_(green, alpha=_LUMA[1]).add_(blue, alpha=_LUMA[2])
+    return (red * LUMA[0]).add_(green, alpha=LUMA[1]).add_(blue, alpha=LUMA[2])
 
 
 def blend(views_N3HW: Tensor, factor_N: Tensor, to_mean_N: Tensor, to_luma_N: Tensor) -> None:
