@@ -20,7 +20,7 @@ def ratios(rows: dict[str, dict[str, Any]], bounds: dict[str, float]) -> dict[st
             other = f"{peer}{_ALONE}" if side.endswith(_ALONE) else peer
             ours, theirs = rows[side], rows[other]
             found[f"{side} / {other}"] = {
-                "ratio": round(ours["images_per_processor_s"] / theirs["images_per_processor_s"], 2),
+                "ratio": round(ours["images_per_processor_s"] / theirs["images_per_processor_s"], 3),
                 "by_the_clock": round(ours["images_per_s"] / theirs["images_per_s"], 2),
                 "bound": bound,
             }
@@ -65,8 +65,8 @@ def as_markdown(report: dict[str, Any]) -> str:
         lines += ["", "| ratio | of processor time | wanted | by the clock | of the workers' processor time |"]
         lines += ["|---|---|---|---|---|"]
         lines += [
-            f"| {what} | {found['ratio']}{' (missed)' if found['ratio'] < found['bound'] else ''} | {found['bound']} | "
-            f"{found['by_the_clock']} | {found.get('workers', '')} |"
+            f"| {what} | {found['ratio']:.3f}{' (missed)' if found['ratio'] < found['bound'] else ''} | "
+            f"{found['bound']} | {found['by_the_clock']} | {found.get('workers', '')} |"
             for what, found in point["ratios"].items()
         ]
         lines.append("")

@@ -7,7 +7,7 @@ Both make 2 views of 224 px and 8 of 96 px, augmented as RoB-iBOT's, from a JPEG
     pil      decode, crop, flip, jitter, grey, blur, solarise, to tensor, normalise: finished views
     worker   decode, crop, flip: what lowzoo's workers do before the device takes over
     whole    the same and the photometric operations on this processor: finished views
-    batched  the same with those operations as an accelerator has them, which a processor is slower at
+    batched  the same with those operations as an accelerator has them, in whole batches
 
 Time is processor time of this process with one thread everywhere, so other load disturbs it little (through the shared
 cache). `--check` ends with 1 unless worker is 6 times and whole 3 times as fast as pil, and crops differ from PIL's

@@ -40,6 +40,8 @@ def all_gather_rows(x: Tensor) -> Tensor:
     """The rows (N, ...) of all processes, those of process 0 first: (world size * N, ...)."""
     if world_size() == 1:
         return x
+    # Images may be laid out channels last; what is sent and what is received have to be laid out alike.
+    x = x.detach().contiguous()
     parts = [torch.empty_like(x) for _ in range(world_size())]
-    dist.all_gather(parts, x.detach().contiguous())
+    dist.all_gather(parts, x)
     return torch.cat(parts)

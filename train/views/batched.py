@@ -25,9 +25,9 @@ _CHUNK = 200_000_000
 
 
 def finish(views_N3HW: Tensor, params_NP: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """See `photometric`; the views are on an accelerator."""
+    """See `photometric`; float32, the views on an accelerator."""
     device = views_N3HW.device
-    out = torch.empty(views_N3HW.shape, device=device)
+    out = torch.empty(views_N3HW.shape, dtype=torch.float32, device=device)
     if not len(out):
         return out
     scale = torch.tensor([1 / (255 * s) for s in std]).view(3, 1, 1).to(device, non_blocking=True)

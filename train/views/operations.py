@@ -1,4 +1,4 @@
-"""The photometric operations: in place, on planes of values in [0, 255], one parameter an image.
+"""The photometric operations of `batched`: in place, on planes of values in [0, 255], one parameter an image.
 
 Semantics are those of torchvision's functional transforms and PIL's filters, without the rounding to uint8.
 """
@@ -70,8 +70,7 @@ def solarise(views_N3HW: Tensor) -> None:
 def blur(views_N3HW: Tensor, kernels_NK: Tensor) -> None:
     """Correlate with a symmetric kernel along both axes; edges are repeated, as PIL does.
 
-    Sums of shifted planes: for the at most 13 taps of sigma 2 they take half the time of grouped convolutions on a
-    processor, and on an accelerator no convolution of reduced precision can slip in.
+    Sums of shifted planes: no convolution of reduced precision can slip in.
 
     Args:
         views_N3HW: Values.

@@ -2,8 +2,8 @@
 
 Brightness, contrast, saturation and grey are affine maps of a pixel's colour, and so is the normalisation. They are
 collected in one 3 x 4 matrix and applied in one pass where something else follows: the bounds of [0, 255], which only a
-factor above 1 can leave, the turn of the hue, or the end. The blur changes places with such maps. What this saves
-beside the passes over whole batches is measured by `benchmarks/views.py`.
+factor above 1 can leave, the turn of the hue, or the end. The blur changes places with such maps. `benchmarks/views.py`
+has its speed.
 """
 
 from collections.abc import Sequence
@@ -28,32 +28,34 @@ _IDENTITY = np.eye(3, 4)
 _LUMA = np.array(LUMA)
 _GRAY = np.tile(_LUMA, (3, 1))
 
+# For the whole process, as in `data.decode`: OpenCV's own threads would share out the rows of one small image.
+cv2.setNumThreads(1)
+
 
 def finish(views_N3HW: Tensor, params_NP: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """See `photometric`; the views are on the processor. The result's pixels are interleaved (channels last)."""
+    """See `photometric`; float32, the views on the processor. The result's pixels are interleaved (channels last)."""
     images = views_N3HW.numpy()
     # OpenCV writes to what is of the right type and size; anything else it silently leaves alone.
     out = torch.empty(views_N3HW.shape, dtype=torch.float32, memory_format=torch.channels_last)
     out_NHW3 = out.permute(0, 2, 3, 1).numpy()
     rows, kernels = params_NP.tolist(), _kernels(params_NP[:, SIGMA])
-    normalise = np.array(_IDENTITY) / (255 * np.array(std)[:, None])
+    normalise = _IDENTITY / (255 * np.array(std)[:, None])
     normalise[:, 3] = -np.array(mean) / np.array(std)
 
-    def some(part: range) -> None:
+    def finish_part(part: range) -> None:
         colours = _Colours(images.shape[2:])
         for i in part:
             colours.finish(images[i], out_NHW3[i], rows[i], kernels[i], normalise)
 
-    # One thread's images lie beside each other. OpenCV's own threads would share out single rows of small images.
-    cv2.setNumThreads(1)
+    # One thread's images lie beside each other.
     threads = max(1, min(torch.get_num_threads(), len(images)))
     parts = [range(len(images) * t // threads, len(images) * (t + 1) // threads) for t in range(threads)]
     if threads == 1:
-        some(parts[0])
+        finish_part(parts[0])
     else:
         with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(some, parts))
-    return out.to(torch.get_default_dtype())
+            list(pool.map(finish_part, parts))
+    return out
 
 
 class _Colours:
@@ -81,8 +83,7 @@ class _Colours:
             kernel: Of the blur, along one axis.
             normalise: What to do to values in [0, 255] at the end.
         """
-        cv2.merge(list(planes), dst=self._whole)
-        np.copyto(self._now, self._whole)
+        np.copyto(self._now, cv2.merge(list(planes), dst=self._whole))
         self._pending = _IDENTITY
         for operation in _ORDERS[int(row[ORDER])]:
             self._jitter(operation, row[operation])

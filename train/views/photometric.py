@@ -3,14 +3,16 @@
 PIL rounds to uint8 after each operation, this does not; whole chains agree within 2/255 on average. An image's result
 does not depend on the batch it is in.
 
-An accelerator works on whole batches (`batched`), a processor on one image after another (`per_image`): a batch takes
-some fifty passes over more values than its caches hold. Both give the same values but for float32 rounding.
+An accelerator works on whole batches (`batched`), a processor on one image after another (`per_image`), which its
+caches hold through some twenty passes. Both give the same values but for float32 rounding.
 """
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
+from lowzoo.train.views import batched
 from lowzoo.train.views.spec import IMAGENET_MEAN, IMAGENET_STD
 
 
@@ -33,7 +35,10 @@ def photometric(
         (N, 3, H, W) in torch's default type, normalised, on the device of the views.
     """
     if views_N3HW.device.type == "cpu":
-        from lowzoo.train.views.per_image import finish  # OpenCV, which an accelerator's part does without
+        # Late: what imports this package has yet to say, in its own words, that OpenCV is missing.
+        from lowzoo.train.views import per_image
+
+        finished = per_image.finish(views_N3HW, params_NP, mean, std)
     else:
-        from lowzoo.train.views.batched import finish
-    return finish(views_N3HW, params_NP, mean, std)
+        finished = batched.finish(views_N3HW, params_NP, mean, std)
+    return finished.to(torch.get_default_dtype())
