@@ -4,7 +4,8 @@
 
 PYTHON is that of an environment with lightly-train, timm and torchvision. Every side has the same photographs in the
 same files, the same views, student and shape of teacher (random weights, which change no time), batch, number of
-workers and precision (fp32), on the processor, one after the other; lowzoo in bf16 is measured besides.
+workers and precision (fp32), on the processor, one after the other; lowzoo is measured besides with `onednn=true`, also
+in fp32, and in bf16.
 
     data-12, data-6, data-3, data-0.8, data-0.2
               a very small student and no teacher: DINO with 2 x 224 and 6 x 96 px views (lowzoo: sslight), from
@@ -19,11 +20,12 @@ A peer's workers make its views and nothing else, so that their share of its pro
 What the workers alone do in a second of theirs is what bounds an accelerator that waits for data.)
 
 Time is from the beginning of one step to that of the next, so waiting for images is part of it; the first steps do not
-count. Every side trains with one thread and decodes in one worker. Compared are images per second of processor time,
-all processes of a side together: other load on the machine, which the result states, disturbs it little, and where
-every core is busy it is what bounds the speed. Beside it stand images per second by the clock, and of the processor
-time of the workers alone. Sides of a point run one after the other, in three turns of which the median counts; a point
-that is measured alone leaves the others in the files as they are. Writes train_speed.json and train_speed.md into DIR.
+count. Every side trains with one thread and decodes in one worker; lowzoo changes the next step's colours in a thread
+of its own. Compared are images per second of processor time, all threads and processes of a side together: other load
+on the machine, which the result states, disturbs it little, and where every core is busy it is what bounds the speed.
+Beside it stand images per second by the clock, and of the processor time of the workers alone. Sides of a point run one
+after the other, in three turns of which the median counts; a point that is measured alone leaves the others in the
+files as they are. Writes train_speed.json and train_speed.md into DIR.
 """
 
 import argparse
@@ -46,6 +48,7 @@ from PIL import Image
 from train_speed_peers import Stopwatch
 from train_speed_report import as_markdown, ratios
 
+from lowzoo.bench.machine import this_device
 from lowzoo.data.source import open_source
 from lowzoo.train import run_folder
 from lowzoo.train.config import resolve
@@ -86,15 +89,15 @@ PHOTOGRAPHS = {
     "data-0.8": ((1024, 768), 320, 3),
 }
 # What each side is measured against, at least: lowzoo's row over the peer's.
-DATA = {"lowzoo": 2.0, "lowzoo, views alone": 2.0}
+DATA = {"lowzoo": 2.0, "lowzoo, oneDNN": 2.0, "lowzoo, views alone": 2.0}
 BOUNDS = {
     "data-12": DATA,
     "data-6": DATA,
     "data-3": DATA,
     "data-0.8": DATA,
     "data-0.2": DATA,
-    "teacher": {"lowzoo": 1.1, "lowzoo, cached": 2.5},
-    "between": {"lowzoo": 1.0, "lowzoo, cached": 1.0},
+    "teacher": {"lowzoo": 1.1, "lowzoo, oneDNN": 1.1, "lowzoo, cached": 2.5},
+    "between": {"lowzoo": 1.0, "lowzoo, oneDNN": 1.0, "lowzoo, cached": 1.0},
 }
 GLOBAL = '{name="global",count=%d,size=224,scale=[%s,1.0],blur=%s,solarise=%s}'
 LOCAL = '{name="local",count=6,size=96,scale=[0.05,0.14],blur=[0.5]}'
@@ -144,7 +147,7 @@ def lowzoo_steps(words: dict[str, Any]) -> None:
     tick = Stopwatch(words["warm_up"], words["steps"])
     common = [f"student={words['student']}", f"batch_size={words['batch']}", f"workers={words['workers']}", "epochs=1"]
     common += ["device=cpu", f"precision={words['precision']}", "monitor_epochs=0", "tensorboard=false"]
-    common += ["checkpoint_steps=0", "optimizer=adamw", "lr=5e-4"]
+    common += ["checkpoint_steps=0", "optimizer=adamw", "lr=5e-4", *words.get("more", [])]
     if words["teacher"]:
         views = GLOBAL % (1, "0.2", "[0.5]", "[0.0]")
         layers, own = ("seed",), [f"teacher={words['teacher']}", "queue=256", f"views=[{views}]"]
@@ -207,6 +210,7 @@ def measure_point(name: str, folder: Path, scratch: Path, peers: str, workers: i
     else:
         for side, (command, said) in list(sides.items()):
             sides[f"{side}, views alone"] = (command, {**said, "views_alone": True, "steps": VIEWS_STEPS})
+    sides["lowzoo, oneDNN"] = (ours, {**mine, "more": ["onednn=true"]})
     sides["lowzoo, bf16"] = (ours, {**mine, "precision": "bf16"})
     turns: dict[str, list[dict[str, Any]]] = {side: [] for side in sides}
     for _ in range(words["turns"]):
@@ -251,6 +255,7 @@ def main() -> None:
             if name in points
         },
         "device": device_name(torch.device("cpu")),
+        "processor": this_device().cpu,
         "cores": os.cpu_count(),
         "workers": words.workers,
         "versions": {**versions(), **peer_versions(words.peers)},

@@ -39,9 +39,9 @@ def as_markdown(report: dict[str, Any]) -> str:
     lines = [
         "# Speed of training beside others",
         "",
-        f"{report['device']}, {report['cores']} cores, one thread and {report['workers']} worker on every side, fp32; "
-        "images a second of processor time are compared. Script: `benchmarks/train_speed.py`, which says what the "
-        "points are. The sides of a point were measured in one run, one after the other.",
+        f"{report['processor']}, {report['cores']} cores, one thread and {report['workers']} worker on every side, "
+        "fp32; images a second of processor time are compared. Script: `benchmarks/train_speed.py`, which says what "
+        "the points are. The sides of a point were measured in one run, one after the other.",
         "",
         ", ".join(f"{name} {version}" for name, version in report["versions"].items()) + ".",
         "",

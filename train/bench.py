@@ -81,7 +81,8 @@ def measure(run: Run, warm_up: int = _WARM_UP, steps: int = _MEASURED) -> dict[s
     seconds = (time.perf_counter() - started) / (total - warm_up)
     split = clock.report(batch)
     del stepping
-    peak = matmul_peak(run.device, run.precision)
+    with run.products():
+        peak = matmul_peak(run.device, run.precision)
     data_rate = _data_rate(run)
     forward, teacher = split.get("forward_share", 0.0), split.get("teacher_share", 0.0)
     shares = {
@@ -186,7 +187,7 @@ def _rounded(rate: float) -> float:
 _ADVICE = {
     "data": "more --set workers=N, or smaller images on disk",
     "teacher": "--teacher-cache DIR keeps what it said",
-    "student": "a larger device, --precision bf16, or --set compile=true",
+    "student": "a larger device, --precision bf16, --set compile=true, or onednn=true on an AMD processor",
     "views": "fewer or smaller views",
 }
 
@@ -201,6 +202,7 @@ def _data_rate(run: Run) -> float:
         if batch is None:
             break
         images += batch.seen
+        batch.release()
     return images / (time.perf_counter() - started) * collectives.world_size()
 
 

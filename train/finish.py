@@ -1,5 +1,9 @@
 """From a loader's batch to finished views: the device's part of the augmentation, masks and labels."""
 
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -32,7 +36,7 @@ class ViewFinisher:
             self._labels = torch.from_numpy(source.require_labels())
 
     def __call__(self, batch: ViewBatch) -> Views:
-        """The views of a batch of at least one image."""
+        """The views of a batch of at least one image; on a processor, the batch's own crops are given back."""
         groups, first = [], 0
         for crops in batch.crops:
             images, count = crops.shape[:2]
@@ -40,8 +44,30 @@ class ViewFinisher:
             params = batch.photometric[:, first : first + count].transpose(0, 1).flatten(0, 1)
             groups.append(photometric(pixels, params).unflatten(0, (count, images)))
             first += count
+        if self._device.type == "cpu":
+            batch.release()
         labels = self._labels[batch.indices].to(self._device) if self._labels is not None else None
         return Views(groups, batch.epoch, batch.indices, batch.records, labels, self._masks(batch))
+
+    def pair(self, batches: Iterable[ViewBatch]) -> Iterator[tuple[ViewBatch, Callable[[], Views]]]:
+        """Each batch with what gives its views, in order.
+
+        An accelerator makes them when they are asked for, beside the host. A processor makes them in a thread of their
+        own while the step before trains: between its large operations a step leaves cores and the interpreter idle.
+        """
+        if self._device.type != "cpu":
+            for batch in batches:
+                yield batch, partial(self, batch)
+            return
+        with ThreadPoolExecutor(1) as pool:
+            ready = None
+            for batch in batches:
+                coming = batch, pool.submit(self, batch).result
+                if ready is not None:
+                    yield ready
+                ready = coming
+            if ready is not None:
+                yield ready
 
     def _masks(self, batch: ViewBatch) -> Tensor | None:
         config = self._config

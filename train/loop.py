@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +24,12 @@ from lowzoo.train.finish import ViewFinisher
 from lowzoo.train.frozen import FrozenTeacher
 from lowzoo.train.guard import Guard
 from lowzoo.train.machine import default_workers, keep_freed_memory
-from lowzoo.train.methods.base import Method, Now
+from lowzoo.train.methods.base import Method, Now, Views
 from lowzoo.train.methods.build import build_method
 from lowzoo.train.metrics import MetricsLog, forget_after
 from lowzoo.train.monitor import KnnMonitor
 from lowzoo.train.networks import announce_fit, complete_teacher, create_teacher
+from lowzoo.train.onednn import attend_by_products, check_onednn, onednn_products
 from lowzoo.train.progress import Progress, StepClock
 from lowzoo.train.recipes import RobConfig, SeedConfig, TrainConfig
 from lowzoo.train.result import RunResult, conclude
@@ -75,6 +76,10 @@ class Run:
         self.device = distributed.own_device(pick_device(config.device))
         if self.device.type == "cpu":
             keep_freed_memory()
+        self.products: Callable[[], AbstractContextManager[None]] = nullcontext
+        if config.onednn:
+            check_onednn(self.device)
+            self.products = onednn_products
         self.precision, self.autocast = precision_of(config, self.device)
         if not resume and self.main and (folder / "config.toml").exists():
             raise LowzooError(f"{folder} already holds a run", "Add --resume to go on with it, or name another --out")
@@ -107,6 +112,8 @@ class Run:
             raise LowzooError(f"recipe {config.recipe} has no teacher to cache", "Leave out --teacher-cache")
         self.method = build(config, backbone, self.teacher, self.device, processes=processes)
         self.student = self.method.student
+        if config.onednn:
+            attend_by_products(self.student)
         self.updates = Updates(config, self.student, self.batches.steps_per_epoch, self.device, self.precision)
         self.finish = ViewFinisher(config, source, self.device, patch_side(backbone))
         self.bad = BadImageLog(folder / self._own("bad_images.txt"), config.max_bad_share)
@@ -170,12 +177,13 @@ class Run:
         """
         counter = SampleCounter(self.batches)
         self.method.train()
-        parts: list[ViewBatch] = []
-        for batch in clock.iterate(self.loader()):
+        parts: list[tuple[ViewBatch, Callable[[], Views]]] = []
+        for batch, views_of_batch in clock.iterate(self.finish.pair(self.loader())):
             counter.add(batch.epoch, batch.seen)
-            parts.append(batch)
+            parts.append((batch, views_of_batch))
             if len(parts) == self.config.accumulate:
-                loss = self._one_step(parts, clock)
+                with self.products():
+                    loss = self._one_step(parts, clock)
                 parts = []
                 self.step += 1
                 if self.step % self.batches.steps_per_epoch == 0:
@@ -191,21 +199,21 @@ class Run:
         dataset = ViewDataset(self.source, config.views, config.seed, view_epochs, whole=cached)
         return make_loader(dataset, self.batches, workers=workers, pin=self.device.type == "cuda")
 
-    def _one_step(self, parts: list[ViewBatch], clock: StepClock) -> torch.Tensor:
+    def _one_step(self, parts: list[tuple[ViewBatch, Callable[[], Views]]], clock: StepClock) -> torch.Tensor:
         # Every random choice inside the networks (drop path, dropped patches) depends on the step and the process
         # alone, so that a resumed run makes the same ones without a generator's state in the checkpoint.
         torch.manual_seed((self.config.seed * 1_000_003 + self.step) * collectives.world_size() + collectives.rank())
         now = Now(self.step, float(self.updates.progress[self.step]), clock, self.autocast)
         self.method.before_step(now)
         total = torch.zeros((), device=self.device)
-        for number, batch in enumerate(parts):
+        for number, (batch, views_of_batch) in enumerate(parts):
             self.bad.add(batch.bad, (self.step + 1) * self.config.batch_size // collectives.world_size())
             if not len(batch):
                 raise LowzooError(
                     "no image of a whole batch can be read", f"See {self.bad.file}, mend the data and --resume"
                 )
             with clock.part("views"):
-                views = self.finish(batch)
+                views = views_of_batch()
             last = number + 1 == len(parts)
             with nullcontext() if last or not hasattr(self._wrapped, "no_sync") else self._wrapped.no_sync():
                 with clock.part("forward"):

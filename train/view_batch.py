@@ -1,6 +1,5 @@
 """A batch of views, and how it is drawn from decoded images, whichever way these come."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
@@ -8,10 +7,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import get_worker_info
 
 from lowzoo.data.decode import Decoded, decode_shrunk
 from lowzoo.train.batches import Key
+from lowzoo.train.shared_pixels import Lease, SharedPixels
 from lowzoo.train.views import ViewGroup, ViewParams, sample_params
 from lowzoo.train.views.crops import crop_into, largest_divisor
 
@@ -48,6 +47,7 @@ class ViewBatch:
         indices: (B,) int64, the images in their source.
         records: (B, G, 13) float32, what the G global views are made of, see `ViewParams.record`.
         seen: Images that were asked for.
+        lease: Of the crops' memory, where a worker lends it.
     """
 
     crops: list[Tensor]
@@ -57,13 +57,22 @@ class ViewBatch:
     indices: Tensor
     records: Tensor
     seen: int
+    lease: Lease | None = None
 
     def __len__(self) -> int:
         return len(self.photometric)
 
     def pin_memory(self) -> "ViewBatch":
         """The pixels in page-locked memory; the loader calls this, as it does not look into a class by itself."""
-        return replace(self, crops=[crops.pin_memory() for crops in self.crops])
+        pinned = replace(self, crops=[crops.pin_memory() for crops in self.crops], lease=None)
+        self.release()
+        return pinned
+
+    def release(self) -> None:
+        """Let go of the crops; a worker may overwrite their memory from now on."""
+        self.crops.clear()
+        if self.lease is not None:
+            self.lease.release()
 
 
 class ViewDrawer:
@@ -73,6 +82,7 @@ class ViewDrawer:
         self.groups, self.seed, self.view_epochs = tuple(groups), seed, view_epochs
         # Local views never repeat, so views that do must not depend on them.
         self.whole = whole or view_epochs is not None
+        self._memory = SharedPixels()
         self._global = np.repeat([group.name == "global" for group in groups], [group.count for group in groups])
 
     def draw(self, data: bytes, where: str, epoch: int, index: int) -> Drawn:
@@ -101,7 +111,7 @@ class ViewDrawer:
         """
         # Crops go where they will be read: a tensor an image and their collation cost a quarter of a worker's time,
         # most of it in page faults.
-        crops = [_pixels((len(keys), group.count, 3, group.size, group.size)) for group in self.groups]
+        crops, lease = self._memory.take([(len(keys), group.count, 3, group.size, group.size) for group in self.groups])
         bad: list[str] = []
         indices: list[int] = []
         drawn: list[ViewParams] = []
@@ -121,16 +131,9 @@ class ViewDrawer:
             indices=torch.tensor(indices, dtype=torch.int64),
             records=_stack([params.record()[self._global] for params in drawn]),
             seen=len(keys),
+            lease=lease,
         )
 
 
 def _stack(rows: list[NDArray[np.float32]]) -> Tensor:
     return torch.from_numpy(np.stack(rows)) if rows else torch.empty(0)
-
-
-def _pixels(shape: tuple[int, ...]) -> Tensor:
-    """Memory for uint8 values: in a worker, shared with the process that will read them, as torch's collation does."""
-    if get_worker_info() is None:
-        return torch.empty(shape, dtype=torch.uint8)
-    storage = torch.UntypedStorage._new_shared(math.prod(shape))
-    return torch.empty(0, dtype=torch.uint8).set_(storage).view(shape)

@@ -34,6 +34,7 @@ class TrainConfig(BaseModel):
         accumulate: Parts in which a device goes through its share of the batch.
         update: Whether rate and decay change every step or every epoch.
         precision: Of the networks; losses and heads of teachers always compute in fp32.
+        onednn: On a processor, fp32 matrix products by oneDNN instead of MKL: twice the speed on AMD's with AVX-512.
         sync_bn: Batch statistics over all devices.
         guard: Stop a run that has collapsed or diverged.
     """
@@ -70,6 +71,7 @@ class TrainConfig(BaseModel):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     device: str = "auto"
     compile: bool = False
+    onednn: bool = False
     sync_bn: bool = False
     workers: NonNegativeInt | None = None
     seed: NonNegativeInt = 0

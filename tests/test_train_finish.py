@@ -1,0 +1,68 @@
+"""Views that are finished ahead of the step that uses them."""
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from lowzoo.data.source import open_source
+from lowzoo.train.config import resolve
+from lowzoo.train.dataset import ViewBatch
+from lowzoo.train.finish import ViewFinisher
+from lowzoo.train.loop import Run
+from tests.train_fixtures import SETTINGS, make_pictures, make_teacher
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    teacher = make_teacher(tmp_path / "teacher")
+    config = resolve("rob_dino", settings=[*SETTINGS, f"teacher={teacher}", "epochs=2"])
+    return Run(config, open_source(make_pictures(tmp_path / "pictures")), None, tmp_path / "run")
+
+
+def test_batches_come_in_order_each_with_its_own_views(run: Run) -> None:
+    plain = [run.finish(batch) for batch in run.loader()]
+    paired = [(batch, views()) for batch, views in run.finish.pair(run.loader())]
+    assert len(plain) == len(paired) == len(run.updates)
+    for wanted, (batch, found) in zip(plain, paired, strict=True):
+        assert torch.equal(batch.indices, found.indices)
+        assert torch.equal(found.indices, wanted.indices)
+        assert all(torch.equal(a, b) for a, b in zip(found.groups, wanted.groups, strict=True))
+
+
+def test_on_a_processor_the_next_views_are_made_meanwhile(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[tuple[list[int], str]] = []
+    finish = ViewFinisher.__call__
+
+    def noted(self: ViewFinisher, batch: ViewBatch) -> object:
+        made.append((batch.indices.tolist(), threading.current_thread().name))
+        return finish(self, batch)
+
+    monkeypatch.setattr(ViewFinisher, "__call__", noted)
+    expected = [batch.indices.tolist() for batch in run.loader()]
+    pairs = run.finish.pair(run.loader())
+    next(pairs)
+    # Nobody has asked for any views yet.
+    deadline = time.monotonic() + 30
+    while len(made) < 2 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert [indices for indices, _ in made] == expected[:2]
+    assert threading.main_thread().name not in {thread for _, thread in made}
+    pairs.close()
+    assert len(made) == 2
+
+
+def test_what_goes_wrong_in_the_views_is_raised_where_they_are_asked_for(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ValueError("no colours")
+
+    monkeypatch.setattr("lowzoo.train.finish.photometric", broken)
+    pairs = run.finish.pair(run.loader())
+    _, views = next(pairs)
+    with pytest.raises(ValueError, match="no colours"):
+        views()
+    pairs.close()

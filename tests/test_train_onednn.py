@@ -1,0 +1,108 @@
+"""Products by oneDNN: fp32 to the last bits, only where that is so, and only while a step runs."""
+
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+
+from lowzoo.data.source import open_source
+from lowzoo.errors import LowzooError
+from lowzoo.train import onednn
+from lowzoo.train.config import resolve
+from lowzoo.train.loop import Run
+from lowzoo.train.onednn import attend_by_products, check_onednn, onednn_products
+from lowzoo.train.progress import StepClock
+from tests.train_fixtures import SETTINGS, make_pictures, make_teacher
+
+CPU = torch.device("cpu")
+
+
+def possible() -> bool:
+    try:
+        check_onednn(CPU)
+    except LowzooError:
+        return False
+    return True
+
+
+here = pytest.mark.skipif(not possible(), reason="torch or processor without exact products by oneDNN")
+
+
+@here
+def test_products_are_those_of_fp32() -> None:
+    left, right = torch.randn(300, 500), torch.randn(500, 400)
+    exact = left.double() @ right.double()
+    plain = (left @ right - exact).abs().max()
+    with onednn_products():
+        found = (left @ right - exact).abs().max()
+    # bfloat16 would be some thousand times as far away.
+    assert found < 4 * plain
+
+
+@here
+def test_the_switch_goes_back_whatever_happens() -> None:
+    before = torch.backends.mkldnn.matmul.fp32_precision
+
+    def fail() -> None:
+        with onednn_products():
+            assert torch.backends.mkldnn.matmul.fp32_precision != before
+            raise ValueError("stop")
+
+    with pytest.raises(ValueError, match="stop"):
+        fail()
+    assert torch.backends.mkldnn.matmul.fp32_precision == before
+    assert torch.get_float32_matmul_precision() == "highest"
+
+
+def test_a_processor_that_would_round_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def rounded() -> bool:
+        return False
+
+    monkeypatch.setattr(onednn, "_exact", rounded)
+    with pytest.raises(LowzooError, match="would round to bfloat16") as refused:
+        check_onednn(CPU)
+    assert refused.value.remedy == "Leave out onednn=true"
+
+
+def test_what_bfloat16_would_lose_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert onednn._exact()
+    product = torch.Tensor.__matmul__
+    monkeypatch.setattr(
+        torch.Tensor, "__matmul__", lambda a, b: product(a.bfloat16(), b.bfloat16()).float(), raising=True
+    )
+    assert not onednn._exact()
+
+
+def test_an_accelerator_is_refused() -> None:
+    with pytest.raises(LowzooError, match="onednn is for processors, and this run is on cuda"):
+        check_onednn(torch.device("cuda"))
+
+
+def test_attention_by_products_attends_alike() -> None:
+    torch.manual_seed(0)
+    network = timm.create_model("test_vit", num_classes=0, img_size=32).eval()
+    images = torch.randn(3, 3, 32, 32)
+    fused = network(images)
+    attend_by_products(network)
+    assert not any(getattr(layer, "fused_attn", False) for layer in network.modules())
+    torch.testing.assert_close(network(images), fused, rtol=0, atol=1e-5)
+
+
+@here
+def test_a_run_learns_what_it_learns_without(tmp_path: Path) -> None:
+    teacher, pictures = make_teacher(tmp_path / "teacher"), open_source(make_pictures(tmp_path / "pictures"))
+
+    def losses(word: str) -> list[float]:
+        config = resolve("rob_dino", settings=[*SETTINGS, f"teacher={teacher}", "epochs=1", f"onednn={word}"])
+        run = Run(config, pictures, None, tmp_path / word)
+        seen = []
+        for loss in run.steps(StepClock(run.device)):
+            # Between steps the process is as it was.
+            assert torch.get_float32_matmul_precision() == "highest"
+            seen.append(float(loss))
+        return seen
+
+    plain, by_products = losses("false"), losses("true")
+    assert len(plain) == 6
+    assert by_products == pytest.approx(plain, rel=1e-4)
