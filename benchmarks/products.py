@@ -42,7 +42,7 @@ def seconds(product: Callable[[], Tensor], repeats: int = 15) -> float:
 
 
 def main() -> None:
-    """Measure every shape by turns, print a line each, write the JSON."""
+    """Measure every shape, print a line each, write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "products.json")
@@ -51,17 +51,17 @@ def main() -> None:
     check_onednn(torch.device("cpu"))
     torch.manual_seed(0)
     rows = {}
-    for name, (many, inputs, outputs) in SHAPES.items():
-        left, right = torch.randn(many, inputs), torch.randn(outputs, inputs)
+    for name, (count, inputs, outputs) in SHAPES.items():
+        left, right = torch.randn(count, inputs), torch.randn(outputs, inputs)
         exact = left.double() @ right.double().t()
         row = {}
         for way, block in (("torch", nullcontext), ("oneDNN", onednn_products)):
             with block():
                 error = ((left @ right.t()).double() - exact).abs().max() / exact.abs().max()
-                speed = 2 * many * inputs * outputs / seconds(lambda left=left, right=right: left @ right.t()) / 1e9
+                speed = 2 * count * inputs * outputs / seconds(lambda left=left, right=right: left @ right.t()) / 1e9
             row[way] = {"gflops": round(speed, 1), "error": float(f"{error:.2g}")}
         ratio = row["oneDNN"]["gflops"] / row["torch"]["gflops"]
-        rows[name] = {"shape": [many, inputs, outputs], **row, "ratio": round(ratio, 2)}
+        rows[name] = {"shape": [count, inputs, outputs], **row, "ratio": round(ratio, 2)}
         print(f"{name:30} {row['torch']['gflops']:7.1f} -> {row['oneDNN']['gflops']:7.1f} GFLOP/s, {ratio:.2f} times")
     facts = {"processor": this_device().cpu, "threads": words.threads, "versions": versions()}
     words.out.write_text(json.dumps({"products": rows, **facts}, indent=2) + "\n")

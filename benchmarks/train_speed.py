@@ -55,7 +55,7 @@ from lowzoo.train.config import resolve
 from lowzoo.train.head_files import save_head
 from lowzoo.train.heads import HeadSpec
 from lowzoo.train.loop import Run
-from lowzoo.train.machine import device_name, versions
+from lowzoo.train.machine import versions
 from lowzoo.train.progress import StepClock
 
 HERE = Path(__file__).resolve().parent
@@ -219,8 +219,14 @@ def measure_point(name: str, folder: Path, scratch: Path, peers: str, workers: i
             turns[side].append(measure(command, said))
             print(f"{name:8} {side:27} {turns[side][-1]['images_per_processor_s']:8.2f} images/s", flush=True)
     rows = {side: median_turn(found) for side, found in turns.items()}
-    load = [round(load, 2) for load in os.getloadavg()]
-    return {"settings": POINTS[name], "sides": rows, "load_average": load}
+    return {
+        "settings": POINTS[name],
+        "sides": rows,
+        "ratios": ratios(rows, BOUNDS[name]),
+        "load_average": [round(load, 2) for load in os.getloadavg()],
+        "processor": this_device().cpu,
+        "versions": {**versions(), **peer_versions(peers)},
+    }
 
 
 def main() -> None:
@@ -249,16 +255,9 @@ def main() -> None:
     kept = json.loads(file.read_text())["points"] if file.exists() and len(points) < len(POINTS) else {}
     points = {**kept, **points}
     report = {
-        "points": {
-            name: {**points[name], "ratios": ratios(points[name]["sides"], BOUNDS[name])}
-            for name in POINTS
-            if name in points
-        },
-        "device": device_name(torch.device("cpu")),
-        "processor": this_device().cpu,
+        "points": {name: points[name] for name in POINTS if name in points},
         "cores": os.cpu_count(),
         "workers": words.workers,
-        "versions": {**versions(), **peer_versions(words.peers)},
     }
     tables = as_markdown(report)
     words.out.mkdir(exist_ok=True)

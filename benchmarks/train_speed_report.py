@@ -39,18 +39,18 @@ def as_markdown(report: dict[str, Any]) -> str:
     lines = [
         "# Speed of training beside others",
         "",
-        f"{report['processor']}, {report['cores']} cores, one thread and {report['workers']} worker on every side, "
-        "fp32; images a second of processor time are compared. Script: `benchmarks/train_speed.py`, which says what "
-        "the points are. The sides of a point were measured in one run, one after the other.",
-        "",
-        ", ".join(f"{name} {version}" for name, version in report["versions"].items()) + ".",
+        f"{report['cores']} cores, one thread that trains and {report['workers']} worker on every side, fp32; images a "
+        "second of processor time are compared. Script: `benchmarks/train_speed.py`, which says what the points are. "
+        "The sides of a point were measured in one run, one after the other.",
         "",
     ]
     for name, point in report["points"].items():
         lines += [
             f"## {name}",
             "",
-            f"Load average at its end: {point['load_average'][0]}.",
+            f"{point['processor']}; load average at the end: {point['load_average'][0]}; "
+            + ", ".join(f"{package} {version}" for package, version in point["versions"].items())
+            + ".",
             "",
             "| side | images a processor second (turns) | in workers | images/s | a step, ms: median (min to max) |",
             "|---|---|---|---|---|",

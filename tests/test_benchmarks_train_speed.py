@@ -56,10 +56,11 @@ def test_training_is_compared_with_training_and_views_with_views(script: ModuleT
 
 
 def test_the_report_names_what_is_missed(script: ModuleType) -> None:
-    point = {"sides": SIDES, "load_average": [0.5, 0.5, 0.5]}
+    point = {"sides": SIDES, "load_average": [0.5, 0.5, 0.5], "processor": "EPYC", "versions": {"torch": "2"}}
     point["ratios"] = script.ratios(SIDES, {"lowzoo": 2.0})
-    text = script.as_markdown({"points": {"data": point}, "processor": "cpu", "cores": 2, "workers": 1, "versions": {}})
+    text = script.as_markdown({"points": {"data": point}, "cores": 2, "workers": 1})
     assert "| lowzoo / lightly-train | 1.900 (missed) | 2.0 | 1.5 |" in text
+    assert "EPYC; load average at the end: 0.5; torch 2." in text
     assert "| lowzoo / plain loop | 3.800 | 2.0 | 3.75 |" in text
 
 

@@ -12,20 +12,28 @@ from lowzoo.train.config import resolve
 from lowzoo.train.dataset import ViewBatch
 from lowzoo.train.finish import ViewFinisher
 from lowzoo.train.loop import Run
+from lowzoo.train.methods.base import Method, Now, Views
+from lowzoo.train.progress import Progress, StepClock
 from tests.train_fixtures import SETTINGS, make_pictures, make_teacher
 
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
     teacher = make_teacher(tmp_path / "teacher")
-    config = resolve("rob_dino", settings=[*SETTINGS, f"teacher={teacher}", "epochs=2"])
+    config = resolve("rob_dino", settings=[*SETTINGS, f"teacher={teacher}", "epochs=4"])
     return Run(config, open_source(make_pictures(tmp_path / "pictures")), None, tmp_path / "run")
 
 
-def test_batches_come_in_order_each_with_its_own_views(run: Run) -> None:
+@pytest.mark.parametrize("workers", [0, 1])
+def test_batches_come_in_order_each_with_its_own_views(run: Run, workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = [run.finish(batch) for batch in run.loader()]
+    monkeypatch.setattr(run, "config", run.config.model_copy(update={"workers": workers}))
     paired = [(batch, views()) for batch, views in run.finish.pair(run.loader())]
     assert len(plain) == len(paired) == len(run.updates)
+    # A worker's memory has served again and again meanwhile.
+    blocks = [batch.lease.block for batch, _ in paired if batch.lease]
+    assert len(blocks) == workers * len(paired)
+    assert len(set(blocks)) <= 7
     for wanted, (batch, found) in zip(plain, paired, strict=True):
         assert torch.equal(batch.indices, found.indices)
         assert torch.equal(found.indices, wanted.indices)
@@ -54,6 +62,13 @@ def test_on_a_processor_the_next_views_are_made_meanwhile(run: Run, monkeypatch:
     assert len(made) == 2
 
 
+def test_a_batch_is_finished_once(run: Run) -> None:
+    batch = next(iter(run.loader()))
+    run.finish(batch)
+    with pytest.raises(ValueError, match="have been released"):
+        run.finish(batch)
+
+
 def test_what_goes_wrong_in_the_views_is_raised_where_they_are_asked_for(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -66,3 +81,35 @@ def test_what_goes_wrong_in_the_views_is_raised_where_they_are_asked_for(
     with pytest.raises(ValueError, match="no colours"):
         views()
     pairs.close()
+
+
+def test_of_a_step_in_parts_few_views_are_held_and_each_image_counts_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    teacher, pictures = make_teacher(tmp_path / "teacher"), open_source(make_pictures(tmp_path / "pictures"))
+    words = [*SETTINGS, f"teacher={teacher}", "epochs=2", "batch_size=8", "accumulate=4", "monitor_epochs=0"]
+    words += ["checkpoint_steps=0"]
+    run = Run(resolve("rob_dino", settings=words), pictures, None, tmp_path / "run")
+    made, ahead, images = 0, [], []
+    finish, loss, report = ViewFinisher.__call__, type(run.method).loss, StepClock.report
+
+    def finishing(self: ViewFinisher, batch: ViewBatch) -> Views:
+        nonlocal made
+        made += 1
+        return finish(self, batch)
+
+    def losing(self: Method, views: Views, now: Now) -> torch.Tensor:
+        ahead.append(made - len(ahead))
+        return loss(self, views, now)
+
+    def reporting(self: StepClock, batch_size: int) -> dict[str, float]:
+        images.append(self._steps * batch_size)
+        return report(self, batch_size)
+
+    monkeypatch.setattr(ViewFinisher, "__call__", finishing)
+    monkeypatch.setattr(type(run.method), "loss", losing)
+    monkeypatch.setattr(StepClock, "report", reporting)
+    run.train(Progress())
+    assert len(ahead) == 2 * 24 // 2
+    assert max(ahead) <= 2
+    assert images == [24, 24]

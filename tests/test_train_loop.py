@@ -22,6 +22,7 @@ from lowzoo.train.loop import Run
 from lowzoo.train.metrics import read_metrics
 from lowzoo.train.progress import Progress, StepClock
 from lowzoo.train.recipes import TrainConfig
+from lowzoo.train.run_folder import changed_keys
 from tests.train_fixtures import SETTINGS, make_pictures, make_teacher
 
 
@@ -174,3 +175,8 @@ def test_resuming_with_other_settings_names_them(world: Path, tmp_path: Path) ->
         run_training(words("lr=0.5", resume=True), print)
     with pytest.raises(LowzooError, match="already holds a run"):
         run_training(words("epochs=1", resume=False), print)
+
+
+def test_what_changes_the_rounding_alone_may_change_on_resume(world: Path) -> None:
+    assert changed_keys(config_of(world), config_of(world, "onednn=true", "workers=1")) == []
+    assert changed_keys(config_of(world), config_of(world, "precision=bf16")) == ["precision"]

@@ -54,12 +54,40 @@ def test_blocks_that_are_kept_are_never_overwritten(pictures: ImageSource) -> No
         assert all(torch.equal(a, b) for a, b in zip(ours.crops, theirs.crops, strict=True))
 
 
-def test_more_blocks_than_there_are_numbers_for(pictures: ImageSource, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lowzoo.train.shared_pixels._BLOCKS", 3)
-    kept = list(batches(pictures, 1))
-    assert [batch.lease.block if batch.lease else None for batch in kept] == [0, 1, 2, *[None] * (STEPS - 3)]
-    for ours, theirs in zip(batches(pictures, 0), kept, strict=True):
-        assert all(torch.equal(a, b) for a, b in zip(ours.crops, theirs.crops, strict=True))
+def test_beyond_the_most_blocks_memory_is_fresh_and_nobody_lends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lowzoo.train.shared_pixels.get_worker_info", lambda: "a worker")
+    memory = SharedPixels(most=2)
+    taken = [memory.take([(4,)]) for _ in range(4)]
+    assert [lease.block if lease else None for _, lease in taken] == [0, 1, None, None]
+    assert len({pixels.data_ptr() for (pixels,), _ in taken}) == 4
+
+
+def test_a_block_serves_again_for_the_same_shapes_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lowzoo.train.shared_pixels.get_worker_info", lambda: "a worker")
+    memory = SharedPixels()
+    (first,), lease = memory.take([(4,)])
+    assert lease is not None
+    lease.release()
+    (other,), _ = memory.take([(5,)])
+    (again,), second = memory.take([(4,)])
+    assert (again.data_ptr(), other.shape) == (first.data_ptr(), (5,))
+    # The block is another batch's now, and who had it before cannot give it away.
+    lease.release()
+    assert second is not None
+    assert memory.take([(4,)])[0][0].data_ptr() != again.data_ptr()
+
+
+def test_page_locked_memory_frees_the_block(pictures: ImageSource, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.Tensor, "pin_memory", torch.Tensor.clone)
+    plain = [[crops.clone() for crops in batch.crops] for batch in batches(pictures, 0)]
+    blocks = set()
+    for batch, wanted in zip(batches(pictures, 1), plain, strict=True):
+        assert batch.lease is not None
+        blocks.add(batch.lease.block)
+        pinned = batch.pin_memory()
+        assert (pinned.lease, batch.crops) == (None, [])
+        assert all(torch.equal(crops, want) for crops, want in zip(pinned.crops, wanted, strict=True))
+    assert len(blocks) <= 6
 
 
 def test_without_a_worker_nobody_lends() -> None:

@@ -15,6 +15,9 @@ from lowzoo.train.recipes import RobConfig, TrainConfig
 from lowzoo.train.views import photometric
 from lowzoo.train.views.masks import block_mask
 
+# A batch, and what gives its views when they are needed.
+PendingViews = tuple[ViewBatch, Callable[[], Views]]
+
 
 class ViewFinisher:
     """Finishes batches for one run.
@@ -36,24 +39,31 @@ class ViewFinisher:
             self._labels = torch.from_numpy(source.require_labels())
 
     def __call__(self, batch: ViewBatch) -> Views:
-        """The views of a batch of at least one image; on a processor, the batch's own crops are given back."""
+        """The views of a batch of at least one image; its crops are released.
+
+        Raises:
+            ValueError: They were released before.
+        """
+        if len(batch) and not batch.crops:
+            raise ValueError("this batch's crops have been released")
         groups, first = [], 0
         for crops in batch.crops:
             images, count = crops.shape[:2]
-            pixels = crops.to(self._device, non_blocking=True).transpose(0, 1).flatten(0, 1)
+            # What is lent may be overwritten as soon as it is given back; page-locked memory waits for its readers.
+            pixels = crops.to(self._device, non_blocking=batch.lease is None).transpose(0, 1).flatten(0, 1)
             params = batch.photometric[:, first : first + count].transpose(0, 1).flatten(0, 1)
             groups.append(photometric(pixels, params).unflatten(0, (count, images)))
             first += count
-        if self._device.type == "cpu":
-            batch.release()
+        batch.release()
         labels = self._labels[batch.indices].to(self._device) if self._labels is not None else None
         return Views(groups, batch.epoch, batch.indices, batch.records, labels, self._masks(batch))
 
-    def pair(self, batches: Iterable[ViewBatch]) -> Iterator[tuple[ViewBatch, Callable[[], Views]]]:
+    def pair(self, batches: Iterable[ViewBatch]) -> Iterator[PendingViews]:
         """Each batch with what gives its views, in order.
 
         An accelerator makes them when they are asked for, beside the host. A processor makes them in a thread of their
         own while the step before trains: between its large operations a step leaves cores and the interpreter idle.
+        There a batch is given once the one after it has come.
         """
         if self._device.type != "cpu":
             for batch in batches:

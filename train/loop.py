@@ -1,8 +1,9 @@
 """The training loop of every recipe: from a configuration and a source of images to a run folder."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,11 @@ from lowzoo.train.checkpoint import load_checkpoint, remove_leftovers, save_chec
 from lowzoo.train.dataset import EpochBatches, SampleCounter, ViewBatch, ViewDataset, check_source, make_loader
 from lowzoo.train.encoder import create_student
 from lowzoo.train.events import EventLog
-from lowzoo.train.finish import ViewFinisher
+from lowzoo.train.finish import PendingViews, ViewFinisher
 from lowzoo.train.frozen import FrozenTeacher
 from lowzoo.train.guard import Guard
 from lowzoo.train.machine import default_workers, keep_freed_memory
-from lowzoo.train.methods.base import Method, Now, Views
+from lowzoo.train.methods.base import Method, Now
 from lowzoo.train.methods.build import build_method
 from lowzoo.train.metrics import MetricsLog, forget_after
 from lowzoo.train.monitor import KnnMonitor
@@ -177,18 +178,18 @@ class Run:
         """
         counter = SampleCounter(self.batches)
         self.method.train()
-        parts: list[tuple[ViewBatch, Callable[[], Views]]] = []
-        for batch, views_of_batch in clock.iterate(self.finish.pair(self.loader())):
-            counter.add(batch.epoch, batch.seen)
-            parts.append((batch, views_of_batch))
-            if len(parts) == self.config.accumulate:
-                with self.products():
-                    loss = self._one_step(parts, clock)
-                parts = []
-                self.step += 1
-                if self.step % self.batches.steps_per_epoch == 0:
-                    counter.end_epoch(batch.epoch)
-                yield loss
+        batches = clock.iterate(self.finish.pair(self.loader()))
+        for first in batches:
+            epoch = first[0].epoch
+            # Drawn while the step goes on: the views of all parts at once would take what accumulation saves.
+            parts = chain([first], islice(batches, self.config.accumulate - 1))
+            del first
+            with self.products():
+                loss = self._one_step(parts, counter, clock)
+            self.step += 1
+            if self.step % self.batches.steps_per_epoch == 0:
+                counter.end_epoch(epoch)
+            yield loss
 
     def loader(self) -> "DataLoader[ViewBatch]":
         """The batches from here to the end of the run."""
@@ -199,7 +200,7 @@ class Run:
         dataset = ViewDataset(self.source, config.views, config.seed, view_epochs, whole=cached)
         return make_loader(dataset, self.batches, workers=workers, pin=self.device.type == "cuda")
 
-    def _one_step(self, parts: list[tuple[ViewBatch, Callable[[], Views]]], clock: StepClock) -> torch.Tensor:
+    def _one_step(self, parts: Iterable[PendingViews], counter: SampleCounter, clock: StepClock) -> torch.Tensor:
         # Every random choice inside the networks (drop path, dropped patches) depends on the step and the process
         # alone, so that a resumed run makes the same ones without a generator's state in the checkpoint.
         torch.manual_seed((self.config.seed * 1_000_003 + self.step) * collectives.world_size() + collectives.rank())
@@ -207,6 +208,7 @@ class Run:
         self.method.before_step(now)
         total = torch.zeros((), device=self.device)
         for number, (batch, views_of_batch) in enumerate(parts):
+            counter.add(batch.epoch, batch.seen)
             self.bad.add(batch.bad, (self.step + 1) * self.config.batch_size // collectives.world_size())
             if not len(batch):
                 raise LowzooError(
@@ -214,10 +216,10 @@ class Run:
                 )
             with clock.part("views"):
                 views = views_of_batch()
-            last = number + 1 == len(parts)
+            last = number + 1 == self.config.accumulate
             with nullcontext() if last or not hasattr(self._wrapped, "no_sync") else self._wrapped.no_sync():
                 with clock.part("forward"):
-                    loss = self.method.loss(views, now) / len(parts)
+                    loss = self.method.loss(views, now) / self.config.accumulate
                 with clock.part("backward"):
                     self.updates.backward(loss)
             total += loss.detach()
@@ -245,7 +247,7 @@ class Run:
         value = float(collectives.all_reduce_sum(loss.clone()) / collectives.world_size())
         if self.config.guard:
             self.guard.loss(value, self.step)
-        timing = clock.report(self.config.batch_size)
+        timing = clock.report(self.config.batch_size // self.config.accumulate)
         if not self.main:
             return
         row = {

@@ -10,7 +10,7 @@ import lowzoo
 from lowzoo.bench.machine import usable_cores
 
 # Of glibc's malloc.h.
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+_M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
 
 
 def default_workers(device: torch.device) -> int:
@@ -24,12 +24,14 @@ def keep_freed_memory() -> None:
 
     glibc gives blocks of many megabytes back to the system at once. Every large activation of a step on the processor
     is then mapped, cleared by the system and faulted in page by page again, and so is every large image in a data
-    worker. The price: the process stays as large as it ever was, also after the run, a worker as its largest image.
+    worker. All threads share one heap, as those of further threads are small and given back nevertheless. The price:
+    the process stays as large as it ever was, also after the run, a worker as its largest image.
     """
     if platform.libc_ver()[0] == "glibc":
         libc = ctypes.CDLL(None)
         libc.mallopt(_M_MMAP_MAX, 0)
         libc.mallopt(_M_TRIM_THRESHOLD, -1)
+        libc.mallopt(_M_ARENA_MAX, 1)
 
 
 def device_name(device: torch.device) -> str:

@@ -1,9 +1,11 @@
 """Products of fp32 matrices on a processor by oneDNN instead of MKL, in fp32 all the same.
 
 MKL keeps its widest instructions to Intel's processors; on AMD's with AVX-512, oneDNN multiplies about twice as fast
-(`benchmarks/products.py`). torch has one switch that hands these products over, and it is made for something else: it
-allows oneDNN to round to bfloat16 inside. oneDNN does that only on processors that multiply matrices of bfloat16 (AMX);
-where a product that such rounding would change does not come out exact, `check_onednn` refuses.
+(`benchmarks/products.py`). Without AVX-512 nothing changes.
+
+torch has one switch that hands these products over, and it is made for something else: it allows oneDNN to round to
+bfloat16 inside. oneDNN does that only on processors that multiply matrices of bfloat16 (AMX); where a product that such
+rounding would change does not come out exact, `check_onednn` refuses.
 
 The switch is the whole process's, and while it is on, `torch.get_float32_matmul_precision` raises an error: therefore
 nothing here happens unasked.
@@ -51,7 +53,10 @@ def onednn_products() -> Iterator[None]:
 
 
 def attend_by_products(module: nn.Module) -> None:
-    """Let attention of timm's kind use plain products: torch's fused kernel has its own, which stay with MKL."""
+    """Let attention of timm's kind use plain products, for training: torch's fused kernel has its own, by MKL.
+
+    They keep (B, heads, N, N) numbers a layer for the backward pass, which the fused kernel makes anew.
+    """
     for layer in module.modules():
         if hasattr(layer, "fused_attn"):
             layer.fused_attn = False  # type: ignore[assignment]

@@ -46,7 +46,7 @@ def read_config(folder: Path) -> TrainConfig:
 
 def changed_keys(old: TrainConfig, new: TrainConfig) -> list[str]:
     """Keys whose values differ, those aside that do not change the result (device, workers, ...)."""
-    free = {"device", "workers", "checkpoint_steps", "tensorboard", "guard"}
+    free = {"device", "onednn", "workers", "checkpoint_steps", "tensorboard", "guard"}
     before, after = old.model_dump(), new.model_dump()
     if before["recipe"] != after["recipe"]:
         return ["recipe"]

@@ -1,7 +1,7 @@
 """Memory that a data worker writes pixels to and the training process reads, used again and again.
 
-Every page of fresh shared memory is cleared by the system, faulted in by its writer, mapped by its reader and given
-back at the end; for a small photograph that takes about as long as cutting its crops.
+Every page of fresh shared memory is cleared by the system and faulted in by its writer, which for small photographs is
+a good part of a worker's time. Blocks that were given back are spared both.
 """
 
 import math
@@ -12,33 +12,39 @@ import torch
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
-# More batches than a loader ever has under way; what is beyond gets fresh memory.
-_BLOCKS = 64
-
 Shape = tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Lease:
     """A block that is taken.
 
     Args:
-        taken: (`_BLOCKS`,) uint8 in shared memory: 1 where the worker's block is in use.
+        taken: uint8 in shared memory: 1 where the worker's block of that number is in use.
         block: Number of this one.
+        held: False once it is given back.
     """
 
     taken: Tensor
     block: int
+    held: bool = True
 
     def release(self) -> None:
-        """Give the block back to its worker, which may overwrite it from now on."""
-        self.taken[self.block] = 0
+        """Give the block back to its worker, which may overwrite it from now on; the second time nothing happens."""
+        if self.held:
+            self.held = False
+            self.taken[self.block] = 0
 
 
 class SharedPixels:
-    """The blocks of one worker, each for the pixels of a batch. A process that is no worker gets memory of its own."""
+    """The blocks of one worker, each for the pixels of a batch. A process that is no worker gets memory of its own.
 
-    def __init__(self) -> None:
+    Args:
+        most: Blocks that are kept, more than a loader ever has under way; what is beyond is fresh memory.
+    """
+
+    def __init__(self, most: int = 64) -> None:
+        self._most = most
         self._taken: Tensor | None = None
         self._blocks: list[list[Tensor]] = []
 
@@ -47,14 +53,14 @@ class SharedPixels:
         if get_worker_info() is None:
             return [torch.empty(shape, dtype=torch.uint8) for shape in shapes], None
         if self._taken is None:
-            self._taken = _shared((_BLOCKS,)).zero_()
+            self._taken = _shared((self._most,)).zero_()
         wanted = [torch.Size(shape) for shape in shapes]
         for number, block in enumerate(self._blocks):
             if not self._taken[number] and [tensor.shape for tensor in block] == wanted:
                 break
         else:
             number, block = len(self._blocks), [_shared(shape) for shape in shapes]
-            if number == _BLOCKS:
+            if number == self._most:
                 return block, None
             self._blocks.append(block)
         self._taken[number] = 1

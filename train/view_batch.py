@@ -63,13 +63,16 @@ class ViewBatch:
         return len(self.photometric)
 
     def pin_memory(self) -> "ViewBatch":
-        """The pixels in page-locked memory; the loader calls this, as it does not look into a class by itself."""
+        """A batch with the pixels in page-locked memory; this one's are released.
+
+        The loader calls this, as it does not look into a class by itself.
+        """
         pinned = replace(self, crops=[crops.pin_memory() for crops in self.crops], lease=None)
         self.release()
         return pinned
 
     def release(self) -> None:
-        """Let go of the crops; a worker may overwrite their memory from now on."""
+        """Let go of the crops, which are gone from here; a worker may overwrite their memory from now on."""
         self.crops.clear()
         if self.lease is not None:
             self.lease.release()

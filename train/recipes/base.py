@@ -35,6 +35,7 @@ class TrainConfig(BaseModel):
         update: Whether rate and decay change every step or every epoch.
         precision: Of the networks; losses and heads of teachers always compute in fp32.
         onednn: On a processor, fp32 matrix products by oneDNN instead of MKL: twice the speed on AMD's with AVX-512.
+            A ViT's attention then keeps its weights for the backward pass, which takes memory.
         sync_bn: Batch statistics over all devices.
         guard: Stop a run that has collapsed or diverged.
     """
