@@ -2,6 +2,7 @@
 
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -56,63 +57,96 @@ def measure(run: Run, warm_up: int = _WARM_UP, steps: int = _MEASURED) -> dict[s
     Raises:
         LowzooError: A run of fewer than three steps.
     """
-    clock = StepClock(run.device)
-    batch = run.config.batch_size
     total = min(warm_up + steps, len(run.updates) - 2)
     if total < 1:
         raise LowzooError(
             f"a run of {len(run.updates)} steps is too short to be timed", "Add epochs, or make the batch smaller"
         )
     warm_up = min(warm_up, total // 2)
-    if run.device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(run.device)
-    stepping = run.steps(clock)
-    flops = 0
-    for number in track(range(total + 1), "timing steps"):
-        if number == 0:
-            with arithmetic() as counter:
-                next(stepping)
-            flops = counter.get_total_flops()
-            continue
-        if number == warm_up + 1:
-            clock.report(batch)
-            started = time.perf_counter()
-        float(next(stepping))
-    seconds = (time.perf_counter() - started) / (total - warm_up)
-    split = clock.report(batch)
-    del stepping
-    with run.products():
-        peak = matmul_peak(run.device, run.precision)
-    data_rate = _data_rate(run)
-    forward, teacher = split.get("forward_share", 0.0), split.get("teacher_share", 0.0)
-    shares = {
-        "data wait": split["data_wait"],
-        "views": split.get("views_share", 0.0),
-        "teacher": teacher,
-        "student forward": max(0.0, forward - teacher),
-        "backward": split.get("backward_share", 0.0),
-        "update": split.get("update_share", 0.0),
-    }
-    rest = max(0.0, 1 - sum(shares.values()))
-    return {
-        "method": run.config.method_name,
-        "student": run.config.student,
-        "batch_size": batch,
-        "steps": total - warm_up,
-        "devices": collectives.world_size(),
-        "device": device_name(run.device),
-        "precision": run.precision,
-        "images_per_s": _rounded(batch / seconds),
-        "images_per_s_per_device": _rounded(batch / seconds / collectives.world_size()),
-        "loader_images_per_s": _rounded(data_rate),
-        "shares": {name: round(share, 4) for name, share in {**shares, "other": rest}.items()},
-        "peak_memory_mb": _peak_memory_mb(run.device),
-        "gflop_per_image": round(flops / batch * collectives.world_size() / 1e9, 3),
-        "matmul_peak_gflops": round(peak / 1e9, 1),
-        "flop_utilisation": round(flops / seconds / peak, 4),
-        "bottleneck": bottleneck(shares),
-        "versions": versions(),
-    }
+    timer = StepTimer(run)
+    for number in track(range(total), "timing steps"):
+        if number == warm_up:
+            timer.forget()
+        timer.step()
+    return timer.report()
+
+
+class StepTimer:
+    """Takes a run's steps and says where their time went; two of them can go by turns.
+
+    Its first step, which counts the arithmetic, is taken at once and not timed.
+
+    Args:
+        run: A fresh run; it cannot be trained afterwards.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        if run.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(run.device)
+        self._clock = StepClock(run.device)
+        self._stepping = run.steps(self._clock)
+        with arithmetic() as counter:
+            next(self._stepping)
+        self._flops = counter.get_total_flops()
+        self.forget()
+
+    def forget(self) -> None:
+        """Leave the steps until here, which warmed up, out of the report."""
+        self._steps, self._seconds = 0, 0.0
+        self._spent: dict[str, float] = defaultdict(float)
+
+    def step(self) -> float:
+        """Take one step; its seconds, the wait for its images included."""
+        self._clock.pause()
+        started = time.perf_counter()
+        # To the host: only then is the step done.
+        float(next(self._stepping))
+        seconds = time.perf_counter() - started
+        for name, share in self._clock.report(self._run.config.batch_size).items():
+            self._spent[name] += share * seconds
+        self._steps += 1
+        self._seconds += seconds
+        return seconds
+
+    def report(self) -> dict[str, Any]:
+        """What `run_bench` stores, of the steps since the last `forget`; ends the run."""
+        run, seconds = self._run, self._seconds / self._steps
+        self._stepping.close()
+        with run.products():
+            peak = matmul_peak(run.device, run.precision)
+        data_rate = _data_rate(run)
+        split = {name: spent / self._seconds for name, spent in self._spent.items()}
+        forward, teacher = split.get("forward_share", 0.0), split.get("teacher_share", 0.0)
+        shares = {
+            "data wait": split["data_wait"],
+            "views": split.get("views_share", 0.0),
+            "teacher": teacher,
+            "student forward": max(0.0, forward - teacher),
+            "backward": split.get("backward_share", 0.0),
+            "update": split.get("update_share", 0.0),
+        }
+        rest = max(0.0, 1 - sum(shares.values()))
+        batch, devices = run.config.batch_size, collectives.world_size()
+        return {
+            "method": run.config.method_name,
+            "student": run.config.student,
+            "batch_size": batch,
+            "steps": self._steps,
+            "devices": devices,
+            "device": device_name(run.device),
+            "precision": run.precision,
+            "images_per_s": _rounded(batch / seconds),
+            "images_per_s_per_device": _rounded(batch / seconds / devices),
+            "loader_images_per_s": _rounded(data_rate),
+            "shares": {name: round(share, 4) for name, share in {**shares, "other": rest}.items()},
+            "peak_memory_mb": _peak_memory_mb(run.device),
+            "gflop_per_image": round(self._flops / batch * devices / 1e9, 3),
+            "matmul_peak_gflops": round(peak / 1e9, 1),
+            "flop_utilisation": round(self._flops / seconds / peak, 4),
+            "bottleneck": bottleneck(shares),
+            "versions": versions(),
+        }
 
 
 def bottleneck(shares: dict[str, float]) -> str:
