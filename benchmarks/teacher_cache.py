@@ -1,6 +1,6 @@
 """Time of a RoB-DINO step with a ViT-B/16-shaped teacher: computed each time, over read from the cache; by turns.
 
-    python benchmarks/teacher_cache.py [--turns 7] [--steps 1] [--batch-size 32] [--check]
+    python benchmarks/teacher_cache.py [--turns 11] [--steps 1] [--batch-size 32] [--check]
     python benchmarks/teacher_cache.py --device cuda --turns 3 --steps 30 --batch-size 512 --data DIR --out gpu.json
     python benchmarks/teacher_cache.py --device cuda --teacher vit_small_patch16_224 ...
 
@@ -91,7 +91,7 @@ def compare(student: str, teacher: Path, scratch: Path, words: argparse.Namespac
 def main() -> None:
     """Measure both students, print a table, write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--turns", type=int, default=7)
+    parser.add_argument("--turns", type=int, default=11)
     parser.add_argument("--steps", type=int, default=1, help="steps a turn")
     parser.add_argument("--batch-size", type=int, default=32)
     parser.add_argument("--device", default="cpu")

@@ -6,9 +6,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from lowzoo.data.source import open_source
 from lowzoo.errors import LowzooError
-from lowzoo.train.bench import arithmetic, bottleneck, describe, matmul_peak, run_bench
+from lowzoo.train.bench import StepTimer, arithmetic, bottleneck, describe, matmul_peak, run_bench
 from lowzoo.train.command import TrainWords
+from lowzoo.train.config import resolve
+from lowzoo.train.loop import Run
 from tests.train_fixtures import SETTINGS, make_pictures, make_teacher
 
 
@@ -26,6 +29,24 @@ def test_a_bench_measures_and_leaves_only_its_report(tmp_path: Path) -> None:
     assert 0 < report["flop_utilisation"] < 1.5
     assert report["gflop_per_image"] > 0
     assert report["bottleneck"] in said[-2]
+
+
+def test_two_runs_are_timed_by_turns(tmp_path: Path) -> None:
+    make_pictures(tmp_path / "pictures")
+    settings = [*SETTINGS, f"teacher={make_teacher(tmp_path / 'teacher')}", "epochs=3"]
+    source = open_source(str(tmp_path / "pictures"))
+    runs = [Run(resolve("rob_dino", settings=settings), source, None, tmp_path / name) for name in ("a", "b")]
+    timers = [StepTimer(run) for run in runs]
+    for timer in timers:
+        timer.step()
+        timer.forget()
+    seconds = [[timer.step() for timer in timers] for _ in range(3)]
+    assert [run.step for run in runs] == [5, 5]
+    for timer, run, own in zip(timers, runs, zip(*seconds, strict=True), strict=True):
+        report = timer.report()
+        assert report["steps"] == 3
+        assert report["images_per_s"] == pytest.approx(3 * run.config.batch_size / sum(own), rel=1e-3)
+        assert sum(report["shares"].values()) == pytest.approx(1, abs=0.02)
 
 
 def test_a_run_too_short_to_be_timed_is_refused(tmp_path: Path) -> None:

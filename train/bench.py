@@ -112,7 +112,7 @@ class StepTimer:
     def report(self) -> dict[str, Any]:
         """What `run_bench` stores, of the steps since the last `forget`; ends the run."""
         run, seconds = self._run, self._seconds / self._steps
-        self._stepping.close()
+        del self._stepping
         with run.products():
             peak = matmul_peak(run.device, run.precision)
         data_rate = _data_rate(run)

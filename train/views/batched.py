@@ -8,16 +8,16 @@ Everything that decides what runs is read from parameters on the processor, so a
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby, permutations
+from itertools import groupby
 from typing import Self
 
 import torch
 from torch import Tensor
 
 from lowzoo.train.views import operations
-from lowzoo.train.views.params import BRIGHTNESS, CONTRAST, GRAY, HUE, ORDER, SATURATION, SIGMA, SOLARISE
+from lowzoo.train.views.params import BRIGHTNESS, CONTRAST, GRAY, HUE, JITTER_ORDERS, ORDER, SATURATION, SIGMA, SOLARISE
 
-_ORDERS = torch.tensor(list(permutations((BRIGHTNESS, CONTRAST, SATURATION, HUE))))
+_ORDERS = torch.tensor(JITTER_ORDERS)
 _NEUTRAL = torch.tensor([1.0, 1.0, 1.0, 0.0])
 _NO_JITTER = 4
 # Values in a chunk. The temporaries, some ten times the chunk, bound it (8 GB).

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import permutations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,8 @@ from lowzoo.train.views.spec import ViewGroup
 # Columns of the photometric parameters.
 BRIGHTNESS, CONTRAST, SATURATION, HUE, ORDER, GRAY, SIGMA, SOLARISE = range(8)
 COLUMNS = 8
+# What a number in the column ORDER stands for: the operations of the jitter, one after another.
+JITTER_ORDERS = tuple(permutations((BRIGHTNESS, CONTRAST, SATURATION, HUE)))
 # What a view is made of, as `ViewParams.record` lays it out.
 RECORD_FIELDS = (
     *("crop top", "crop left", "crop height", "crop width", "flip"),
@@ -126,7 +129,7 @@ def _photometric(row: list[float], group: ViewGroup, i: int) -> tuple[bool, list
         1 + group.jitter[1] * (2 * c - 1) if jittered else 1.0,
         1 + group.jitter[2] * (2 * s - 1) if jittered else 1.0,
         group.jitter[3] * (2 * h - 1) if jittered else 0.0,
-        float(int(order * 24)),
+        float(int(order * len(JITTER_ORDERS))),
         float(gray < group.gray),
         low + (high - low) * sigma if blur < group.blur[i if len(group.blur) > 1 else 0] else 0.0,
         float(solarise < group.solarise[i if len(group.solarise) > 1 else 0]),

@@ -8,7 +8,6 @@ has its speed.
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from itertools import permutations
 
 import cv2
 import numpy as np
@@ -17,13 +16,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lowzoo.train.views.operations import LUMA, gaussian_kernels
-from lowzoo.train.views.params import BRIGHTNESS, CONTRAST, GRAY, HUE, ORDER, SATURATION, SIGMA, SOLARISE
+from lowzoo.train.views.params import BRIGHTNESS, CONTRAST, GRAY, HUE, JITTER_ORDERS, ORDER, SATURATION, SIGMA, SOLARISE
 
 Pixels = NDArray[np.float32]
 # A (3, 4) matrix: a colour (r, g, b, 1) to another one.
 Affine = NDArray[np.float64]
 
-_ORDERS = list(permutations((BRIGHTNESS, CONTRAST, SATURATION, HUE)))
 _IDENTITY = np.eye(3, 4)
 _LUMA = np.array(LUMA)
 _GRAY = np.tile(_LUMA, (3, 1))
@@ -85,7 +83,7 @@ class _Colours:
         """
         np.copyto(self._now, cv2.merge(list(planes), dst=self._whole))
         self._pending = _IDENTITY
-        for operation in _ORDERS[int(row[ORDER])]:
+        for operation in JITTER_ORDERS[int(row[ORDER])]:
             self._jitter(operation, row[operation])
         if row[GRAY]:
             self._pending = _GRAY @ self._pending
