@@ -1,15 +1,16 @@
 """Time of a RoB-DINO step with a ViT-B/16-shaped teacher: computed each time, over read from the cache; by turns.
 
     python benchmarks/teacher_cache.py [--turns 11] [--steps 1] [--batch-size 32] [--check]
-    python benchmarks/teacher_cache.py --device cuda --turns 3 --steps 30 --batch-size 512 --data DIR --out gpu.json
+    python benchmarks/teacher_cache.py --batch-size 16 --out benchmarks/results/teacher_cache_batch_16.json
+    python benchmarks/teacher_cache.py --device cuda --turns 1 --steps 200 --batch-size 512 --data DIR --out gpu.json
     python benchmarks/teacher_cache.py --device cuda --teacher vit_small_patch16_224 ...
 
 The views are the paper's (2 x 224 and 8 x 96 px) and the head has its 65,536 outputs; weights are random, which changes
 no time. Images are those of the embedded sample set, or of `--data`. Both runs are open at once and take `--steps`
 steps by turns, because the speed of cores that other machines share drifts from one minute to the next; the ratio is
-that of the middle turn, stored with all of them. Turns of one step leave the loader of each run the time of the
-other's: where images are waited for, as beside an accelerator, take many. Each row of the result is the report of
-`lowzoo train --bench`. `--check` fails below a ratio of 3.
+that of the middle turn, stored with all of them. A loader works on during the other run's turn, so where images are
+waited for, as beside an accelerator, a turn must be several times the four batches that each worker keeps ready. Each
+row of the result is the report of `lowzoo train --bench`. `--check` fails below a ratio of 3.
 """
 
 import argparse
@@ -25,15 +26,16 @@ from typing import Any
 import timm
 import torch
 
+from lowzoo.bench.machine import this_device
 from lowzoo.data.source import open_source
 from lowzoo.train import run_folder
-from lowzoo.train.bench import StepTimer
 from lowzoo.train.config import resolve
 from lowzoo.train.head_files import save_head
 from lowzoo.train.heads import HeadSpec
 from lowzoo.train.loop import Run
 from lowzoo.train.machine import versions
 from lowzoo.train.progress import StepClock
+from lowzoo.train.step_timer import StepTimer
 
 _OUTPUTS = 65_536
 _BOUND = 3.0
@@ -69,14 +71,23 @@ def open_run(student: str, teacher: Path, scratch: Path, words: argparse.Namespa
     return Run(config, source, None, Path(tempfile.mkdtemp(dir=scratch)) / "run", teacher_cache=cache)
 
 
-def compare(student: str, teacher: Path, scratch: Path, words: argparse.Namespace) -> dict[str, Any]:
-    """Both ways by turns, after a run that fills the cache."""
-    cache = scratch / "cache"
-    filling = open_run(student, teacher, scratch, words, cache)
-    for loss in islice(filling.steps(StepClock(filling.device)), steps_of(words)):
+def fill(student: str, teacher: Path, scratch: Path, words: argparse.Namespace, cache: Path) -> None:
+    """Take the steps that `compare` times, for what they leave in the cache."""
+    run = open_run(student, teacher, scratch, words, cache)
+    for loss in islice(run.steps(StepClock(run.device)), steps_of(words)):
         # To the host, or an accelerator would still be filling.
         float(loss)
-    timers = [StepTimer(open_run(student, teacher, scratch, words, where)) for where in (None, cache)]
+
+
+def compare(student: str, teacher: Path, scratch: Path, words: argparse.Namespace) -> dict[str, Any]:
+    """Time both ways by turns.
+
+    Returns:
+        The ratio of the middle turn, those of all turns, that of the mean steps, and the report of each way.
+    """
+    cache = scratch / "cache"
+    fill(student, teacher, scratch, words, cache)
+    timers = [StepTimer(open_run(student, teacher, scratch, words, folder)) for folder in (None, cache)]
     for timer in timers:
         timer.step()
         timer.forget()
@@ -84,8 +95,18 @@ def compare(student: str, teacher: Path, scratch: Path, words: argparse.Namespac
     for _ in range(words.turns):
         uncached, cached = (sum(timer.step() for _ in range(words.steps)) for timer in timers)
         ratios.append(round(uncached / cached, 3))
-    reports = {name: timer.report() for name, timer in zip(("uncached", "cached"), timers, strict=True)}
-    return {"ratio": statistics.median(ratios), "ratios": ratios, **reports}
+    reports = [timer.report() for timer in timers]
+    # One machine, one peak: the better of the two measurements.
+    peak = max(report["matmul_peak_gflops"] for report in reports)
+    for report in reports:
+        report["flop_utilisation"] = round(report["flop_utilisation"] * report["matmul_peak_gflops"] / peak, 4)
+        report["matmul_peak_gflops"] = peak
+        # Of both runs together, and those before.
+        del report["peak_memory_mb"]
+    uncached, cached = reports
+    mean = round(cached["images_per_s"] / uncached["images_per_s"], 3)
+    row = {"ratio": round(statistics.median(ratios), 3), "ratios": ratios, "ratio_of_means": mean}
+    return {**row, "uncached": uncached, "cached": cached}
 
 
 def main() -> None:
@@ -100,6 +121,8 @@ def main() -> None:
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "teacher_cache.json")
     words = parser.parse_args()
+    if min(words.turns, words.steps) < 1:
+        parser.error("--turns and --steps are at least 1")
     rows = {}
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
@@ -113,7 +136,8 @@ def main() -> None:
             print(f"{student}: {speeds}, {turns}; teacher {before} -> {after} of a step", flush=True)
     words.out.parent.mkdir(exist_ok=True)
     # One process ran here; a load far above its own threads means that others took part of the machine.
-    facts = {"cores": os.cpu_count(), "load_average": [round(load, 2) for load in os.getloadavg()]}
+    facts = {"turns": words.turns, "steps_a_turn": words.steps, "processor": this_device().cpu}
+    facts |= {"cores": os.cpu_count(), "load_average": [round(load, 2) for load in os.getloadavg()]}
     words.out.write_text(
         json.dumps({"teacher": words.teacher, "students": rows, **facts, "versions": versions()}, indent=2) + "\n"
     )
