@@ -35,7 +35,7 @@ from torchvision import transforms
 
 from lowzoo.bench.machine import condition_now, this_device
 from lowzoo.data.decode import decode_rgb
-from lowzoo.data.samples import demonstration_photos
+from lowzoo.data.stores.samples import demonstration_photos
 from lowzoo.train.views import IMAGENET_MEAN, IMAGENET_STD, ViewGroup, batched, crop_views, per_image, sample_params
 
 GROUPS = (

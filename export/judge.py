@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from lowzoo.data.decode import decode_rgb
-from lowzoo.data.samples import demonstration_photos
+from lowzoo.data.stores.samples import demonstration_photos
 from lowzoo.data.source import ImageSource, open_source, split_names
 from lowzoo.errors import LowzooError
 from lowzoo.evaluate.knn import TEMPERATURE, votes

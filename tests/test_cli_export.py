@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from lowzoo.cli.main import main
-from lowzoo.data.samples import demonstration_photos
+from lowzoo.data.stores.samples import demonstration_photos
 from lowzoo.export import bounds
 from tests.export_fixtures import tiny_resolved
 

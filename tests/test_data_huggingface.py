@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lowzoo.data import huggingface
+from lowzoo.data.stores import huggingface
 from lowzoo.data.decode import BadImage
 from lowzoo.data.source import open_source, split_names
 from lowzoo.errors import LowzooError

@@ -160,7 +160,7 @@ def test_a_damaged_copy_in_the_cache_is_made_again(tmp_path, cache):
     open_source(tmp_path / "x.parquet")
     (copy,) = (cache / "parquet").iterdir()
     copy.write_bytes(copy.read_bytes()[:100])
-    from lowzoo.data import parquet
+    from lowzoo.data.stores import parquet
 
     parquet._open_copy.cache_clear()
     assert shade(open_source(tmp_path / "x.parquet"), 1) == 12

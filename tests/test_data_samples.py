@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from lowzoo.data.decode import decode_rgb
-from lowzoo.data.samples import demonstration_photos
+from lowzoo.data.stores.samples import demonstration_photos
 from lowzoo.data.source import open_source, split_names
 from lowzoo.errors import LowzooError
 

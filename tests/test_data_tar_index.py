@@ -7,7 +7,7 @@ import pytest
 
 from lowzoo.data.decode import BadImage, decode_rgb
 from lowzoo.data.source import open_source
-from lowzoo.data.tar_index import index_tar
+from lowzoo.data.stores.tar_index import index_tar
 from tests.data_fixtures import add, png, shades, write_tar
 
 

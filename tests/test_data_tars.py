@@ -8,7 +8,7 @@ import time
 import numpy as np
 import pytest
 
-from lowzoo.data import tars
+from lowzoo.data.stores import tars
 from lowzoo.data.decode import BadImage
 from lowzoo.data.source import open_source, split_names
 from lowzoo.errors import LowzooError

@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 from pydantic import ValidationError
 
-from lowzoo.data.decode import decode_rgb, decode_shrunk
-from lowzoo.data.samples import demonstration_photos
+from lowzoo.data.decode import decode_rgb, decode
+from lowzoo.data.stores.samples import demonstration_photos
 from lowzoo.train.views import ViewGroup, ViewParams, crop_views, sample_params
 from lowzoo.train.views.crops import largest_divisor
 from lowzoo.train.views.params import (
@@ -165,7 +165,7 @@ def test_crops_of_a_picture_decoded_smaller_are_those_of_the_whole(factor: int) 
     for index, (name, data) in enumerate(demonstration_photos()):
         whole = decode_rgb(data, name)
         params = sample_params(groups, 0, 0, index, *whole.shape[:2])
-        small = decode_shrunk(data, name, lambda height, width: factor)
+        small = decode(data, name, lambda height, width: factor)
         assert (small.size, small.divisor) == (whole.shape[:2], factor)
         assert small.pixels.shape[:2] == tuple(math.ceil(side / factor) for side in whole.shape[:2])
         ours = crop_views(small.pixels, params, groups, small.divisor)

@@ -12,7 +12,7 @@ from PIL import Image, ImageFilter, ImageOps
 from torch import Tensor
 
 from lowzoo.data.decode import decode_rgb
-from lowzoo.data.samples import demonstration_photos
+from lowzoo.data.stores.samples import demonstration_photos
 from lowzoo.train.views import (
     IMAGENET_MEAN,
     IMAGENET_STD,

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from lowzoo.data.decode import BadImage, decode_rgb
 from lowzoo.data.source import ImageSource
-from lowzoo.data.stream import HEAD, StreamReader
+from lowzoo.data.stores.stream import HEAD, StreamReader
 from lowzoo.errors import LowzooError
 from lowzoo.train.batches import EpochBatches, Key, SampleCounter
 from lowzoo.train.machine import keep_freed_memory

@@ -13,8 +13,8 @@ from itertools import islice
 from torch.utils.data import IterableDataset, get_worker_info
 
 from lowzoo.data.decode import BadImage
-from lowzoo.data.huggingface import cell_bytes
-from lowzoo.data.stream import Cell, StreamReader
+from lowzoo.data.stores.huggingface import cell_bytes
+from lowzoo.data.stores.stream import Cell, StreamReader
 from lowzoo.errors import LowzooError
 from lowzoo.train.batches import EpochBatches, Key
 from lowzoo.train.view_batch import Drawn, ViewBatch, ViewDrawer

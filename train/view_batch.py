@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lowzoo.data.decode import Decoded, decode_shrunk
+from lowzoo.data.decode import Decoded, decode
 from lowzoo.train.batches import Key
 from lowzoo.train.shared_pixels import Lease, SharedPixels
 from lowzoo.train.views import ViewGroup, ViewParams, sample_params
@@ -89,7 +89,7 @@ class ViewDrawer:
         self._global = np.repeat([group.name == "global" for group in groups], [group.count for group in groups])
 
     def draw(self, data: bytes, where: str, epoch: int, index: int) -> Drawn:
-        """Draw the views of an image and decode it, if not whole then as small as they allow; see `decode_shrunk`."""
+        """Draw the views of an image and decode it, if not whole then as small as they allow; see `decode`."""
         drawn: dict[tuple[int, int], ViewParams] = {}
 
         def params(height: int, width: int) -> ViewParams:
@@ -102,7 +102,7 @@ class ViewDrawer:
         def divisor(height: int, width: int) -> int:
             return 1 if self.whole else largest_divisor(params(height, width).boxes, self.groups)
 
-        image = decode_shrunk(data, where, divisor)
+        image = decode(data, where, divisor)
         return Drawn(index, image, params(*image.size))
 
     def batch(self, keys: Sequence[Key], image_of: ImageOf) -> ViewBatch:

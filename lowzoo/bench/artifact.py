@@ -120,7 +120,7 @@ def picture(
         std: Of the normalisation, in [0, 1].
     """
     from lowzoo.data.decode import decode_rgb
-    from lowzoo.data.samples import demonstration_photos
+    from lowzoo.data.stores.samples import demonstration_photos
     from lowzoo.evaluate.preprocess import Preprocessing, preprocess, to_uint8_input
 
     name, data = demonstration_photos()[0]

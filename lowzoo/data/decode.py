@@ -1,8 +1,8 @@
 """Encoded bytes to RGB pixels, by one set of rules whichever decoder is installed.
 
-The rules are those of PIL's ``convert("RGB")``: an EXIF orientation is not applied (the data sets that the published
-figures rest on were never rotated either), CMYK and palettes become RGB, an animation gives its first frame. Two
-exceptions: transparency is laid over white, and 16-bit grey is scaled to 8 bit where PIL would clip it.
+The rules are those of PIL's ``convert("RGB")`` (CMYK and palettes become RGB, an animation gives its first frame), with
+three exceptions: the orientation that a camera noted is applied (see `lowzoo.data.orientation`), transparency is laid
+over white, and more than 8 bits are brought to 8 (see `lowzoo.data.intensity`) where PIL would clip them.
 
 OpenCV, where installed, takes the hot path (a whole JPEG of one or three components); it decodes about three times as
 many of them a second, and PIL, being strict about truncated files, takes everything else.
@@ -19,6 +19,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from lowzoo.data.formats import DECODERS, HEAD_BYTES, missing_decoder, register_heif
+from lowzoo.data.intensity import Intensity, Wide, deep_colour, wide_picture
+from lowzoo.data.orientation import UPRIGHT, Orientation, orientation_in, orientation_of, swaps_sides, upright
 from lowzoo.errors import LowzooError
 
 # PIL refuses beyond twice its warning threshold; the same bound here keeps both decoders to one rule.
@@ -35,26 +38,55 @@ class BadImage(LowzooError):
 
 
 @dataclass(frozen=True, slots=True)
+class Rules:
+    """How the pictures of a source are decoded.
+
+    Args:
+        orientation: "exif" turns pictures as their camera noted, "stored" leaves them as they are stored.
+        intensity: What the numbers of pictures with more than 8 bits mean.
+    """
+
+    orientation: Orientation = "exif"
+    intensity: Intensity = Intensity()
+
+
+@dataclass(frozen=True, slots=True)
 class Decoded:
     """A picture, perhaps smaller than it is stored.
 
     Args:
         pixels: (h, w, 3) RGB, C-contiguous.
-        size: (H, W) as it is stored, in pixels.
+        size: (H, W) of the whole picture, turned if its pixels are.
         divisor: h and w are H and W divided by it, rounded up.
+        clipped: Whether numbers lay beyond the range that becomes 0 to 255.
     """
 
     pixels: NDArray[np.uint8]
     size: tuple[int, int]
     divisor: int = 1
+    clipped: bool = False
+
+    @property
+    def constant(self) -> bool:
+        """Whether all pixels are the same, from which nothing can be learned."""
+        first = self.pixels[0, 0]
+        # A few rows decide for nearly all pictures.
+        step = max(1, len(self.pixels) // 8)
+        return bool((self.pixels[::step] == first).all() and (self.pixels == first).all())
+
+    @property
+    def oddities(self) -> tuple[str, ...]:
+        """What is odd about a picture that could be read, in a word each."""
+        return ("constant",) * self.constant + ("clipped",) * self.clipped
 
 
-def decode_rgb(data: bytes, where: str) -> NDArray[np.uint8]:
+def decode_rgb(data: bytes, where: str, rules: Rules = Rules()) -> NDArray[np.uint8]:
     """Decode one encoded picture.
 
     Args:
-        data: The file's bytes in any format PIL reads.
+        data: The file's bytes in any format of `lowzoo.data.formats`.
         where: The file's name for the error message.
+        rules: How.
 
     Returns:
         (H, W, 3) RGB, C-contiguous.
@@ -62,50 +94,85 @@ def decode_rgb(data: bytes, where: str) -> NDArray[np.uint8]:
     Raises:
         BadImage: Empty, truncated, not a picture, or larger than `MAX_PIXELS`.
     """
-    return decode_shrunk(data, where, lambda height, width: 1).pixels
+    return decode(data, where, rules).pixels
 
 
-def decode_shrunk(data: bytes, where: str, divisor: Callable[[int, int], int]) -> Decoded:
+def decode(
+    data: bytes, where: str, rules: Rules = Rules(), divisor: Callable[[int, int], int] = lambda height, width: 1
+) -> Decoded:
     """Decode one encoded picture, a JPEG perhaps to a half, a quarter or an eighth of its size.
 
     Each block of 8 x 8 pixels is then transformed back to fewer pixels, which is an antialiased reduction and saves
     time. Only OpenCV does it here.
 
     Args:
-        data: The file's bytes in any format PIL reads.
+        data: The file's bytes in any format of `lowzoo.data.formats`.
         where: The file's name for the error message.
-        divisor: Given height and width as stored, says by what both may be divided: 1, 2, 4 or 8.
+        rules: How.
+        divisor: Given height and width of the whole picture, says by what both may be divided: 1, 2, 4 or 8.
 
     Raises:
         BadImage: As `decode_rgb`.
     """
     if not data:
         raise BadImage(where, "it is empty")
-    shape = _plain_jpeg_shape(data)
-    cv2 = _opencv() if shape is not None else None
-    if cv2 is not None and shape is not None:
-        if shape[0] * shape[1] > MAX_PIXELS:
-            raise _too_large(where, shape[1], shape[0])
-        by = divisor(*shape)
+    jpeg = _plain_jpeg(data)
+    cv2 = _opencv() if jpeg is not None else None
+    if cv2 is not None and jpeg is not None:
+        turn = jpeg.orientation if rules.orientation == "exif" else UPRIGHT
+        size = (jpeg.width, jpeg.height) if swaps_sides(turn) else (jpeg.height, jpeg.width)
+        if size[0] * size[1] > MAX_PIXELS:
+            raise _too_large(where, jpeg.width, jpeg.height)
+        by = divisor(*size)
         mode = cv2.IMREAD_COLOR if by == 1 else getattr(cv2, f"IMREAD_REDUCED_COLOR_{by}")
         bgr = cv2.imdecode(np.frombuffer(data, np.uint8), mode | cv2.IMREAD_IGNORE_ORIENTATION)
         if bgr is not None:
-            return Decoded(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), shape, by)
-    pixels = _decode_with_pil(data, where)
-    return Decoded(pixels, (pixels.shape[0], pixels.shape[1]))
+            return Decoded(upright(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), turn), size, by)
+    found = _read_with_pil(data, where)
+    if isinstance(found.content, Wide):
+        pixels, clipped = rules.intensity.to_uint8(found.content)
+    else:
+        pixels, clipped = found.content, False
+    if rules.orientation == "exif":
+        pixels = upright(pixels, found.orientation)
+    return Decoded(pixels, (pixels.shape[0], pixels.shape[1]), clipped=clipped)
 
 
-def _decode_with_pil(data: bytes, where: str) -> NDArray[np.uint8]:
+def wide_numbers(data: bytes, where: str) -> Wide | None:
+    """The numbers of a picture with more than 8 bits, before they are brought to 8; None for all others.
+
+    Raises:
+        BadImage: As `decode_rgb`.
+    """
+    content = _read_with_pil(data, where).content
+    return content if isinstance(content, Wide) else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    content: NDArray[np.uint8] | Wide
+    orientation: int
+
+
+def _read_with_pil(data: bytes, where: str) -> _Read:
+    def damaged(reason: str) -> BadImage:
+        return BadImage(where, reason)
+
+    register_heif()
     try:
         with warnings.catch_warnings():
             # The bound that matters is MAX_PIXELS, where PIL raises; its warning at half of that is noise here.
             warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data)) as image:
+            # Named, as PIL hands formats such as PostScript to other programs.
+            with Image.open(io.BytesIO(data), formats=_decoders()) as image:
                 # PIL's own check has the same bound, but any library may have switched it off for the whole process.
                 if image.width * image.height > MAX_PIXELS:
                     raise _too_large(where, image.width, image.height)
-                image.load()
-                return np.array(_to_rgb(image))
+                wide = wide_picture(image, data, _opencv(), damaged)
+                if wide is None:
+                    image.load()
+                # Asked after loading: PIL turns a TIFF by itself, and says so by then.
+                return _Read(np.array(_to_rgb(image)) if wide is None else wide, orientation_of(image))
     except (MemoryError, BadImage):
         raise
     except Image.DecompressionBombError as error:
@@ -114,8 +181,25 @@ def _decode_with_pil(data: bytes, where: str) -> NDArray[np.uint8]:
     except Exception as error:
         reason = str(error).replace("\n", " ")
         if "cannot identify image file" in reason:
-            reason = "no known image format"
+            if (deep := _float_colour(data, damaged)) is not None:
+                return deep
+            reason = missing_decoder(data[:HEAD_BYTES]) or "no known image format"
         raise BadImage(where, reason or type(error).__name__) from error
+
+
+def _float_colour(data: bytes, damaged: Callable[[str], BadImage]) -> _Read | None:
+    """A TIFF of float colours, which PIL does not know."""
+    cv2 = _opencv()
+    if cv2 is None or data[:4] not in (b"II*\0", b"MM\0*"):
+        return None
+    return _Read(deep_colour(data, cv2, damaged), UPRIGHT)
+
+
+@functools.lru_cache(maxsize=1)
+def _decoders() -> tuple[str, ...]:
+    """The formats that PIL has in this installation."""
+    Image.init()
+    return tuple(name for name in DECODERS if name in Image.OPEN)
 
 
 def _too_large(where: str, width: int, height: int) -> BadImage:
@@ -123,11 +207,6 @@ def _too_large(where: str, width: int, height: int) -> BadImage:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode in ("I;16", "I;16B", "I;16L", "I;16N"):
-        return Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8)).convert("RGB")
-    if image.mode == "I":
-        # 16-bit PNG in older PIL releases, as 32-bit integers.
-        return Image.fromarray((np.asarray(image).clip(0, 65535) >> 8).astype(np.uint8)).convert("RGB")
     if "A" in image.getbands() or "transparency" in image.info:
         rgba = image.convert("RGBA")
         white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
@@ -147,23 +226,33 @@ def _opencv() -> ModuleType | None:
     return module
 
 
-def _plain_jpeg_shape(data: bytes) -> tuple[int, int] | None:
-    """Give (height, width) of a whole baseline or progressive JPEG with 1 or 3 components, else None.
+@dataclass(frozen=True, slots=True)
+class _PlainJpeg:
+    height: int
+    width: int
+    orientation: int
+
+
+def _plain_jpeg(data: bytes) -> _PlainJpeg | None:
+    """What the header says of a whole baseline or progressive JPEG with 1 or 3 components; None for all others.
 
     libjpeg fills a truncated file with grey and only prints a warning, so a file without its end marker is left to PIL.
     """
     if data[:3] != b"\xff\xd8\xff" or b"\xff\xd9" not in data[-_TAIL_BYTES:]:
         return None
-    at = 2
+    at, orientation = 2, UPRIGHT
     while at + 10 <= len(data) and data[at] == 0xFF:
         marker = data[at + 1]
         if marker == 0xFF:  # a fill byte
             at += 1
             continue
+        length = int.from_bytes(data[at + 2 : at + 4])
+        if marker == 0xE1 and data[at + 4 : at + 10] == b"Exif\0\0":
+            orientation = orientation_in(data[at + 4 : at + 2 + length])
         if marker in (0xC0, 0xC1, 0xC2):
             height, width = int.from_bytes(data[at + 5 : at + 7]), int.from_bytes(data[at + 7 : at + 9])
-            return (height, width) if data[at + 9] in (1, 3) and height and width else None
+            return _PlainJpeg(height, width, orientation) if data[at + 9] in (1, 3) and height and width else None
         if marker == 0xDA or (0xC3 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):
             return None
-        at += 2 + int.from_bytes(data[at + 2 : at + 4])
+        at += 2 + length
     return None

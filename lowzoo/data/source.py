@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from lowzoo.data.reader import Reader
 from lowzoo.data.splits import find_splits
-from lowzoo.data.stream import StreamReader
+from lowzoo.data.stores.stream import StreamReader
 from lowzoo.errors import LowzooError
 
 

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from lowzoo.data.folder import open_folder
-from lowzoo.data.huggingface import PREFIX, dataset_splits, is_saved_dataset, open_dataset
-from lowzoo.data.parquet import open_parquet
+from lowzoo.data.stores.folder import open_folder
+from lowzoo.data.stores.huggingface import PREFIX, dataset_splits, is_saved_dataset, open_dataset
+from lowzoo.data.stores.parquet import open_parquet
 from lowzoo.data.reader import Part
-from lowzoo.data.samples import SAMPLE_SPLITS, open_samples
-from lowzoo.data.shards import expand_shards, is_shard_list, is_shard_word, read_shard_list
-from lowzoo.data.stream import STREAM_PREFIX, open_stream, stream_splits
-from lowzoo.data.tars import open_tars
+from lowzoo.data.stores.samples import SAMPLE_SPLITS, open_samples
+from lowzoo.data.stores.shards import expand_shards, is_shard_list, is_shard_word, read_shard_list
+from lowzoo.data.stores.stream import STREAM_PREFIX, open_stream, stream_splits
+from lowzoo.data.stores.tars import open_tars
 from lowzoo.errors import LowzooError
 
 SAMPLES_NAME = "lowzoo-samples"

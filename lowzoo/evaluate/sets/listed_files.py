@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lowzoo.data.folder import FolderReader
+from lowzoo.data.stores.folder import FolderReader
 from lowzoo.data.source import ImageSource
 from lowzoo.errors import LowzooError
 

@@ -23,7 +23,7 @@ from lowzoo.data.cache import cache_folder
 from lowzoo.data.decode import BadImage
 from lowzoo.data.names import name_at
 from lowzoo.data.progress import progress_bar
-from lowzoo.data.tar_index import TarIndex, index_name, index_tar
+from lowzoo.data.stores.tar_index import TarIndex, index_name, index_tar
 from lowzoo.errors import LowzooError
 from lowzoo.files import atomic_path
 

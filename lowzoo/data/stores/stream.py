@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from lowzoo.data.huggingface import cell_bytes, image_column, library, load_splits
+from lowzoo.data.stores.huggingface import cell_bytes, image_column, library, load_splits
 from lowzoo.errors import LowzooError
 
 STREAM_PREFIX = "hf-stream:"
