@@ -18,7 +18,6 @@ import numpy as np
 import torch
 
 from lowzoo.bench.machine import this_device
-from lowzoo.data.decode import decode_rgb
 from lowzoo.data.source import ImageSource, open_source
 from lowzoo.evaluate.knn import TEMPERATURE
 from lowzoo.export import ExportSpec, export
@@ -40,7 +39,7 @@ def features(
     chosen = spread(len(source), count)
     rows: list[list[Array]] = [[] for _ in artifacts]
     for start in range(0, len(chosen), 500):
-        images = [decode_rgb(source.encoded(i), source.where(i)) for i in chosen[start : start + 500]]
+        images = [source.pixels(i) for i in chosen[start : start + 500]]
         for artifact, found in zip(artifacts, rows, strict=True):
             found.append(rows_of(artifact, images, resolved))
     return [np.concatenate(found) for found in rows], source.require_labels()[chosen]

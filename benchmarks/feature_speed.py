@@ -28,8 +28,8 @@ from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
 from lowzoo.data.decode import decode_rgb
-from lowzoo.data.stores.samples import demonstration_photos
 from lowzoo.data.source import open_source
+from lowzoo.data.stores.samples import demonstration_photos
 from lowzoo.evaluate.features import extract_features
 from lowzoo.evaluate.result import versions
 from lowzoo.files import write_text

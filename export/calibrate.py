@@ -11,7 +11,6 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
-from lowzoo.data.decode import decode_rgb
 from lowzoo.data.source import ImageSource, open_source, split_names
 from lowzoo.errors import LowzooError
 from lowzoo.export.judge import spread
@@ -47,7 +46,7 @@ def calibration_source(word: str | None) -> ImageSource:
 def calibration_images(word: str | None) -> list[Image]:
     """Pictures spread over the set of `calibration_source`."""
     source = calibration_source(word)
-    return [decode_rgb(source.encoded(i), source.where(i)) for i in spread(len(source), IMAGES)]
+    return [source.pixels(i) for i in spread(len(source), IMAGES)]
 
 
 def activation_ranges(path: Path, feeds: list[NDArray[np.generic]], operators: tuple[str, ...]) -> dict[str, Ranges]:

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from lowzoo.data.decode import decode_rgb
-from lowzoo.data.stores.samples import demonstration_photos
 from lowzoo.data.source import ImageSource, open_source, split_names
+from lowzoo.data.stores.samples import demonstration_photos
 from lowzoo.errors import LowzooError
 from lowzoo.evaluate.knn import TEMPERATURE, votes
 from lowzoo.evaluate.preprocess import preprocess
@@ -90,7 +90,7 @@ class Judge:
         source = _split(self._data, "train")
         labels = source.require_labels()
         chosen = spread(len(source), self._knn_pictures)
-        images = [decode_rgb(source.encoded(i), source.where(i)) for i in chosen]
+        images = [source.pixels(i) for i in chosen]
         return images, torch.from_numpy(labels[chosen]), torch_features(self.resolved, images)
 
 

@@ -76,6 +76,11 @@ def writable_folder(path: Path) -> Path:
     return path
 
 
+def printable(text: str) -> str:
+    """The text with bytes of file names that are no UTF-8 written out by their hexadecimal numbers."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)

@@ -6,10 +6,10 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
-from lowzoo.data import decode
-from lowzoo.data.decode import BadImage, decode_rgb
+from lowzoo.data import decode as decode_module
+from lowzoo.data.decode import BadImage, Rules, decode, decode_rgb
 
 RED = (200, 30, 40)
 
@@ -26,7 +26,7 @@ def decoder(request, monkeypatch):
     if request.param == "opencv":
         pytest.importorskip("cv2")
     else:
-        monkeypatch.setattr(decode, "_opencv", lambda: None)
+        monkeypatch.setattr(decode_module, "_opencv", lambda: None)
 
 
 @pytest.fixture
@@ -61,10 +61,40 @@ def test_cmyk_jpeg_becomes_rgb(photo):
 
 
 @pytest.mark.usefixtures("decoder")
-def test_exif_orientation_is_not_applied(photo):
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_pictures_are_turned_as_their_camera_noted(photo, format, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encode(photo, format, exif=exif, **({} if format in ("PNG", "TIFF") else {"quality": 98}))
+    expected = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB"))
+    assert expected.shape == ((60, 40, 3) if orientation > 4 else (40, 60, 3))
+    image = decode_rgb(data, "photo")
+    assert image.shape == expected.shape
+    assert np.abs(image.astype(int) - expected).max() <= 3
+    if format != "TIFF":  # which Pillow turns whenever it loads one
+        assert decode_rgb(data, "photo", Rules(orientation="stored")).shape == (40, 60, 3)
+
+
+@pytest.mark.usefixtures("decoder")
+@pytest.mark.parametrize("value", [0, 9, 1000])
+def test_an_impossible_orientation_is_none(photo, value):
+    exif = Image.Exif()
+    exif[0x0112] = value
+    assert decode_rgb(encode(photo, "JPEG", exif=exif), "odd.jpg").shape == (40, 60, 3)
+
+
+@pytest.mark.usefixtures("decoder")
+def test_a_turned_jpeg_is_shrunk_in_its_upright_size(photo):
     exif = Image.Exif()
     exif[0x0112] = 6
-    assert decode_rgb(encode(photo, "JPEG", exif=exif), "rotated.jpg").shape == (40, 60, 3)
+    asked = []
+    found = decode(
+        encode(photo.resize((160, 96)), "JPEG", exif=exif), "p.jpg", divisor=lambda *size: asked.append(size) or 2
+    )
+    assert found.size == (160, 96)
+    assert asked in ([(160, 96)], [])
+    assert found.pixels.shape[:2] == (160 // found.divisor, 96 // found.divisor)
 
 
 @pytest.mark.usefixtures("decoder")
@@ -183,8 +213,8 @@ def test_every_mode_of_tiff_becomes_rgb(photo, mode):
 
 
 @pytest.mark.parametrize("format", ["PNG", "TIFF"])
-def test_sixteen_bit_colour_keeps_its_upper_bytes(format):
+def test_sixteen_bit_colour_keeps_its_intensities(format):
     cv2 = pytest.importorskip("cv2")
     pixels = np.random.default_rng(0).integers(0, 65536, (5, 7, 3), dtype=np.uint16)
     data = cv2.imencode(f".{format.lower()}", pixels[..., ::-1])[1].tobytes()
-    np.testing.assert_array_equal(decode_rgb(data, "deep"), pixels >> 8)
+    np.testing.assert_array_equal(decode_rgb(data, "deep"), np.rint(pixels / 257))

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lowzoo.data.stores import huggingface
 from lowzoo.data.decode import BadImage
 from lowzoo.data.source import open_source, split_names
+from lowzoo.data.stores import huggingface
 from lowzoo.errors import LowzooError
 from tests.data_fixtures import shade
 

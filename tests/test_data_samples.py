@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from lowzoo.data.decode import decode_rgb
-from lowzoo.data.stores.samples import demonstration_photos
 from lowzoo.data.source import open_source, split_names
+from lowzoo.data.stores.samples import demonstration_photos
 from lowzoo.errors import LowzooError
 
 

@@ -118,7 +118,7 @@ def test_a_file_that_vanishes_is_a_bad_image(tmp_path):
         source.encoded(0)
 
 
-def test_fingerprint_follows_names_and_sizes(tmp_path):
+def test_fingerprint_follows_the_content(tmp_path):
     picture(tmp_path / "a" / "cat" / "1.png")
     picture(tmp_path / "b" / "cat" / "1.png")
     first = open_source(tmp_path / "a").fingerprint()

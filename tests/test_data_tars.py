@@ -8,9 +8,9 @@ import time
 import numpy as np
 import pytest
 
-from lowzoo.data.stores import tars
 from lowzoo.data.decode import BadImage
 from lowzoo.data.source import open_source, split_names
+from lowzoo.data.stores import tars
 from lowzoo.errors import LowzooError
 from tests.data_fixtures import png, read_pickled, shade, shades, write_tar
 

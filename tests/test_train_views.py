@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from pydantic import ValidationError
 
-from lowzoo.data.decode import decode_rgb, decode
+from lowzoo.data.decode import decode, decode_rgb
 from lowzoo.data.stores.samples import demonstration_photos
 from lowzoo.train.views import ViewGroup, ViewParams, crop_views, sample_params
 from lowzoo.train.views.crops import largest_divisor

@@ -2,6 +2,7 @@
 
 import multiprocessing
 from collections.abc import Iterator, Sequence
+from functools import partial
 from multiprocessing.context import BaseContext
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from lowzoo.data.decode import BadImage, decode_rgb
+from lowzoo.data.decode import BadImage
 from lowzoo.data.source import ImageSource
 from lowzoo.data.stores.stream import HEAD, StreamReader
 from lowzoo.errors import LowzooError
@@ -66,7 +67,8 @@ class ViewDataset(Dataset[ViewBatch]):
         epoch, wanted = key
         for index in self._candidates(epoch, wanted):
             try:
-                return self.drawer.draw(self.source.encoded(index), self.source.where(index), epoch, index)
+                read = partial(self.source.decoded, index)
+                return self.drawer.draw(read, self.source.where(index), epoch, index)
             except BadImage as error:
                 bad.append(error.message)
         return None
@@ -90,7 +92,7 @@ def make_loader(dataset: ViewDataset, batches: EpochBatches, *, workers: int, pi
     if isinstance(reader, StreamReader):
         # A worker without a shard of its own would have to read everything.
         workers = min(workers, max(1, reader.shards // batches.world_size))
-        feed = StreamBatches(reader, dataset.drawer, batches)
+        feed = StreamBatches(reader, dataset.drawer, batches, dataset.source.rules)
         settings["batch_size"] = None
         settings["multiprocessing_context"] = _clean_context() if workers else None
     else:
@@ -123,7 +125,7 @@ def check_source(source: ImageSource, batch_size: int) -> None:
     first_error = ""
     for index in probed:
         try:
-            decode_rgb(source.encoded(index), source.where(index))
+            source.pixels(index)
             return
         except BadImage as error:
             first_error = first_error or error.message

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-from lowzoo.data.decode import BadImage, decode_rgb
+from lowzoo.data.decode import BadImage
 from lowzoo.data.source import ImageSource
 from lowzoo.evaluate.knn import knn_accuracy
 from lowzoo.train.progress import track
@@ -28,7 +28,7 @@ def load_squares(
     squares, kept = [], []
     for index in track(np.sort(order).tolist(), title):
         try:
-            image = decode_rgb(source.encoded(index), source.where(index))
+            image = source.pixels(index)
         except BadImage:
             continue
         planes = torch.from_numpy(image).permute(2, 0, 1)[None]

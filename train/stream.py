@@ -8,11 +8,12 @@ share of an epoch starts again from its beginning.
 
 from collections import deque
 from collections.abc import Iterator
+from functools import partial
 from itertools import islice
 
 from torch.utils.data import IterableDataset, get_worker_info
 
-from lowzoo.data.decode import BadImage
+from lowzoo.data.decode import BadImage, Rules, decode
 from lowzoo.data.stores.huggingface import cell_bytes
 from lowzoo.data.stores.stream import Cell, StreamReader
 from lowzoo.errors import LowzooError
@@ -30,10 +31,11 @@ class StreamBatches(IterableDataset[ViewBatch]):
         reader: The stream.
         drawer: Of the views.
         batches: Which step to begin with, and how a batch is shared out.
+        rules: How images are decoded.
     """
 
-    def __init__(self, reader: StreamReader, drawer: ViewDrawer, batches: EpochBatches) -> None:
-        self.reader, self.drawer, self.batches = reader, drawer, batches
+    def __init__(self, reader: StreamReader, drawer: ViewDrawer, batches: EpochBatches, rules: Rules) -> None:
+        self.reader, self.drawer, self.batches, self.rules = reader, drawer, batches, rules
 
     def __iter__(self) -> Iterator[ViewBatch]:
         info = get_worker_info()
@@ -49,7 +51,7 @@ class StreamBatches(IterableDataset[ViewBatch]):
             mine = [number for number in range(epoch * per_epoch, (epoch + 1) * per_epoch) if number % workers == lane]
             done = sum(number < first for number in mine)
             begin, end = done * batches.micro_batch, len(mine) * batches.micro_batch
-            images = _Images(self.reader, self.drawer, self._cells(epoch, part, parts))
+            images = _Images(self.reader, self.drawer, self._cells(epoch, part, parts), self.rules)
             images.pass_over(begin)
             for position in range(begin, end, batches.micro_batch):
                 # Views are drawn for a number that no other image of the epoch has.
@@ -69,8 +71,8 @@ class StreamBatches(IterableDataset[ViewBatch]):
 class _Images:
     """Decodes cell after cell; the last that could be read stands in for one that cannot be."""
 
-    def __init__(self, reader: StreamReader, drawer: ViewDrawer, cells: Iterator[Cell]) -> None:
-        self.reader, self.drawer, self.cells = reader, drawer, cells
+    def __init__(self, reader: StreamReader, drawer: ViewDrawer, cells: Iterator[Cell], rules: Rules) -> None:
+        self.reader, self.drawer, self.cells, self.rules = reader, drawer, cells, rules
         self.last: tuple[bytes, str] | None = None
 
     def pass_over(self, count: int) -> None:
@@ -78,7 +80,7 @@ class _Images:
         for cell in reversed(deque(islice(self.cells, count), _STAND_INS)):
             try:
                 self.last = self._encoded(cell)
-                self.drawer.draw(*self.last, 0, 0)
+                self._draw(self.last, (0, 0))
             except BadImage:
                 self.last = None
             else:
@@ -87,12 +89,16 @@ class _Images:
     def next(self, key: Key, bad: list[str]) -> Drawn | None:
         try:
             encoded = self._encoded(next(self.cells))
-            drawn = self.drawer.draw(*encoded, *key)
+            drawn = self._draw(encoded, key)
         except BadImage as error:
             bad.append(error.message)
-            return None if self.last is None else self.drawer.draw(*self.last, *key)
+            return None if self.last is None else self._draw(self.last, key)
         self.last = encoded
         return drawn
+
+    def _draw(self, encoded: tuple[bytes, str], key: Key) -> Drawn:
+        data, where = encoded
+        return self.drawer.draw(partial(decode, data, where, self.rules), where, *key)
 
     def _encoded(self, cell: Cell) -> tuple[bytes, str]:
         where = f"{self.reader.name}: {(cell or {}).get('path') or 'a row without a name'}"

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lowzoo.data.decode import Decoded, decode
+from lowzoo.data.decode import Decoded
 from lowzoo.train.batches import Key
 from lowzoo.train.shared_pixels import Lease, SharedPixels
 from lowzoo.train.views import ViewGroup, ViewParams, sample_params
@@ -23,13 +23,17 @@ class Drawn:
         index: That the views are drawn for: in the source or, of a stream, one that no other image of the epoch has.
         image: Decoded, perhaps smaller than it is stored.
         params: Of the views.
+        where: Its name.
     """
 
     index: int
     image: Decoded
     params: ViewParams
+    where: str
 
 
+# Decodes an image, given what says by what its sides may be divided.
+Reading = Callable[[Callable[[int, int], int]], Decoded]
 # Gives the image for a key, or None where none could be read. It may be another one than asked for; what could not be
 # read is added to the list.
 ImageOf = Callable[[Key, list[str]], Drawn | None]
@@ -48,6 +52,7 @@ class ViewBatch:
         records: (B, G, 13) float32, what the G global views are made of, see `ViewParams.record`.
         seen: Images that were asked for.
         lease: Of the crops' memory, where a worker lends it.
+        odd: Oddity and name of each image that could be read and is odd.
     """
 
     crops: list[Tensor]
@@ -58,6 +63,7 @@ class ViewBatch:
     records: Tensor
     seen: int
     lease: Lease | None = None
+    odd: tuple[tuple[str, str], ...] = ()
 
     def __len__(self) -> int:
         return len(self.photometric)
@@ -88,8 +94,15 @@ class ViewDrawer:
         self._memory = SharedPixels()
         self._global = np.repeat([group.name == "global" for group in groups], [group.count for group in groups])
 
-    def draw(self, data: bytes, where: str, epoch: int, index: int) -> Drawn:
-        """Draw the views of an image and decode it, if not whole then as small as they allow; see `decode`."""
+    def draw(self, read: Reading, where: str, epoch: int, index: int) -> Drawn:
+        """Draw the views of an image and read it, if not whole then as small as they allow.
+
+        Args:
+            read: Decodes the image, given what says how small it may be; see `lowzoo.data.decode.decode`.
+            where: Its name.
+            epoch: From 0.
+            index: That the views are drawn for.
+        """
         drawn: dict[tuple[int, int], ViewParams] = {}
 
         def params(height: int, width: int) -> ViewParams:
@@ -102,8 +115,8 @@ class ViewDrawer:
         def divisor(height: int, width: int) -> int:
             return 1 if self.whole else largest_divisor(params(height, width).boxes, self.groups)
 
-        image = decode(data, where, divisor)
-        return Drawn(index, image, params(*image.size))
+        image = read(divisor)
+        return Drawn(index, image, params(*image.size), where)
 
     def batch(self, keys: Sequence[Key], image_of: ImageOf) -> ViewBatch:
         """Draw a batch.
@@ -118,6 +131,7 @@ class ViewDrawer:
         bad: list[str] = []
         indices: list[int] = []
         drawn: list[ViewParams] = []
+        odd: list[tuple[str, str]] = []
         for key in keys:
             found = image_of(key, bad)
             if found is None:
@@ -126,6 +140,7 @@ class ViewDrawer:
             crop_into([views[len(drawn)] for views in crops], image.pixels, found.params, self.groups, image.divisor)
             indices.append(found.index)
             drawn.append(found.params)
+            odd += [(oddity, found.where) for oddity in image.oddities]
         return ViewBatch(
             crops=[views[: len(drawn)] for views in crops] if drawn else [],
             photometric=_stack([params.photometric for params in drawn]),
@@ -135,6 +150,7 @@ class ViewDrawer:
             records=_stack([params.record()[self._global] for params in drawn]),
             seen=len(keys),
             lease=lease,
+            odd=tuple(odd),
         )
 
 

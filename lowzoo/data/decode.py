@@ -12,7 +12,7 @@ import functools
 import io
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import ModuleType
 
 import numpy as np
@@ -28,6 +28,8 @@ from lowzoo.errors import LowzooError
 MAX_PIXELS = 178_956_970
 # Cameras and web servers append a few zero bytes or line ends after the end-of-image marker.
 _TAIL_BYTES = 32
+# What may be odd about a picture that can be read: all pixels alike, or numbers beyond the range that is shown.
+ODDITIES = ("constant", "clipped")
 
 
 class BadImage(LowzooError):
@@ -47,7 +49,7 @@ class Rules:
     """
 
     orientation: Orientation = "exif"
-    intensity: Intensity = Intensity()
+    intensity: Intensity = field(default_factory=Intensity)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ class Decoded:
 
     @property
     def oddities(self) -> tuple[str, ...]:
-        """What is odd about a picture that could be read, in a word each."""
+        """What is odd about a picture that could be read, words of `ODDITIES`."""
         return ("constant",) * self.constant + ("clipped",) * self.clipped
 
 

@@ -46,6 +46,7 @@ _BEGINNINGS = (
     (0, b"\0\0\0\x0cjP  \r\n"),
     (0, b"\xff\x4f\xff\x51"),
 )
+_WIDE_BEGINNINGS = (b"II*\0", b"MM\0*", b"\0\0\0\x0cjP  ", b"\xff\x4f\xff\x51", b"SIMPLE", b"PF", b"Pf", b"Py")
 _BRANDS = (b"avif", b"avis", b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")
 _PIXMAP = re.compile(rb"P[1-6]\s(#|\d)")
 HEAD_BYTES = 32
@@ -77,6 +78,13 @@ def starts_like_picture(head: bytes) -> bool:
     if head[:2] == b"BM":
         return head[14:18] in (b"\x0c\0\0\0", b"\x28\0\0\0", b"\x6c\0\0\0", b"\x7c\0\0\0")
     return _PIXMAP.match(head) is not None
+
+
+def may_be_wide(head: bytes) -> bool:
+    """Tell by a file's first `HEAD_BYTES` bytes whether its pixels may have more than 8 bits."""
+    if head.startswith(b"\x89PNG"):
+        return head[24:25] == b"\x10"
+    return head.startswith(_WIDE_BEGINNINGS) or _PIXMAP.match(head) is not None
 
 
 @functools.lru_cache(maxsize=1)

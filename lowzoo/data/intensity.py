@@ -14,10 +14,10 @@ clipped and their pictures counted.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,12 +74,20 @@ class Intensity:
     rule: Literal["auto", "dtype"] | Range = "auto"
     measured: tuple[tuple[Kind, Range], ...] = ()
 
+    def __str__(self) -> str:
+        if isinstance(self.rule, tuple):
+            return "{:g},{:g}".format(*self.rule)
+        found = "; ".join(f"{kind}: {low:g} to {high:g}" for kind, (low, high) in self.measured)
+        return f"{self.rule} ({found})" if found else self.rule
+
+    def whole_range(self, kind: Kind) -> Range:
+        """Black and white of a type where the rule is not "auto"."""
+        return self.rule if isinstance(self.rule, tuple) else _WHOLE[kind]
+
     def range_of(self, wide: Wide) -> Range:
         """Black and white for a picture."""
-        if isinstance(self.rule, tuple):
-            return self.rule
-        if self.rule == "dtype":
-            return _WHOLE[wide.kind]
+        if self.rule != "auto":
+            return self.whole_range(wide.kind)
         return wide.stated or dict(self.measured).get(wide.kind) or usual_range(wide.kind, *extremes(wide))
 
     def to_uint8(self, wide: Wide) -> tuple[NDArray[np.uint8], bool]:
@@ -98,8 +106,10 @@ def parse_intensity(word: str) -> Intensity:
     Raises:
         LowzooError: It is none of them.
     """
-    if word == "auto" or word == "dtype":
-        return Intensity(word)
+    if word == "auto":
+        return Intensity("auto")
+    if word == "dtype":
+        return Intensity("dtype")
     try:
         low, high = (float(part) for part in word.split(","))
         if not (math.isfinite(low) and math.isfinite(high) and low < high):
@@ -137,8 +147,7 @@ def joint_range(kind: Kind, ranges: Iterable[Range]) -> Range:
     return usual_range(kind, min(lows), max(highs))
 
 
-class _Damaged(Protocol):
-    def __call__(self, reason: str) -> Exception: ...
+_Damaged = Callable[[str], Exception]
 
 
 def wide_picture(image: Image.Image, data: bytes, opencv: ModuleType | None, damaged: _Damaged) -> Wide | None:

@@ -1,10 +1,13 @@
 """What every store of encoded images offers."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+from lowzoo.data.found import Found
 
 
 class Reader(Protocol):
@@ -19,10 +22,25 @@ class Reader(Protocol):
         """Name file `index` for messages."""
 
     def fingerprint(self) -> str:
-        """Identify the content by a sha256 in hexadecimal."""
+        """Identify the content of all images in their order, by a sha256 in hexadecimal."""
 
 
-# A reader, labels (N,) or None, and the names of the classes or None.
-Opened = tuple[Reader, NDArray[np.int64] | None, tuple[str, ...] | None]
+@dataclass(frozen=True, slots=True, eq=False)
+class Opened:
+    """One split of a set.
+
+    Args:
+        reader: Its images.
+        labels: (N,) class numbers, -1 for an image without a class; None for a set without classes.
+        class_names: What the numbers mean, or None.
+        found: What only opening shows.
+    """
+
+    reader: Reader
+    labels: NDArray[np.int64] | None = None
+    class_names: tuple[str, ...] | None = None
+    found: Found = field(default_factory=Found)
+
+
 # One split of a set that has been found and not been opened yet.
 Part = Callable[[], Opened]

@@ -1,32 +1,45 @@
-"""One way from a SRC word to images: a folder, parquet, tars, a `datasets` name, or the embedded sample set."""
+"""A set of images, its splits, and each split as a source of encoded images."""
 
-from dataclasses import dataclass
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lowzoo.data.reader import Reader
+from lowzoo.data.decode import Decoded, Rules, decode
+from lowzoo.data.found import Found
+from lowzoo.data.measure import measure
+from lowzoo.data.options import DEFAULT_OPTIONS, SourceOptions
+from lowzoo.data.reader import Part, Reader
 from lowzoo.data.splits import find_splits
 from lowzoo.data.stores.stream import StreamReader
+from lowzoo.data.stores.subset import SubsetReader
 from lowzoo.errors import LowzooError
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class ImageSource:
     """N encoded images, perhaps with labels; cheap to pickle to data workers.
 
     Args:
         name: What the set is called in messages and results, with its split.
         reader: Where the bytes come from.
-        labels: (N,) class numbers, or None.
+        labels: (N,) class numbers, -1 for an image without a class; None for a set without classes.
         class_names: What the numbers mean, or None.
+        rules: How images are decoded.
+        found: What the source was made from.
     """
 
     name: str
     reader: Reader
     labels: NDArray[np.int64] | None = None
     class_names: tuple[str, ...] | None = None
+    rules: Rules = field(default_factory=Rules)
+    found: Found = field(default_factory=Found)
 
     def __len__(self) -> int:
         return len(self.reader)
@@ -44,9 +57,37 @@ class ImageSource:
         """Name image `index` for messages: its path, or file and row."""
         return self.reader.where(index)
 
+    def decoded(self, index: int, divisor: Callable[[int, int], int] = lambda height, width: 1) -> Decoded:
+        """Read and decode image `index`; see `lowzoo.data.decode.decode`.
+
+        Raises:
+            BadImage: It cannot be read.
+        """
+        return decode(self.encoded(index), self.where(index), self.rules, divisor)
+
+    def pixels(self, index: int) -> NDArray[np.uint8]:
+        """Read and decode image `index`: (H, W, 3) RGB; `BadImage` if it cannot be read."""
+        return self.decoded(index).pixels
+
+    @cached_property
+    def _identity(self) -> str:
+        content = self.reader.fingerprint()
+        own = "" if self.rules == Rules() else repr(self.rules)
+        return sha256(f"{content}{own}".encode()).hexdigest()[:16]
+
     def fingerprint(self) -> str:
-        """Identify the content: 16 hexadecimal digits, equal on every machine that holds the same data."""
-        return self.reader.fingerprint()[:16]
+        """Identify the pixels: 16 hexadecimal digits over the bytes of all images in their order and how they are read.
+
+        Equal wherever the same data lies, under whatever names.
+        """
+        return self._identity
+
+    def labels_digest(self) -> str:
+        """Identify the class of each image by 16 hexadecimal digits; empty without classes."""
+        if self.labels is None:
+            return ""
+        names = "\0".join(self.class_names or ()).encode("utf-8", "surrogateescape")
+        return sha256(self.labels.tobytes() + names).hexdigest()[:16]
 
     def require_labels(self) -> NDArray[np.int64]:
         """Give the labels (N,), all of them from 0 on.
@@ -57,7 +98,7 @@ class ImageSource:
         if self.labels is None:
             raise LowzooError(
                 f"{self.name} has no labels, which this needs",
-                "Use a folder with one sub-folder a class, or parquet with a column 'label'",
+                "Use a folder with one sub-folder a class, a table with a column 'label', or --labels FILE",
             )
         if self.labels.min() < 0:
             raise LowzooError(
@@ -66,25 +107,135 @@ class ImageSource:
             )
         return self.labels
 
+    def labelled(self) -> "ImageSource":
+        """The images that have a class; the source itself where all have one.
 
-def open_source(word: str | Path | None, split: str = "train") -> ImageSource:
-    """Open a set of images.
+        Raises:
+            LowzooError: None has.
+        """
+        if self.labels is None or self.labels.min() >= 0:
+            self.require_labels()
+            return self
+        given = np.flatnonzero(self.labels >= 0)
+        if not len(given):
+            self.require_labels()
+        note = f"{len(self) - len(given)} images of {self.name} have no class and are left out"
+        return dataclasses.replace(self.subset(given), found=self.found.with_notes(note))
+
+    def subset(self, indices: NDArray[np.int64]) -> "ImageSource":
+        """The images `indices` (K,), labels included."""
+        return dataclasses.replace(
+            self,
+            reader=SubsetReader(self.reader, indices),
+            labels=None if self.labels is None else self.labels[indices],
+        )
+
+    def numbered_like(self, other: "ImageSource") -> "ImageSource":
+        """This source with the class numbers of another one: every source numbers the classes it holds by itself.
+
+        The one way to compare labels of two sources. A class that the other one lacks becomes -1.
+
+        Raises:
+            LowzooError: Only one of the two names its classes.
+        """
+        mine, theirs = self.class_names, other.class_names
+        if mine == theirs or self.labels is None or other.labels is None:
+            return self
+        if mine is None or theirs is None:
+            named, bare = (self, other) if mine is not None else (other, self)
+            raise LowzooError(
+                f"{named.name} names its classes and {bare.name} numbers them, so they cannot be compared",
+                "Store labels of the same kind in both",
+            )
+        number = {name: i for i, name in enumerate(theirs)}
+        # The last entry stands for images without a class, whose number is -1.
+        table = np.array([number.get(name, -1) for name in mine] + [-1], np.int64)
+        return dataclasses.replace(self, labels=table[self.labels], class_names=theirs)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageSet:
+    """What a SRC word means.
+
+    Args:
+        name: Of the set.
+        parts: What opens each split.
+        found: What it was made from.
+        options: How its images are read.
+    """
+
+    name: str
+    parts: Mapping[str, Part]
+    found: Found
+    options: SourceOptions
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Names of the splits; ("train",) for a set that is not divided."""
+        return tuple(self.parts)
+
+    def open(self, split: str) -> ImageSource:
+        """Open a split; where it holds pictures with more than 8 bits, those of the others count for their range too.
+
+        Raises:
+            LowzooError: No such split, or nothing usable in it.
+        """
+        if split not in self.parts:
+            raise LowzooError(f"{self.name} has no split {split!r}", f"Choose one of: {', '.join(self.parts)}")
+        part, rules = self.parts[split], self.options.rules()
+        opened = part()
+        others = {id(other): other for other in self.parts.values() if other is not part}
+        intensity, notes = measure(
+            opened.reader, lambda: [other().reader for other in others.values()], rules.intensity
+        )
+        found = dataclasses.replace(
+            self.found if self.found.files else opened.found,
+            notes=(*dict.fromkeys((*self.found.notes, *opened.found.notes)), *notes),
+        )
+        return ImageSource(
+            f"{self.name}/{split}",
+            opened.reader,
+            opened.labels,
+            opened.class_names,
+            dataclasses.replace(rules, intensity=intensity),
+            found,
+        )
+
+
+def open_set(word: str | Path | None, options: SourceOptions = DEFAULT_OPTIONS) -> ImageSet:
+    """Find what a word means.
+
+    Args:
+        word: See `find_splits`; None is the embedded sample set.
+        options: How images are found and read.
+
+    Raises:
+        LowzooError: No such path, or nothing usable in it.
+    """
+    options.rules()
+    name, parts, found = find_splits(word, options)
+    return ImageSet(name, parts, found, options)
+
+
+def open_source(word: str | Path | None, split: str = "train", options: SourceOptions = DEFAULT_OPTIONS) -> ImageSource:
+    """Open one split of a set of images.
 
     Args:
         word: See `find_splits`; None is the embedded sample set.
         split: Which part of it. A set that is not divided is all "train".
+        options: How images are found and read.
 
     Raises:
         LowzooError: No such path, nothing usable in it, or no such split.
     """
-    name, parts = find_splits(word)
-    if split not in parts:
+    found = open_set(word, options)
+    if split not in found.parts:
         raise LowzooError(
-            f"{name if word is None else word} has no split {split!r}", f"Choose one of: {', '.join(parts)}"
+            f"{found.name if word is None else word} has no split {split!r}", f"Choose one of: {', '.join(found.parts)}"
         )
-    return ImageSource(f"{name}/{split}", *parts[split]())
+    return found.open(split)
 
 
 def split_names(word: str | Path | None) -> tuple[str, ...]:
     """Tell which splits `open_source` gives for `word`: ("train",) for a set that is not divided."""
-    return tuple(find_splits(word)[1])
+    return open_set(word).splits

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch.utils.data import Dataset
 
-from lowzoo.data.decode import BadImage, decode_rgb
+from lowzoo.data.decode import BadImage
 from lowzoo.data.source import ImageSource
 from lowzoo.evaluate.inputs import InputBatch
 from lowzoo.evaluate.preprocess import FILTERS, Preprocessing, to_uint8_input
@@ -37,7 +37,7 @@ class AugmentedDataset(Dataset[InputBatch]):
     def picture(self, key: Key) -> NDArray[np.uint8]:
         """One network input (H, W, 3); `BadImage` if the file cannot be read."""
         epoch, index = key
-        image = decode_rgb(self.source.encoded(index), self.source.where(index))
+        image = self.source.pixels(index)
         rng = np.random.default_rng([self.seed, epoch, index])
         pixels = _crop(image, self.spec, rng) if self.augmentation == "crop" else to_uint8_input(image, self.spec)
         return pixels[:, ::-1] if self.augmentation != "none" and rng.random() < 0.5 else pixels

@@ -6,7 +6,8 @@ are written as they are computed and read as mapped memory, so that a set larger
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO
@@ -16,11 +17,12 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from lowzoo.data.cache import cache_folder
+from lowzoo.data.decode import ODDITIES
 from lowzoo.errors import LowzooError
 from lowzoo.evaluate.preprocess import Preprocessing
 from lowzoo.files import atomic_path, writable_folder
 
-_LAYOUT = "2"  # changes when a change of this package changes the features
+_LAYOUT = "3"  # changes when a change of this package changes the features
 _HEADER_BYTES = 512
 
 
@@ -56,14 +58,30 @@ def cache_path(
     return cache_folder("features") / f"{digest.hexdigest()[:32]}.safetensors"
 
 
-def read(path: Path) -> tuple[Tensor, Tensor] | None:
-    """Map the features (N, D) and the indices (N,) of the images they belong to; None if that fails."""
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What is kept of a source.
+
+    Args:
+        x: (N, D) float32, mapped.
+        kept: (N,) int64, the images they belong to.
+        odd: Images of each of `ODDITIES`, (K,) int64.
+    """
+
+    x: Tensor
+    kept: Tensor
+    odd: Mapping[str, Tensor]
+
+
+def read(path: Path) -> Stored | None:
+    """Map what was kept; None if that fails."""
     try:
         with safe_open(path, framework="pt") as file:
             x, kept = file.get_tensor("x"), file.get_tensor("kept")
+            odd = {oddity: file.get_tensor(oddity) for oddity in ODDITIES}
     except (SafetensorError, OSError):
         return None
-    return (x, kept) if x.ndim == 2 and len(x) == len(kept) else None
+    return Stored(x, kept, odd) if x.ndim == 2 and len(x) == len(kept) else None
 
 
 class FeatureWriter:
@@ -72,11 +90,14 @@ class FeatureWriter:
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._kept: list[Tensor] = []
+        self._odd: dict[str, list[int]] = {oddity: [] for oddity in ODDITIES}
         self._width = 0
         file.write(bytes(8 + _HEADER_BYTES))
 
-    def append(self, x: Tensor, kept: Tensor) -> None:
-        """Write features (B, D) float32 of the images `kept` (B,)."""
+    def append(self, x: Tensor, kept: Tensor, odd: Sequence[tuple[int, str]] = ()) -> None:
+        """Write features (B, D) float32 of the images `kept` (B,), and keep which of them are odd, and how."""
+        for index, oddity in odd:
+            self._odd[oddity].append(index)
         self._width = x.shape[1]
         self._file.write(x.contiguous().numpy().data)
         self._kept.append(kept)
@@ -84,12 +105,16 @@ class FeatureWriter:
     def close(self) -> None:
         """Write the indices and the header."""
         kept = torch.cat(self._kept) if self._kept else torch.empty(0, dtype=torch.int64)
-        size = len(kept) * self._width * 4
-        self._file.write(kept.numpy().data)
-        header = {
-            "x": {"dtype": "F32", "shape": [len(kept), self._width], "data_offsets": [0, size]},
-            "kept": {"dtype": "I64", "shape": [len(kept)], "data_offsets": [size, size + 8 * len(kept)]},
+        at = len(kept) * self._width * 4
+        header = {"x": {"dtype": "F32", "shape": [len(kept), self._width], "data_offsets": [0, at]}}
+        lists = {
+            "kept": kept,
+            **{oddity: torch.tensor(found, dtype=torch.int64) for oddity, found in self._odd.items()},
         }
+        for name, indices in lists.items():
+            self._file.write(indices.numpy().data)
+            header[name] = {"dtype": "I64", "shape": [len(indices)], "data_offsets": [at, at + 8 * len(indices)]}
+            at += 8 * len(indices)
         self._file.seek(0)
         self._file.write(_HEADER_BYTES.to_bytes(8, "little") + json.dumps(header).encode().ljust(_HEADER_BYTES))
 

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from lowzoo.data.decode import decode_rgb
 from lowzoo.data.source import ImageSource
 from lowzoo.evaluate.features import Features
 from lowzoo.evaluate.knn import nearest_neighbours
@@ -86,7 +85,7 @@ def _outer() -> int:
 
 
 def _thumbnail(source: ImageSource, index: int) -> Image.Image:
-    image = Image.fromarray(decode_rgb(source.encoded(index), source.where(index)))
+    image = Image.fromarray(source.pixels(index))
     image.thumbnail((_CELL, _CELL), Image.Resampling.LANCZOS)
     cell = Image.new("RGB", (_CELL, _CELL), "white")
     cell.paste(image, ((_CELL - image.width) // 2, (_CELL - image.height) // 2))

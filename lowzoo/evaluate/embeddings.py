@@ -49,7 +49,7 @@ def write_embeddings(path: Path, source: ImageSource, features: Features, model:
         + ([("label", pyarrow.int64())] if labelled else []),
         metadata={
             "lowzoo": json.dumps(
-                {"model": model.model_dump(), "data": DataFacts.of(source, features.unreadable(source)).model_dump()}
+                {"model": model.model_dump(), "data": DataFacts.of_features(source, features).model_dump()}
             ),
             "huggingface": json.dumps({"info": {"features": _features(source, width)}}),
         },

@@ -1,8 +1,8 @@
 """Features of a frozen network for all images of a source."""
 
 import contextlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lowzoo.data.decode import ODDITIES
 from lowzoo.data.progress import progress_bar
 from lowzoo.data.source import ImageSource
 from lowzoo.errors import LowzooError
@@ -23,6 +24,8 @@ from lowzoo.resolve import Resolved
 MAX_UNREADABLE = 0.1
 
 Precision = Literal["fp32", "bf16"]
+# Features (B, D), indices (B,) of their images, and index and oddity of odd ones.
+_Block = tuple[Tensor, Tensor, tuple[tuple[int, str], ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +37,18 @@ class Features:
         labels: (N,) int64; -1 where the source has none.
         kept: (N,) int64, the index of each image in the source.
         skipped: Images of the source that could not be read.
+        odd: Images of each of `ODDITIES`, (K,) int64.
     """
 
     x: Tensor
     labels: Tensor
     kept: Tensor
     skipped: int
+    odd: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def oddities(self, source: ImageSource) -> dict[str, list[str]]:
+        """Name the images of the source that are odd, by what is odd about them."""
+        return {oddity: [source.where(i) for i in found.tolist()] for oddity, found in self.odd.items()}
 
     def unreadable(self, source: ImageSource) -> list[str]:
         """Name the images of the source that could not be read."""
@@ -81,20 +90,27 @@ def extract_features(
     found = feature_cache.read(path) if path else None
     if found is None:
         batches = _run(resolved, source, spec, batch_size, workers, device, precision, progress)
-        if path and feature_cache.is_writable(path):
-            found = _through_file(batches, path)
-        else:
-            blocks = list(batches)
-            found = torch.cat([x for x, _ in blocks]), torch.cat([kept for _, kept in blocks])
-    x, kept = found
+        found = _through_file(batches, path) if path and feature_cache.is_writable(path) else _in_memory(batches)
+    x, kept = found.x, found.kept
     labels = torch.full((len(kept),), -1) if source.labels is None else torch.from_numpy(source.labels)[kept]
-    return Features(x, labels, kept, len(source) - len(kept))
+    return Features(x, labels, kept, len(source) - len(kept), found.odd)
 
 
-def _through_file(batches: Iterator[tuple[Tensor, Tensor]], path: Path) -> tuple[Tensor, Tensor]:
+def _in_memory(batches: Iterable[_Block]) -> feature_cache.Stored:
+    blocks = list(batches)
+    odd = {
+        oddity: torch.tensor(
+            [index for _, _, odd in blocks for index, word in odd if word == oddity], dtype=torch.int64
+        )
+        for oddity in ODDITIES
+    }
+    return feature_cache.Stored(torch.cat([x for x, _, _ in blocks]), torch.cat([kept for _, kept, _ in blocks]), odd)
+
+
+def _through_file(batches: Iterable[_Block], path: Path) -> feature_cache.Stored:
     with feature_cache.writer(path) as out:
-        for x, kept in batches:
-            out.append(x, kept)
+        for block in batches:
+            out.append(*block)
     found = feature_cache.read(path)
     if found is None:
         raise LowzooError(f"the features just written to {path} cannot be read", "Set LOWZOO_CACHE to another disk")
@@ -110,8 +126,8 @@ def _run(
     device: str | torch.device,
     precision: Precision,
     progress: bool,
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Yield features (B, D) float32 on the processor and the indices (B,) of their images, in order."""
+) -> Iterator[_Block]:
+    """Yield features (B, D) float32 on the processor, the indices (B,) of their images, in order, and odd images."""
     indices = range(len(source))
     batches = [indices[i : i + batch_size] for i in range(0, len(source), batch_size)]
     loader = input_loader(InputDataset(source, spec), batches, workers=workers, device=device)
@@ -129,7 +145,7 @@ def _run(
                     raise LowzooError(
                         f"{resolved.name} gives features that are no finite numbers", "Train it again; it has diverged"
                     )
-                yield x.cpu(), batch.kept
+                yield x.cpu(), batch.kept, batch.odd
             advance(len(batch.kept) + len(batch.errors))
     if skipped > allowed:
         raise LowzooError(

@@ -27,7 +27,6 @@ from lowzoo.evaluate.inputs import input_loader, normalise_batch
 from lowzoo.evaluate.knn_protocol import KnnData
 from lowzoo.evaluate.preprocess import Preprocessing
 from lowzoo.evaluate.result import DataFacts, EvaluationResult, Figure, ModelFacts, Scored, percent_right, versions
-from lowzoo.evaluate.subset_source import subset
 from lowzoo.evaluate.subsets import Indices, require_classes
 from lowzoo.resolve import Resolved
 
@@ -144,14 +143,14 @@ def evaluate_finetune(
         outputs.append((logits.x.argmax(dim=1), logits))
         accuracies.append(percent_right(outputs[-1][0], logits.labels))
     predictions, test = outputs[0]
-    few = subset(data.bank, np.unique(np.concatenate(splits)))
+    few = data.bank.subset(np.unique(np.concatenate(splits)))
     result = EvaluationResult(
         protocol="finetune",
         preset=preset,
         model=ModelFacts.of(resolved),
         data={
             "train": DataFacts.of(few, sorted(unreadable)),
-            "test": DataFacts.of(data.queries, test.unreadable(data.queries)),
+            "test": DataFacts.of_features(data.queries, test),
         },
         settings={
             **dataclasses.asdict(settings),

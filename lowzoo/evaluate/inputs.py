@@ -5,7 +5,7 @@ network is. The pixels lie in the order H, W, C, so that the batch is channels-l
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from lowzoo.data.decode import BadImage, decode_rgb
+from lowzoo.data.decode import BadImage
 from lowzoo.data.source import ImageSource
 from lowzoo.evaluate.preprocess import InputSpec, Preprocessing, to_uint8_input
 
@@ -27,15 +27,17 @@ class InputBatch:
         pixels: (B, H, W, 3) uint8.
         kept: (B,) int64, the index of each in the source.
         errors: One message for each image that could not be read.
+        odd: Index and oddity of images that could be read, see `lowzoo.data.decode.ODDITIES`.
     """
 
     pixels: Tensor
     kept: Tensor
     errors: tuple[str, ...]
+    odd: tuple[tuple[int, str], ...] = ()
 
     def pin_memory(self) -> "InputBatch":
         """Torch's loader calls this before a copy to a GPU."""
-        return InputBatch(self.pixels.pin_memory(), self.kept, self.errors)
+        return replace(self, pixels=self.pixels.pin_memory())
 
 
 class InputDataset(Dataset[InputBatch]):
@@ -47,22 +49,26 @@ class InputDataset(Dataset[InputBatch]):
     def __len__(self) -> int:
         return len(self.source)
 
-    def picture(self, index: int) -> NDArray[np.uint8]:
-        """One network input (H, W, 3); `BadImage` if the file cannot be read."""
-        return to_uint8_input(decode_rgb(self.source.encoded(index), self.source.where(index)), self.spec)
+    def picture(self, index: int) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+        """One network input (H, W, 3) and what is odd about the image; `BadImage` if the file cannot be read."""
+        decoded = self.source.decoded(index)
+        return to_uint8_input(decoded.pixels, self.spec), decoded.oddities
 
     def __getitems__(self, indices: Sequence[int]) -> InputBatch:
         """The batch of these indices; torch's loader calls this."""
         pixels = torch.empty(len(indices), *self.spec.input_size[1:], 3, dtype=torch.uint8)
         kept: list[int] = []
         errors: list[str] = []
+        odd: list[tuple[int, str]] = []
         for index in indices:
             try:
-                pixels[len(kept)] = torch.from_numpy(self.picture(index))
+                picture, oddities = self.picture(index)
+                pixels[len(kept)] = torch.from_numpy(picture)
                 kept.append(index)
+                odd += [(index, oddity) for oddity in oddities]
             except BadImage as error:
                 errors.append(error.message)
-        return InputBatch(pixels[: len(kept)], torch.tensor(kept, dtype=torch.int64), tuple(errors))
+        return InputBatch(pixels[: len(kept)], torch.tensor(kept, dtype=torch.int64), tuple(errors), tuple(odd))
 
 
 def input_loader(

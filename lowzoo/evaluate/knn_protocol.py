@@ -3,18 +3,18 @@
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from lowzoo.data.source import ImageSource, open_source, split_names
+from lowzoo.data.options import DEFAULT_OPTIONS, SourceOptions
+from lowzoo.data.source import ImageSource, open_set
 from lowzoo.errors import LowzooError
 from lowzoo.evaluate.extraction import Extraction
 from lowzoo.evaluate.knn import KS, TEMPERATURE, check_k, knn_predictions
 from lowzoo.evaluate.preprocess import Preprocessing
 from lowzoo.evaluate.result import DataFacts, EvaluationResult, Figure, ModelFacts, Scored, percent_right, versions
-from lowzoo.evaluate.subset_source import subset
 from lowzoo.evaluate.subsets import held_out, require_classes
 from lowzoo.resolve import Resolved
 
@@ -57,33 +57,61 @@ class KnnData:
     queries: ImageSource
 
 
-def open_knn_data(word: str | None, bank_split: str = "train", query_split: str | None = None) -> KnnData:
-    """Open both parts of a set of images.
+def open_knn_data(
+    word: str | Path | None,
+    bank_split: str = "train",
+    query_split: str | None = None,
+    options: SourceOptions = DEFAULT_OPTIONS,
+) -> KnnData:
+    """Open both parts of a set of images; those without a class are left out.
 
     Args:
         word: See `open_source`.
         bank_split: Images whose labels are known.
         query_split: Images to classify; None takes "validation", else "test", else, where the set is not divided at
             all, a fifth of each class, which the bank then lacks.
+        options: How images are found and read.
 
     Raises:
         LowzooError: No such set or split, no labels, the same images twice, or a class of the queries that the bank
             lacks.
     """
-    bank = open_source(word, bank_split)
-    labels = bank.require_labels()
-    names = split_names(word)
-    if query_split is None and names == (bank_split,):
-        rest, held = held_out(labels, _QUERY_SHARE, seed=0)
-        return KnnData(
-            dataclasses.replace(subset(bank, rest), name=f"{bank.name} but a fifth of each class"),
-            dataclasses.replace(subset(bank, held), name=f"{bank.name}, a fifth of each class"),
-        )
-    chosen = query_split or next((name for name in ("validation", "test") if name in names), "validation")
-    queries = open_source(word, chosen)
+    images = open_set(word, options)
+    bank = images.open(bank_split).labelled()
+    if query_split is None and images.splits == (bank_split,):
+        return KnnData(*hold_out(bank))
+    chosen = query_split or next((name for name in ("validation", "test") if name in images.splits), "validation")
+    queries = images.open(chosen).labelled()
     if bank.fingerprint() == queries.fingerprint():
         raise LowzooError(f"bank and queries are the same images, {bank.name}", "Choose two different splits")
-    return KnnData(bank, dataclasses.replace(queries, labels=_numbers_of(bank, queries), class_names=bank.class_names))
+    return KnnData(bank, require_known_classes(bank, queries))
+
+
+def hold_out(images: ImageSource) -> tuple[ImageSource, ImageSource]:
+    """Divide images with classes: all but a fifth of each class, and that fifth."""
+    rest, held = held_out(images.require_labels(), _QUERY_SHARE, seed=0)
+    return (
+        dataclasses.replace(images.subset(rest), name=f"{images.name} but a fifth of each class"),
+        dataclasses.replace(images.subset(held), name=f"{images.name}, a fifth of each class"),
+    )
+
+
+def require_known_classes(bank: ImageSource, queries: ImageSource) -> ImageSource:
+    """The queries with the bank's class numbers.
+
+    Raises:
+        LowzooError: They hold a class that the bank lacks.
+    """
+    before = queries.require_labels()
+    numbered = queries.numbered_like(bank)
+    unknown = [] if numbered.labels is None else np.unique(before[numbered.labels < 0]).tolist()
+    if unknown:
+        first = queries.class_names[unknown[0]] if queries.class_names else unknown[0]
+        raise LowzooError(
+            f"{queries.name} holds {len(unknown)} classes that {bank.name} lacks, e.g. {first!r}",
+            "Give both the same class folders",
+        )
+    return numbered
 
 
 def knn_preset(name: str) -> KnnPreset:
@@ -161,8 +189,8 @@ def score_knn(
         preset=preset.name,
         model=ModelFacts.of(resolved),
         data={
-            "bank": DataFacts.of(data.bank, bank.unreadable(data.bank)),
-            "queries": DataFacts.of(data.queries, queries.unreadable(data.queries)),
+            "bank": DataFacts.of_features(data.bank, bank),
+            "queries": DataFacts.of_features(data.queries, queries),
         },
         settings={
             "k": list(chosen),
@@ -189,19 +217,3 @@ def _devices(device: str | torch.device) -> list[torch.device]:
     if place.type != "cuda":
         return [torch.device("cpu")]
     return [place] if place.index is not None else [torch.device("cuda", i) for i in range(torch.cuda.device_count())]
-
-
-def _numbers_of(bank: ImageSource, queries: ImageSource) -> NDArray[np.int64]:
-    """Number the queries' classes as the bank does: folders number what they hold, and a class may be missing."""
-    labels = queries.require_labels()
-    if bank.class_names is None or queries.class_names is None or bank.class_names == queries.class_names:
-        return labels
-    number = {name: i for i, name in enumerate(bank.class_names)}
-    unknown = [name for name in queries.class_names if name not in number]
-    if unknown:
-        raise LowzooError(
-            f"{queries.name} holds {len(unknown)} classes that {bank.name} lacks, e.g. {unknown[0]!r}",
-            "Give both the same class folders",
-        )
-    table = np.array([number[name] for name in queries.class_names], np.int64)
-    return table[labels]

@@ -91,8 +91,8 @@ def evaluate_linear(
         preset=preset,
         model=ModelFacts.of(resolved),
         data={
-            "train": DataFacts.of(data.bank, train.unreadable(data.bank)),
-            "test": DataFacts.of(data.queries, test.unreadable(data.queries)),
+            "train": DataFacts.of_features(data.bank, train),
+            "test": DataFacts.of_features(data.queries, test),
         },
         settings={
             **settings.facts(),

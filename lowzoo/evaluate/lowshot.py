@@ -16,7 +16,6 @@ from lowzoo.evaluate.knn_protocol import KnnData
 from lowzoo.evaluate.logistic import LOGISTIC, Floats, LogisticSettings, choose, classify
 from lowzoo.evaluate.preprocess import Preprocessing
 from lowzoo.evaluate.result import DataFacts, EvaluationResult, Figure, ModelFacts, versions
-from lowzoo.evaluate.subset_source import subset
 from lowzoo.evaluate.subsets import Indices, listed, require_classes, share_of, shots
 from lowzoo.resolve import Resolved
 
@@ -105,7 +104,7 @@ def evaluate_lowshot(
         LowzooError: Images cannot be read.
     """
     used = np.unique(np.concatenate([split for task in tasks for split in task.splits]))
-    few = subset(data.bank, used)
+    few = data.bank.subset(used)
     train, test = how.run(resolved, (few, data.queries))
     row_of = {int(used[kept]): row for row, kept in enumerate(train.kept.tolist())}
     train_x, test_x = _double(train.x.numpy()), _double(test.x.numpy())
@@ -133,8 +132,8 @@ def evaluate_lowshot(
         preset=preset,
         model=ModelFacts.of(resolved),
         data={
-            "train": DataFacts.of(few, train.unreadable(few)),
-            "test": DataFacts.of(data.queries, test.unreadable(data.queries)),
+            "train": DataFacts.of_features(few, train),
+            "test": DataFacts.of_features(data.queries, test),
         },
         settings={
             **dataclasses.asdict(settings),

@@ -5,7 +5,7 @@ It holds what decides the figures and how long they took; without `seconds` equa
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal
@@ -19,6 +19,8 @@ import lowzoo
 from lowzoo.catalog import Metric
 from lowzoo.data.source import ImageSource
 from lowzoo.evaluate.cache import weights_digest
+from lowzoo.evaluate.features import Features
+from lowzoo.files import printable
 from lowzoo.resolve import Resolved
 
 _Z95 = 1.959964
@@ -53,24 +55,59 @@ class ModelFacts(_Strict):
 
 
 class DataFacts(_Strict):
-    """Which images: how many were used, how many could not be read, and the first of those."""
+    """Which images.
+
+    Args:
+        name: Of the source.
+        fingerprint: Of the pixels, see `ImageSource.fingerprint`.
+        images: Images that were used.
+        skipped: Images that could not be read.
+        unreadable: The first of those.
+        odd: How many images are constant, or hold numbers beyond the range that is shown.
+        odd_images: The first of each.
+        orientation: "exif" where pictures were turned as their camera noted, else "stored".
+        intensity: What the numbers of pictures with more than 8 bits mean.
+        files: Files of any kind where the images lie.
+        left_out: How many of them are no pictures, by kind.
+        notes: What else was found.
+    """
 
     name: str
     fingerprint: str
     images: int
     skipped: int
     unreadable: tuple[str, ...] = ()
+    odd: dict[str, int] = {}
+    odd_images: dict[str, tuple[str, ...]] = {}
+    orientation: str = ""
+    intensity: str = ""
+    files: int = 0
+    left_out: dict[str, int] = {}
+    notes: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, source: ImageSource, unreadable: Sequence[str]) -> "DataFacts":
-        """Identify a source; `unreadable` names all of its images that could not be read."""
+    def of(cls, source: ImageSource, unreadable: Sequence[str], odd: Mapping[str, Sequence[str]] = {}) -> "DataFacts":
+        """Identify a source; `unreadable` names all of its images that could not be read, `odd` the odd ones."""
+        odd = {oddity: names for oddity, names in odd.items() if names}
         return cls(
-            name=source.name,
+            name=printable(source.name),
             fingerprint=source.fingerprint(),
             images=len(source) - len(unreadable),
             skipped=len(unreadable),
-            unreadable=tuple(unreadable[:_MOST_NAMED]),
+            unreadable=tuple(map(printable, unreadable[:_MOST_NAMED])),
+            odd={oddity: len(names) for oddity, names in odd.items()},
+            odd_images={oddity: tuple(map(printable, names[:_MOST_NAMED])) for oddity, names in odd.items()},
+            orientation=source.rules.orientation,
+            intensity=str(source.rules.intensity),
+            files=source.found.files,
+            left_out={printable(kind): count for kind, count in source.found.left_out},
+            notes=tuple(map(printable, source.found.notes)),
         )
+
+    @classmethod
+    def of_features(cls, source: ImageSource, features: Features) -> "DataFacts":
+        """Identify a source whose features were computed."""
+        return cls.of(source, features.unreadable(source), features.oddities(source))
 
 
 class Figure(_Strict):

@@ -1,22 +1,29 @@
-"""Images as files in a folder; class sub-folders give the labels."""
+"""Images as files in a folder."""
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
-from hashlib import sha256
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lowzoo import marks
+from lowzoo.data import formats
 from lowzoo.data.decode import BadImage
+from lowzoo.data.found import HIDDEN, OWN, kinds_of, some_of
+from lowzoo.data.identity import file_digests, joint_digest
 from lowzoo.data.names import name_at, pack_names
 from lowzoo.errors import LowzooError
 
-IMAGE_SUFFIXES = frozenset((".jpg", ".jpeg", ".jpe", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm", ".pgm"))
+# Folders of systems and tools: archives from a Mac, thumbnails of a NAS, Windows' bin.
+_HIDDEN_FOLDERS = (".", "__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found")
+_BROKEN_LINK, _NO_FILE = "broken links", "pipes, sockets or devices"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False)
 class FolderReader:
     """Reads file i of a folder.
 
@@ -30,6 +37,11 @@ class FolderReader:
     packed: bytes
     ends: NDArray[np.int64]
 
+    @classmethod
+    def of(cls, root: Path | str, names: Sequence[str]) -> "FolderReader":
+        """Read these names, relative to `root` or absolute."""
+        return cls(str(root), *pack_names([os.fsencode(name) for name in names]))
+
     def __len__(self) -> int:
         return len(self.ends)
 
@@ -38,65 +50,134 @@ class FolderReader:
         try:
             with open(self.where(index), "rb") as file:
                 return file.read()
-        except OSError as error:
-            raise BadImage(self.where(index), error.strerror or str(error)) from error
+        except (OSError, ValueError) as error:  # a name from a list may hold a zero byte
+            raise BadImage(self.where(index), getattr(error, "strerror", None) or str(error)) from error
 
     def where(self, index: int) -> str:
         """Name file `index` by its path."""
         return os.path.join(self.root, name_at(self.packed, self.ends, index))
 
+    @cached_property
+    def _digest(self) -> str:
+        return joint_digest(file_digests([self.where(i) for i in range(len(self))]))
+
     def fingerprint(self) -> str:
-        """Digest the relative names and sizes; pixels are not read."""
-        digest = sha256(self.packed)
-        digest.update(self.ends.tobytes())
-        sizes = np.fromiter((_size(self.where(i)) for i in range(len(self))), np.int64, len(self))
-        digest.update(sizes.tobytes())
-        return digest.hexdigest()
+        """Digest the content of all files in their order; names and places do not count."""
+        return self._digest
 
 
-def open_folder(root: Path) -> tuple[FolderReader, NDArray[np.int64] | None, tuple[str, ...] | None]:
-    """List the images under `root`.
+@dataclass(slots=True)
+class Listing:
+    """What lies in a folder, sub-folders included.
 
-    Returns:
-        The reader, and labels (N,) with their class names when every image lies in a sub-folder (the first level is
-        the class, as in torchvision's ImageFolder), else None twice.
+    Args:
+        names: Of the pictures relative to it, sorted, with slashes.
+        left_out: How many files of each other kind there are, see `lowzoo.data.found.Found`.
+        notes: What a reader should know.
+    """
+
+    names: list[str] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)
+
+
+def list_folder(root: Path) -> Listing:
+    """Find the pictures under `root`, each folder once, however often links lead to it.
 
     Raises:
-        LowzooError: The folder cannot be read, is empty or holds no image file.
+        LowzooError: A folder cannot be read.
     """
-    names = sorted(_walk(root))
-    if not names:
-        if next(root.iterdir(), None) is None:
-            raise LowzooError(f"the folder {root} is empty", "Name a folder that holds images")
-        raise LowzooError(
-            f"no image file in the folder {root}", f"Give files that end in {', '.join(sorted(IMAGE_SUFFIXES))}"
+    listing = Listing()
+    walk = _Walk(listing)
+    # Folders in their own place come first, so that a link to one is the one that is passed over.
+    pending = [(str(root), "")]
+    while pending:
+        walk.into(*pending.pop(0))
+        if not pending and walk.links:
+            pending.append(walk.links.pop(0))
+    listing.names.sort()
+    if walk.repeated:
+        listing.notes.append(
+            f"{len(walk.repeated)} links lead to folders that are read anyway and were not followed: "
+            f"{some_of(walk.repeated)}"
         )
-    reader = FolderReader(str(root), *pack_names([os.fsencode(name) for name in names]))
-    folders = [name.split(os.sep, 1)[0] if os.sep in name else "" for name in names]
-    if "" in folders:
-        return reader, None, None
-    class_names = tuple(sorted(set(folders)))
-    number = {name: i for i, name in enumerate(class_names)}
-    return reader, np.array([number[folder] for folder in folders], np.int64), class_names
+    if walk.runs:
+        listing.notes.append(f"run folders of lowzoo were left out: {some_of(walk.runs)}")
+    return listing
 
 
-def _walk(root: Path) -> Iterator[str]:
-    def refuse(error: OSError) -> None:
-        raise LowzooError(
-            f"cannot read the folder {error.filename}: {error.strerror}", "Check its permissions"
-        ) from error
+class _Walk:
+    def __init__(self, listing: Listing) -> None:
+        self.listing = listing
+        self.seen: set[tuple[int, int]] = set()
+        # Links to folders, path and name relative to the root, to be followed last.
+        self.links: list[tuple[str, str]] = []
+        self.repeated: list[str] = []
+        self.runs: list[str] = []
 
-    for folder, subfolders, files in os.walk(root, onerror=refuse, followlinks=True):
-        subfolders[:] = [name for name in subfolders if not name.startswith((".", "__MACOSX"))]
-        inside = os.path.relpath(folder, root)
-        for name in files:
-            # A leading dot marks thumbnails and the "._name.jpg" that archives from a Mac carry beside each file.
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES:
-                yield name if inside == os.curdir else os.path.join(inside, name)
+    def into(self, path: str, name: str) -> None:
+        """List a folder and what lies below it; links to other folders are kept for later."""
+        stack = [(path, name)]
+        while stack:
+            folder, inside = stack.pop()
+            try:
+                status = os.stat(folder)
+                if (status.st_dev, status.st_ino) in self.seen:
+                    self.repeated.append(inside)
+                    continue
+                self.seen.add((status.st_dev, status.st_ino))
+                with os.scandir(folder) as entries:
+                    found = sorted(entries, key=lambda entry: entry.name)
+            except OSError as error:
+                raise LowzooError(
+                    f"cannot read the folder {folder}: {error.strerror}", "Check its permissions"
+                ) from error
+            folders = [entry for entry in found if _is(entry, os.DirEntry.is_dir)]
+            directories = {entry.name for entry in folders}
+            files = [entry for entry in found if entry.name not in directories]
+            if inside and marks.is_run_folder({entry.name for entry in files}):
+                self.runs.append(inside)
+                continue
+            prefix = f"{inside}/" if inside else ""
+            for entry in reversed(folders):
+                if not entry.name.startswith(_HIDDEN_FOLDERS):
+                    (self.links if entry.is_symlink() else stack).append((entry.path, prefix + entry.name))
+            for entry in files:
+                self._file(entry, prefix + entry.name)
+
+    def _file(self, entry: "os.DirEntry[str]", name: str) -> None:
+        left_out = self.listing.left_out
+        if not _is(entry, os.DirEntry.is_file):
+            left_out[_BROKEN_LINK if entry.is_symlink() else _NO_FILE] += 1
+            return
+        # A leading dot marks thumbnails and the "._name.jpg" that archives from a Mac carry beside each file.
+        if entry.name.startswith("."):
+            left_out[HIDDEN] += 1
+            return
+        kind = formats.extension(entry.name)
+        if (kind == "png" and marks.is_own_png(_head(entry.path, marks.HEAD_BYTES))) or (
+            kind == "parquet" and marks.is_own_table(Path(entry.path))
+        ):
+            left_out[OWN] += 1
+        elif kind in formats.PICTURE_EXTENSIONS or (
+            not kind and formats.starts_like_picture(_head(entry.path, formats.HEAD_BYTES))
+        ):
+            self.listing.names.append(name)
+        else:
+            left_out.update(kinds_of([entry.name]))
 
 
-def _size(path: str) -> int:
+def _is(entry: "os.DirEntry[str]", kind: Callable[["os.DirEntry[str]"], bool]) -> bool:
+    """Ask what an entry is; a link that leads in a circle is nothing."""
     try:
-        return os.stat(path).st_size
+        return kind(entry)
     except OSError:
-        return -1
+        return False
+
+
+def _head(path: str, count: int) -> bytes:
+    try:
+        with open(path, "rb", buffering=0) as file:
+            return file.read(count)
+    except OSError:
+        return b""

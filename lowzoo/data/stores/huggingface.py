@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowzoo.data.decode import BadImage
+from lowzoo.data.found import Found
+from lowzoo.data.reader import Opened
 from lowzoo.errors import LowzooError, reason_of
 
 PREFIX = "hf:"
@@ -88,15 +90,12 @@ def dataset_splits(word: str) -> tuple[str, tuple[str, ...]]:
     return path.resolve().name if path.exists() else name, tuple(_load(word))
 
 
-def open_dataset(word: str, split: str) -> tuple[DatasetReader, NDArray[np.int64] | None, tuple[str, ...] | None]:
+def open_dataset(word: str, split: str) -> Opened:
     """Open one split.
 
     Args:
         word: See `dataset_splits`.
         split: As the set spells it.
-
-    Returns:
-        The reader, labels (N,) or None, class names or None.
 
     Raises:
         LowzooError: No column holds images, several do, or there are no rows.
@@ -109,7 +108,7 @@ def open_dataset(word: str, split: str) -> tuple[DatasetReader, NDArray[np.int64
     labels, class_names = _labels(rows, datasets.ClassLabel)
     bare = rows.select_columns([column]).cast_column(column, datasets.Image(decode=False))
     reader = DatasetReader(bare, column, f"{word} {split}", _digest(bare, column, labels))
-    return reader, labels, class_names
+    return Opened(reader, labels, class_names, Found.of(len(reader)))
 
 
 @functools.lru_cache(maxsize=4)

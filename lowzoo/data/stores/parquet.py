@@ -10,7 +10,6 @@ import json
 from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass
-from hashlib import sha256
 from itertools import accumulate
 from pathlib import Path
 from types import ModuleType
@@ -21,11 +20,12 @@ from numpy.typing import NDArray
 
 from lowzoo.data.cache import cache_folder
 from lowzoo.data.decode import BadImage
+from lowzoo.data.found import Found
+from lowzoo.data.identity import file_digests, joint_digest
 from lowzoo.data.progress import progress_bar
+from lowzoo.data.reader import Opened
 from lowzoo.errors import LowzooError, reason_of
 from lowzoo.files import atomic_path
-
-_SAMPLED_BLOCKS, _BLOCK_BYTES = 64, 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +68,11 @@ class ParquetReader:
         return self.digest
 
 
-def open_parquet(files: Iterable[Path]) -> tuple[ParquetReader, NDArray[np.int64] | None, tuple[str, ...] | None]:
+def open_parquet(files: Iterable[Path]) -> Opened:
     """Open parquet files with a column `image` (struct of bytes and path, or binary) and perhaps a column `label`.
 
     Integer labels take their names from the Hugging Face metadata where present, text labels are numbered in sorted
     order, an empty cell is -1, and a set whose labels are all negative (a hidden test set) has none.
-
-    Returns:
-        The reader, labels (N,) or None, class names or None.
 
     Raises:
         LowzooError: pyarrow is missing, a file is no parquet file, or a column is missing or of another type.
@@ -88,14 +85,22 @@ def open_parquet(files: Iterable[Path]) -> tuple[ParquetReader, NDArray[np.int64
     for path, file in zip(paths, opened, strict=True):
         _check_image_column(path, file.schema_arrow)
     labels, class_names = _read_labels(paths, opened)
-    digest = _digest(paths, labels)
+    digest = joint_digest(file_digests([str(path) for path in paths], title="checking parquet"))
     rows = tuple(file.metadata.num_rows for file in opened)
     if sum(rows) == 0:
         raise LowzooError(f"{paths[0]} holds no rows", "Name a parquet file with images")
     copy = _copy_path(digest)
     if not _is_whole(copy, sum(rows)):
         _guard(paths[0], lambda: _write_copy(opened, copy, sum(rows)))
-    return ParquetReader(tuple(map(str, paths)), rows, digest), labels, class_names
+    return Opened(ParquetReader(tuple(map(str, paths)), rows, digest), labels, class_names, Found.of(sum(rows)))
+
+
+def holds_images(path: Path) -> bool:
+    """Tell whether a parquet file has a column with pictures."""
+    _pyarrow()
+    import pyarrow.parquet as parquet
+
+    return "image" in _guard(path, lambda: parquet.read_schema(path)).names
 
 
 def _pyarrow() -> ModuleType:
@@ -178,19 +183,6 @@ def _class_names(metadata: dict[bytes, bytes] | None) -> tuple[str, ...] | None:
         return tuple(map(str, names))
     except (KeyError, ValueError, TypeError):
         return None
-
-
-def _digest(paths: list[Path], labels: NDArray[np.int64] | None) -> str:
-    """Digest each file's size and 64 evenly spaced blocks with its footer, and all labels: cheap at any size."""
-    digest = sha256(b"" if labels is None else labels.tobytes())
-    for path in paths:
-        size = path.stat().st_size
-        digest.update(size.to_bytes(8, "little"))
-        with path.open("rb") as file:
-            for block in range(_SAMPLED_BLOCKS):
-                file.seek(block * max(0, size - _BLOCK_BYTES) // (_SAMPLED_BLOCKS - 1))
-                digest.update(file.read(_BLOCK_BYTES))
-    return digest.hexdigest()
 
 
 def _copy_path(digest: str) -> Path:

@@ -8,8 +8,9 @@ from hashlib import sha256
 from importlib.resources import files
 
 import numpy as np
-from numpy.typing import NDArray
 
+from lowzoo.data.found import Found
+from lowzoo.data.reader import Opened
 from lowzoo.errors import LowzooError
 
 SAMPLE_SPLITS = ("train", "validation")
@@ -42,11 +43,8 @@ class SampleReader:
         return sha256(_archive_bytes() + "\n".join(self.entries).encode()).hexdigest()
 
 
-def open_samples(split: str) -> tuple[SampleReader, NDArray[np.int64], tuple[str, ...]]:
+def open_samples(split: str) -> Opened:
     """Open a split of the embedded set.
-
-    Returns:
-        The reader, labels (N,), class names.
 
     Raises:
         LowzooError: No such split.
@@ -59,7 +57,8 @@ def open_samples(split: str) -> tuple[SampleReader, NDArray[np.int64], tuple[str
         )
     class_names = tuple(sorted({name.split("/")[1] for name in names}))
     number = {name: i for i, name in enumerate(class_names)}
-    return SampleReader(entries), np.array([number[name.split("/")[1]] for name in entries], np.int64), class_names
+    labels = np.array([number[name.split("/")[1]] for name in entries], np.int64)
+    return Opened(SampleReader(entries), labels, class_names, Found.of(len(entries)))
 
 
 def demonstration_photos() -> list[tuple[str, bytes]]:

@@ -5,6 +5,7 @@ the pictures, and whatever needs to pick pictures (a k-NN monitor, a fitted head
 Every other source is read by index and is the better choice wherever it fits.
 """
 
+import contextlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,6 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from lowzoo.data.decode import BadImage
+from lowzoo.data.found import Found
+from lowzoo.data.reader import Opened
 from lowzoo.data.stores.huggingface import cell_bytes, image_column, library, load_splits
 from lowzoo.errors import LowzooError
 
@@ -81,6 +85,12 @@ class StreamReader:
             )
         return cell_bytes(next(islice(self._in_order(self.rows), index, None), None), self.where(index))
 
+    def head(self) -> Iterator[bytes]:
+        """Give the bytes of the first `HEAD` rows that hold any."""
+        for cell in islice(self._in_order(self.rows), HEAD):
+            with contextlib.suppress(BadImage):
+                yield cell_bytes(cell, self.name)
+
     def where(self, index: int) -> str:
         """Name row `index`."""
         return f"{self.name} row {index}"
@@ -123,11 +133,8 @@ def stream_splits(word: str) -> tuple[str, tuple[str, ...]]:
     return path.resolve().name if path.exists() else name, tuple(load_splits(word, name, streaming=True))
 
 
-def open_stream(word: str, split: str) -> tuple[StreamReader, None, None]:
-    """Open one split; see `stream_splits`.
-
-    Returns:
-        The reader, and None twice: labels come with the pictures, too late to be of use here.
+def open_stream(word: str, split: str) -> Opened:
+    """Open one split; see `stream_splits`. Labels come with the pictures, too late to be of use here.
 
     Raises:
         LowzooError: Its columns or its number of rows are not stated, or no column holds images.
@@ -143,7 +150,7 @@ def open_stream(word: str, split: str) -> tuple[StreamReader, None, None]:
     if not count:
         raise LowzooError(f"{word} does not state its number of rows", f"Write it behind a #, as in {word}#1281167")
     bare = rows.select_columns([column]).cast_column(column, image(decode=False))
-    return StreamReader(bare, column, f"{STREAM_PREFIX}{name} {split}", count), None, None
+    return Opened(StreamReader(bare, column, f"{STREAM_PREFIX}{name} {split}", count), found=Found.of(count))
 
 
 def _name_and_rows(word: str) -> tuple[str, int]:

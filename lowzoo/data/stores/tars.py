@@ -21,8 +21,11 @@ from numpy.typing import NDArray
 
 from lowzoo.data.cache import cache_folder
 from lowzoo.data.decode import BadImage
+from lowzoo.data.found import Found
+from lowzoo.data.identity import file_digests
 from lowzoo.data.names import name_at
 from lowzoo.data.progress import progress_bar
+from lowzoo.data.reader import Opened
 from lowzoo.data.stores.tar_index import TarIndex, index_name, index_tar
 from lowzoo.errors import LowzooError
 from lowzoo.files import atomic_path
@@ -75,19 +78,18 @@ class TarReader:
         return f"{file}:{name}" if name else file
 
     def fingerprint(self) -> str:
-        """Digest the names, places and sizes of all pictures; pixels are not read."""
-        digest = sha256(self.packed)
-        for array in (self.ends, self.offsets, self.sizes):
+        """Digest the content of the tars, and which parts of it are pictures."""
+        digest = sha256(b"".join(file_digests(self.files, title="checking tars")))
+        for array in (self.offsets, self.sizes):
             digest.update(array.tobytes())
         return digest.hexdigest()
 
 
-def open_tars(files: Iterable[Path]) -> tuple[TarReader, NDArray[np.int64] | None, tuple[str, ...] | None]:
+def open_tars(files: Iterable[Path]) -> Opened:
     """Open tars whose samples are pictures, with a number or a name in `.cls`, or in `.json` under "label", or none.
 
-    Returns:
-        The reader, labels (N,) or None, class names or None where classes are numbers. A lost picture counts for the
-        first class, which nobody sees, as it cannot be read.
+    Where classes are numbers they have no names. A lost picture counts for the first class, which nobody sees, as it
+    cannot be read.
 
     Raises:
         LowzooError: A tar cannot be opened or is compressed, or none of them holds a picture.
@@ -126,7 +128,7 @@ def open_tars(files: Iterable[Path]) -> tuple[TarReader, NDArray[np.int64] | Non
     texts = np.concatenate(
         [np.append(index.labels, np.full(more, "")) for index, more in zip(indices, lost, strict=True)]
     )
-    return reader, *_numbers(texts, reader.sizes >= 0)
+    return Opened(reader, *_numbers(texts, reader.sizes >= 0), Found.of(len(reader)))
 
 
 def _lost(indices: list[TarIndex]) -> list[int]:

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from lowzoo.data.stores.folder import FolderReader
 from lowzoo.data.source import ImageSource
+from lowzoo.data.stores.folder import FolderReader
 from lowzoo.errors import LowzooError
 
 
@@ -49,9 +49,7 @@ def listed_source(
             f"{root / missing[0]}",
             "Unpack or download them again",
         )
-    encoded = [os.fsencode(file) for file in files]
-    ends = np.cumsum([len(file) for file in encoded], dtype=np.int64)
-    return ImageSource(name, FolderReader(str(root), b"".join(encoded), ends), numbers, class_names)
+    return ImageSource(name, FolderReader.of(root, files), numbers, class_names)
 
 
 def first_there(name: str, candidates: Sequence[Path]) -> Path:

@@ -1,6 +1,5 @@
-"""Some images of a source, as a source."""
+"""Some images of another store."""
 
-import dataclasses
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -8,7 +7,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowzoo.data.reader import Reader
-from lowzoo.data.source import ImageSource
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,14 +28,5 @@ class SubsetReader:
         return self.reader.where(int(self.indices[index]))
 
     def fingerprint(self) -> str:
-        """Digest the other reader's fingerprint and the indices."""
+        """Digest the other reader's fingerprint and the indices: all of its content has been looked at anyway."""
         return sha256(self.reader.fingerprint().encode() + self.indices.tobytes()).hexdigest()
-
-
-def subset(source: ImageSource, indices: NDArray[np.int64]) -> ImageSource:
-    """The images `indices` (K,) of a source, labels included."""
-    return dataclasses.replace(
-        source,
-        reader=SubsetReader(source.reader, indices),
-        labels=None if source.labels is None else source.labels[indices],
-    )

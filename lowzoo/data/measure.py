@@ -1,0 +1,116 @@
+"""Which range of numbers the pictures with more than 8 bits of a set use: found once and remembered."""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import chain
+
+from lowzoo.data import formats
+from lowzoo.data.decode import BadImage, wide_numbers
+from lowzoo.data.identity import remembered, remembered_of
+from lowzoo.data.intensity import Intensity, Kind, Range, extremes, joint_range
+from lowzoo.data.progress import progress_bar
+from lowzoo.data.reader import Reader
+from lowzoo.data.stores.folder import FolderReader
+from lowzoo.data.stores.stream import StreamReader
+
+# Changes when a change of the rules changes what is remembered.
+_FACT = "numbers 1"
+_TITLE = "measuring intensities"
+_EIGHT_BITS = frozenset(["jpg", "jpeg", "jpe", "jfif", "jif", "pjpeg", "pjp", "mpo", "gif", "bmp", "dib", "webp"])
+
+# Kind of number, smallest and largest of a picture; the kind alone where the file states its range; nothing for 8 bits.
+_Numbers = tuple[()] | tuple[Kind] | tuple[Kind, float, float]
+
+
+def measure(
+    reader: Reader, others: Callable[[], Sequence[Reader]], intensity: Intensity
+) -> tuple[Intensity, list[str]]:
+    """Find the range of each type of number over all pictures of a set.
+
+    Args:
+        reader: Of the split that is wanted.
+        others: Gives those of the other splits, which count as well; not asked for where all pictures have 8 bits.
+        intensity: As the user has chosen.
+
+    Returns:
+        The intensity with what was found, and what to say about it; nothing for a split of 8 bits.
+    """
+    own = [numbers for numbers in _numbers_of(reader) if numbers]
+    if not own:
+        return intensity, []
+    seen: dict[Kind, list[Range]] = defaultdict(list)
+    stated: Counter[str] = Counter()
+    for numbers in chain(own, *(_numbers_of(other) for other in others())):
+        if len(numbers) == 3:
+            seen[numbers[0]].append(numbers[1:])
+        elif numbers:
+            stated[numbers[0]] += 1
+    measured = tuple((kind, joint_range(kind, ranges)) for kind, ranges in sorted(seen.items()))
+    found = Intensity(intensity.rule, measured if intensity.rule == "auto" else ())
+    notes = []
+    for kind, joint in measured:
+        low, high = joint if intensity.rule == "auto" else found.whole_range(kind)
+        lowest, highest = min(low for low, _ in seen[kind]), max(high for _, high in seen[kind])
+        rule = "the usual range that holds" if intensity.rule == "auto" else "as --intensity says; there are"
+        notes.append(
+            f"{len(seen[kind])} pictures hold {kind} numbers: {low:g} becomes black and {high:g} white ({rule} "
+            f"{lowest:g} to {highest:g}); --intensity LOW,HIGH takes another range"
+        )
+    by = "which counts" if intensity.rule == "auto" else "but --intensity counts"
+    notes += [f"{count} pictures of {name} numbers state their range, {by}" for name, count in sorted(stated.items())]
+    return found, notes
+
+
+def _numbers_of(reader: Reader) -> list[_Numbers]:
+    if isinstance(reader, FolderReader):
+        paths = [path for i in range(len(reader)) if formats.extension(path := reader.where(i)) not in _EIGHT_BITS]
+        return [_read(found) for found in remembered(_FACT, paths, _of_file, title=_TITLE, absent=b"[]")]
+    if isinstance(reader, StreamReader):
+        return [_numbers(data, "") for data in reader.head()]
+    return [_read(entry) for entry in remembered_of(_FACT, reader.fingerprint(), lambda: _of_all(reader)).split(b"\n")]
+
+
+def _of_all(reader: Reader) -> bytes:
+    """One line for each picture with more than 8 bits."""
+
+    def one(index: int) -> bytes:
+        try:
+            return _written(_numbers(reader.encoded(index), reader.where(index)))
+        except BadImage:
+            return b"[]"
+
+    with ThreadPoolExecutor() as pool, progress_bar(_TITLE, len(reader)) as advance:
+        lines = []
+        for line in pool.map(one, range(len(reader))):
+            advance(1)
+            if line != b"[]":
+                lines.append(line)
+    return b"\n".join(lines) or b"[]"
+
+
+def _of_file(path: str) -> bytes:
+    with open(path, "rb") as file:
+        head = file.read(formats.HEAD_BYTES)
+        return _written(_numbers(head + file.read(), path)) if formats.may_be_wide(head) else b"[]"
+
+
+def _numbers(data: bytes, where: str) -> _Numbers:
+    """What is known of a picture; one that cannot be read has no numbers, and is reported by whoever reads it."""
+    try:
+        wide = wide_numbers(data, where) if formats.may_be_wide(data[: formats.HEAD_BYTES]) else None
+    except BadImage:
+        return ()
+    if wide is None:
+        return ()
+    return (wide.kind,) if wide.stated else (wide.kind, *extremes(wide))
+
+
+def _written(numbers: _Numbers) -> bytes:
+    return json.dumps(numbers).encode()
+
+
+def _read(line: bytes) -> _Numbers:
+    numbers: _Numbers = tuple(json.loads(line))
+    return numbers
