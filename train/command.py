@@ -1,5 +1,6 @@
 """From the words of `lowzoo train` to a finished run, and what it says on the way."""
 
+import dataclasses
 import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -7,9 +8,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lowzoo.data.source import open_source, split_names
+import numpy as np
+
+from lowzoo.data.options import DEFAULT_OPTIONS, SourceOptions
+from lowzoo.data.source import ImageSource, open_set
 from lowzoo.errors import LowzooError
 from lowzoo.evaluate.device import pick_device
+from lowzoo.evaluate.knn_protocol import HELD_OUT_SHARE
+from lowzoo.evaluate.subsets import held_out
+from lowzoo.files import printable
 from lowzoo.train import distributed
 from lowzoo.train.config import preset_names, resolve
 from lowzoo.train.loop import Run
@@ -27,6 +34,7 @@ class TrainWords:
         recipe: rob, seed or sslight.
         layers: Presets, later ones over earlier ones.
         data: Source of images, None for the embedded sample set.
+        reading: How its images are found and read.
         config: TOML file.
         options: Fields from the command line, None where absent.
         settings: `key=value` words.
@@ -39,6 +47,7 @@ class TrainWords:
     recipe: str
     layers: tuple[str, ...]
     data: str | None = None
+    reading: SourceOptions = DEFAULT_OPTIONS
     config: Path | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     settings: Sequence[str] = ()
@@ -160,21 +169,51 @@ def open_run(words: TrainWords, config: TrainConfig, folder: Path, say: Callable
     distributed.join(pick_device(config.device))
     if not distributed.is_main():
         say = _silent
-    source = open_source(words.data, "train")
-    held_out = open_source(words.data, "validation") if "validation" in split_names(words.data) else None
+    source, queries = _open_images(words, config, say)
     what = "embedded sample set" if words.data is None else "data"
     taught = f" from {config.teacher}" if isinstance(config, RobConfig | SeedConfig) else ""
     say(
         f"{config.method_name}: {config.student}{taught} on the {what} {source.name} ({len(source)} images), "
         f"preset {' + '.join(words.layers)}"
     )
-    if held_out is None or source.labels is None:
-        say("No k-NN monitor: it needs labels and a validation split")
-    run = Run(config, source, held_out, folder, resume=words.resume, teacher_cache=words.teacher_cache, say=say)
+    if queries is None or source.labels is None:
+        say("No k-NN monitor: it needs labels" if source.labels is None else "No k-NN monitor: no image is held out")
+    run = Run(config, source, queries, folder, resume=words.resume, teacher_cache=words.teacher_cache, say=say)
     if run.teacher:
         facts = run.teacher.facts
         say(f"Teacher: {facts.architecture}; backbone trained: {facts.training}; head: {facts.head}")
     return run
+
+
+def _open_images(
+    words: TrainWords, config: TrainConfig, say: Callable[[str], None]
+) -> tuple[ImageSource, ImageSource | None]:
+    """The training images and those of the monitor, which a set that is not divided gives up a fifth of each class for.
+
+    Args:
+        words: Of the command.
+        config: What they mean.
+        say: Receives each line of text.
+    """
+    images = open_set(words.data, words.reading)
+    source = images.open("train")
+    if words.data is not None:
+        for line in source.found.lines():
+            say(printable(line))
+    if "validation" in images.splits:
+        return source, images.open("validation")
+    if source.labels is None or not config.monitor_epochs:
+        return source, None
+    labelled = np.flatnonzero(source.labels >= 0)
+    if len(labelled) == len(np.unique(source.labels[labelled])):  # no class can spare an image
+        return source, None
+    held = labelled[held_out(source.labels[labelled], HELD_OUT_SHARE, seed=0)[1]]
+    say(
+        f"Held out for the k-NN monitor: a fifth of each class, {len(held)} images "
+        "(--set monitor_epochs=0 trains on all)"
+    )
+    rest = np.setdiff1d(np.arange(len(source)), held)
+    return source.subset(rest), dataclasses.replace(source.subset(held), name=f"{source.name}, a fifth of each class")
 
 
 def _work(words: TrainWords, config: TrainConfig, folder: Path, say: Callable[[str], None]) -> RunResult | None:
@@ -205,6 +244,8 @@ def _report(result: RunResult, say: Callable[[str], None]) -> None:
     if facts["data"]["unreadable"]:
         unreadable = facts["data"]["unreadable"]
         say(f"Images that could not be read, repeats counted: {unreadable}; see {result.folder / 'bad_images.txt'}")
+    for oddity, count in facts["data"]["odd"].items():
+        say(f"Images that are {oddity}: {count}; see {result.folder / 'odd_images.txt'}")
     say(f"Everything is in {result.folder}: weights, head, curves.png, metrics.jsonl, config.toml")
     say(f"Next: lowzoo eval knn {result.folder}    or    lowzoo export {result.folder} --format onnx")
 

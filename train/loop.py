@@ -14,7 +14,7 @@ from lowzoo.data.source import ImageSource
 from lowzoo.errors import LowzooError
 from lowzoo.evaluate.device import pick_device
 from lowzoo.files import writable_folder
-from lowzoo.train import collectives, distributed, run_folder
+from lowzoo.train import collectives, distributed, run_data, run_folder
 from lowzoo.train.bad_images import BadImageLog
 from lowzoo.train.caching import open_cache
 from lowzoo.train.checkpoint import load_checkpoint, remove_leftovers, save_checkpoint
@@ -30,6 +30,7 @@ from lowzoo.train.methods.build import build_method
 from lowzoo.train.metrics import MetricsLog, forget_after
 from lowzoo.train.monitor import KnnMonitor
 from lowzoo.train.networks import announce_fit, complete_teacher, create_teacher
+from lowzoo.train.odd_images import OddImageLog
 from lowzoo.train.onednn import attend_by_products, check_onednn, onednn_products
 from lowzoo.train.progress import Progress, StepClock
 from lowzoo.train.recipes import RobConfig, SeedConfig, TrainConfig
@@ -100,6 +101,9 @@ class Run:
             accumulate=config.accumulate,
         )
         writable_folder(folder)
+        if self.main:
+            run_data.remember(folder, source, held_out, resume=resume, say=say)
+        distributed.barrier()
         self.teacher: FrozenTeacher | None = None
         if teacher is not None and isinstance(config, RobConfig | SeedConfig):
             if self.main:
@@ -118,6 +122,7 @@ class Run:
         self.updates = Updates(config, self.student, self.batches.steps_per_epoch, self.device, self.precision)
         self.finish = ViewFinisher(config, source, self.device, patch_side(backbone))
         self.bad = BadImageLog(folder / self._own("bad_images.txt"), config.max_bad_share)
+        self.odd = OddImageLog(folder / self._own("odd_images.txt"))
         self.guard = Guard(self.method.outputs)
         self.step = 0
         if resume:
@@ -133,6 +138,8 @@ class Run:
                 self.monitor = KnnMonitor(
                     source, held_out, config.global_size, config.monitor_bank, config.monitor_queries
                 )
+                for note in self.monitor.notes():
+                    say(f"Left out of the k-NN monitor: {note}")
 
     def train(self, bar: Progress) -> RunResult | None:
         """Run to the end, with checkpoints on the way, and write what remains of the run; None but in one process."""
@@ -162,12 +169,11 @@ class Run:
             config,
             self.student,
             self.teacher.facts if self.teacher else None,
-            self.source,
             self.device,
             steps=self.step,
             precision=self.precision,
             images_per_s=round(steps * config.batch_size / (time.perf_counter() - started), 1) if steps else None,
-            unreadable=self.bad.count,
+            data=run_data.facts_of(self.source, self.bad.count, self.odd.counts()),
         )
 
     def steps(self, clock: StepClock) -> Iterator[torch.Tensor]:
@@ -209,6 +215,7 @@ class Run:
         total = torch.zeros((), device=self.device)
         for number, (batch, views_of_batch) in enumerate(parts):
             counter.add(batch.epoch, batch.seen)
+            self.odd.add(batch.odd)
             self.bad.add(batch.bad, (self.step + 1) * self.config.batch_size // collectives.world_size())
             if not len(batch):
                 raise LowzooError(
@@ -276,6 +283,7 @@ class Run:
                     "updates": self.updates.state_dict(),
                     "bad": self.bad.names,
                     "bad_count": self.bad.count,
+                    "odd": self.odd.names,
                 },
             )
 
@@ -287,6 +295,7 @@ class Run:
             self.updates.load_state_dict(state["updates"])
             if self.main:
                 self.bad.restore(state["bad"], state["bad_count"])
+                self.odd.restore(state.get("odd", []))
         if self.main:
             remove_leftovers(self.folder)
             forget_after(self.folder / "metrics.jsonl", self.step if state is not None else None)

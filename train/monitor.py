@@ -10,6 +10,7 @@ from torch.nn.functional import interpolate
 
 from lowzoo.data.decode import BadImage
 from lowzoo.data.source import ImageSource
+from lowzoo.errors import LowzooError
 from lowzoo.evaluate.knn import knn_accuracy
 from lowzoo.train.progress import track
 from lowzoo.train.views import IMAGENET_MEAN, IMAGENET_STD
@@ -23,13 +24,18 @@ def load_squares(
     """Up to `limit` images as one uint8 tensor (N, 3, size, size), the centre square resized; and their indices (N,).
 
     A fixed random subset where the source holds more; images that cannot be read are left out.
+
+    Raises:
+        LowzooError: None of them can be read.
     """
     order = np.random.default_rng(seed).permutation(len(source))[:limit]
     squares, kept = [], []
+    first_error = ""
     for index in track(np.sort(order).tolist(), title):
         try:
             image = source.pixels(index)
-        except BadImage:
+        except BadImage as error:
+            first_error = first_error or error.message
             continue
         planes = torch.from_numpy(image).permute(2, 0, 1)[None]
         height, width = planes.shape[2:]
@@ -38,6 +44,10 @@ def load_squares(
         square = planes[:, :, top : top + side, left : left + side]
         squares.append(interpolate(square, (size, size), mode="bicubic", antialias=True)[0])
         kept.append(index)
+    if not squares:
+        raise LowzooError(
+            f"none of {len(order)} images of {source.name} can be read, the first: {first_error}", "Replace them"
+        )
     return torch.stack(squares), np.array(kept, np.int64)
 
 
@@ -70,20 +80,36 @@ def features_of(
 class KnnMonitor:
     """Classifies held-out images by their neighbours in the training set; images are decoded once.
 
+    Images without a class are left out, and so are held-out images of a class that the training set lacks.
+
     Args:
-        bank: Labelled training images.
-        queries: Labelled held-out images.
+        bank: Training images.
+        queries: Held-out images, which may number their classes otherwise.
         size: Side of the network's input.
         limit_bank: Images of the bank used at most.
         limit_queries: Queries used at most.
+
+    Raises:
+        LowzooError: No image of either can be used.
     """
 
     def __init__(self, bank: ImageSource, queries: ImageSource, size: int, limit_bank: int, limit_queries: int) -> None:
+        bank = bank.labelled()
+        given = queries.labelled()
+        known = given.numbered_like(bank).labelled()
+        self.foreign = len(given) - len(known)
         self._bank, bank_kept = load_squares(bank, limit_bank, size)
-        self._queries, query_kept = load_squares(queries, limit_queries, size)
+        self._queries, query_kept = load_squares(known, limit_queries, size)
+        self.unreadable = min(limit_bank, len(bank)) - len(bank_kept) + min(limit_queries, len(known)) - len(query_kept)
         self._bank_labels = torch.from_numpy(bank.require_labels()[bank_kept])
-        self._query_labels = torch.from_numpy(queries.require_labels()[query_kept])
+        self._query_labels = torch.from_numpy(known.require_labels()[query_kept])
         self.k = min(K, len(self._bank))
+
+    def notes(self) -> list[str]:
+        """What a reader has to know about the figures."""
+        foreign = f"{self.foreign} held-out images are of classes that the training images lack"
+        unreadable = f"{self.unreadable} images cannot be read"
+        return [foreign] * bool(self.foreign) + [unreadable] * bool(self.unreadable)
 
     def measure(self, backbone: nn.Module, device: torch.device, autocast: Callable[[], Any]) -> tuple[float, Tensor]:
         """Top-1 in per cent at k = 20 (all of the bank where it is smaller), and the queries' features (N, D)."""

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 
 from lowzoo.catalog import student_architecture
-from lowzoo.data.source import ImageSource
 from lowzoo.train import run_folder
 from lowzoo.train.curves import draw_curves
 from lowzoo.train.encoder import MultiViewEncoder, feature_width
@@ -42,13 +41,12 @@ def conclude(
     config: TrainConfig,
     student: MultiViewEncoder,
     teacher: TeacherFacts | None,
-    source: ImageSource,
     device: torch.device,
     *,
     steps: int,
     precision: str,
     images_per_s: float | None,
-    unreadable: int,
+    data: dict[str, Any],
 ) -> RunResult:
     """Write everything that outlives the run into its folder.
 
@@ -57,12 +55,11 @@ def conclude(
         config: Of the run.
         student: Trained.
         teacher: Facts of the teacher; None for a recipe without one.
-        source: Training images.
         device: Where it ran.
         steps: Steps of the whole run.
         precision: Of the networks: fp32, bf16 or fp16.
         images_per_s: Over this part of the run, None if it made no step.
-        unreadable: Images that could not be read.
+        data: Facts of the training images, see `lowzoo.train.run_data.facts_of`.
     """
     rows = read_metrics(folder / "metrics.jsonl")
     knns = [row["knn"] for row in rows if "knn" in row]
@@ -88,12 +85,7 @@ def conclude(
             "size": config.global_size,
             "features": features,
             "teacher": teacher.as_dict() if teacher else None,
-            "data": {
-                "name": source.name,
-                "images": len(source),
-                "fingerprint": source.fingerprint(),
-                "unreadable": unreadable,
-            },
+            "data": data,
             "epochs": config.epochs,
             "steps": steps,
             "batch_size": config.batch_size,

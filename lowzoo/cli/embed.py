@@ -2,14 +2,19 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lowzoo.cli import eval_options as options
+from lowzoo.cli.source_options import reads_images, say_found
 from lowzoo.errors import LowzooError
 
+if TYPE_CHECKING:
+    from lowzoo.data.options import SourceOptions
 
+
+@reads_images
 def embed(
     source: Annotated[
         str | None,
@@ -32,6 +37,8 @@ def embed(
     workers: options.Workers = 0,
     bf16: options.Bf16 = False,
     json_: options.Json = False,
+    *,
+    reading: "SourceOptions",
 ) -> None:
     """Write MODEL's features of images for search and clustering, and draw which images it finds alike."""
     if out is None and sheet is None:
@@ -45,12 +52,14 @@ def embed(
     from lowzoo.evaluate.device import pick_device
     from lowzoo.evaluate.embeddings import require_pyarrow, write_embeddings
     from lowzoo.evaluate.features import extract_features
-    from lowzoo.evaluate.result import ModelFacts
+    from lowzoo.evaluate.result import DataFacts, ModelFacts
     from lowzoo.resolve import load_model
 
     if out is not None:
         require_pyarrow()
-    images = open_source(source, split)
+    images = open_source(source, split, reading)
+    if source is not None:
+        say_found(images, json=json_)
     place = pick_device(device)
     resolved = load_model(model, image_size=image_size)
     features = extract_features(resolved, images, device=place, workers=workers, precision="bf16" if bf16 else "fp32")
@@ -60,14 +69,14 @@ def embed(
         title = f"{resolved.name}: images of {images.name} and their nearest neighbours (cosine similarity)"
         draw_neighbours(images, features, images, features, sheet, title=title, columns=columns, most_rows=rows)
     width = features.x.shape[1]
+    facts = DataFacts.of_features(images, features)
     if json_:
-        facts = {"images": len(features.x), "skipped": features.skipped, "dimensions": width}
-        print(json.dumps(facts | {"out": _text(out), "sheet": _text(sheet)}, indent=2))
+        counts = {"images": len(features.x), "skipped": features.skipped, "dimensions": width}
+        places = {"out": _text(out), "sheet": _text(sheet)}
+        print(json.dumps(counts | {"data": facts.model_dump()} | places, indent=2))
         return
-    broken = features.unreadable(images)
-    unreadable = f"; {len(broken)} cannot be read, the first: {broken[0]}" if broken else ""
     print(f"Model: {resolved.name} ({resolved.revision}) at {resolved.input_size[1]} px")
-    print(f"Embedded: {len(features.x)} images of {images.name} in {width} dimensions{unreadable}")
+    print(f"Embedded: {options.data_line(facts)} in {width} dimensions")
     for path in (out, sheet):
         if path is not None:
             print(f"Written to {path}")

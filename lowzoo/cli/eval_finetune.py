@@ -1,13 +1,18 @@
 """`lowzoo eval finetune`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lowzoo.cli import eval_options as options
+from lowzoo.cli.source_options import reads_images
+
+if TYPE_CHECKING:
+    from lowzoo.data.options import SourceOptions
 
 
+@reads_images
 def finetune(
     model: options.Model,
     data: options.Data = None,
@@ -39,6 +44,8 @@ def finetune(
     confusion: options.Confusion = None,
     out: options.Out = None,
     json_: options.Json = False,
+    *,
+    reading: "SourceOptions",
 ) -> None:
     """Fine-tune all of MODEL on a share of the labels.
 
@@ -56,6 +63,8 @@ def finetune(
         model,
         data,
         (train_split, test_split),
+        reading=reading,
+        json=json_,
         image_size=image_size,
         device=device,
         workers=workers,

@@ -1,13 +1,18 @@
 """`lowzoo eval knn`."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lowzoo.cli import eval_options as options
+from lowzoo.cli.source_options import reads_images
 from lowzoo.errors import LowzooError
 
+if TYPE_CHECKING:
+    from lowzoo.data.options import SourceOptions
 
+
+@reads_images
 def knn(
     model: options.Model,
     data: options.Data = None,
@@ -27,6 +32,8 @@ def knn(
     confusion: options.Confusion = None,
     out: options.Out = None,
     json_: options.Json = False,
+    *,
+    reading: "SourceOptions",
 ) -> None:
     """Classify held-out images by their nearest neighbours in MODEL's features.
 
@@ -43,6 +50,8 @@ def knn(
         model,
         data,
         (bank_split, query_split),
+        reading=reading,
+        json=json_,
         image_size=image_size,
         device=device,
         workers=workers,

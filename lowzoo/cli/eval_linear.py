@@ -1,14 +1,19 @@
 """`lowzoo eval linear`."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lowzoo.cli import eval_options as options
+from lowzoo.cli.source_options import reads_images
+
+if TYPE_CHECKING:
+    from lowzoo.data.options import SourceOptions
 
 _SEEDS = 3
 
 
+@reads_images
 def linear(
     model: options.Model,
     data: options.Data = None,
@@ -45,6 +50,8 @@ def linear(
     confusion: options.Confusion = None,
     out: options.Out = None,
     json_: options.Json = False,
+    *,
+    reading: "SourceOptions",
 ) -> None:
     """Train a linear classifier on MODEL's frozen features.
 
@@ -65,6 +72,8 @@ def linear(
         model,
         data,
         (train_split, test_split),
+        reading=reading,
+        json=json_,
         image_size=image_size,
         device=device,
         workers=workers,

@@ -1,13 +1,18 @@
 """`lowzoo eval lowshot`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lowzoo.cli import eval_options as options
+from lowzoo.cli.source_options import reads_images
+
+if TYPE_CHECKING:
+    from lowzoo.data.options import SourceOptions
 
 
+@reads_images
 def lowshot(
     model: options.Model,
     data: options.Data = None,
@@ -29,6 +34,8 @@ def lowshot(
     seed: options.Seed = 0,
     out: options.Out = None,
     json_: options.Json = False,
+    *,
+    reading: "SourceOptions",
 ) -> None:
     """Classify by a few labelled images of each class: L2 logistic regression on MODEL's frozen features.
 
@@ -48,6 +55,8 @@ def lowshot(
         model,
         data,
         (train_split, test_split),
+        reading=reading,
+        json=json_,
         image_size=image_size,
         device=device,
         workers=workers,

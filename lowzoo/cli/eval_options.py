@@ -2,19 +2,21 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lowzoo.cli.source_options import say_found
 from lowzoo.errors import LowzooError
 
 if TYPE_CHECKING:
+    from lowzoo.data.options import SourceOptions
     from lowzoo.evaluate.extraction import Extraction
     from lowzoo.evaluate.knn_protocol import KnnData
-    from lowzoo.evaluate.result import EvaluationResult, Scored
+    from lowzoo.evaluate.result import DataFacts, EvaluationResult, Scored
     from lowzoo.resolve import Resolved
 
 Model = Annotated[
@@ -75,6 +77,8 @@ def open_all(
     data: str | None,
     splits: tuple[str, str | None],
     *,
+    reading: "SourceOptions",
+    json: bool,
     image_size: int | None,
     device: str,
     workers: int,
@@ -83,13 +87,15 @@ def open_all(
     seed: int = 0,
     check: "Callable[[KnnData], object] | None" = None,
 ) -> "tuple[Resolved, KnnData, Extraction]":
-    """Open the images, let `check` refuse them, then the network."""
+    """Open the images and say what was found, let `check` refuse them, then open the network."""
     from lowzoo.evaluate.device import pick_device
     from lowzoo.evaluate.extraction import Extraction
     from lowzoo.evaluate.knn_protocol import open_knn_data
     from lowzoo.resolve import load_model
 
-    images = open_knn_data(data, *splits)
+    images = open_knn_data(data, *splits, reading)
+    if data is not None:
+        say_found(images.bank, images.queries, json=json)
     if check is not None:
         check(images)
     place = pick_device(device)
@@ -136,14 +142,31 @@ def numbers(words: str | None, option: str) -> list[float] | None:
         raise LowzooError(f"{option} {words} is no list of numbers", f"Write for example {option} 0.1,0.3") from None
 
 
+def data_line(facts: "DataFacts") -> str:
+    """How many images were read, what could not be, and what was odd."""
+    line = f"{facts.images} images of {facts.name} ({facts.fingerprint}) read"
+    if facts.skipped:
+        line += f", {facts.skipped} cannot be read: {_some(facts.unreadable, facts.skipped)}"
+    for oddity, count in facts.odd.items():
+        line += f", {count} {_ODD[oddity]}: {_some(facts.odd_images[oddity], count)}"
+    return line
+
+
+def _some(names: Sequence[str], count: int) -> str:
+    return ", ".join(names) + (", ..." if count > len(names) else "")
+
+
+_ODD = {"constant": "of one colour throughout", "clipped": "with numbers beyond the range that is shown"}
+
+
 def _report(result: "EvaluationResult") -> Iterator[str]:
     model = result.model
     size = result.settings.get("preprocessing", {}).get("input_size")
     yield f"Model: {model.name} ({model.revision})" + (f" at {size[1]} px" if size else "")
     for part, facts in result.data.items():
-        more = ", ..." if facts.skipped > len(facts.unreadable) else ""
-        unreadable = f", {facts.skipped} cannot be read: {', '.join(facts.unreadable)}{more}" if facts.skipped else ""
-        yield f"{part.capitalize()}: {facts.images} images of {facts.name} ({facts.fingerprint}){unreadable}"
+        yield f"{part.capitalize()}: {data_line(facts)}"
+    if any(facts.orientation == "stored" for facts in result.data.values()):
+        yield "Photographs were left as they are stored, not turned as their cameras noted"
     if chosen := result.settings.get("chosen"):
         yield f"Chosen: {', '.join(f'{name} {value}' for name, value in chosen.items() if value is not None)}"
     yield ""

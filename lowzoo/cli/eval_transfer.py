@@ -1,14 +1,19 @@
 """`lowzoo eval transfer`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lowzoo.cli import eval_options as options
+from lowzoo.cli.source_options import reads_images, say_found
 from lowzoo.errors import LowzooError
 
+if TYPE_CHECKING:
+    from lowzoo.data.options import SourceOptions
 
+
+@reads_images
 def transfer(
     model: options.Model,
     root: Annotated[
@@ -40,6 +45,8 @@ def transfer(
     seed: options.Seed = 0,
     out: options.Out = None,
     json_: options.Json = False,
+    *,
+    reading: "SourceOptions",
 ) -> None:
     """Train linear probes on MODEL's frozen features for other tasks, by RoB's table."""
     from lowzoo.evaluate.device import pick_device
@@ -52,7 +59,8 @@ def transfer(
     if data is not None and len(names) > 1:
         raise LowzooError(f"--data {data} holds one task's images, not those of {len(names)}", "Name one --task")
     output = options.begin(data or str(root), out, json_)
-    images = {name: open_task(name, root, data) for name in names}
+    images = {name: open_task(name, root, data, reading) for name in names}
+    say_found(*(part for found in images.values() for part in (found.bank, found.queries)), json=json_)
     place = pick_device(device)
     resolved = load_model(model, image_size=image_size, pretrained=not random_init, seed=seed)
     settings = {

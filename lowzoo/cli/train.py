@@ -1,9 +1,14 @@
 """`lowzoo train`: make new weights; one sub-command a recipe."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from lowzoo.cli.source_options import reads_images
+
+if TYPE_CHECKING:
+    from lowzoo.data.options import SourceOptions
 
 app = typer.Typer(rich_markup_mode=None, help="Train a student without labels.")
 
@@ -47,6 +52,7 @@ def _train() -> None:
 
 
 @app.command()
+@reads_images
 def rob(
     data: Data = None,
     student: Student = None,
@@ -76,6 +82,8 @@ def rob(
     config: Config = None,
     set_: Settings = None,
     json_: Json = False,
+    *,
+    reading: "SourceOptions",
 ) -> None:
     """Fit a small student to a frozen teacher's prototype distribution (RoB, arXiv 2301.09451).
 
@@ -88,6 +96,7 @@ def rob(
 
 
 @app.command()
+@reads_images
 def seed(
     data: Data = None,
     student: Student = None,
@@ -110,6 +119,8 @@ def seed(
     config: Config = None,
     set_: Settings = None,
     json_: Json = False,
+    *,
+    reading: "SourceOptions",
 ) -> None:
     """Let a small student reproduce a frozen teacher's similarities to past images (SEED, arXiv 2101.04731).
 
@@ -121,6 +132,7 @@ def seed(
 
 
 @app.command()
+@reads_images
 def sslight(
     data: Data = None,
     student: Student = None,
@@ -140,6 +152,8 @@ def sslight(
     config: Config = None,
     set_: Settings = None,
     json_: Json = False,
+    *,
+    reading: "SourceOptions",
 ) -> None:
     """Train a small network without any teacher, by softer views (SSLight, arXiv 2210.02808).
 
@@ -166,6 +180,7 @@ def _run(recipe: str, options: dict[str, Any], choice: dict[str, str | None], wo
         recipe,
         layers,
         data=words["data"],
+        reading=words["reading"],
         config=words["config"],
         options=options,
         settings=tuple(words["set_"] or ()),

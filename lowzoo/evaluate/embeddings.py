@@ -9,7 +9,7 @@ from lowzoo.data.source import ImageSource
 from lowzoo.errors import LowzooError
 from lowzoo.evaluate.features import Features
 from lowzoo.evaluate.result import DataFacts, ModelFacts
-from lowzoo.files import atomic_path
+from lowzoo.files import atomic_path, printable
 
 _ROWS = 8192
 
@@ -27,6 +27,7 @@ def require_pyarrow() -> ModuleType:
 def write_embeddings(path: Path, source: ImageSource, features: Features, model: ModelFacts) -> None:
     """Write columns `path` (text), `vector` (D float32) and, for a labelled source, `label` (with its names).
 
+    The label of an image without a class is empty. Bytes of paths that are no UTF-8 are written out by their numbers.
     The file says in its metadata, under `lowzoo`, which network and which images these are. pandas reads it as it is;
     `datasets` reads labels as classes.
 
@@ -59,11 +60,11 @@ def write_embeddings(path: Path, source: ImageSource, features: Features, model:
             rows = slice(start, start + _ROWS)
             flat = pyarrow.array(features.x[rows].contiguous().view(-1).numpy())
             columns = [
-                pyarrow.array([source.where(index) for index in features.kept[rows].tolist()]),
+                pyarrow.array([printable(source.where(index)) for index in features.kept[rows].tolist()]),
                 pyarrow.FixedSizeListArray.from_arrays(flat, width),
             ]
             if labelled:
-                columns.append(pyarrow.array(features.labels[rows].numpy()))
+                columns.append(pyarrow.array(features.labels[rows].numpy(), mask=(features.labels[rows] < 0).numpy()))
             out.write_table(pyarrow.table(columns, schema=schema))
 
 
@@ -74,7 +75,7 @@ def _features(source: ImageSource, width: int) -> dict[str, Any]:
         "vector": {"feature": {"dtype": "float32", "_type": "Value"}, "length": width, "_type": "Sequence"},
     }
     if source.labels is not None and source.class_names is not None:
-        described["label"] = {"names": list(source.class_names), "_type": "ClassLabel"}
+        described["label"] = {"names": list(map(printable, source.class_names)), "_type": "ClassLabel"}
     elif source.labels is not None:
         described["label"] = {"dtype": "int64", "_type": "Value"}
     return described

@@ -18,7 +18,8 @@ from lowzoo.evaluate.result import DataFacts, EvaluationResult, Figure, ModelFac
 from lowzoo.evaluate.subsets import held_out, require_classes
 from lowzoo.resolve import Resolved
 
-_QUERY_SHARE = 0.2
+# Of each class of a set that is not divided.
+HELD_OUT_SHARE = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,7 @@ def open_knn_data(
 
 def hold_out(images: ImageSource) -> tuple[ImageSource, ImageSource]:
     """Divide images with classes: all but a fifth of each class, and that fifth."""
-    rest, held = held_out(images.require_labels(), _QUERY_SHARE, seed=0)
+    rest, held = held_out(images.require_labels(), HELD_OUT_SHARE, seed=0)
     return (
         dataclasses.replace(images.subset(rest), name=f"{images.name} but a fifth of each class"),
         dataclasses.replace(images.subset(held), name=f"{images.name}, a fifth of each class"),

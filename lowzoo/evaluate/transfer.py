@@ -13,6 +13,7 @@ from typing import Any
 
 from torch import nn
 
+from lowzoo.data.options import DEFAULT_OPTIONS, SourceOptions
 from lowzoo.data.source import ImageSource
 from lowzoo.errors import LowzooError
 from lowzoo.evaluate.extraction import Extraction
@@ -89,19 +90,22 @@ def chosen_tasks(names: Sequence[str], *, every: bool) -> list[str]:
     return list(TASKS) if every else list(dict.fromkeys(names))
 
 
-def open_task(name: str, root: Path | None, word: str | None = None) -> KnnData:
+def open_task(
+    name: str, root: Path | None, word: str | None = None, options: SourceOptions = DEFAULT_OPTIONS
+) -> KnnData:
     """Open the training and the test images of a task.
 
     Args:
         name: Of the task.
         root: Folder with what the owners distribute.
         word: Another SRC that holds the task's images and labels, such as `hf:NAME`.
+        options: How the images of `word` are found, and all are read.
 
     Raises:
         LowzooError: Neither is given, or a file is missing or damaged.
     """
     if word is not None:
-        return open_knn_data(word)
+        return open_knn_data(word, options=options)
     if root is None:
         raise LowzooError("the folder with the data sets is not named", "Name it by --root")
     if not root.is_dir():
@@ -110,7 +114,11 @@ def open_task(name: str, root: Path | None, word: str | None = None) -> KnnData:
     train, test = task.open(root, "train"), task.open(root, task.test)
     # Lists may name different classes where one of them lacks some; the longer list knows them all.
     names_of = max((train.class_names or (), test.class_names or ()), key=len)
-    return KnnData(dataclasses.replace(train, class_names=names_of), dataclasses.replace(test, class_names=names_of))
+    rules = options.rules()
+    return KnnData(
+        dataclasses.replace(train, class_names=names_of, rules=rules),
+        dataclasses.replace(test, class_names=names_of, rules=rules),
+    )
 
 
 def evaluate_transfer(
