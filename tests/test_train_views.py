@@ -165,7 +165,7 @@ def test_crops_of_a_picture_decoded_smaller_are_those_of_the_whole(factor: int) 
     for index, (name, data) in enumerate(demonstration_photos()):
         whole = decode_rgb(data, name)
         params = sample_params(groups, 0, 0, index, *whole.shape[:2])
-        small = decode(data, name, lambda height, width: factor)
+        small = decode(data, name, divisor=lambda height, width: factor)
         assert (small.size, small.divisor) == (whole.shape[:2], factor)
         assert small.pixels.shape[:2] == tuple(math.ceil(side / factor) for side in whole.shape[:2])
         ours = crop_views(small.pixels, params, groups, small.divisor)

@@ -35,7 +35,7 @@ _WHOLE: dict[str, Range] = {
     "uint32": (0, 2**32 - 1),
     "float32": (0, 1),
 }
-_BITS = (8, 10, 12, 14, 16, 20, 24, 32)
+_BITS = range(8, 33, 2)
 # A usual range of which less than this is used explains nothing: a maximum of 7 is no 8-bit set.
 _LEAST_USED = 1 / 8
 

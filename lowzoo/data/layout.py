@@ -66,20 +66,16 @@ def arrange(names: Sequence[str], what: str) -> tuple[dict[str, Arranged], list[
 
 
 def _inside_wrappers(paths: list[tuple[str, ...]]) -> tuple[list[tuple[str, ...]], str]:
-    """Go into a single folder that holds the whole set, as archives often have one."""
-    inside = []
-    while True:
-        first = {path[0] if len(path) > 1 else "" for path in paths}
-        if len(first) != 1 or "" in first:
+    """Go into the folders that hold the whole set, as archives often have one."""
+    shared: list[str] = []
+    for level in zip(*(path[:-1] for path in paths), strict=False):
+        if len(set(level)) > 1 or split_of_folder(level[0]):
             break
-        second = {path[1] if len(path) > 2 else "" for path in paths}
-        (folder,) = first
-        splits = {split_of_folder(name) for name in second if name} - {None}
-        if split_of_folder(folder) or "" in second or (len(second) < 2 and not splits):
-            break
-        inside.append(folder)
-        paths = [path[1:] for path in paths]
-    return paths, "/".join(inside)
+        shared.append(level[0])
+    # A folder with pictures of its own is a class, or a set without classes.
+    if any(len(path) == len(shared) + 1 for path in paths):
+        return paths, ""
+    return [path[len(shared) :] for path in paths], "/".join(shared)
 
 
 def _divide(

@@ -139,9 +139,9 @@ class _Walk:
                 self.runs.append(inside)
                 continue
             prefix = f"{inside}/" if inside else ""
-            for entry in reversed(folders):
-                if not entry.name.startswith(_HIDDEN_FOLDERS):
-                    (self.links if entry.is_symlink() else stack).append((entry.path, prefix + entry.name))
+            seen = [entry for entry in folders if not entry.name.startswith(_HIDDEN_FOLDERS)]
+            self.links += [(entry.path, prefix + entry.name) for entry in seen if entry.is_symlink()]
+            stack += [(entry.path, prefix + entry.name) for entry in reversed(seen) if not entry.is_symlink()]
             for entry in files:
                 self._file(entry, prefix + entry.name)
 
