@@ -5,6 +5,7 @@ Later sources win: preset layers, then a TOML file, then options, then `--set ke
 of the group of views of that name and leaves the others as they are.
 """
 
+import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
@@ -21,7 +22,7 @@ from lowzoo.train.views import ViewGroup
 
 
 def resolve(
-    preset: str | Sequence[str],
+    preset: str | Sequence[str] | Mapping[str, Any],
     file: Path | None = None,
     options: Mapping[str, Any] | None = None,
     settings: Sequence[str] = (),
@@ -29,7 +30,7 @@ def resolve(
     """Lay the sources over one another and validate the result.
 
     Args:
-        preset: Name of a preset (`rob_dino`), or several, later ones over earlier ones.
+        preset: Name of a preset (`rob_dino`), or several, later ones over earlier ones; or fields to begin with.
         file: A TOML file with any fields.
         options: Fields given on the command line; None values are left out.
         settings: `key=value` words; a dot descends (`student_head.hidden=512`), the value is TOML or a bare word.
@@ -37,8 +38,8 @@ def resolve(
     Raises:
         LowzooError: An unknown key, an impossible value, an unreadable file.
     """
-    fields: dict[str, Any] = {}
-    for layer in [preset] if isinstance(preset, str) else preset:
+    fields: dict[str, Any] = dict(preset) if isinstance(preset, Mapping) else {}
+    for layer in [preset] if isinstance(preset, str) else () if isinstance(preset, Mapping) else preset:
         fields = _merge(fields, tomllib.loads(preset_text(layer)))
     if file is not None:
         fields = _merge(fields, _read(file))
@@ -124,18 +125,24 @@ def _toml_value(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
-        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        # JSON's escapes are TOML's, but for DEL.
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, list):
         return "[" + ", ".join(_toml_value(item) for item in value) + "]"
     return repr(value)
 
 
+def read_toml(file: Path) -> dict[str, Any]:
+    """The content of a TOML file; names in it may be bytes that are not UTF-8, as `to_toml` leaves them."""
+    return tomllib.loads(file.read_text(encoding="utf-8", errors="surrogateescape"))
+
+
 def _read(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        return read_toml(file)
     except OSError as error:
         raise LowzooError(f"cannot read {file}: {error.strerror}", "Name a TOML file with --config") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except tomllib.TOMLDecodeError as error:
         raise LowzooError(f"{file} is not TOML: {error}", "Mend the file") from None
 
 

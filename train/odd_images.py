@@ -5,11 +5,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from lowzoo.errors import LowzooError
-from lowzoo.files import printable, write_text
+from lowzoo.files import write_text
+from lowzoo.printable import printable
+from lowzoo.train import collectives
 
 
 class OddImageLog:
-    """Counts the odd images of a run, each once; with several processes, each keeps its own.
+    """Names the odd images of a run, each once; with several processes, each keeps its own.
 
     Args:
         file: Where they are listed, oddity and name a line.
@@ -19,17 +21,8 @@ class OddImageLog:
         self.file = file
         self._lines: dict[str, None] = {}
 
-    @property
-    def names(self) -> list[str]:
-        """Oddity and name of each, in the order in which they came."""
-        return list(self._lines)
-
-    def counts(self) -> dict[str, int]:
-        """How many images are odd in each way."""
-        return dict(Counter(line.partition(": ")[0] for line in self._lines))
-
     def add(self, odd: Iterable[tuple[str, str]]) -> None:
-        """Count the odd images of a batch.
+        """Note the odd images of a batch.
 
         Args:
             odd: Oddity and name of each.
@@ -50,8 +43,20 @@ class OddImageLog:
                 f"cannot write {self.file}: {error.strerror}", "Free some space, then go on with --resume"
             ) from error
 
-    def restore(self, names: Sequence[str]) -> None:
-        """Go on from a checkpoint's list; what was written after it is dropped."""
-        self._lines = dict.fromkeys(names)
-        if self._lines or self.file.exists():
+    def of_all(self) -> list[str]:
+        """The lines of all processes."""
+        return list(dict.fromkeys(line for lines in collectives.all_gather_values(list(self._lines)) for line in lines))
+
+    def restore(self, lines: Sequence[str]) -> None:
+        """Go on from a checkpoint's list, which the first process takes; what was written after it is dropped."""
+        self._lines = dict.fromkeys(lines) if collectives.rank() == 0 else {}
+        if self._lines:
             write_text(self.file, "".join(f"{line}\n" for line in self._lines))
+        else:
+            self.file.unlink(missing_ok=True)
+
+    def gather(self) -> dict[str, int]:
+        """At the end, leave one list of what all processes have met; returns how many images are odd in each way."""
+        lines = self.of_all()
+        self.restore(lines)
+        return dict(Counter(line.partition(": ")[0] for line in lines))

@@ -7,7 +7,8 @@ from typing import Any
 
 from lowzoo.data.source import ImageSource
 from lowzoo.errors import LowzooError
-from lowzoo.files import printable, write_text
+from lowzoo.files import write_text
+from lowzoo.printable import printable
 
 _FILE = "data.json"
 # What decides the pixels and the classes; the name of a set and its place do not.

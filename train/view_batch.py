@@ -94,6 +94,10 @@ class ViewDrawer:
         self._memory = SharedPixels()
         self._global = np.repeat([group.name == "global" for group in groups], [group.count for group in groups])
 
+    def own_memory(self) -> None:
+        """Lend no shared memory: batches leave a worker as copies."""
+        self._memory = SharedPixels(shared=False)
+
     def draw(self, read: Reading, where: str, epoch: int, index: int) -> Drawn:
         """Draw the views of an image and read it, if not whole then as small as they allow.
 

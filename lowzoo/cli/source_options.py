@@ -73,7 +73,7 @@ def reads_images(command: Callable[..., None]) -> Callable[..., None]:
 
 def say_found(*sources: "ImageSource", json: bool) -> None:
     """Print what sources were made from, each line once."""
-    from lowzoo.files import printable
+    from lowzoo.printable import printable
 
     for line in dict.fromkeys(line for source in sources for line in source.found.lines()):
         print(printable(line), file=sys.stderr if json else sys.stdout)

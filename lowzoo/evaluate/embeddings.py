@@ -9,7 +9,8 @@ from lowzoo.data.source import ImageSource
 from lowzoo.errors import LowzooError
 from lowzoo.evaluate.features import Features
 from lowzoo.evaluate.result import DataFacts, ModelFacts
-from lowzoo.files import atomic_path, printable
+from lowzoo.files import atomic_path
+from lowzoo.printable import printable
 
 _ROWS = 8192
 

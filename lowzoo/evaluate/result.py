@@ -20,7 +20,7 @@ from lowzoo.catalog import Metric
 from lowzoo.data.source import ImageSource
 from lowzoo.evaluate.cache import weights_digest
 from lowzoo.evaluate.features import Features
-from lowzoo.files import printable
+from lowzoo.printable import printable
 from lowzoo.resolve import Resolved
 
 _Z95 = 1.959964
