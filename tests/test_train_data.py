@@ -61,11 +61,13 @@ def test_a_run_goes_on_with_its_own_pictures_only(tmp_path: Path, settled: None)
     start(tmp_path / "copy", tmp_path / "run", config, resume=True)
     other = shutil.copytree(world, tmp_path / "other")
     (other / "train" / "cold" / "000.png").write_bytes((other / "train" / "warm" / "001.png").read_bytes())
-    with pytest.raises(LowzooError, match="begun with other images: the pictures or how they are read of the training"):
+    with pytest.raises(
+        LowzooError, match="begun with other images: the pictures, or how they are read, of the training set differ"
+    ):
         start(other, tmp_path / "run", config, resume=True)
     relabelled = shutil.copytree(world, tmp_path / "relabelled")
     (relabelled / "validation" / "warm").rename(relabelled / "validation" / "hot")
-    with pytest.raises(LowzooError, match="the classes of the images of the held-out set differ"):
+    with pytest.raises(LowzooError, match="the classes of the held-out set differ"):
         start(relabelled, tmp_path / "run", config, resume=True)
 
 
@@ -74,7 +76,7 @@ def test_a_run_that_is_killed_before_its_first_step_knows_its_pictures(tmp_path:
     config = config_of("sslight_dino", tmp_path)
     start(world, tmp_path / "run", config)
     (world / "train" / "cold" / "000.png").unlink()
-    with pytest.raises(LowzooError, match=r"the number of images of the training set differ \(24, now 23\)"):
+    with pytest.raises(LowzooError, match=r"of the training set differ \(24 images, now 23\)"):
         start(world, tmp_path / "run", config, resume=True)
 
 

@@ -13,9 +13,8 @@ from lowzoo.printable import printable
 _FILE = "data.json"
 # What decides the pixels and the classes; the name of a set and its place do not.
 _COMPARED = {
-    "fingerprint": "the pictures or how they are read",
-    "images": "the number of images",
-    "labels": "the classes of the images",
+    "fingerprint": "the pictures, or how they are read,",
+    "labels": "the classes",
 }
 
 
@@ -80,8 +79,6 @@ def remember(
 def _changes(part: str, before: dict[str, Any] | None, now: dict[str, Any] | None) -> list[str]:
     if before is None or now is None:
         return [] if before is now else [f"there were {'no ' if before is None else ''}{part} images"]
-    return [
-        f"{what} of the {part} set differ ({before[key] or 'none'}, now {now[key] or 'none'})"
-        for key, what in _COMPARED.items()
-        if before[key] != now[key]
-    ]
+    different = [what for key, what in _COMPARED.items() if before[key] != now[key]]
+    counts = f" ({before['images']} images, now {now['images']})" if before["images"] != now["images"] else ""
+    return [f"{' and '.join(different)} of the {part} set differ{counts}"] if different else []

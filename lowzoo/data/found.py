@@ -45,7 +45,7 @@ class Found:
         rest = sum(count for _, count in self.left_out[_MOST_KINDS:])
         kinds += [f"{rest:,} others"] if rest else []
         left_out = f"; left out: {', '.join(kinds)}" if kinds else ""
-        return [f"Found: {self.files:,} files, {self.pictures:,} pictures{left_out}"] + [
+        return [f"Found: {counted(self.files, 'file')}, {counted(self.pictures, 'picture')}{left_out}"] + [
             f"Note: {note}" for note in self.notes
         ]
 
@@ -55,6 +55,11 @@ def kinds_of(names: Iterable[str]) -> Counter[str]:
     from lowzoo.data.formats import extension
 
     return Counter(f".{kind}" if (kind := extension(name)) else NO_EXTENSION for name in names)
+
+
+def counted(count: int, noun: str) -> str:
+    """A number and its noun: 1 picture, 2 pictures."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def some_of(names: Iterable[str]) -> str:

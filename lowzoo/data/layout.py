@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lowzoo.data.found import some_of
+from lowzoo.data.found import counted, some_of
 from lowzoo.data.split_names import SPLITS, looks_like_split, split_of_folder
 from lowzoo.errors import LowzooError
 
@@ -92,7 +92,7 @@ def _divide(
         if suspects:
             notes.append(
                 f"{some_of(f'{name}/' for name in suspects)} may be meant as parts of the set and were taken for "
-                f"classes, as {len(folders) - len(suspects)} other folders lie beside"
+                f"classes, with {counted(len(folders) - len(suspects), 'other folder')} beside"
             )
         return None
     if len(split_of) > len(found):
@@ -104,9 +104,11 @@ def _divide(
         )
     if others:
         count = sum(folders[folder] for folder in others)
-        notes.append(f"{count} pictures in {some_of(f'{name}/' for name in sorted(others))} belong to no split")
+        notes.append(
+            f"{counted(count, 'picture')} in {some_of(f'{name}/' for name in sorted(others))} not part of any split"
+        )
     if loose:
-        notes.append(f"{len(loose)} pictures beside the splits belong to none: {some_of(loose)}")
+        notes.append(f"{counted(len(loose), 'picture')} beside the splits not part of any: {some_of(loose)}")
     folder_of = {split: folder for folder, split in split_of.items()}
     first = np.array([path[0] if len(path) > 1 else "" for path in paths])
     return {
@@ -129,7 +131,7 @@ def _classes(paths: list[tuple[str, ...]], indices: NDArray[np.int64], what: str
         return Arranged(indices, None, None)
     if outside:
         notes.append(
-            f"{len(outside)} pictures of {what} lie beside the class folders and have no class: {some_of(outside)}"
+            f"{counted(len(outside), 'picture')} of {what} beside the class folders without a class: {some_of(outside)}"
         )
     number = {name: i for i, name in enumerate(names)} | {"": -1}
     return Arranged(indices, np.array([number[folder] for folder in folders], np.int64), tuple(names))
