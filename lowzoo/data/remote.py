@@ -84,7 +84,7 @@ def fetch(word: str) -> Fetched:
     if not known:
         notes.append(f"{_shown(word)} does not say whether it has changed, so it is fetched each time")
     if not known or not done.is_file():
-        _fetch(system, word, files, folder)
+        _fetch(system, word, files, folder, known=known)
         with atomic_path(done) as temporary:
             temporary.write_text(f"{_shown(word)}\n")
     notes.append(f"{_shown(word)} was fetched into {folder}")
@@ -122,12 +122,17 @@ def _listing(system: Any, words: list[str], word: str) -> tuple[dict[str, tuple[
         path = one if urlsplit(one).scheme in ("http", "https") else system._strip_protocol(one)
         info = _guarded(one, partial(system.info, path))
         if info.get("type") != "directory":
-            files[_safe(_base(one))] = (path, info)
+            name = _safe(_base(one))
+            files[name if name not in files else f"{len(files)}-{name}"] = (path, info)
             continue
         entries = _guarded(one, partial(system.find, path, detail=True))
         for name, entry in entries.items():
             inside = member_name(str(name).removeprefix(str(path)))
             parts = inside.split("/")
+            if not inside or str(name).endswith("/"):
+                continue  # what stands for a folder
+            if inside in files:
+                raise LowzooError(f"two files below {_shown(one)} have the name {inside}", "Rename one of them")
             if any(part.startswith(HIDDEN_FOLDERS) for part in parts):
                 left_out[HIDDEN] += 1
             elif _is_wanted(parts[-1]) or not extension(parts[-1]):
@@ -139,7 +144,9 @@ def _listing(system: Any, words: list[str], word: str) -> tuple[dict[str, tuple[
     return files, left_out
 
 
-def _fetch(system: Any, word: str, files: Mapping[str, tuple[str, dict[str, Any]]], folder: Path) -> None:
+def _fetch(
+    system: Any, word: str, files: Mapping[str, tuple[str, dict[str, Any]]], folder: Path, *, known: bool
+) -> None:
     missing = [(name, path) for name, (path, _) in files.items()]
     size = sum(int(info.get("size") or 0) for _, info in files.values())
     remedy = "Free some space or set LOWZOO_CACHE to a folder that has some"
@@ -157,6 +164,8 @@ def _fetch(system: Any, word: str, files: Mapping[str, tuple[str, dict[str, Any]
 
     def one(item: tuple[str, str]) -> None:
         name, path = item
+        if known and (folder / name).is_file():
+            return  # from a call that did not come to its end
         with atomic_path(folder / name) as temporary:
             _guarded(path, lambda: system.get_file(path, str(temporary)))
 

@@ -159,7 +159,9 @@ def _head_of(path: Path, entry: zipfile.ZipInfo) -> Callable[[int], bytes]:
         if entry.flag_bits & _ENCRYPTED:
             return b""
         try:
-            size = min(entry.compress_size, 4 * count + 256)
+            # bzip2 gives nothing before the end of a block of up to 900,000 bytes.
+            enough = 1 << 20 if entry.compress_type == zipfile.ZIP_BZIP2 else 4 * count + 256
+            size = min(entry.compress_size, enough)
             return _unpacked(str(path), entry.header_offset, size, entry.compress_type, count, entry.filename)
         except BadImage:
             return b""
