@@ -37,7 +37,8 @@ def main() -> int:
                 wrong.append(seed)
                 place = traceback.extract_tb(error.__traceback__)[-1]
                 print(f"seed {seed} ({plan.word.name}): {type(error).__name__} in {place.name}: {str(error)[:200]!r}")
-    print(f"{words.count} sources ({', '.join(f'{count} {kind}' for kind, count in made.items())}): {len(wrong)} differ")
+    kinds = ", ".join(f"{count} {kind}" for kind, count in made.items())
+    print(f"{words.count} sources ({kinds}): {len(wrong)} differ")
     return bool(wrong)
 
 

@@ -16,8 +16,18 @@ from PIL import Image, PngImagePlugin
 
 FORMATS = {"png": "PNG", "jpg": "JPEG", "JPG": "JPEG", "jpeg": "JPEG", "jfif": "JPEG", "gif": "GIF", "bmp": "BMP"}
 FORMATS |= {"webp": "WEBP", "tif": "TIFF", "TIFF": "TIFF", "Png": "PNG", "jpe": "JPEG"}
-# Those that show by their first bytes what they are.
-STEMS = ["{}", "cat.{}", "a.b.{}", "Mr. Who {}", "ünï {}", "猫 {}", "-rf {}", "line\nend {}", "{}" + "x" * 180, " lead {}"]
+STEMS = [
+    "{}",
+    "cat.{}",
+    "a.b.{}",
+    "Mr. Who {}",
+    "ünï {}",
+    "猫 {}",
+    "-rf {}",
+    "line\nend {}",
+    "{}" + "x" * 180,
+    " lead {}",
+]
 STEMS += ["tab\t{}", "100% {}", "quote'\" {}", "{}.2024-01-05", "UPPER {}", "#{}", "~{}", "a,b;c {}", "[{}]", "\\{}"]
 CLASSES = ["cat", "dog", "n01440764", "Großer Hund", "two words", "猫", "a.b", "-x", "line\nend", "B.jpg", "0", "Zebra"]
 SPLITS = {
@@ -115,8 +125,6 @@ class Maker:
                 entries += [self._entry(f"{wrapper}{name}/", label=name) for _ in range(choose.randint(1, 4))]
             if not wrapper and choose.random() < 0.3:
                 entries.append(self._entry(""))
-                if 2 > len(entries) - 1:  # pragma: no cover - two classes have at least two pictures
-                    plan.classes = False
         else:
             splits = ["train", *choose.sample(["validation", "test"], choose.randint(1, 2))]
             for split in splits:
@@ -148,7 +156,7 @@ class Maker:
             data, readable = choose.randbytes(200), False
         elif state < 0.16:
             data, readable = data[:20], False
-        elif state < 0.3 and FORMATS[extension] in ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP"):
+        elif state < 0.3:  # all of these show by their first bytes what they are
             return Entry(f"{folder}{stem}", data, True, split, label)
         deep = "deep/er/" if label is not None and choose.random() < 0.1 else ""
         return Entry(f"{folder}{deep}{stem}.{extension}", data, readable, split, label)
@@ -191,12 +199,10 @@ class Maker:
             os.symlink(choose.choice([root, inner]), inner / "round")
             plan.notes.append("links lead to folders that are read anyway")
         if choose.random() < 0.2:
-            folder = next(entry for entry in entries)
             write(root / "runs" / "1" / "config.toml", b"")
             write(root / "runs" / "1" / "metrics.jsonl", b"")
             write(root / "runs" / "1" / "curves.png", picture(2, "PNG"))
             plan.notes.append("run folders of lowzoo")
-            del folder
         if choose.random() < 0.2:
             # A link to a picture elsewhere is a picture, in the class in which it lies.
             self.count += 1
@@ -209,8 +215,8 @@ class Maker:
             entry = choose.choice(entries)
             if "." in entry.name.rpartition("/")[2] and not (root / entry.name).is_symlink():
                 (root / entry.name).chmod(0)
-                entry.readable = False
-                if not entry.name.rpartition(".")[2] in FORMATS:
+                entry.data, entry.readable = b"", False
+                if entry.name.rpartition(".")[2] not in FORMATS:
                     entries.remove(entry)
                     plan.left_out["without an extension"] += 1
         latin = [entry for entry in entries if "ü" in entry.name.rpartition("/")[2] and not entry.label]
@@ -349,8 +355,6 @@ class Maker:
             }
         )
         parquet.write_table(table, plan.word, row_group_size=3)
-        if all(cell is None for cell in cells):
-            plan.notes = []
         return plan
 
 
@@ -408,9 +412,9 @@ def check(plan: Plan) -> None:
         assert seen == len(expected), (seen, len(expected))
     notes = "\n".join(note for one in found for note in one.notes)
     assert dict(found[0].left_out) == {kind: n for kind, n in plan.left_out.items() if n}, found[0].left_out
-    assert found[0].files == len(plan.entries) + sum(
-        n for kind, n in plan.left_out.items() if kind != "empty cells"
-    ), found[0].files
+    assert found[0].files == len(plan.entries) + sum(n for kind, n in plan.left_out.items() if kind != "empty cells"), (
+        found[0].files
+    )
     for words in plan.notes:
         assert words in notes, (words, notes)
     if plan.outside:

@@ -156,7 +156,7 @@ class _Scan:
         pictures = {picture.name: picture for picture in self.pictures}
         labels = {label.name: label for label in self.labels}
         targets = {name: _resolved(target) for name, target, _ in self.links}
-        places = [(place, picture) for place, picture in enumerate(self.pictures)]
+        places = [((place, 1), picture) for place, picture in enumerate(self.pictures)]
         for name, target, place in self.links:
             end = _resolved(target)
             for _ in range(_MOST_LINKS):
@@ -167,7 +167,7 @@ class _Scan:
             if end in labels and kind in LABELS:
                 self.labels.append(Label(name, labels[end].text))
             elif end in pictures and kind_of_member(name, lambda count: b"\xff\xd8\xff") == "":
-                places.append((place, Picture(name, pictures[end].offset, pictures[end].size)))
+                places.append(((place, 0), Picture(name, pictures[end].offset, pictures[end].size)))
             else:
                 self.left_out[LINK if end in pictures or end in labels else BROKEN_LINK] += 1
         # A link stands in front of the member that followed it.
