@@ -186,7 +186,8 @@ def _of_named_tars(files: list[Path], what: str, options: SourceOptions) -> _Par
 def _of_folder(path: Path, options: SourceOptions) -> _Parts:
     tables, unreadable = _tables(path, options)
     if not tables:
-        tables, unreadable = _tables(path / "data", options)
+        tables, more = _tables(path / "data", options)
+        unreadable = more if tables else unreadable
     if tables:
         if unreadable:
             raise LowzooError(f"cannot read {unreadable[0]} as parquet", "Name a complete parquet file, or remove it")

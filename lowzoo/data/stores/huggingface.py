@@ -210,6 +210,12 @@ def image_column(word: str, features: Mapping[str, Any], wanted: str | None) -> 
     image = library().Image
     columns = [name for name, feature in features.items() if isinstance(feature, image)]
     plain = {name: getattr(feature, "dtype", "") for name, feature in features.items()}
+    if not columns:  # a table that the library did not write itself
+        columns = [
+            name
+            for name, feature in features.items()
+            if plain[name] in ("binary", "large_binary") or (isinstance(feature, Mapping) and "bytes" in feature)
+        ]
     if wanted is not None and plain.get(wanted) in ("string", "large_string", "binary", "large_binary"):
         columns.append(wanted)
     return pick_image_column(word, columns, list(features), wanted)
