@@ -22,10 +22,11 @@ def quiet(tmp_path, monkeypatch):
     """No bars, no network, and the library's own cache in a place that goes away."""
     datasets.disable_progress_bars()
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "hf")
+    monkeypatch.setenv("LOWZOO_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
-    huggingface._load.cache_clear()
+    huggingface._load_version.cache_clear()
     yield
-    huggingface._load.cache_clear()
+    huggingface._load_version.cache_clear()
     datasets.enable_progress_bars()
 
 

@@ -11,6 +11,7 @@ import pytest
 from lowzoo.data.decode import BadImage
 from lowzoo.data.source import open_source, split_names
 from lowzoo.data.stores import tars
+from lowzoo.data.stores.open_files import forget_files
 from lowzoo.errors import LowzooError
 from tests.data_fixtures import png, read_pickled, shade, shades, write_tar
 
@@ -75,11 +76,12 @@ def test_headers_are_read_once_and_again_after_a_change(tmp_path, cache, monkeyp
     assert (again.fingerprint(), again.labels.tolist()) == (first.fingerprint(), first.labels.tolist())
     time.sleep(0.01)
     write_tar(tmp_path / "d/1.tar", [7])
-    tars._file.cache_clear()
+    forget_files()
     changed = open_source(tmp_path / "d")
     assert read[3:] == ["1.tar"]
     assert shades(changed) == [0, 7, 2]
     for file in (cache / "tars").iterdir():
+        assert file.suffix == ".npz"
         file.write_bytes(file.read_bytes()[:50])
     assert shades(open_source(tmp_path / "d")) == [0, 7, 2]
     assert sorted(read[4:]) == ["0.tar", "1.tar", "2.tar"]
@@ -95,7 +97,7 @@ def test_a_tar_that_shrinks_or_vanishes_while_it_is_used(tmp_path):
     source = open_source(write_tar(tmp_path / "a.tar", range(3)))
     os.truncate(tmp_path / "a.tar", 2048 + 520)
     assert shades(source) == [0, None, None]
-    tars._file.cache_clear()
+    forget_files()
     (tmp_path / "a.tar").unlink()
     with pytest.raises(BadImage, match=r"a\.tar:000000\.png .* No such file"):
         source.encoded(0)

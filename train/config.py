@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 
 from lowzoo.catalog import near_matches
 from lowzoo.errors import LowzooError
+from lowzoo.text_file import read_text
 from lowzoo.train.heads import HeadSpec
 from lowzoo.train.recipes import RECIPES, TrainConfig
 from lowzoo.train.views import ViewGroup
@@ -42,7 +43,7 @@ def resolve(
     for layer in [preset] if isinstance(preset, str) else () if isinstance(preset, Mapping) else preset:
         fields = _merge(fields, tomllib.loads(preset_text(layer)))
     if file is not None:
-        fields = _merge(fields, _read(file))
+        fields = _merge(fields, read_toml(file))
     fields = _merge(fields, {key: value for key, value in (options or {}).items() if value is not None})
     for setting in settings:
         fields = _merge(fields, _parse_setting(setting))
@@ -132,16 +133,17 @@ def _toml_value(value: object) -> str:
     return repr(value)
 
 
-def read_toml(file: Path) -> dict[str, Any]:
-    """The content of a TOML file; names in it may be bytes that are not UTF-8, as `to_toml` leaves them."""
-    return tomllib.loads(file.read_text(encoding="utf-8", errors="surrogateescape"))
+def read_toml(file: Path, remedy: str = "Name a TOML file with --config") -> dict[str, Any]:
+    """The tables of a TOML file, which may have been edited by hand.
 
+    Names in it may be bytes that are not UTF-8, as `to_toml` leaves them.
 
-def _read(file: Path) -> dict[str, Any]:
+    Raises:
+        LowzooError: It cannot be read, or is no TOML.
+    """
+    text = read_text(file, "a configuration", remedy, errors="surrogateescape")
     try:
-        return read_toml(file)
-    except OSError as error:
-        raise LowzooError(f"cannot read {file}: {error.strerror}", "Name a TOML file with --config") from None
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise LowzooError(f"{file} is not TOML: {error}", "Mend the file") from None
 

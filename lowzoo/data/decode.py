@@ -224,6 +224,8 @@ def _opencv() -> ModuleType | None:
         return None
     # The pool of the parent does not survive a fork, and data workers are one core each anyway.
     cv2.setNumThreads(1)
+    # Damaged files are counted and named by whoever reads them.
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     module: ModuleType = cv2
     return module
 

@@ -36,12 +36,13 @@ class Arranged:
     class_names: tuple[str, ...] | None
 
 
-def arrange(names: Sequence[str], what: str) -> tuple[dict[str, Arranged], list[str]]:
+def arrange(names: Sequence[str], what: str, *, classes: bool = True) -> tuple[dict[str, Arranged], list[str]]:
     """Find splits and classes.
 
     Args:
         names: Of all pictures, with slashes between folders.
         what: Names the folder or archive, for messages.
+        classes: False looks for splits alone.
 
     Returns:
         The splits in the order of train, validation, test ("train" alone where the set is not divided), and what a
@@ -57,6 +58,9 @@ def arrange(names: Sequence[str], what: str) -> tuple[dict[str, Arranged], list[
         notes.append(f"everything lies in {inside}, whose sub-folders are taken for those of {what}")
     everything = np.arange(len(paths))
     divided = _divide(paths, what, notes)
+    if not classes:
+        whole = {"train": ("", everything)}
+        return {split: Arranged(mine, None, None) for split, (_, mine) in (divided or whole).items()}, notes
     if divided is None:
         return {"train": _classes(paths, everything, what, notes)}, notes
     return {

@@ -2,23 +2,33 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from lowzoo import marks
-from lowzoo.data.formats import PICTURE_EXTENSIONS
+from lowzoo.data.formats import HEAD_BYTES, PICTURE_EXTENSIONS, extension, starts_like_picture
 from lowzoo.data.found import Found, kinds_of
-from lowzoo.data.layout import Arranged, arrange
+from lowzoo.data.kinds import HIDDEN_FOLDERS
+from lowzoo.data.members import Members, named_by_user, parts_of, the_only_part
 from lowzoo.data.options import SourceOptions
-from lowzoo.data.reader import Opened, Part
+from lowzoo.data.reader import Opened, Part, Reader
+from lowzoo.data.remote import fetch, is_address
+from lowzoo.data.rows import LIST_SUFFIXES, TABLE_SUFFIXES
 from lowzoo.data.split_names import SPLITS, split_of_folder, split_of_shard, split_of_table, split_of_word
-from lowzoo.data.stores.folder import FolderReader, Listing, list_folder
+from lowzoo.data.stores.folder import FolderReader, Listing, head_of, list_folder
 from lowzoo.data.stores.huggingface import PREFIX, dataset_splits, is_saved_dataset, open_dataset
-from lowzoo.data.stores.parquet import holds_images, open_parquet
+from lowzoo.data.stores.lists import list_members
+from lowzoo.data.stores.parquet import holds_images, is_readable, open_parquet
 from lowzoo.data.stores.samples import SAMPLE_SPLITS, open_samples
-from lowzoo.data.stores.shards import expand_shards, is_shard_list, is_shard_word, read_shard_list
+from lowzoo.data.stores.shards import expand_shards, is_shard_list, is_shard_word, is_tar, read_shard_list
 from lowzoo.data.stores.stream import STREAM_PREFIX, open_stream, stream_splits
-from lowzoo.data.stores.tars import open_tars
+from lowzoo.data.stores.tars import open_tars, tar_members
+from lowzoo.data.stores.zips import SUFFIX as ZIP_SUFFIX
+from lowzoo.data.stores.zips import zip_members
 from lowzoo.errors import LowzooError
 
 SAMPLES_NAME = "lowzoo-samples"
@@ -30,8 +40,9 @@ def find_splits(word: str | Path | None, options: SourceOptions) -> tuple[str, d
     """Find what a word means.
 
     Args:
-        word: A folder of images, of parquet files or of tars, one such file, a pattern or a list of tars, `hf:NAME`,
-            `hf-stream:NAME`, a folder that `datasets` has saved; None is the embedded sample set.
+        word: A folder of images, of parquet files or of tars, one such file, a zip archive, a list of images or of
+            tars, one picture, a pattern of tars, `hf:NAME`, `hf-stream:NAME`, a folder that `datasets` has saved, or an
+            address of any of these files; None is the embedded sample set.
         options: How its images are found.
 
     Returns:
@@ -39,115 +50,245 @@ def find_splits(word: str | Path | None, options: SourceOptions) -> tuple[str, d
         made from, as far as that shows before it is opened.
 
     Raises:
-        LowzooError: No such path, or nothing usable in it.
+        LowzooError: No such path, or nothing usable in it, or an option that it has no use for.
     """
     if word is None:
+        _refuse_options("the embedded sample set", options, "image_column", "label_column", "labels")
         return SAMPLES_NAME, {split: partial(open_samples, split) for split in SAMPLE_SPLITS}, Found()
     text = str(word)
     if text.startswith(PREFIX):
-        return _of_datasets(text)
+        return _of_datasets(text, options)
     if text.startswith(STREAM_PREFIX):
+        _refuse_options(text, options, "label_column", "labels")
         name, splits = stream_splits(text)
-        return name, {split_of_word(split) or split: partial(open_stream, text, split) for split in splits}, Found()
-    if "://" in text:
-        raise LowzooError(f"{text} is an address, and images are read from this machine", "Fetch the files first")
+        parts: dict[str, Part] = {
+            split_of_word(split) or split: partial(open_stream, text, split, options) for split in splits
+        }
+        return name, parts, Found()
+    if is_address(text):
+        return _of_address(text, options)
     if is_shard_word(text):
-        return Path(text).name, *_of_named_tars(expand_shards(str(Path(text).expanduser())))
+        files = expand_shards(str(Path(text).expanduser()))
+        return Path(text).name, *_of_named_tars(files, Path(text).name, options)
     path = Path(word).expanduser()
-    if not path.exists():
-        raise LowzooError(f"{path} does not exist", "Name a folder of images, parquet, tars or hf:NAME")
-    if path.is_file():
-        return path.resolve().name, *_of_file(path)
-    if is_saved_dataset(path):
-        return _of_datasets(text)
     try:
-        return path.resolve().name, *_of_folder(path)
-    except OSError as error:
-        raise LowzooError(f"cannot read the folder {path}: {error.strerror}", "Check its permissions") from error
+        if not path.exists():
+            raise LowzooError(
+                f"{path} does not exist", "Name a folder of images, an archive, a list, parquet, tars or hf:NAME"
+            )
+        name = path.resolve().name or str(path)
+        if path.is_dir():
+            if is_saved_dataset(path):
+                return _of_datasets(text, options)
+            return name, *_of_folder(path, options)
+        return name, *_of_file(path, options)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise LowzooError(f"cannot read {path}: {reason}", "Check its name and its permissions") from error
 
 
-def _of_datasets(word: str) -> tuple[str, dict[str, Part], Found]:
+def _refuse_options(what: str, options: SourceOptions, *names: str) -> None:
+    """An option without an effect would let the user believe in it."""
+    for name in names:
+        if getattr(options, name) is not None:
+            option = "--" + name.replace("_", "-")
+            raise LowzooError(f"{what} has no use for {option}", f"Leave out {option}")
+
+
+def _of_datasets(word: str, options: SourceOptions) -> tuple[str, dict[str, Part], Found]:
+    _refuse_options(word, options, "labels")
     name, splits = dataset_splits(word)
-    return name, {split_of_word(split) or split: partial(open_dataset, word, split) for split in splits}, Found()
-
-
-def _of_file(path: Path) -> _Parts:
-    if path.suffix.lower() == ".parquet":
-        part: Part = partial(open_parquet, [path])
-        return {"train": part} | {split: part for split in SPLITS if split_of_table(path.stem) == split}, Found()
-    if path.suffix.lower() == ".tar":
-        return _of_named_tars([path])
-    if is_shard_list(path):
-        return _of_named_tars(read_shard_list(path))
-    raise LowzooError(
-        f"{path} is neither a folder nor a parquet file nor tars", "Name the folder that holds the images"
+    return (
+        name,
+        {split_of_word(split) or split: partial(open_dataset, word, split, options) for split in splits},
+        Found(),
     )
 
 
-def _of_named_tars(files: list[Path]) -> _Parts:
-    """Tars that the user has named one by one are all "train", unless some of them say so."""
-    divided, left_out = _divide(files, split_of_shard)
-    parts: dict[str, Part] = {split: partial(open_tars, mine) for split, mine in divided.items()}
-    del left_out  # they are part of "train" here
-    return {"train": partial(open_tars, files)} | parts, Found()
+def _of_address(word: str, options: SourceOptions) -> tuple[str, dict[str, Part], Found]:
+    fetched = fetch(word)
+    name, parts, found = find_splits(fetched.path, options)
+    noted = found.with_notes(*fetched.notes)
+    if fetched.left_out and noted.files:
+        left_out = Counter(dict(noted.left_out)) + Counter(fetched.left_out)
+        noted = Found.of(noted.pictures, left_out, noted.notes)
+    elif fetched.left_out:
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in fetched.left_out.items())
+        noted = noted.with_notes(f"not fetched: {kinds}")
+    return name, parts, noted
 
 
-def _of_folder(path: Path) -> _Parts:
-    tables = _tables(path) or _tables(path / "data")
+def _of_file(path: Path, options: SourceOptions) -> _Parts:
+    name, kind = path.name.lower(), _kind_of_file(path)
+    if kind == "parquet":
+        _refuse_options(str(path), options, "labels")
+        part: Part = partial(open_parquet, [path], options)
+        return {"train": part} | {split: part for split in SPLITS if split_of_table(path.stem) == split}, Found()
+    if name.endswith(TABLE_SUFFIXES + LIST_SUFFIXES):
+        if is_shard_list(path):
+            return _of_named_tars(read_shard_list(path), str(path), options)
+        members = list_members(path, options)
+        parts, found = parts_of(members, str(path), root=path.parent, labels=options.labels)
+        return named_by_user(parts), found
+    _refuse_options(str(path), options, "image_column", "label_column")
+    if kind == "tar":
+        return _of_named_tars([path], str(path), options)
+    if kind == "zip":
+        parts, found = parts_of(zip_members(path), str(path), root=path.with_suffix(""), labels=options.labels)
+        return _by_name(named_by_user(parts), split_of_shard(path.stem)), found
+    if kind == "picture":
+        members = Members([path.name], lambda _: FolderReader.of(path.parent, [path.name]))
+        return parts_of(members, str(path), root=path.parent, labels=options.labels)
+    if not path.is_file():
+        raise LowzooError(f"{path} is a pipe, a socket or a device", "Name a file or a folder")
+    raise LowzooError(
+        f"{path} is neither a folder nor a parquet file nor an archive, a list or a picture",
+        "Name the folder that holds the images",
+    )
+
+
+def _kind_of_file(path: Path) -> str:
+    """What a file is by its name, or by its first bytes where the name says nothing."""
+    name = path.name.lower()
+    if not path.is_file():
+        return ""
+    if is_tar(name):
+        return "tar"
+    for suffix in (".parquet", ".zip"):
+        if name.endswith(suffix):
+            return suffix[1:]
+    if extension(name) and extension(name) not in PICTURE_EXTENSIONS:
+        return ""
+    if extension(name) or starts_like_picture(head_of(str(path))(HEAD_BYTES)):
+        return "picture"
+    beginnings = {b"PAR1": "parquet", b"PK\3\4": "zip"}
+    with path.open("rb") as file:
+        head = file.read(512)
+    return beginnings.get(head[:4], "tar" if head[257:262] == b"ustar" else "")
+
+
+def _by_name(parts: dict[str, Part], split: str | None) -> dict[str, Part]:
+    """A set that is not divided and whose file's name is that of a split can be asked for by that, too."""
+    return parts | {split: parts["train"]} if split and set(parts) == {"train"} else parts
+
+
+def _of_named_tars(files: list[Path], what: str, options: SourceOptions) -> _Parts:
+    """Tars that the user has named one by one are all "train", unless some of them, or folders in them, say so."""
+    _refuse_options(what, options, "image_column", "label_column")
+    divided, _ = _divide(files, split_of_shard)
+    if len(divided) > 1 and options.labels is None:
+        parts: dict[str, Part] = {split: partial(open_tars, mine, what) for split, mine in divided.items()}
+        return {"train": partial(open_tars, files, what)} | parts, Found()
+    parts, found = parts_of(tar_members(files), what, root=files[0].parent, labels=options.labels)
+    return _by_name(named_by_user(parts), next(iter(divided), None)), found
+
+
+def _of_folder(path: Path, options: SourceOptions) -> _Parts:
+    tables, unreadable = _tables(path, options)
+    if not tables:
+        tables, more = _tables(path / "data", options)
+        unreadable = more if tables else unreadable
     if tables:
-        return _of_tables(path, tables)
-    entries = [entry for entry in path.iterdir() if not entry.name.startswith(".")]
+        if unreadable:
+            raise LowzooError(f"cannot read {unreadable[0]} as parquet", "Name a complete parquet file, or remove it")
+        _refuse_options(str(path), options, "labels")
+        return _of_tables(path, tables, options)
+    entries = [entry for entry in path.iterdir() if not entry.name.startswith(HIDDEN_FOLDERS)]
     folders = [entry for entry in entries if entry.is_dir()]
     # An archive beside the folders that came out of it is no shard.
     tars = [] if folders else _files(path, ".tar")
     if tars:
-        divided, left_out = _divide(tars, split_of_shard)
-        shards: dict[str, Part] = {split: partial(open_tars, mine) for split, mine in divided.items()}
-        return shards or {"train": partial(open_tars, tars)}, _noted(left_out, "tars")
-    packed = {split: folder for folder in folders if (split := split_of_folder(folder.name)) and _packed(folder)}
+        return _of_folder_of_tars(path, tars, options)
+    packed = {
+        split: folder for folder in folders if (split := split_of_folder(folder.name)) and _packed(folder, options)
+    }
     if packed:
-        return {split: _of_packed(packed[split]) for split in SPLITS if split in packed}, Found()
-    return _of_pictures(path, list_folder(path))
+        return _of_packed(path, folders, options)
+    listing = list_folder(path)
+    listing.notes += [f"{file.name} cannot be read as parquet" for file in unreadable]
+    if not listing.names and (texts := [file for file in _files(path, ".parquet") if not marks.is_own_table(file)]):
+        return _of_tables(path, texts, options)
+    _refuse_options(str(path), options, "image_column", "label_column")
+    return _of_pictures(path, listing, options)
 
 
-def _of_pictures(path: Path, listing: Listing) -> _Parts:
+def _of_folder_of_tars(path: Path, tars: list[Path], options: SourceOptions) -> _Parts:
+    _refuse_options(str(path), options, "image_column", "label_column")
+    divided, left_out = _divide(tars, split_of_shard)
+    noted = _beside(path, "tars", _noted(left_out, "tars"))
+    if divided and options.labels is None:
+        return {split: partial(open_tars, mine, f"{path}/{split}") for split, mine in divided.items()}, noted
+    members = tar_members([tar for tar in tars if tar not in left_out])
+    parts, found = parts_of(members, str(path), root=path, labels=options.labels)
+    return parts, found.with_notes(*noted.notes)
+
+
+def _of_packed(path: Path, folders: list[Path], options: SourceOptions) -> _Parts:
+    """A folder of split folders, some of which hold parquet files or tars."""
+    parts: dict[str, Part] = {}
+    notes: list[str] = []
+    for folder in sorted(folders):
+        split = split_of_folder(folder.name)
+        if split is None:
+            notes.append(f"the folder {folder.name} of {path} belongs to no split")
+        elif split in parts:
+            raise LowzooError(f"two folders of {path} mean the split {split}", "Rename one of them")
+        else:
+            inside, found = _of_folder(folder, options)
+            notes += [f"{folder.name}: {note}" for note in found.notes]
+            part = the_only_part(inside, str(folder))
+            parts[split] = partial(_with_found, part, found)
+    return {split: parts[split] for split in SPLITS if split in parts}, Found(notes=tuple(notes))
+
+
+def _with_found(part: Part, found: Found) -> Opened:
+    opened = part()
+    return opened if not found.files else replace(opened, found=replace(found, notes=()))
+
+
+def _of_pictures(path: Path, listing: Listing, options: SourceOptions) -> _Parts:
     if not listing.names:
         if next(path.iterdir(), None) is None:
             raise LowzooError(f"the folder {path} is empty", "Name a folder that holds images")
-        tables = [file for file in _files(path, ".parquet") if not marks.is_own_table(file)]
-        if tables:
-            open_parquet(tables)  # says what is wrong with them
         found = Found.of(0, listing.left_out, listing.notes)
+        archives = [file.name for file in sorted(path.iterdir()) if is_archive(file.name) and file.is_file()]
         raise LowzooError(
             f"no image file in the folder {path} ({'; '.join(found.lines())})",
-            f"Give files that end in {', '.join(sorted(f'.{kind}' for kind in PICTURE_EXTENSIONS))}",
+            f"Name the archive itself: {path / archives[0]}"
+            if archives
+            else f"Give files that end in {', '.join(sorted(f'.{kind}' for kind in PICTURE_EXTENSIONS))}",
         )
-    splits, notes = arrange(listing.names, path.resolve().name)
-    parts: dict[str, Part] = {
-        split: partial(_open_files, path, listing.names, arranged) for split, arranged in splits.items()
-    }
-    return parts, Found.of(len(listing.names), listing.left_out, (*listing.notes, *notes))
+    names = listing.names
+
+    def pick(indices: NDArray[np.int64] | None) -> Reader:
+        return FolderReader.of(path, names if indices is None else [names[i] for i in indices.tolist()])
+
+    members = Members(names, pick, left_out=listing.left_out, notes=listing.notes)
+    return parts_of(members, path.resolve().name, root=path, labels=options.labels)
 
 
-def _open_files(root: Path, names: Sequence[str], arranged: Arranged) -> Opened:
-    reader = FolderReader.of(root, [names[i] for i in arranged.indices.tolist()])
-    return Opened(reader, arranged.labels, arranged.class_names)
+def is_archive(name: str) -> bool:
+    """Tell whether a file has the name of an archive that can hold a set of images."""
+    return is_tar(name) or name.lower().endswith(ZIP_SUFFIX)
 
 
-def _of_tables(path: Path, tables: list[Path]) -> _Parts:
+def _of_tables(path: Path, tables: list[Path], options: SourceOptions) -> _Parts:
     divided, left_out = _divide(tables, split_of_table)
-    parts: dict[str, Part] = {split: partial(open_parquet, mine) for split, mine in divided.items()}
-    noted = _noted(left_out, "parquet files")
+    parts: dict[str, Part] = {split: partial(open_parquet, mine, options) for split, mine in divided.items()}
+    noted = _beside(path, "parquet files", _noted(left_out, "parquet files"))
+    return parts or {"train": partial(open_parquet, tables, options)}, noted
+
+
+def _beside(path: Path, what: str, noted: Found) -> Found:
+    """Say that pictures beside the files that hold the set are none of it."""
     beside = Counter(
         kind
         for kind in kinds_of(file.name for file in path.iterdir() if file.is_file()).elements()
         if kind.removeprefix(".") in PICTURE_EXTENSIONS
     )
-    if beside:
-        noted = noted.with_notes(
-            f"{beside.total()} pictures beside the parquet files of {path.name} are not part of the set"
-        )
-    return parts or {"train": partial(open_parquet, tables)}, noted
+    if not beside:
+        return noted
+    return noted.with_notes(f"{beside.total()} pictures beside the {what} of {path.name} are not part of the set")
 
 
 def _noted(left_out: list[Path], what: str) -> Found:
@@ -156,23 +297,26 @@ def _noted(left_out: list[Path], what: str) -> Found:
     return Found(notes=(f"{len(left_out)} {what} belong to no split and are left out: {left_out[0].name}, ...",))
 
 
-def _packed(folder: Path) -> bool:
-    return bool(_tables(folder) or _files(folder, ".tar"))
+def _packed(folder: Path, options: SourceOptions) -> bool:
+    return bool(_tables(folder, options)[0] or _files(folder, ".tar"))
 
 
-def _of_packed(folder: Path) -> Part:
-    tables = _tables(folder)
-    return partial(open_parquet, tables) if tables else partial(open_tars, _files(folder, ".tar"))
-
-
-def _tables(folder: Path) -> list[Path]:
-    """The parquet files of a folder that hold pictures; what `lowzoo embed` wrote is none."""
-    files = _files(folder, ".parquet")
-    return [file for file in files if not marks.is_own_table(file) and holds_images(file)]
+def _tables(folder: Path, options: SourceOptions) -> tuple[list[Path], list[Path]]:
+    """The parquet files of a folder that hold pictures, and those that are none; what lowzoo wrote does not count."""
+    files = [file for file in _files(folder, ".parquet") if not marks.is_own_table(file)]
+    unreadable = [file for file in files if not is_readable(file)]
+    tables = [file for file in files if file not in unreadable and holds_images(file, options.image_column)]
+    return tables, unreadable
 
 
 def _files(folder: Path, suffix: str) -> list[Path]:
-    return sorted(file for file in folder.glob(f"*{suffix}") if file.is_file() and not file.name.startswith("."))
+    if not folder.is_dir():
+        return []
+    return sorted(
+        file
+        for file in folder.iterdir()
+        if file.name.lower().endswith(suffix) and file.is_file() and not file.name.startswith(".")
+    )
 
 
 def _divide(files: Sequence[Path], split_of: Callable[[str], str | None]) -> tuple[dict[str, list[Path]], list[Path]]:

@@ -13,14 +13,13 @@ from numpy.typing import NDArray
 from lowzoo import marks
 from lowzoo.data import formats
 from lowzoo.data.decode import BadImage
-from lowzoo.data.found import HIDDEN, OWN, kinds_of, some_of
+from lowzoo.data.found import OWN, some_of
 from lowzoo.data.identity import file_digests, joint_digest
+from lowzoo.data.kinds import BROKEN_LINK, HIDDEN_FOLDERS, NO_FILE, kind_of
 from lowzoo.data.names import name_at, pack_names
 from lowzoo.errors import LowzooError
 
-# Folders of systems and tools: archives from a Mac, thumbnails of a NAS, Windows' bin.
-_HIDDEN_FOLDERS = (".", "__MACOSX", "@eaDir", "$RECYCLE.BIN", "System Volume Information", "lost+found")
-_BROKEN_LINK, _NO_FILE = "broken links", "pipes, sockets or devices"
+_HIDDEN_FOLDERS_LEFT_OUT = "hidden folders"
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +138,8 @@ class _Walk:
                 self.runs.append(inside)
                 continue
             prefix = f"{inside}/" if inside else ""
-            seen = [entry for entry in folders if not entry.name.startswith(_HIDDEN_FOLDERS)]
+            seen = [entry for entry in folders if not entry.name.startswith(HIDDEN_FOLDERS)]
+            self.listing.left_out[_HIDDEN_FOLDERS_LEFT_OUT] += len(folders) - len(seen)
             self.links += [(entry.path, prefix + entry.name) for entry in seen if entry.is_symlink()]
             stack += [(entry.path, prefix + entry.name) for entry in reversed(seen) if not entry.is_symlink()]
             for entry in files:
@@ -148,23 +148,15 @@ class _Walk:
     def _file(self, entry: "os.DirEntry[str]", name: str) -> None:
         left_out = self.listing.left_out
         if not _is(entry, os.DirEntry.is_file):
-            left_out[_BROKEN_LINK if entry.is_symlink() else _NO_FILE] += 1
-            return
-        # A leading dot marks thumbnails and the "._name.jpg" that archives from a Mac carry beside each file.
-        if entry.name.startswith("."):
-            left_out[HIDDEN] += 1
+            left_out[BROKEN_LINK if entry.is_symlink() else NO_FILE] += 1
             return
         kind = formats.extension(entry.name)
-        if (kind == "png" and marks.is_own_png(_head(entry.path, marks.HEAD_BYTES))) or (
-            kind == "parquet" and marks.is_own_table(Path(entry.path))
-        ):
+        if kind == "parquet" and marks.is_own_table(Path(entry.path)):
             left_out[OWN] += 1
-        elif kind in formats.PICTURE_EXTENSIONS or (
-            not kind and formats.starts_like_picture(_head(entry.path, formats.HEAD_BYTES))
-        ):
-            self.listing.names.append(name)
+        elif what := kind_of(entry.name, head_of(entry.path)):
+            left_out[what] += 1
         else:
-            left_out.update(kinds_of([entry.name]))
+            self.listing.names.append(name)
 
 
 def _is(entry: "os.DirEntry[str]", kind: Callable[["os.DirEntry[str]"], bool]) -> bool:
@@ -175,9 +167,14 @@ def _is(entry: "os.DirEntry[str]", kind: Callable[["os.DirEntry[str]"], bool]) -
         return False
 
 
-def _head(path: str, count: int) -> bytes:
-    try:
-        with open(path, "rb", buffering=0) as file:
-            return file.read(count)
-    except OSError:
-        return b""
+def head_of(path: str) -> Callable[[int], bytes]:
+    """What reads the first bytes of a file; nothing of one that cannot be read."""
+
+    def head(count: int) -> bytes:
+        try:
+            with open(path, "rb", buffering=0) as file:
+                return file.read(count)
+        except OSError:
+            return b""
+
+    return head

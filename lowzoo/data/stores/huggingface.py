@@ -6,24 +6,27 @@ pictures are handed out as the bytes they are stored as.
 
 import functools
 import importlib.util
+import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
+from lowzoo.data.cache import cache_folder
+from lowzoo.data.class_numbers import Classes
+from lowzoo.data.columns import LABEL_NAMES, pick_image_column, pick_label_column
 from lowzoo.data.decode import BadImage
-from lowzoo.data.found import Found
+from lowzoo.data.found import Found, some_of
+from lowzoo.data.identity import file_digests, joint_digest
+from lowzoo.data.options import DEFAULT_OPTIONS, SourceOptions
 from lowzoo.data.reader import Opened
+from lowzoo.data.stores.class_column import holds_classes, read_classes
 from lowzoo.errors import LowzooError, reason_of
 
 PREFIX = "hf:"
 _WORD = re.compile(r"(?P<name>[^@:]+)(@(?P<revision>[^:]+))?(:(?P<config>.+))?")
-_DIGESTED_ROWS = 64
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,12 +37,14 @@ class DatasetReader:
         rows: The data set, reduced to this column, undecoded.
         column: Name of the column.
         name: What the set is called in messages.
+        root: The folder that relative paths in cells are relative to.
         digest: Identity of the content.
     """
 
     rows: Any
     column: str
     name: str
+    root: str
     digest: str
 
     def __len__(self) -> int:
@@ -47,7 +52,7 @@ class DatasetReader:
 
     def encoded(self, index: int) -> bytes:
         """Give the bytes of row `index`; `BadImage` where there are none."""
-        return cell_bytes(self.rows[index][self.column], self.where(index))
+        return cell_bytes(self.rows[index][self.column], self.where(index), self.root)
 
     def where(self, index: int) -> str:
         """Name row `index`."""
@@ -58,7 +63,7 @@ class DatasetReader:
         return self.digest
 
 
-def cell_bytes(cell: Mapping[str, Any] | None, where: str) -> bytes:
+def cell_bytes(cell: Mapping[str, Any] | None, where: str, root: str = "") -> bytes:
     """The bytes of an undecoded picture: in the cell, or in the file that it names; `BadImage` where there are none."""
     if cell is None or (cell["bytes"] is None and not cell["path"]):
         raise BadImage(where, "the cell holds no bytes")
@@ -66,9 +71,9 @@ def cell_bytes(cell: Mapping[str, Any] | None, where: str) -> bytes:
         data: bytes = cell["bytes"]
         return data
     try:
-        return Path(cell["path"]).read_bytes()
-    except OSError as error:
-        raise BadImage(where, f"{cell['path']}: {error.strerror}") from error
+        return Path(root, cell["path"]).read_bytes()
+    except (OSError, ValueError) as error:
+        raise BadImage(where, f"{cell['path']}: {getattr(error, 'strerror', None) or error}") from error
 
 
 def is_saved_dataset(path: Path) -> bool:
@@ -90,12 +95,13 @@ def dataset_splits(word: str) -> tuple[str, tuple[str, ...]]:
     return path.resolve().name if path.exists() else name, tuple(_load(word))
 
 
-def open_dataset(word: str, split: str) -> Opened:
+def open_dataset(word: str, split: str, options: SourceOptions = DEFAULT_OPTIONS) -> Opened:
     """Open one split.
 
     Args:
         word: See `dataset_splits`.
         split: As the set spells it.
+        options: Which columns.
 
     Raises:
         LowzooError: No column holds images, several do, or there are no rows.
@@ -104,30 +110,54 @@ def open_dataset(word: str, split: str) -> Opened:
     rows = _load(word)[split]
     if not len(rows):
         raise LowzooError(f"{word} holds no rows", "Name a data set with images")
-    column = image_column(word, rows.features, datasets.Image)
-    labels, class_names = _labels(rows, datasets.ClassLabel)
+    column, notes = image_column(word, rows.features, options.image_column)
+    (labels, class_names), said = _labels(word, rows, datasets.ClassLabel, column, options.label_column)
     bare = rows.select_columns([column]).cast_column(column, datasets.Image(decode=False))
-    reader = DatasetReader(bare, column, f"{word} {split}", _digest(bare, column, labels))
-    return Opened(reader, labels, class_names, Found.of(len(reader)))
+    folder = Path(word.removeprefix(PREFIX)).expanduser()
+    root = str(folder) if folder.is_dir() else ""
+    named, empty = _paths(bare, column, root)
+    if named:
+        missing = [name for name in named if not Path(name).is_file()]
+        if missing:
+            said.append(f"{len(missing)} files that rows name do not exist: {some_of(missing)}")
+    reader = DatasetReader(bare, column, f"{word} {split}", root, _digest(rows, bare, column, named))
+    found = Found.of(len(reader) - empty, {"empty cells": empty}, notes + said)
+    return Opened(reader, labels, class_names, found)
+
+
+def _load(word: str) -> Mapping[str, Any]:
+    """Every split of a set; downloaded and unpacked where it has to be."""
+    path = Path(word.removeprefix(PREFIX)).expanduser()
+    if not path.exists():
+        return _load_version(word, "")
+    files = (
+        [str(path)]
+        if path.is_file()
+        else sorted(os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names)
+    )
+    names = "\0".join(os.path.relpath(file, path) for file in files).encode("utf-8", "surrogateescape")
+    return _load_version(word, joint_digest([sha256(names).digest(), *file_digests(files)]))
 
 
 @functools.lru_cache(maxsize=4)
-def _load(word: str) -> Mapping[str, Any]:
-    """Every split of a set; downloaded and unpacked where it has to be."""
+def _load_version(word: str, version: str) -> Mapping[str, Any]:
+    """The same for one content of a folder; the library knows its own copies by names and times of change alone."""
     path = Path(word.removeprefix(PREFIX)).expanduser()
     if is_saved_dataset(path):
         saved = guarded(word, lambda: library().load_from_disk(str(path)))
         return saved if isinstance(saved, Mapping) else {str(saved.split or "train"): saved}
-    return load_splits(word, word.removeprefix(PREFIX), streaming=False)
+    place = str(cache_folder("datasets") / version[:24]) if version else None
+    return load_splits(word, word.removeprefix(PREFIX), streaming=False, place=place)
 
 
-def load_splits(word: str, name: str, *, streaming: bool) -> Mapping[str, Any]:
+def load_splits(word: str, name: str, *, streaming: bool, place: str | None = None) -> Mapping[str, Any]:
     """Every split of a set of the Hub, or of a folder that the library can read.
 
     Args:
         word: As the user wrote it, for messages.
         name: NAME[@REVISION][:CONFIG], or a folder.
         streaming: Give iterable sets and download nothing yet.
+        place: Where the library keeps what it makes of a folder; its own place where None.
 
     Raises:
         LowzooError: The library is missing, or it cannot open this.
@@ -140,7 +170,7 @@ def load_splits(word: str, name: str, *, streaming: bool) -> Mapping[str, Any]:
     loaded: Mapping[str, Any] = guarded(
         word,
         lambda: (
-            load(str(path), streaming=streaming)
+            load(str(path), streaming=streaming, **({"cache_dir": place} if place else {}))
             if path.exists()
             else load(match["name"], match["config"], revision=match["revision"], streaming=streaming)
         ),
@@ -171,45 +201,67 @@ def guarded(word: str, action: Callable[[], Any]) -> Any:
         ) from error
 
 
-def image_column(word: str, features: Mapping[str, Any], image_type: type) -> str:
-    """Find the one column that holds images, by its feature type.
+def image_column(word: str, features: Mapping[str, Any], wanted: str | None) -> tuple[str, list[str]]:
+    """Find the column that holds images, by its feature type, and what to say.
 
     Raises:
-        LowzooError: There is none, or there are several and none is called image.
+        LowzooError: There is none, several and none is wanted, or the wanted one holds something else.
     """
-    columns = [name for name, feature in features.items() if isinstance(feature, image_type)]
-    if not columns:
-        raise LowzooError(
-            f"no column of {word} holds images, only: {', '.join(features)}", "Name a data set of pictures"
-        )
-    preferred = [name for name in columns if name in ("image", "img")] or columns
-    if len(preferred) > 1:
-        raise LowzooError(
-            f"several columns of {word} hold images: {', '.join(columns)}", "Rename the one that is meant to 'image'"
-        )
-    return preferred[0]
+    image = library().Image
+    columns = [name for name, feature in features.items() if isinstance(feature, image)]
+    plain = {name: getattr(feature, "dtype", "") for name, feature in features.items()}
+    if not columns:  # a table that the library did not write itself
+        columns = [
+            name
+            for name, feature in features.items()
+            if plain[name] in ("binary", "large_binary") or (isinstance(feature, Mapping) and "bytes" in feature)
+        ]
+    if wanted is not None and plain.get(wanted) in ("string", "large_string", "binary", "large_binary"):
+        columns.append(wanted)
+    return pick_image_column(word, columns, list(features), wanted)
 
 
-def _labels(rows: Any, label_type: type) -> tuple[NDArray[np.int64] | None, tuple[str, ...] | None]:
-    """The labels of the column of classes: the first such column, or the one that is called label."""
-    columns = [name for name, feature in rows.features.items() if isinstance(feature, label_type)]
-    if not columns:
-        return None, None
-    column = "label" if "label" in columns else columns[0]
+def _labels(word: str, rows: Any, label_type: type, image: str, wanted: str | None) -> tuple[Classes, list[str]]:
+    """The classes: of the column of that type, of the one that is called label, or of the wanted one."""
+    features = rows.features
+    names = [name for name in features if name != image]
+    typed = [name for name in names if isinstance(features[name], label_type)]
+    by_name = [name for name in names if name.lower() in LABEL_NAMES and holds_classes(rows.data.column(name).type)]
+    column, notes = pick_label_column(word, names, wanted, typed or by_name)
+    if column is None:
+        return (None, None), notes
     cells = rows.select_columns([column]).with_format("arrow")[:].column(column)
-    labels: NDArray[np.int64] = cells.fill_null(-1).to_numpy().astype(np.int64)
-    if labels.max() < 0:
-        return None, None
-    return labels, tuple(rows.features[column].names)
+    class_names = tuple(features[column].names) if isinstance(features[column], label_type) else None
+    classes, said = read_classes(cells, column, word, class_names)
+    return classes, notes + said
 
 
-def _digest(rows: Any, column: str, labels: NDArray[np.int64] | None) -> str:
-    """Digest all labels, the number of rows and 64 evenly spaced pictures, equal wherever the set was fetched."""
-    digest = sha256(f"{len(rows)}".encode() if labels is None else labels.tobytes())
-    reader = DatasetReader(rows, column, "", "")
-    for row in np.linspace(0, len(rows) - 1, min(len(rows), _DIGESTED_ROWS)).astype(int).tolist():
-        try:
-            digest.update(reader.encoded(row))
-        except BadImage:
-            digest.update(b"-")
+def _paths(rows: Any, column: str, root: str) -> tuple[list[str], int]:
+    """The files that cells without bytes name, in the order of the rows, and the number of cells with neither."""
+    from pyarrow.compute import struct_field
+
+    named: list[str] = []
+    empty = 0
+    # Bytes stay on the disk: only what marks empty cells is looked at, and the paths.
+    for chunk in rows.with_format("arrow").iter(1 << 16) if rows._indices is not None else [rows.data.table]:
+        cells = chunk.column(column)
+        lacking = struct_field(cells, "bytes").is_null()
+        paths = struct_field(cells, "path").filter(lacking).to_pylist()
+        named += [os.path.join(root, path) for path in paths if path]
+        empty += sum(not path for path in paths)
+    return named, empty
+
+
+def _digest(rows: Any, bare: Any, column: str, named: Sequence[str]) -> str:
+    """Digest the Arrow files, which rows of them are used, the column, and the files that cells name."""
+    files = [entry["filename"] for entry in rows.cache_files]
+    digest = sha256(f"{column} {len(rows)}".encode())
+    if files:
+        digest.update(b"".join(file_digests(files, title="checking data set")))
+        if rows._indices is not None:
+            digest.update(rows._indices.column(0).to_numpy().tobytes())
+    else:  # a small set that the library holds in memory
+        for cell in bare[:][column]:
+            digest.update(sha256((cell or {}).get("bytes") or b"").digest())
+    digest.update(b"".join(file_digests(named)))
     return digest.hexdigest()

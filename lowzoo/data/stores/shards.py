@@ -5,22 +5,30 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from lowzoo.data.stores.unpacked import COMPRESSED_SUFFIXES
 from lowzoo.errors import LowzooError
+from lowzoo.text_file import read_lines
 
-_LIST_SUFFIXES = (".txt", ".list")
+_LIST_SUFFIXES = (".txt", ".list", ".lst")
+TAR_SUFFIXES = (".tar", *COMPRESSED_SUFFIXES)
 _MOST_SHARDS = 1_000_000
 
 
 def is_shard_word(word: str) -> bool:
     """Tell whether a word stands for several tars, as opposed to the name of one file or folder."""
-    return word.endswith(".tar") and any(sign in word for sign in "{*?[") and not Path(word).exists()
+    return is_tar(word) and any(sign in word for sign in "{*?[") and not Path(word).exists()
 
 
 def is_shard_list(path: Path) -> bool:
     """Tell whether a file lists tars: a text file with a name of one in its first line that is no comment."""
     if path.suffix.lower() not in _LIST_SUFFIXES:
         return False
-    return next(_lines(path), "").endswith(".tar")
+    return is_tar(next(_lines(path), ""))
+
+
+def is_tar(name: str) -> bool:
+    """Tell whether a file has the name of a tar, compressed or not."""
+    return name.lower().endswith(TAR_SUFFIXES)
 
 
 def expand_shards(word: str) -> list[Path]:
@@ -29,8 +37,7 @@ def expand_shards(word: str) -> list[Path]:
     Raises:
         LowzooError: Nothing matches, or shards are missing.
     """
-    # Nested braces are opened from within, which gives some names twice.
-    names = list(dict.fromkeys(_braces(word)))
+    names = expand_braces(word)
     found = [Path(hit) for name in names for hit in (sorted(glob.glob(name)) if re.search(r"[*?[]", name) else [name])]
     if not found:
         raise LowzooError(f"no file matches {word}", "Check the pattern")
@@ -45,7 +52,7 @@ def read_shard_list(path: Path) -> list[Path]:
     """
     names = list(_lines(path))
     for name in names:
-        if not name.endswith(".tar"):
+        if not is_tar(name):
             raise LowzooError(f"{path} names {name!r}, which is no tar file", "List one tar a line")
     return _existing([path.parent / Path(name).expanduser() for name in names], str(path))
 
@@ -60,13 +67,19 @@ def _existing(files: list[Path], word: str) -> list[Path]:
     return files
 
 
+def expand_braces(word: str) -> list[str]:
+    """Expand braces as a shell does, `{000..009}` and `{a,b}`.
+
+    Raises:
+        LowzooError: They stand for too many names.
+    """
+    # Nested braces are opened from within, which gives some names twice.
+    return list(dict.fromkeys(_braces(word)))
+
+
 def _lines(path: Path) -> Iterator[str]:
-    try:
-        with path.open(encoding="utf-8") as file:
-            lines = (line.strip() for line in file)
-            yield from (line for line in lines if line and not line.startswith("#"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise LowzooError(f"cannot read {path}: {error}", "Name a text file with one tar a line") from error
+    for line in read_lines(path, "a list of tars", "Name a text file with one tar a line", comment="#"):
+        yield line.text
 
 
 def _braces(word: str) -> Iterator[str]:

@@ -18,6 +18,7 @@ import numpy as np
 
 from lowzoo.data.decode import BadImage
 from lowzoo.data.found import Found
+from lowzoo.data.options import DEFAULT_OPTIONS, SourceOptions
 from lowzoo.data.reader import Opened
 from lowzoo.data.stores.huggingface import cell_bytes, image_column, library, load_splits
 from lowzoo.errors import LowzooError
@@ -96,7 +97,10 @@ class StreamReader:
         return f"{self.name} row {index}"
 
     def fingerprint(self) -> str:
-        """Identify the set by its name, revision and length: the pictures have not been seen."""
+        """Identify the set by its name, revision and length, and not by its content: nobody has seen the pictures yet.
+
+        Nothing may be cached by this, as another revision may stand behind a name without one.
+        """
         return sha256(f"{self.name} {self.count}".encode()).hexdigest()
 
     def _in_order(self, rows: Any) -> Iterator[Cell]:
@@ -133,7 +137,7 @@ def stream_splits(word: str) -> tuple[str, tuple[str, ...]]:
     return path.resolve().name if path.exists() else name, tuple(load_splits(word, name, streaming=True))
 
 
-def open_stream(word: str, split: str) -> Opened:
+def open_stream(word: str, split: str, options: SourceOptions = DEFAULT_OPTIONS) -> Opened:
     """Open one split; see `stream_splits`. Labels come with the pictures, too late to be of use here.
 
     Raises:
@@ -144,13 +148,15 @@ def open_stream(word: str, split: str) -> Opened:
     rows = load_splits(word, name, streaming=True)[split]
     if rows.features is None:
         raise LowzooError(f"{word} does not state its columns", "Name it with hf: in place of hf-stream:")
-    column = image_column(word, rows.features, image)
+    column, notes = image_column(word, rows.features, options.image_column)
     splits = rows.info.splits or {}
     count = stated or (splits[split].num_examples if split in splits else 0)
     if not count:
         raise LowzooError(f"{word} does not state its number of rows", f"Write it behind a #, as in {word}#1281167")
     bare = rows.select_columns([column]).cast_column(column, image(decode=False))
-    return Opened(StreamReader(bare, column, f"{STREAM_PREFIX}{name} {split}", count), found=Found.of(count))
+    return Opened(
+        StreamReader(bare, column, f"{STREAM_PREFIX}{name} {split}", count), found=Found.of(count, notes=notes)
+    )
 
 
 def _name_and_rows(word: str) -> tuple[str, int]:

@@ -1,17 +1,16 @@
-"""Images in WebDataset tars on this machine, read by index.
+"""Images in WebDataset tars and in tars of folders on this machine, read by index.
 
-The headers of every tar are read once and kept under the cache folder. A damaged shard does not stop anything: what it
-still holds is used, and what it has lost is counted as pictures that cannot be read, up to the length of the other
-shards, so that the share of a set that may be lost has a meaning.
+The headers of every tar are read once and kept under the cache folder, by the content of the tar. A damaged shard does
+not stop anything: what it still holds is used, and what it has lost is counted as pictures that cannot be read, up to
+the length of the other shards, so that the share of a set that may be lost has a meaning.
 """
 
 import contextlib
-import functools
-import io
-import os
+import json
 import zipfile
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -21,16 +20,21 @@ from numpy.typing import NDArray
 
 from lowzoo.data.cache import cache_folder
 from lowzoo.data.decode import BadImage
-from lowzoo.data.found import Found
-from lowzoo.data.identity import file_digests
+from lowzoo.data.found import some_of
+from lowzoo.data.identity import UNREADABLE, file_digests
+from lowzoo.data.members import Members, parts_of, picked, the_only_part
 from lowzoo.data.names import name_at
 from lowzoo.data.progress import progress_bar
 from lowzoo.data.reader import Opened
-from lowzoo.data.stores.tar_index import TarIndex, index_name, index_tar
+from lowzoo.data.stores.open_files import forget_files, read_at
+from lowzoo.data.stores.tar_index import TarIndex, index_tar
+from lowzoo.data.stores.unpacked import unpacked_tar
 from lowzoo.errors import LowzooError
 from lowzoo.files import atomic_path
 
 _ARRAYS = ("ends", "offsets", "sizes", "labels")
+# Changes when a change of the rules changes what is found in a tar.
+_VERSION = "index 2"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,6 +43,8 @@ class TarReader:
 
     Args:
         files: The tars in order.
+        shown: What each is called in messages: the compressed file where it has been unpacked.
+        digests: Of the content of each.
         damage: What is wrong with each, empty for a whole one.
         shard_ends: Pictures up to the end of each tar.
         packed: Member names, see `pack_names`; empty for a lost picture.
@@ -48,6 +54,8 @@ class TarReader:
     """
 
     files: tuple[str, ...]
+    shown: tuple[str, ...]
+    digests: tuple[bytes, ...]
     damage: tuple[str, ...]
     shard_ends: tuple[int, ...]
     packed: bytes
@@ -63,49 +71,90 @@ class TarReader:
         shard, size = bisect_right(self.shard_ends, index), int(self.sizes[index])
         if size < 0:
             raise BadImage(self.where(index), self.damage[shard])
-        try:
-            data = os.pread(_file(self.files[shard]).fileno(), size, int(self.offsets[index]))
-        except OSError as error:
-            raise BadImage(self.where(index), error.strerror or str(error)) from error
-        if len(data) < size:
-            raise BadImage(self.where(index), "the tar has become shorter")
-        return data
+        return read_at(self.files[shard], int(self.offsets[index]), size, self.where(index), "tar")
 
     def where(self, index: int) -> str:
         """Name picture `index` by its tar and member."""
-        name = name_at(self.packed, self.ends, index)
-        file = self.files[bisect_right(self.shard_ends, index)]
+        name = self.name(index)
+        file = self.shown[bisect_right(self.shard_ends, index)]
         return f"{file}:{name}" if name else file
+
+    def name(self, index: int) -> str:
+        """The member of picture `index`; empty for a lost one."""
+        return name_at(self.packed, self.ends, index)
 
     def fingerprint(self) -> str:
         """Digest the content of the tars, and which parts of it are pictures."""
-        digest = sha256(b"".join(file_digests(self.files, title="checking tars")))
+        digest = sha256(b"".join(self.digests))
         for array in (self.offsets, self.sizes):
             digest.update(array.tobytes())
         return digest.hexdigest()
 
 
-def open_tars(files: Iterable[Path]) -> Opened:
-    """Open tars whose samples are pictures, with a number or a name in `.cls`, or in `.json` under "label", or none.
-
-    Where classes are numbers they have no names. A lost picture counts for the first class, which nobody sees, as it
-    cannot be read.
+def open_tars(files: Sequence[Path], what: str) -> Opened:
+    """Open tars that are one split by their names.
 
     Raises:
-        LowzooError: A tar cannot be opened or is compressed, or none of them holds a picture.
+        LowzooError: As `tar_members`, or they are divided themselves.
     """
-    paths = [Path(file) for file in files]
+    parts, found = parts_of(tar_members(files), what, root=files[0])
+    return replace(the_only_part(parts, what)(), found=found)
+
+
+def tar_members(files: Sequence[Path]) -> Members:
+    """List tars of pictures, with a number or a name in `.cls`, or in `.json` under "label", or in folders.
+
+    A lost picture counts for the first class, which nobody sees, as it cannot be read.
+
+    Raises:
+        LowzooError: A tar cannot be opened or unpacked, or none of them holds a picture.
+    """
+    forget_files()
+    shown = [str(file) for file in files]
+    paths = [unpacked_tar(Path(file)) for file in files]
+    digests = file_digests([str(path) for path in paths], title="checking tars")
     with progress_bar("indexing tars", len(paths)) as advance:
         indices = []
-        for path in paths:
-            indices.append(_stored_index(path))
+        for path, digest in zip(paths, digests, strict=True):
+            indices.append(_stored_index(path, digest))
             advance(1)
     if not any((index.sizes >= 0).any() for index in indices):
-        damaged = next((f": {path} {index.damage}" for path, index in zip(paths, indices, strict=True)), "")
+        damaged = next(
+            (f": {name} {index.damage}" for name, index in zip(shown, indices, strict=True) if index.damage), ""
+        )
         raise LowzooError(f"no picture in {len(paths)} tars{damaged}", "Name tars with members such as 0001.jpg")
     if any((index.labels != "").any() for index in indices):
         indices = [_without_unlabelled(index) if index.damage else index for index in indices]
     lost = _lost(indices)
+    reader = _reader(paths, shown, digests, indices, lost)
+    classes = [
+        text for index, more in zip(indices, lost, strict=True) for text in (*index.labels.tolist(), *[""] * more)
+    ]
+    left_out: Counter[str] = Counter()
+    for index in indices:
+        left_out.update(dict(index.left_out))
+    broken = [i for i, index in enumerate(indices) if index.damage]
+    notes = []
+    if broken:
+        gone = sum(lost[i] + int((indices[i].sizes < 0).sum()) for i in broken)
+        notes.append(
+            f"{len(broken)} of {len(files)} tars are damaged and have lost about {gone} pictures: "
+            f"{some_of(f'{shown[i]} ({indices[i].damage})' for i in broken)}"
+        )
+    notes += dict.fromkeys(note for index in indices for note in index.notes)
+    return Members(
+        names=[reader.name(i) for i in range(len(reader))],
+        pick=picked(reader),
+        classes=classes if any(classes) else None,
+        lost=reader.sizes < 0,
+        left_out=left_out,
+        notes=notes,
+    )
+
+
+def _reader(
+    paths: Sequence[Path], shown: Sequence[str], digests: Sequence[bytes], indices: list[TarIndex], lost: list[int]
+) -> TarReader:
     none = np.zeros(0, np.int64)
     pieces = [
         (
@@ -116,8 +165,10 @@ def open_tars(files: Iterable[Path]) -> Opened:
         for index, more in zip(indices, lost, strict=True)
     ]
     starts = np.cumsum([0, *(len(index.packed) for index in indices)])
-    reader = TarReader(
+    return TarReader(
         files=tuple(map(str, paths)),
+        shown=tuple(shown),
+        digests=tuple(digests),
         damage=tuple(index.damage for index in indices),
         shard_ends=tuple(np.cumsum([len(ends) for ends, _, _ in pieces]).tolist()),
         packed=b"".join(index.packed for index in indices),
@@ -125,10 +176,6 @@ def open_tars(files: Iterable[Path]) -> Opened:
         offsets=np.concatenate([offsets for _, offsets, _ in pieces]),
         sizes=np.concatenate([sizes for _, _, sizes in pieces]),
     )
-    texts = np.concatenate(
-        [np.append(index.labels, np.full(more, "")) for index, more in zip(indices, lost, strict=True)]
-    )
-    return Opened(reader, *_numbers(texts, reader.sizes >= 0), Found.of(len(reader)))
 
 
 def _lost(indices: list[TarIndex]) -> list[int]:
@@ -143,41 +190,27 @@ def _without_unlabelled(index: TarIndex) -> TarIndex:
     return replace(index, sizes=np.where(index.labels == "", -1, index.sizes))
 
 
-def _numbers(
-    texts: NDArray[np.str_], readable: NDArray[np.bool_]
-) -> tuple[NDArray[np.int64] | None, tuple[str, ...] | None]:
-    given = texts[readable]
-    if (given == "").all():
-        return None, None
-    numbers = np.zeros(len(texts), np.int64)
-    try:
-        numbers[readable] = np.where(given == "", "-1", given).astype(np.int64)
-    except ValueError:
-        names = sorted(set(given.tolist()) - {""})
-        number = {"": -1} | {name: i for i, name in enumerate(names)}
-        numbers[readable] = [number[text] for text in given.tolist()]
-        return numbers, tuple(names)
-    return numbers, None
-
-
-def _stored_index(path: Path) -> TarIndex:
+def _stored_index(path: Path, digest: bytes) -> TarIndex:
     """The index of a tar, from the cache where it is there."""
-    try:
-        file = cache_folder("tars") / index_name(path)
-    except OSError as error:
-        raise LowzooError(f"cannot read {path}: {error.strerror}", "Name tars that exist") from error
-    with contextlib.suppress(OSError, ValueError, KeyError, zipfile.BadZipFile), np.load(file) as stored:
-        ends, offsets, sizes, labels = (stored[name] for name in _ARRAYS)
-        return TarIndex(stored["packed"].tobytes(), ends, offsets, sizes, labels, str(stored["damage"]))
+    file = cache_folder("tars") / f"{sha256(_VERSION.encode() + digest).hexdigest()[:24]}.npz"
+    if digest != UNREADABLE:
+        with contextlib.suppress(OSError, ValueError, KeyError, zipfile.BadZipFile), np.load(file) as stored:
+            ends, offsets, sizes, labels = (stored[name] for name in _ARRAYS)
+            left_out, notes = json.loads(str(stored["said"]))
+            return TarIndex(
+                stored["packed"].tobytes(),
+                ends,
+                offsets,
+                sizes,
+                labels,
+                str(stored["damage"]),
+                tuple((kind, count) for kind, count in left_out),
+                tuple(notes),
+            )
     index = index_tar(path)
     # Without a place for it, the index is made again next time.
     with contextlib.suppress(LowzooError), atomic_path(file) as temporary, temporary.open("wb") as out:
         arrays = {name: getattr(index, name) for name in (*_ARRAYS, "damage")}
-        np.savez(out, packed=np.frombuffer(index.packed, np.uint8), **arrays)
+        said = json.dumps([index.left_out, index.notes])
+        np.savez(out, packed=np.frombuffer(index.packed, np.uint8), said=said, **arrays)
     return index
-
-
-@functools.lru_cache(maxsize=256)
-def _file(path: str) -> io.FileIO:
-    """Keep tars open until they fall out of this cache; every read gives its position, so a fork may share them."""
-    return open(path, "rb", buffering=0)

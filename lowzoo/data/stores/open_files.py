@@ -1,0 +1,40 @@
+"""Files that stay open while pictures are read from them, by threads and by processes that were forked."""
+
+import functools
+import io
+import os
+
+from lowzoo.data.decode import BadImage
+
+
+def read_at(path: str, offset: int, size: int, where: str, what: str = "file") -> bytes:
+    """Read part of a file.
+
+    Args:
+        path: Of the file.
+        offset: First byte.
+        size: Bytes.
+        where: Names the picture for messages.
+        what: Kind of file, for messages.
+
+    Raises:
+        BadImage: It cannot be read, or is shorter.
+    """
+    try:
+        # Every read gives its position, so a fork may share the file.
+        data = os.pread(_file(path).fileno(), size, offset)
+    except (OSError, ValueError) as error:
+        raise BadImage(where, getattr(error, "strerror", None) or str(error)) from error
+    if len(data) < size:
+        raise BadImage(where, f"the {what} has become shorter")
+    return data
+
+
+def forget_files() -> None:
+    """Open all files anew: what lies under a name may have been replaced."""
+    _file.cache_clear()
+
+
+@functools.lru_cache(maxsize=256)
+def _file(path: str) -> io.FileIO:
+    return open(path, "rb", buffering=0)
