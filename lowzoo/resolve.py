@@ -1,7 +1,7 @@
 """The one way from the word MODEL on a command line to a network: `load_model`.
 
-The word is a name of the zoo, a repository of the Hub, a folder in timm's local-dir format (a run folder is one), or
-any timm name.
+The word is a name of the zoo, a repository of the Hub, a folder in timm's local-dir format (a run folder is one), any
+timm name, or a checkpoint with the name of its architecture.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ from pathlib import Path
 import timm
 import torch
 from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 
 from lowzoo.architectures.official_positions import at_size
 from lowzoo.errors import LowzooError, reason_of
@@ -57,7 +57,7 @@ def load_model(
 
     Args:
         word: `rob_vit_tiny` (also `lowzoo/...`, also with `.tag`), `hf-hub:ORG/NAME[@sha]`, a folder with `config.json`
-            and `model.safetensors`, or a timm name.
+            and `model.safetensors`, a timm name, or `ARCH@FILE[#BRANCH]` for anybody's checkpoint of a timm architecture.
         image_size: Side in pixels of the square input; the weights' own if None.
         pretrained: Load the weights; otherwise the network is random.
         seed: Of the random initialisation.
@@ -75,13 +75,16 @@ def load_model(
         if found.cfg.get("fixed_input_size"):
             arguments["img_size"] = image_size
     with _explained(found, image_size), torch.random.fork_rng(devices=[]):
+        state = found.state
         if pretrained and found.file is not None and found.positions != "timm" and "img_size" in arguments:
-            state = at_size(load_file(found.file), arguments["img_size"], found.positions)
-            arguments["pretrained_cfg"] = found.cfg | {"state_dict": state}
+            state = at_size(state or load_file(found.file), arguments["img_size"], found.positions)
+        if pretrained and state is not None:
+            # A copy: timm takes out of it what it does not want.
+            arguments["pretrained_cfg"] = found.cfg | {"state_dict": dict(state)}
         torch.manual_seed(seed)
         model = timm.create_model(found.architecture, pretrained=pretrained, **arguments)
     if pretrained and found.file is not None:
-        _check_complete(model, found.file)
+        _check_complete(model, found.file, found.state)
     if image_size is not None:
         check_patches(model, image_size)
     cfg = model.pretrained_cfg
@@ -125,12 +128,16 @@ def _explained(found: Found, image_size: int | None) -> Iterator[None]:
         ) from error
 
 
-def _check_complete(model: nn.Module, file: Path) -> None:
+def _check_complete(model: nn.Module, file: Path, state: dict[str, Tensor] | None) -> None:
     """Refuse a file that left parameters random: with another number of classes timm loads leniently."""
     from safetensors import safe_open
 
-    with safe_open(file, framework="numpy") as tensors:
-        missing = sorted(set(model.state_dict()) - set(tensors.keys()))
+    if state is not None:
+        names = set(state)
+    else:
+        with safe_open(file, framework="numpy") as tensors:
+            names = set(tensors.keys())
+    missing = sorted(set(model.state_dict()) - names)
     if missing:
         raise LowzooError(f"{file} lacks {len(missing)} tensors, e.g. {missing[0]}", "Write the folder again")
 
