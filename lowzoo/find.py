@@ -89,6 +89,19 @@ def find(word: str, *, pretrained: bool) -> Found:
     )
 
 
+def architecture_of(word: str) -> str:
+    """Timm's architecture, without a tag, of what a word means; lowzoo's own name where its network is not timm's.
+
+    Raises:
+        LowzooError: It means nothing, or cannot be had.
+    """
+    if (checkpoint := split_checkpoint(word)) is not None:
+        return checkpoint[0].partition(".")[0]
+    name = find(word, pretrained=False).architecture.removeprefix(catalog.PREFIX).partition(".")[0]
+    entry = catalog.models().get(name)
+    return entry.architecture if entry is not None and not entry.builder else name
+
+
 def split_checkpoint(word: str) -> tuple[str, Path, str] | None:
     """Architecture, file and branch of `ARCH@FILE[#BRANCH]`; None for any other word."""
     architecture, at, rest = word.partition("@")

@@ -1,6 +1,7 @@
 """From the words of `lowzoo train` to a finished run, and what it says on the way."""
 
 import importlib.util
+import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,6 +18,7 @@ from lowzoo.train.progress import Progress
 from lowzoo.train.recipes import RobConfig, SeedConfig, TrainConfig
 from lowzoo.train.result import RunResult
 from lowzoo.train.run_folder import changed_keys, read_config, read_facts
+from lowzoo.train.warm_start import student_of
 
 
 @dataclass(frozen=True)
@@ -141,11 +143,20 @@ def resolve_words(words: TrainWords) -> TrainConfig:
         LowzooError: An unknown key, an impossible value, a configuration of another recipe.
     """
     resolved = resolve(words.layers, words.config, words.options, words.settings)
+    if resolved.init and not _names_student(words):
+        options = {**words.options, "student": student_of(resolved.init)}
+        resolved = resolve(words.layers, words.config, options, words.settings)
     if resolved.recipe != words.recipe:
         raise LowzooError(
             f"the configuration is one of recipe {resolved.recipe}", f"Run `lowzoo train {resolved.recipe}` with it"
         )
     return resolved
+
+
+def _names_student(words: TrainWords) -> bool:
+    """Whether the user, not a preset, has chosen the student."""
+    in_file = words.config is not None and "student" in tomllib.loads(words.config.read_text(encoding="utf-8"))
+    return bool(words.options.get("student")) or in_file or any(s.startswith("student=") for s in words.settings)
 
 
 def open_run(words: TrainWords, config: TrainConfig, folder: Path, say: Callable[[str], None]) -> Run:

@@ -12,6 +12,7 @@ from lowzoo.catalog import near_matches, student_architecture
 from lowzoo.errors import LowzooError
 from lowzoo.train.recipes import TrainConfig
 from lowzoo.train.tokens import MaskedEmbedding, TokenDrop, patch_tokens
+from lowzoo.train.warm_start import check_architecture
 
 
 class Encoded(NamedTuple):
@@ -73,7 +74,7 @@ class MultiViewEncoder(nn.Module):
 
 
 def create_student(config: TrainConfig) -> nn.Module:
-    """A randomly initialised, headless student for the views of a run.
+    """A randomly initialised, headless student for the views of a run; `lowzoo.train.warm_start` fills it with others.
 
     Raises:
         LowzooError: Unknown architecture, or one that cannot take these views.
@@ -84,6 +85,8 @@ def create_student(config: TrainConfig) -> nn.Module:
         raise LowzooError(
             f"unknown student {config.student!r}{near}", "Name a student of `lowzoo list` or a timm architecture"
         )
+    if config.init:
+        check_architecture(config.init, config.student, architecture)
     arguments: dict[str, object] = {}
     known = timm.get_pretrained_cfg(architecture)
     is_vit = known is not None and known.fixed_input_size

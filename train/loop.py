@@ -36,6 +36,7 @@ from lowzoo.train.recipes import RobConfig, SeedConfig, TrainConfig
 from lowzoo.train.result import RunResult, conclude
 from lowzoo.train.tokens import patch_side
 from lowzoo.train.updates import Updates, precision_of
+from lowzoo.train.warm_start import load_init, write_init
 
 _LOG_STEPS = 10
 
@@ -87,6 +88,7 @@ class Run:
         state = load_checkpoint(folder) if resume else None
         torch.manual_seed(config.seed)
         backbone = create_student(config)
+        started_from = load_init(backbone, config.init, config.global_size) if config.init and state is None else None
         teacher = create_teacher(config, source)
         processes = collectives.world_size()
         self.batches = EpochBatches(
@@ -100,6 +102,9 @@ class Run:
             accumulate=config.accumulate,
         )
         writable_folder(folder)
+        if started_from is not None and self.main:
+            write_init(folder, started_from)
+            say(f"Student starts from {started_from.name} ({started_from.revision}, weights {started_from.weights})")
         self.teacher: FrozenTeacher | None = None
         if teacher is not None and isinstance(config, RobConfig | SeedConfig):
             if self.main:

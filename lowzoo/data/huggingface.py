@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from lowzoo.data.decode import BadImage
 from lowzoo.errors import LowzooError, reason_of
+from lowzoo.hub import offline_if_unreachable
 
 PREFIX = "hf:"
 _WORD = re.compile(r"(?P<name>[^@:]+)(@(?P<revision>[^:]+))?(:(?P<config>.+))?")
@@ -138,13 +139,13 @@ def load_splits(word: str, name: str, *, streaming: bool) -> Mapping[str, Any]:
         raise LowzooError(f"{word!r} names no data set", f"Write {PREFIX}ORG/NAME, perhaps with @REVISION and :CONFIG")
     load = library().load_dataset
     path = Path(name).expanduser()
+
+    def of_the_hub() -> Any:
+        with offline_if_unreachable():
+            return load(match["name"], match["config"], revision=match["revision"], streaming=streaming)
+
     loaded: Mapping[str, Any] = guarded(
-        word,
-        lambda: (
-            load(str(path), streaming=streaming)
-            if path.exists()
-            else load(match["name"], match["config"], revision=match["revision"], streaming=streaming)
-        ),
+        word, lambda: load(str(path), streaming=streaming) if path.exists() else of_the_hub()
     )
     return loaded
 
