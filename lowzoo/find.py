@@ -1,4 +1,4 @@
-"""What the word MODEL means, before anything is built: a zoo name, a Hub repository, a folder, a timm name, or a checkpoint."""
+"""What the word MODEL means, before anything is built: a zoo name, a Hub repository, a folder, or anybody's weights."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""Lines for the reader that no result carries: what was chosen or left out on the way, on stderr, each once a process."""
+"""Lines for the reader that no result carries, on stderr: what was chosen or left out on the way."""
 
 import sys
 from functools import cache

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from lowzoo.architectures.official_positions import at_size
 from lowzoo.errors import LowzooError, reason_of
 from lowzoo.find import Found, find
+from lowzoo.sizes import check_takes, nearest_sizes, patch_side
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def load_model(
 
     Args:
         word: `rob_vit_tiny` (also `lowzoo/...`, also with `.tag`), `hf-hub:ORG/NAME[@sha]`, a folder with `config.json`
-            and `model.safetensors`, a timm name, or `ARCH@FILE[#BRANCH]` for anybody's checkpoint of a timm architecture.
+            and `model.safetensors`, a timm name, or `ARCH@FILE[#BRANCH]` for anybody's checkpoint.
         image_size: Side in pixels of the square input; the weights' own if None.
         pretrained: Load the weights; otherwise the network is random.
         seed: Of the random initialisation.
@@ -87,6 +88,7 @@ def load_model(
         _check_complete(model, found.file, found.state)
     if image_size is not None:
         check_patches(model, image_size)
+        check_takes(model, image_size, found.name, model.pretrained_cfg["input_size"][0])
     cfg = model.pretrained_cfg
     cfg.pop("state_dict", None)
     channels, height, width = cfg["input_size"]
@@ -157,10 +159,7 @@ def check_patches(model: nn.Module, image_size: int) -> None:
     Raises:
         LowzooError: The size is no multiple of the side of a patch.
     """
-    patch = getattr(getattr(model, "patch_embed", None), "patch_size", None)
-    side = patch[0] if isinstance(patch, tuple) else patch
-    if isinstance(side, int) and image_size % side:
-        lower = image_size // side * side
-        raise LowzooError(
-            f"{image_size} px is no multiple of the patch size of {side} px", f"Take {lower} or {lower + side} px"
-        )
+    side = patch_side(model)
+    if image_size % side:
+        sizes = " or ".join(str(size) for size in sorted(nearest_sizes(image_size, side)))
+        raise LowzooError(f"{image_size} px is no multiple of the patch size of {side} px", f"Take {sizes} px")

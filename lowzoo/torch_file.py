@@ -104,7 +104,7 @@ def _read(path: Path) -> Any:
     """What a file holds; each class that is not torch's own is stood in for as it is met."""
     others: dict[str, Any] = {}
     for _ in range(_MOST_CLASSES):
-        allowed = [*_ALLOWED, *((stand_in, name) for name, stand_in in others.items())]
+        allowed: list[Any] = [*_ALLOWED, *((stand_in, name) for name, stand_in in others.items())]
         try:
             with warnings.catch_warnings(), torch.serialization.safe_globals(allowed):
                 warnings.simplefilter("ignore", UserWarning)  # of pickles that are refused anyway

@@ -140,7 +140,8 @@ def test_each_layout_gives_the_network_bit_for_bit(layout, zipped, tmp_path, cap
     resolved = load_model(f"resnet18@{file}")
     with torch.no_grad():
         assert torch.equal(resolved.model(IMAGES), expected)
-    assert resolved.name == "resnet18@checkpoint.pth.tar" and resolved.trained
+    assert resolved.name == "resnet18@checkpoint.pth.tar"
+    assert resolved.trained
     assert read_foreign(file, "resnet18").place == place
 
 
@@ -182,7 +183,8 @@ def test_a_vit_trained_at_another_size_keeps_its_size_and_can_be_given_another(t
     file = tmp_path / "vit.ckpt"
     torch.save({"state_dict": under("student.backbone.", model.state_dict())}, file)
     resolved = load_model(f"vit_tiny@{file}")
-    assert resolved.input_size == (3, 96, 96) and resolved.mean == (0.485, 0.456, 0.406)
+    assert resolved.input_size == (3, 96, 96)
+    assert resolved.mean == (0.485, 0.456, 0.406)
     images = torch.randn(1, 3, 96, 96, generator=torch.Generator().manual_seed(3))
     with torch.no_grad():
         assert torch.equal(resolved.model(images), model(images))
@@ -218,7 +220,7 @@ def test_the_architecture_that_fits_is_named(tmp_path):
 def test_a_whole_module_in_the_older_form_is_refused_with_the_way_out(tmp_path):
     file = tmp_path / "module.pth"
     torch.save(network(), file, _use_new_zipfile_serialization=False)
-    with pytest.raises(LowzooError, match="whole module.*save its state dict"):
+    with pytest.raises(LowzooError, match=r"whole module.*save its state dict"):
         read_foreign(file, "resnet18")
 
 

@@ -12,12 +12,13 @@ from lowzoo.data.source import open_source, split_names
 from lowzoo.errors import LowzooError
 from lowzoo.evaluate.device import pick_device
 from lowzoo.train import distributed
-from lowzoo.train.config import preset_names, resolve
+from lowzoo.train.config import preset_names, resolve, validate
 from lowzoo.train.loop import Run
 from lowzoo.train.progress import Progress
 from lowzoo.train.recipes import RobConfig, SeedConfig, TrainConfig
 from lowzoo.train.result import RunResult
 from lowzoo.train.run_folder import changed_keys, read_config, read_facts
+from lowzoo.train.view_sizes import fitting_views, sizes_named
 from lowzoo.train.warm_start import student_of
 
 
@@ -58,7 +59,7 @@ def run_training(words: TrainWords, say: Callable[[str], None]) -> dict[str, Any
         say: Receives each line of text.
     """
     check_installed()
-    resolved = resolve_words(words)
+    resolved = resolve_words(words, say)
     folder = words.out or Path("runs") / f"{words.recipe}-{resolved.student}"
     if words.resume:
         _same_run(folder, resolved)
@@ -136,8 +137,12 @@ def check_installed() -> None:
         raise LowzooError(f"training needs {' and '.join(missing)}", "Run `pip install 'lowzoo[train]'`")
 
 
-def resolve_words(words: TrainWords) -> TrainConfig:
+def resolve_words(words: TrainWords, say: Callable[[str], None] = lambda _: None) -> TrainConfig:
     """The configuration that a command means.
+
+    Args:
+        words: Of the command.
+        say: Told what was chosen where the user named nothing.
 
     Raises:
         LowzooError: An unknown key, an impossible value, a configuration of another recipe.
@@ -150,7 +155,9 @@ def resolve_words(words: TrainWords) -> TrainConfig:
         raise LowzooError(
             f"the configuration is one of recipe {resolved.recipe}", f"Run `lowzoo train {resolved.recipe}` with it"
         )
-    return resolved
+    named = sizes_named(words.config, words.settings, [group.name for group in resolved.views])
+    views = fitting_views(resolved, named, say)
+    return resolved if views is None else validate(resolved.model_dump(exclude_none=True) | {"views": views})
 
 
 def _names_student(words: TrainWords) -> bool:

@@ -48,7 +48,11 @@ def convert(
         foreign = convert_foreign(checkpoint, out, arch, branch)
         what = foreign.describe(checkpoint)
         architecture, arguments, state, positions = arch.partition(".")[0], foreign.arguments, foreign.state, "timm"
-        facts = {"place": foreign.place, "others": list(foreign.others), "left_out": foreign.left_out}
+        facts: dict[str, object] = {
+            "place": foreign.place,
+            "others": list(foreign.others),
+            "left_out": foreign.left_out,
+        }
     else:
         converted = convert_to_folder(checkpoint, out, family)
         found, state = converted.family, converted.state

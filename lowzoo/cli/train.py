@@ -25,7 +25,7 @@ Init = Annotated[
 Teacher = Annotated[
     str | None,
     typer.Option(
-        help="Teacher: a name of `lowzoo teachers`, a run folder, any timm name, or ARCH@FILE[#BRANCH] for a checkpoint."
+        help="Teacher: a name of `lowzoo teachers`, a run folder, timm name, or ARCH@FILE[#BRANCH] (a checkpoint)."
     ),
 ]
 TeacherHead = Annotated[
