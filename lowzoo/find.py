@@ -1,4 +1,4 @@
-"""What the word MODEL means, before anything is built: a zoo name, a Hub repository, a folder, or a timm name."""
+"""What the word MODEL means, before anything is built: a zoo name, a Hub repository, a folder, or anybody's weights."""
 
 import dataclasses
 import json
@@ -10,12 +10,14 @@ from typing import Any, get_args
 import timm
 from timm.models import get_pretrained_cfg, is_model
 from timm.models._hub import load_model_config_from_path
+from torch import Tensor
 
 from lowzoo import catalog, hub, published, zoo
 from lowzoo.architectures.positions import Rule
 from lowzoo.errors import LowzooError
 from lowzoo.files import plain_path
 from lowzoo.model_config import check_arguments, plain_cfg
+from lowzoo.notes import say_once
 from lowzoo.weights_file import check_safetensors, short_digest
 
 HUB_SCHEME = "hf-hub:"
@@ -37,6 +39,7 @@ class Found:
         file: A weights file of the user, which has to fill every parameter.
         positions: How the authors resample position embeddings for other sizes, see `lowzoo.architectures.positions`.
         explicit_cfg: Whether timm must be handed `cfg`, or finds it by the architecture itself.
+        state: Weights that have been read already, out of somebody's checkpoint.
     """
 
     name: str
@@ -49,6 +52,7 @@ class Found:
     file: Path | None = None
     positions: Rule = "timm"
     explicit_cfg: bool = False
+    state: dict[str, Tensor] | None = None
 
 
 def find(word: str, *, pretrained: bool) -> Found:
@@ -68,17 +72,80 @@ def find(word: str, *, pretrained: bool) -> Found:
         return dataclasses.replace(found, name=f"{HUB_SCHEME}{repository.partition('@')[0]}", revision=sha)
     if word.startswith(FOLDER_SCHEME):
         return _find_folder(Path(word.removeprefix(FOLDER_SCHEME)))
+    if (checkpoint := split_checkpoint(word)) is not None:
+        return _find_checkpoint(*checkpoint, pretrained)
     base = word.removeprefix(catalog.PREFIX).partition(".")[0]
     if word.startswith(catalog.PREFIX) or base in catalog.models():
         return _find_zoo(word, pretrained)
     if "/" not in word and os.sep not in word and is_model(word):
         return _find_timm(word, pretrained)
+    if Path(word).is_file():
+        raise _no_architecture(word)
     if "/" in word or os.sep in word or Path(word).exists():
         return _find_folder(Path(word))
     near = f" (near: {catalog.students()[word]})" if word in catalog.students() else ""
     near = near or catalog.near_matches(base, [*catalog.models(), *timm.list_models()])
     raise LowzooError(
         f"unknown model {word}{near}", "Name a model of `lowzoo list`, a folder, hf-hub:ORG/NAME, or a timm model"
+    )
+
+
+def architecture_of(word: str) -> str:
+    """Timm's architecture, without a tag, of what a word means; lowzoo's own name where its network is not timm's.
+
+    Raises:
+        LowzooError: It means nothing, or cannot be had.
+    """
+    if (checkpoint := split_checkpoint(word)) is not None:
+        return checkpoint[0].partition(".")[0]
+    name = find(word, pretrained=False).architecture.removeprefix(catalog.PREFIX).partition(".")[0]
+    entry = catalog.models().get(name)
+    return entry.architecture if entry is not None and not entry.builder else name
+
+
+def split_checkpoint(word: str) -> tuple[str, Path, str] | None:
+    """Architecture, file and branch of `ARCH@FILE[#BRANCH]`; None for any other word."""
+    architecture, at, rest = word.partition("@")
+    if not at or "/" in architecture.removeprefix(catalog.PREFIX) or Path(word).exists():
+        return None
+    name = architecture.removeprefix(catalog.PREFIX)
+    base, dot, tag = name.partition(".")
+    base = catalog.students().get(base, base)
+    file, _, branch = (rest, "", "") if Path(rest).exists() else rest.rpartition("#") if "#" in rest else (rest, "", "")
+    if not is_model(base) and not Path(file).is_file():
+        return None
+    return f"{base}{dot}{tag}", Path(file).expanduser(), branch
+
+
+def _find_checkpoint(architecture: str, file: Path, branch: str, pretrained: bool) -> Found:
+    from lowzoo.convert.foreign import read_foreign
+
+    foreign = read_foreign(file, architecture, branch)
+    say_once(foreign.describe(file))
+    base = architecture.partition(".")[0]
+    return Found(
+        name=f"{base}@{file.name}" + (f"#{branch}" if branch else "") if pretrained else base,
+        architecture=base,
+        revision=short_digest(file),
+        cfg=foreign.cfg,
+        arguments=foreign.arguments,
+        file=file,
+        positions=foreign.positions,
+        explicit_cfg=True,
+        state=foreign.state,
+    )
+
+
+def _no_architecture(word: str) -> LowzooError:
+    """What to say of a lone checkpoint: the file itself may name its architecture."""
+    from lowzoo.convert.foreign import read_checkpoint, stated_architecture
+
+    named = (
+        "" if Path(word).suffix in (".onnx", ".pte", ".tflite") else stated_architecture(read_checkpoint(Path(word)))
+    )
+    return LowzooError(
+        f"{word} is a file, and a checkpoint alone does not say which network it holds",
+        f"Write {named or 'ARCH'}@{word}" + ("" if named else ", with timm's name of its architecture"),
     )
 
 

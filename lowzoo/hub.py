@@ -4,7 +4,11 @@ Tokens, endpoint (`HF_ENDPOINT`), cache (`HF_HOME`, `cache_dir`) and offline mod
 """
 
 import contextlib
+import functools
 import re
+import socket
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -13,6 +17,7 @@ from lowzoo.weights_file import sha256
 
 FILES = ("config.json", "model.safetensors")
 _ATTEMPTS = 3
+_PATIENCE = 4.0  # seconds to find out whether there is a way to the Hub
 
 
 def fetch_model(repository: str, cache_dir: str | Path | None = None) -> tuple[Path, str]:
@@ -47,6 +52,11 @@ def _download(name: str, file: str, revision: str | None, cache_dir: str | Path 
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError
 
+    here = _cached(name, file, revision, cache_dir)
+    if here is not None:
+        return here
+    if not reachable():
+        return Path(hf_hub_download(name, file, revision=revision, cache_dir=cache_dir, local_files_only=True))
     for attempt in range(_ATTEMPTS):
         try:
             return Path(hf_hub_download(name, file, revision=revision, cache_dir=cache_dir))
@@ -56,6 +66,83 @@ def _download(name: str, file: str, revision: str | None, cache_dir: str | Path 
             if error.errno is not None or attempt == _ATTEMPTS - 1:  # a number is the operating system's: a full disk
                 raise
     raise AssertionError("the last attempt returns or raises")
+
+
+def _cached(name: str, file: str, revision: str | None, cache_dir: str | Path | None) -> Path | None:
+    """A file of a full commit sha that is in the cache; for anything else the Hub has to be asked."""
+    from huggingface_hub import try_to_load_from_cache
+
+    if revision is None or not re.fullmatch(r"[0-9a-f]{40}", revision):
+        return None
+    found = try_to_load_from_cache(name, file, cache_dir=cache_dir, revision=revision)
+    return Path(found) if isinstance(found, str) else None
+
+
+def reachable() -> bool:
+    """Whether there is a way to the Hub, or to the proxy before it.
+
+    The client itself retries for half a minute, a line each time, before it says that there is no network. One look
+    beforehand, remembered for the process, spares that; a network that is there keeps the client's retries.
+    """
+    from huggingface_hub import constants
+
+    return bool(not constants.HF_HUB_OFFLINE and _answers(*_first_hop(constants.ENDPOINT)))
+
+
+@contextlib.contextmanager
+def offline_if_unreachable() -> Iterator[None]:
+    """Let `datasets` and the Hub's client go straight to their caches where there is no way to the Hub."""
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE or reachable():
+        yield
+        return
+    import datasets.config
+
+    before = datasets.config.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE = False, before
+
+
+def _first_hop(endpoint: str) -> tuple[str, int]:
+    """Host and port that a request to the endpoint is sent to; no host where that is not ours to tell."""
+    from urllib.parse import urlsplit
+    from urllib.request import getproxies, proxy_bypass
+
+    target = urlsplit(endpoint)
+    proxies = {} if proxy_bypass(target.hostname or "") else getproxies()
+    proxy = proxies.get(target.scheme) or proxies.get("all")
+    hop = urlsplit(proxy if "://" in proxy else f"http://{proxy}") if proxy else target
+    try:
+        return hop.hostname or "", hop.port or {"https": 443, "http": 80}.get(hop.scheme, 1080)
+    except ValueError:  # a port that is no number
+        return "", 0
+
+
+@functools.cache
+def _answers(host: str, port: int) -> bool:
+    """Whether a connection can be opened, asked twice; in a thread, as a look-up of names knows no time limit."""
+    if not host:
+        return True
+    answers: list[bool] = []
+
+    def ask() -> None:
+        for pause in (0.3, 0.0):
+            try:
+                socket.create_connection((host, port), timeout=_PATIENCE / 2).close()
+            except OSError:
+                time.sleep(pause)
+            else:
+                answers.append(True)
+                return
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(_PATIENCE + 1)
+    return bool(answers)
 
 
 def _check_digest(path: Path) -> None:

@@ -1,7 +1,7 @@
 """The one way from the word MODEL on a command line to a network: `load_model`.
 
-The word is a name of the zoo, a repository of the Hub, a folder in timm's local-dir format (a run folder is one), or
-any timm name.
+The word is a name of the zoo, a repository of the Hub, a folder in timm's local-dir format (a run folder is one), any
+timm name, or a checkpoint with the name of its architecture.
 """
 
 import contextlib
@@ -12,12 +12,13 @@ from pathlib import Path
 import timm
 import torch
 from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 
 from lowzoo.architectures.official_positions import at_size
 from lowzoo.errors import LowzooError, reason_of
 from lowzoo.files import plain_path
 from lowzoo.find import Found, find
+from lowzoo.sizes import check_takes, nearest_sizes, patch_side
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def load_model(
 
     Args:
         word: `rob_vit_tiny` (also `lowzoo/...`, also with `.tag`), `hf-hub:ORG/NAME[@sha]`, a folder with `config.json`
-            and `model.safetensors`, or a timm name.
+            and `model.safetensors`, a timm name, or `ARCH@FILE[#BRANCH]` for anybody's checkpoint.
         image_size: Side in pixels of the square input; the weights' own if None.
         pretrained: Load the weights; otherwise the network is random.
         seed: Of the random initialisation.
@@ -76,15 +77,19 @@ def load_model(
         if found.cfg.get("fixed_input_size"):
             arguments["img_size"] = image_size
     with _explained(found, image_size), torch.random.fork_rng(devices=[]):
+        state = found.state
         if pretrained and found.file is not None and found.positions != "timm" and "img_size" in arguments:
-            state = at_size(load_file(plain_path(found.file)), arguments["img_size"], found.positions)
-            arguments["pretrained_cfg"] = found.cfg | {"state_dict": state}
+            state = at_size(state or load_file(plain_path(found.file)), arguments["img_size"], found.positions)
+        if pretrained and state is not None:
+            # A copy: timm takes out of it what it does not want.
+            arguments["pretrained_cfg"] = found.cfg | {"state_dict": dict(state)}
         torch.manual_seed(seed)
         model = timm.create_model(found.architecture, pretrained=pretrained, **arguments)
     if pretrained and found.file is not None:
-        _check_complete(model, found.file)
+        _check_complete(model, found.file, found.state)
     if image_size is not None:
         check_patches(model, image_size)
+        check_takes(model, image_size, found.name, model.pretrained_cfg["input_size"][0])
     cfg = model.pretrained_cfg
     cfg.pop("state_dict", None)
     channels, height, width = cfg["input_size"]
@@ -126,12 +131,16 @@ def _explained(found: Found, image_size: int | None) -> Iterator[None]:
         ) from error
 
 
-def _check_complete(model: nn.Module, file: Path) -> None:
+def _check_complete(model: nn.Module, file: Path, state: dict[str, Tensor] | None) -> None:
     """Refuse a file that left parameters random: with another number of classes timm loads leniently."""
     from safetensors import safe_open
 
-    with safe_open(plain_path(file), framework="numpy") as tensors:
-        missing = sorted(set(model.state_dict()) - set(tensors.keys()))
+    if state is not None:
+        names = set(state)
+    else:
+        with safe_open(plain_path(file), framework="numpy") as tensors:
+            names = set(tensors.keys())
+    missing = sorted(set(model.state_dict()) - names)
     if missing:
         raise LowzooError(f"{file} lacks {len(missing)} tensors, e.g. {missing[0]}", "Write the folder again")
 
@@ -151,10 +160,7 @@ def check_patches(model: nn.Module, image_size: int) -> None:
     Raises:
         LowzooError: The size is no multiple of the side of a patch.
     """
-    patch = getattr(getattr(model, "patch_embed", None), "patch_size", None)
-    side = patch[0] if isinstance(patch, tuple) else patch
-    if isinstance(side, int) and image_size % side:
-        lower = image_size // side * side
-        raise LowzooError(
-            f"{image_size} px is no multiple of the patch size of {side} px", f"Take {lower} or {lower + side} px"
-        )
+    side = patch_side(model)
+    if image_size % side:
+        sizes = " or ".join(str(size) for size in sorted(nearest_sizes(image_size, side)))
+        raise LowzooError(f"{image_size} px is no multiple of the patch size of {side} px", f"Take {sizes} px")

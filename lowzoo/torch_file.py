@@ -1,7 +1,9 @@
 """Reading other people's torch files: nothing in them is run, tensors are taken by name, and all of them or none."""
 
+import _compat_pickle
 import argparse
 import re
+import sys
 import warnings
 import zipfile
 from collections import OrderedDict
@@ -17,35 +19,139 @@ from lowzoo.errors import LowzooError
 # Two harmless classes that published files hold beside their tensors: command-line arguments (DINO, iBOT), and the
 # configuration of SSLight, which is a dictionary by another name and needs no fvcore.
 _ALLOWED = (argparse.Namespace, (OrderedDict, "fvcore.common.config.CfgNode"))
+# Containers of the language that torch's own list of harmless classes lacks.
+_PLAIN = {
+    kind.__name__: kind
+    for kind in (
+        object,
+        bool,
+        int,
+        float,
+        complex,
+        str,
+        bytes,
+        bytearray,
+        tuple,
+        list,
+        dict,
+        set,
+        frozenset,
+        slice,
+        range,
+    )
+}
+# Modules of the standard library whose objects trainers keep beside tensors; any other one has no business there.
+_KNOWN_MODULES = {"argparse", "collections", "dataclasses", "datetime", "decimal", "enum", "functools", "pathlib"}
+_STANDARD = sys.stdlib_module_names | _compat_pickle.IMPORT_MAPPING.keys()  # pickles use the names of Python 2
+_MOST_CLASSES = 500
+
+
+class StandIn:
+    """Takes the place of an object whose class is somebody else's: keeps its state and does nothing.
+
+    Trainers keep hyper-parameters, callbacks and whole modules beside the tensors. Their classes are neither imported
+    nor looked up, so that nothing of them can run.
+    """
+
+    state: Any = None
+
+    def __new__(cls, *_: Any, **__: Any) -> "StandIn":
+        """Take any arguments."""
+        return object.__new__(cls)
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        self.state = state
 
 
 def read_torch_file(path: Path) -> dict[str, Any]:
     """The dictionary in a torch file, read with `weights_only=True`; tensors are mapped from the file where it can be.
 
+    Objects of other classes than torch's own come as `StandIn`. A whole module, which some save instead of its tensors,
+    comes as the dictionary of its tensors below `model`.
+
     Raises:
         LowzooError: Not a torch file, cut short, or it would run code.
     """
-    try:
-        with warnings.catch_warnings(), torch.serialization.safe_globals([*_ALLOWED]):
-            warnings.simplefilter("ignore", UserWarning)  # of pickles that are refused anyway
-            # The older form, which is no zip archive, cannot be mapped. Full checkpoints also hold optimisers: mapped,
-            # only the branch that is wanted is ever read.
-            content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
-    except Exception as error:  # whatever the reader raises on a file that is not what it should be
-        text = " ".join(str(error).split())
-        if found := re.search(r"GLOBAL ([\w.]+)", text):
-            raise LowzooError(
-                f"{path} holds more than tensors ({found[1]}) and could run code; it was not loaded",
-                "Get the file from its publisher",
-            ) from error
-        reason = text[:100] if " " in text else type(error).__name__  # a lone number or name says nothing
-        raise LowzooError(
-            f"{path} cannot be read as a torch checkpoint, or it is cut short ({reason})",
-            "Get the file again",
-        ) from error
+    content = _read(path)
+    if isinstance(content, StandIn) and (state := module_tensors(content)) is not None:
+        return {"model": state}
     if not isinstance(content, dict):
         raise LowzooError(f"{path} holds no dictionary of tensors", "Name a checkpoint")
     return content
+
+
+def module_tensors(module: StandIn, prefix: str = "") -> dict[str, Tensor] | None:
+    """Parameters and buffers of a module that was saved whole, by the names of its state dict; None if it is none."""
+    parts = module.state
+    if not isinstance(parts, Mapping) or not isinstance(parts.get("_modules"), Mapping):
+        return None
+    found: dict[str, Tensor] = {}
+    for kind in ("_parameters", "_buffers"):
+        entries = parts.get(kind)
+        for name, value in entries.items() if isinstance(entries, Mapping) else ():
+            if isinstance(value, Tensor):
+                found[f"{prefix}{name}"] = value.detach()
+    for name, child in parts["_modules"].items():
+        if isinstance(child, StandIn):
+            found |= module_tensors(child, f"{prefix}{name}.") or {}
+    return found
+
+
+def _read(path: Path) -> Any:
+    """What a file holds; each class that is not torch's own is stood in for as it is met."""
+    others: dict[str, Any] = {}
+    for _ in range(_MOST_CLASSES):
+        allowed: list[Any] = [*_ALLOWED, *((stand_in, name) for name, stand_in in others.items())]
+        try:
+            with warnings.catch_warnings(), torch.serialization.safe_globals(allowed):
+                warnings.simplefilter("ignore", UserWarning)  # of pickles that are refused anyway
+                # The older form, which is no zip archive, cannot be mapped. Full checkpoints also hold optimisers:
+                # mapped, only the branch that is wanted is ever read.
+                return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+        except Exception as error:  # whatever the reader raises on a file that is not what it should be
+            if not _stand_in(error, others, path):
+                text = " ".join(str(error).split())
+                if "persistent_load" in text:
+                    raise LowzooError(
+                        f"{path} holds a whole module with its source code, in torch's older form; it was not loaded",
+                        "Where it can be trusted, save its state dict alone",
+                    ) from error
+                reason = text[:100] if " " in text else type(error).__name__  # a lone number or name says nothing
+                raise LowzooError(
+                    f"{path} cannot be read as a torch checkpoint, or it is cut short ({reason})", "Get the file again"
+                ) from error
+    raise LowzooError(f"{path} names over {_MOST_CLASSES} classes and is no checkpoint", "Name a checkpoint")
+
+
+def _stand_in(error: Exception, others: dict[str, Any], path: Path) -> bool:
+    """Add what stands in for the class that stopped the reader; False where it was something else.
+
+    Raises:
+        LowzooError: The file calls what could run code.
+    """
+    text = " ".join(str(error).split())
+    if found := re.search(r"GLOBAL ([\w.]+)", text):
+        name = found[1].removeprefix("__builtin__.")
+        root = name.partition(".")[0]
+        harmless = name in _PLAIN or ("." in name and (root in _KNOWN_MODULES or root not in _STANDARD))
+        if not harmless or "blocked" in text or name in others:
+            raise LowzooError(
+                f"{path} holds more than tensors ({name}) and could run code; it was not loaded",
+                "Get the file from its publisher, or save the state dict alone",
+            ) from error
+        key = name if "." in name else f"builtins.{name}"
+        others[key] = _PLAIN.get(name) or type("StandIn", (StandIn,), {"__module__": name})
+        return True
+    # A dictionary or a list by another name is filled item by item, which the reader does with the plain ones alone.
+    if found := re.search(r"Can only (SETITEMS?|append|extend) .* got <class '([\w.]+)\.StandIn'>", text):
+        name = found[2]
+        if isinstance(others.get(name), type) and issubclass(others[name], StandIn):
+            others[name] = OrderedDict if found[1].startswith("SETITEM") else list
+            return True
+    return False
 
 
 def without_module(state: Mapping[str, Any]) -> dict[str, Any]:

@@ -105,7 +105,7 @@ def test_what_does_not_fit_is_refused_with_what_was_expected_and_found(tmp_path)
     state["module.encoder_q.layer5.weight"] = torch.zeros(1)
     with pytest.raises(LowzooError, match=r"1 tensors are left over, first layer5.weight"):
         convert_checkpoint(save(content, path), "seed_r18")
-    with pytest.raises(LowzooError, match="none of the checkpoints that lowzoo knows"):
+    with pytest.raises(LowzooError, match="none of the published checkpoints that lowzoo knows"):
         convert_checkpoint(path)
     del state["module.encoder_q.layer5.weight"]
     state["module.encoder_q.conv1.weight"] = torch.zeros(64, 3, 3, 3)

@@ -122,3 +122,9 @@ def test_predictions_equal_those_of_scikit_learn():
 def test_impossible_k(ks):
     with pytest.raises(LowzooError, match=r"among 2. Choose k between 1 and 2"):
         knn_predictions(at(0.0, 1.0), torch.tensor([0, 1]), QUERY, ks=ks)
+
+
+def test_votes_count_classes_and_not_their_ids():
+    bank, labels = torch.eye(4), torch.tensor([5_000_000, 3, 5_000_000, 4_999_999])
+    found = knn_predictions(bank, labels, bank, ks=[1])[1]
+    assert found.tolist() == labels.tolist()

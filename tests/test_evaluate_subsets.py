@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from lowzoo.data.source import open_source
@@ -46,7 +47,7 @@ def test_shots_and_shares():
 
 
 def test_one_class_is_refused():
-    assert require_classes(LABELS, "d") == 4
+    assert len(require_classes(LABELS, "d")) == 3, "those that hold images"
     with pytest.raises(LowzooError, match="d holds images of one class only"):
         require_classes(np.array([5, 5]), "d")
 
@@ -125,3 +126,12 @@ def test_folds_hold_every_image_out_once_and_leave_every_class_to_fit_on():
 def test_fewer_images_make_fewer_folds():
     assert len(folds(np.array([0, 0, 0, 1, 1]), 0)) == 3
     assert folds(np.array([0, 1, 2]), 0) == []
+
+
+def test_classes_are_counted_and_numbered_whatever_their_ids():
+    labels = np.array([5_000_009, 7, 5_000_009, 4_999_000])
+    classes = require_classes(labels, "d")
+    numbers = classes.numbers(torch.from_numpy(labels))
+    assert len(classes) == 3
+    assert numbers.tolist() == [2, 0, 2, 1]
+    assert classes.ids_of(numbers).tolist() == labels.tolist()

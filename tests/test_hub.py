@@ -288,3 +288,31 @@ print(json.dumps({"lowzoo": importlib.util.find_spec("lowzoo") is not None, "fea
     assert found["lowzoo"] is False
     expected = mobilenetv2(checkpoint[1], IMAGES)[0, :5]
     assert torch.allclose(torch.tensor(found["features"]), expected, atol=1e-5)
+
+
+def test_without_a_way_to_the_hub_one_look_is_enough(tmp_path, monkeypatch, caplog):
+    """A closed port stands for a network that is not there; the client's own retries would take half a minute."""
+    from lowzoo import hub as door
+
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(LowzooError, match="the Hub cannot be reached"):
+        load_model("hf-hub:a/b")
+    assert "Retrying" not in caplog.text
+    assert not door.reachable()
+
+
+@pytest.mark.parametrize(
+    ("proxy", "hop"),
+    [("", ("hub.test", 8443)), ("http://proxy.test:3128", ("proxy.test", 3128)), ("proxy.test:1", ("proxy.test", 1))],
+)
+def test_the_look_goes_where_requests_go(proxy, hop, monkeypatch):
+    from lowzoo import hub as door
+
+    for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("https_proxy", proxy)
+    assert door._first_hop("https://hub.test:8443") == hop

@@ -19,12 +19,14 @@ from lowzoo.evaluate.subsets import held_out
 from lowzoo.printable import printable
 from lowzoo.train import distributed
 from lowzoo.train.changes import changed_keys, first_config, read_changes, refuse_other_run
-from lowzoo.train.config import preset_names, resolve
+from lowzoo.train.config import preset_names, read_toml, resolve, validate
 from lowzoo.train.loop import Run
 from lowzoo.train.progress import Progress
 from lowzoo.train.recipes import RobConfig, SeedConfig, TrainConfig
 from lowzoo.train.result import RunResult
 from lowzoo.train.run_folder import read_config, read_facts
+from lowzoo.train.view_sizes import fitting_views, sizes_named
+from lowzoo.train.warm_start import student_of
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def run_training(words: TrainWords, say: Callable[[str], None]) -> dict[str, Any
         say: Receives each line of text.
     """
     check_installed()
-    resolved = resolve_words(words)
+    resolved = resolve_words(words, say)
     folder = words.out or Path("runs") / f"{words.recipe}-{resolved.student}"
     if words.resume:
         resolved = _resumed(words, resolved, folder)
@@ -149,18 +151,33 @@ def check_installed() -> None:
         raise LowzooError(f"training needs {' and '.join(missing)}", "Run `pip install 'lowzoo[train]'`")
 
 
-def resolve_words(words: TrainWords) -> TrainConfig:
+def resolve_words(words: TrainWords, say: Callable[[str], None] = lambda _: None) -> TrainConfig:
     """The configuration that a command means.
+
+    Args:
+        words: Of the command.
+        say: Told what was chosen where the user named nothing.
 
     Raises:
         LowzooError: An unknown key, an impossible value, a configuration of another recipe.
     """
     resolved = resolve(words.layers, words.config, words.options, words.settings)
+    if resolved.init and not _names_student(words):
+        options = {**words.options, "student": student_of(resolved.init)}
+        resolved = resolve(words.layers, words.config, options, words.settings)
     if resolved.recipe != words.recipe:
         raise LowzooError(
             f"the configuration is one of recipe {resolved.recipe}", f"Run `lowzoo train {resolved.recipe}` with it"
         )
-    return resolved
+    named = sizes_named(words.config, words.settings, [group.name for group in resolved.views])
+    views = fitting_views(resolved, named, say)
+    return resolved if views is None else validate(resolved.model_dump(exclude_none=True) | {"views": views})
+
+
+def _names_student(words: TrainWords) -> bool:
+    """Whether the user, not a preset, has chosen the student."""
+    in_file = words.config is not None and "student" in read_toml(words.config)
+    return bool(words.options.get("student")) or in_file or any(s.startswith("student=") for s in words.settings)
 
 
 def open_run(words: TrainWords, config: TrainConfig, folder: Path, say: Callable[[str], None]) -> Run:

@@ -10,8 +10,10 @@ from torch import Tensor, nn
 from lowzoo.architectures.positions import set_position_rule
 from lowzoo.catalog import near_matches, student_architecture
 from lowzoo.errors import LowzooError
+from lowzoo.sizes import check_takes
 from lowzoo.train.recipes import TrainConfig
 from lowzoo.train.tokens import MaskedEmbedding, TokenDrop, patch_tokens
+from lowzoo.train.warm_start import check_architecture
 
 
 class Encoded(NamedTuple):
@@ -73,7 +75,7 @@ class MultiViewEncoder(nn.Module):
 
 
 def create_student(config: TrainConfig) -> nn.Module:
-    """A randomly initialised, headless student for the views of a run.
+    """A randomly initialised, headless student for the views of a run; `lowzoo.train.warm_start` fills it with others.
 
     Raises:
         LowzooError: Unknown architecture, or one that cannot take these views.
@@ -84,6 +86,8 @@ def create_student(config: TrainConfig) -> nn.Module:
         raise LowzooError(
             f"unknown student {config.student!r}{near}", "Name a student of `lowzoo list` or a timm architecture"
         )
+    if config.init:
+        check_architecture(config.init, config.student, architecture)
     arguments: dict[str, object] = {}
     known = timm.get_pretrained_cfg(architecture)
     is_vit = known is not None and known.fixed_input_size
@@ -104,8 +108,12 @@ def create_student(config: TrainConfig) -> nn.Module:
     except (TypeError, AssertionError, ValueError) as error:
         raise LowzooError(
             f"{config.student} cannot take views of {size} px with these settings ({error})",
-            "Change the sizes of the views",
+            "Give all views one size that it takes"
+            if "dynamic_img_size" in str(error)
+            else "Change the sizes of the views",
         ) from error
+    for side in dict.fromkeys(group.size for group in config.views):
+        check_takes(student, side, f"the student {config.student}")
     if config.patch_drop:
         student.patch_drop = TokenDrop(config.patch_drop, per_image=config.patch_drop_per == "image")
     if is_vit and config.positions != "timm":

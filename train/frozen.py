@@ -9,6 +9,7 @@ from lowzoo.train.methods.base import Now, Views
 from lowzoo.train.precision import full
 from lowzoo.train.teacher_cache import CacheWriteError, TeacherCache
 from lowzoo.train.teachers import Teacher, TeacherFacts
+from lowzoo.train.teachers.classifier import ClassifierHead
 
 
 class FrozenTeacher:
@@ -41,6 +42,11 @@ class FrozenTeacher:
     def scores(self, views: Views, now: Now, count: int) -> Tensor:
         """Scores (count, B, K) in fp32 of the first `count` global views."""
         return self.teacher.scores(self.embed(views, now)[:count] if self.cache else self._compute(views, now, count))
+
+    def class_numbers(self, labels: Tensor) -> Tensor:
+        """The teacher's outputs (B,) that the source's class ids (B,) mean."""
+        head = self.teacher.head
+        return head.numbers(labels) if isinstance(head, ClassifierHead) else labels
 
     def score(self, bottleneck: Tensor) -> Tensor:
         """Scores of somebody else's bottlenecks; gradients flow to them, not to the teacher."""

@@ -46,6 +46,7 @@ from lowzoo.train.result import RunResult, Worked, conclude
 from lowzoo.train.tokens import patch_side
 from lowzoo.train.trackers import TrackedRun, Trackers, check_trackers
 from lowzoo.train.updates import Updates, learning_rates, precision_of
+from lowzoo.train.warm_start import load_init, write_init
 
 _LOG_STEPS = 10
 
@@ -108,6 +109,7 @@ class Run:
         trackers = check_trackers(config.log, say) if self.main else []
         torch.manual_seed(config.seed)
         backbone = create_student(config)
+        started_from = load_init(backbone, config.init, config.global_size) if config.init and state is None else None
         teacher = create_teacher(config, source)
         processes = collectives.world_size()
         self.batches = EpochBatches(
@@ -124,6 +126,9 @@ class Run:
         if self.main:
             run_data.remember(folder, source, held_out, resume=resume, say=say)
         distributed.barrier()
+        if started_from is not None and self.main:
+            write_init(folder, started_from)
+            say(f"Student starts from {started_from.name} ({started_from.revision}, weights {started_from.weights})")
         self.teacher: FrozenTeacher | None = None
         if teacher is not None and isinstance(config, RobConfig | SeedConfig):
             if self.main:

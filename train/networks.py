@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -13,6 +14,7 @@ from lowzoo.data.source import ImageSource
 from lowzoo.errors import LowzooError
 from lowzoo.evaluate.batch_norms import fold_batch_norms
 from lowzoo.files import write_text
+from lowzoo.notes import say_once
 from lowzoo.train.class_token import shorten_last_block
 from lowzoo.train.distributed import barrier, is_main
 from lowzoo.train.head_files import load_head, save_head
@@ -20,6 +22,7 @@ from lowzoo.train.heads import HeadSpec, WeightNormLinear
 from lowzoo.train.monitor import features_of, load_squares
 from lowzoo.train.recipes import RobConfig, SeedConfig, TrainConfig
 from lowzoo.train.teachers import Teacher, fit_teacher_head, load_teacher, with_fitted_head
+from lowzoo.train.teachers.classifier import ClassifierHead
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -48,13 +51,27 @@ def create_teacher(config: TrainConfig, source: ImageSource) -> Teacher | None:
             "Choose an iBOT teacher of `lowzoo teachers`, or another loss",
         )
     if supervised:
-        classes = len(source.class_names or ()) or int(source.require_labels().max()) + 1
-        if classes != teacher.facts.prototypes:
-            raise LowzooError(
-                f"teacher {config.teacher} knows {teacher.facts.prototypes} classes, and {source.name} has {classes}",
-                "Choose a teacher of the same classes, or a loss that needs no labels",
-            )
+        _number_classes(teacher, config.teacher, source)
     return teacher
+
+
+def _number_classes(teacher: Teacher, word: str, source: ImageSource) -> None:
+    """Bring the source's class ids in line with the teacher's outputs, or refuse another number of classes."""
+    ids = np.unique(source.require_labels())
+    outputs = teacher.facts.prototypes
+    # Ids that are the teacher's own numbers stay what they are; others are counted, in their order.
+    plain = bool(source.class_names) or int(ids[-1]) + 1 == outputs
+    classes = len(source.class_names or ()) or (outputs if plain else len(ids))
+    if classes != outputs:
+        raise LowzooError(
+            f"teacher {word} knows {outputs} classes, and {source.name} has {classes}",
+            "Choose a teacher of the same classes, or a loss that needs no labels",
+        )
+    if not plain and isinstance(teacher.head, ClassifierHead):
+        say_once(
+            f"classes {ids[0]} to {ids[-1]} of {source.name} are taken for the teacher's 0 to {outputs - 1}, in order"
+        )
+        teacher.head.number_classes(torch.from_numpy(ids))
 
 
 def _check_head(config: RobConfig | SeedConfig) -> None:

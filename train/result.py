@@ -17,6 +17,7 @@ from lowzoo.train.machine import device_name, versions
 from lowzoo.train.metrics import read_metrics
 from lowzoo.train.recipes import TrainConfig
 from lowzoo.train.teachers import TeacherFacts
+from lowzoo.train.warm_start import read_init
 
 
 @dataclass(frozen=True)
@@ -116,6 +117,7 @@ def conclude(
             "architecture": architecture,
             "size": config.global_size,
             "features": features,
+            "init": read_init(folder),
             "teacher": teacher.as_dict() if teacher else None,
             "data": data,
             "epochs": config.epochs,

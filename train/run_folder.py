@@ -7,6 +7,7 @@ metrics.jsonl        one row every few steps and one a monitor
 curves.png           those rows, drawn
 checkpoint.pt        everything to go on from (and checkpoint.previous.pt)
 checkpoints/         some of earlier epochs, to go back to
+init.json            the weights that the student started from, if they were not random
 teacher_head.safetensors   the fitted head, if one was fitted
 model.safetensors, config.json   the headless student in timm's local-dir format
 head.safetensors     the student's projection head: with it the run can be a teacher
@@ -104,7 +105,7 @@ def save_student(folder: Path, backbone: nn.Module, architecture: str, size: int
 
 
 def _card(facts: dict[str, Any]) -> str:
-    teacher, data, result = facts["teacher"], facts["data"], facts["result"]
+    teacher, data, result, init = facts["teacher"], facts["data"], facts["result"], facts.get("init")
     taught = (
         [
             f"- Teacher: {teacher['name']} ({teacher['architecture']}, {teacher['revision']})",
@@ -119,6 +120,7 @@ def _card(facts: dict[str, Any]) -> str:
         f"# {facts['student']} by {facts['method']}",
         "",
         f"- Student: `{facts['architecture']}`, {facts['size']} px, {facts['features']} features",
+        *([f"- Started from: {init['name']} ({init['revision']}, weights {init['weights']})"] if init else []),
         *taught,
         f"- Data: {data['name']}, {data['images']} images (fingerprint {data['fingerprint']})",
         f"- Length: {facts['epochs']} epochs, {facts['steps']} steps of {facts['batch_size']} images",

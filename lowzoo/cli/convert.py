@@ -1,4 +1,4 @@
-"""`lowzoo convert CHECKPOINT --out DIR`: a published checkpoint as a folder that timm loads."""
+"""`lowzoo convert CHECKPOINT --out DIR`: a checkpoint as a folder that timm loads."""
 
 import json
 from pathlib import Path
@@ -6,43 +6,77 @@ from typing import Annotated
 
 import typer
 
+from lowzoo.errors import LowzooError
+
 
 def convert(
-    checkpoint: Annotated[Path, typer.Argument(help="The authors' file.", metavar="CHECKPOINT")],
+    checkpoint: Annotated[
+        Path, typer.Argument(help="The file: .pth, .pth.tar, .ckpt, .bin or .safetensors.", metavar="CHECKPOINT")
+    ],
     out: Annotated[Path, typer.Option(help="Folder to write to.", metavar="DIR")],
+    arch: Annotated[
+        str | None,
+        typer.Option(
+            help="Of anybody's checkpoint: timm's name of its architecture; with a tag (resnet18.a1_in1k) images are "
+            "prepared as for those weights.",
+            metavar="NAME",
+        ),
+    ] = None,
+    branch: Annotated[
+        str,
+        typer.Option(help="With --arch: which copy, e.g. state_dict_ema, student; an EMA copy if absent.", metavar="B"),
+    ] = "",
     family: Annotated[
-        str | None, typer.Option(help="What the file is, e.g. seed_r18; recognised if absent.", metavar="F")
+        str | None,
+        typer.Option(help="Of a published checkpoint: what it is, e.g. seed_r18; recognised if absent.", metavar="F"),
     ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Convert a published student's or teacher's CHECKPOINT to safetensors.
+    """Convert a CHECKPOINT to safetensors: a published student's or teacher's, or with --arch anybody's.
 
-    Nothing in the file is run; tensors go by name, all of the network is filled and nothing is left over. The folder
-    loads with timm.create_model("local-dir:DIR", pretrained=True).
+    Nothing in the file is run; tensors go by name, all of the network is filled, and what is left out is said. The
+    folder loads with timm.create_model("local-dir:DIR", pretrained=True). The other commands take the file itself,
+    where a MODEL or a teacher is named: ARCH@FILE, or ARCH@FILE#BRANCH.
     """
-    from lowzoo.convert.folder import convert_to_folder
+    if arch and family:
+        raise LowzooError("a family has its architecture", "Give --arch or --family")
+    if branch and not arch:
+        raise LowzooError("--branch goes with --arch", "Give both")
+    from lowzoo.convert.folder import convert_foreign, convert_to_folder
 
-    converted = convert_to_folder(checkpoint, out, family)
-    found = converted.family
-    needs = found.architecture.startswith(("lowzoo_", "seed_"))
-    parameters = sum(value.numel() for key, value in converted.state.items() if value.is_floating_point())
+    if arch:
+        foreign = convert_foreign(checkpoint, out, arch, branch)
+        what = foreign.describe(checkpoint)
+        architecture, arguments, state, positions = arch.partition(".")[0], foreign.arguments, foreign.state, "timm"
+        facts: dict[str, object] = {
+            "place": foreign.place,
+            "others": list(foreign.others),
+            "left_out": foreign.left_out,
+        }
+    else:
+        converted = convert_to_folder(checkpoint, out, family)
+        found, state = converted.family, converted.state
+        architecture, arguments, positions = found.architecture, dict(found.arguments), found.positions
+        what = f"{checkpoint.name} is {found.name}: {found.architecture}, {len(state)} tensors, none left over"
+        facts = {"family": found.name}
+    needs = architecture.startswith(("lowzoo_", "seed_"))
+    parameters = sum(value.numel() for key, value in state.items() if value.is_floating_point())
     if json_:
-        facts = {
-            "family": found.name,
-            "architecture": found.architecture,
-            "arguments": dict(found.arguments),
+        facts |= {
+            "architecture": architecture,
+            "arguments": arguments,
             "needs_lowzoo": needs,
-            "tensors": len(converted.state),
+            "tensors": len(state),
             "out": str(out),
         }
         print(json.dumps(facts, indent=2))
         return
-    print(f"{checkpoint.name} is {found.name}: {found.architecture}, {len(converted.state)} tensors, none left over")
+    print(what)
     print(f"wrote {out / 'model.safetensors'} ({parameters * 4 / 1e6:.1f} MB) and {out / 'config.json'}")
     lines = ["import lowzoo, timm" if needs else "import timm"]
     lines.append(f'model = timm.create_model("local-dir:{out}", pretrained=True)')
     print("\n".join(f"    {line}" for line in lines))
-    if found.positions != "timm":
+    if positions != "timm":
         print(
             "For other sizes than 224 px timm resamples the positions by its own rule, "
             "which changes features; lowzoo's commands follow the authors' rule."

@@ -21,7 +21,11 @@ def embed(
         typer.Argument(metavar="[SRC]", help="Folder of images, parquet or tars; the embedded sample set if absent."),
     ] = None,
     model: Annotated[
-        str, typer.Option(metavar="MODEL", help="Zoo name, hf-hub:ORG/NAME, run or model folder, or timm name.")
+        str,
+        typer.Option(
+            metavar="MODEL",
+            help="Zoo name, hf-hub:ORG/NAME, run or model folder, timm name, or ARCH@FILE for a checkpoint.",
+        ),
     ] = "rob_vit_tiny",
     out: Annotated[
         Path | None, typer.Option(metavar="FILE.parquet", help="Table of path, vector and, if there are any, label.")

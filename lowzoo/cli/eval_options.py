@@ -20,7 +20,11 @@ if TYPE_CHECKING:
     from lowzoo.resolve import Resolved
 
 Model = Annotated[
-    str, typer.Argument(metavar="MODEL", help="Zoo name, hf-hub:ORG/NAME, run or model folder, or timm name.")
+    str,
+    typer.Argument(
+        metavar="MODEL",
+        help="Zoo name, hf-hub:ORG/NAME, run or model folder, timm name, or ARCH@FILE for a checkpoint.",
+    ),
 ]
 Data = Annotated[
     str | None, typer.Option(metavar="SRC", help="Folder of images or parquet; the embedded sample set if absent.")

@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 
 def export(
     model: Annotated[
-        str, typer.Argument(metavar="[MODEL]", help="Zoo name, hf-hub:ORG/NAME, run or model folder, or timm name.")
+        str,
+        typer.Argument(
+            metavar="[MODEL]",
+            help="Zoo name, hf-hub:ORG/NAME, run or model folder, timm name, or ARCH@FILE for a checkpoint.",
+        ),
     ] = "rob_vit_tiny",
     format_: Annotated[str, typer.Option("--format", help="onnx, coreml, executorch or litert.")] = "onnx",
     precision: Annotated[str, typer.Option(help="fp32, fp16 or int8; for Core ML also palette6 or palette4.")] = "fp32",

@@ -19,8 +19,19 @@ Data = Annotated[
     ),
 ]
 Student = Annotated[str | None, typer.Option(help="Student: vit_tiny, resnet18, ... or any timm name.")]
+Init = Annotated[
+    str | None,
+    typer.Option(
+        metavar="MODEL",
+        help="Start the student from these weights: zoo name, hf-hub:ORG/NAME, run or model folder, timm name, or "
+        "ARCH@FILE for a checkpoint. Without --student it is the student's architecture too.",
+    ),
+]
 Teacher = Annotated[
-    str | None, typer.Option(help="Teacher: a name of `lowzoo teachers`, a run folder, or any timm name.")
+    str | None,
+    typer.Option(
+        help="Teacher: a name of `lowzoo teachers`, a run folder, timm name, or ARCH@FILE[#BRANCH] (a checkpoint)."
+    ),
 ]
 TeacherHead = Annotated[
     str | None, typer.Option(help="'own', or 'fitted' for a teacher without one (an extension of the papers).")
@@ -78,6 +89,7 @@ def _train() -> None:
 def rob(
     data: Data = None,
     student: Student = None,
+    init: Init = None,
     teacher: Teacher = None,
     teacher_head: TeacherHead = None,
     teacher_cache: TeacherCache = None,
@@ -115,7 +127,7 @@ def rob(
     are the presets rob_dino, rob_swav, rob_swav_bridge, rob_ibot and rob_msn; a later source wins: preset, --config,
     options, --set.
     """
-    options = _options(locals(), "student", "teacher", "teacher_head", "loss")
+    options = _options(locals(), "student", "init", "teacher", "teacher_head", "loss")
     _run("rob", options, {"loss": loss, "views": views}, locals())
 
 
@@ -124,6 +136,7 @@ def rob(
 def seed(
     data: Data = None,
     student: Student = None,
+    init: Init = None,
     teacher: Teacher = None,
     teacher_head: TeacherHead = None,
     teacher_cache: TeacherCache = None,
@@ -153,7 +166,7 @@ def seed(
     With no option at all it trains on the embedded sample set. Local views in the settings turn on the small-patch
     extension (preset seed_small_patch). A later source wins: preset, --config, options, --set.
     """
-    options = _options(locals(), "student", "teacher", "teacher_head")
+    options = _options(locals(), "student", "init", "teacher", "teacher_head")
     _run("seed", options, {}, locals())
 
 
@@ -162,6 +175,7 @@ def seed(
 def sslight(
     data: Data = None,
     student: Student = None,
+    init: Init = None,
     method: Annotated[str | None, typer.Option(help="dino, swav or moco.")] = None,
     epochs: Epochs = None,
     batch_size: BatchSize = None,
@@ -189,7 +203,7 @@ def sslight(
     pairs. With no option at all it trains on the embedded sample set. A later source wins: preset, --config, options,
     --set.
     """
-    options = _options(locals(), "student", "method")
+    options = _options(locals(), "student", "init", "method")
     _run("sslight", options, {"method": method, "student": student}, locals())
 
 

@@ -64,6 +64,22 @@ def convert_checkpoint(path: Path, family: str | None = None) -> Converted:
     return _converted(content, wanted, path) if wanted else _recognised(content, path)
 
 
+def recognise(content: Mapping[str, Any], architecture: str) -> Converted | None:
+    """The network of a published file of this architecture, laid out as only its trainer does it; None for others.
+
+    A file of the backbone alone is laid out like anybody's, so that its publisher's rules cannot be taken for granted.
+    """
+    for family in FAMILIES.values():
+        if family.architecture != architecture or (
+            family.name.startswith(("dino_", "ibot_")) and "teacher" not in content
+        ):
+            continue
+        branch = family.branch(content)
+        if branch is not None and not _misfit(family.rename(branch), family):
+            return _converted(content, family, Path(family.name))
+    return None
+
+
 def _converted(content: Mapping[str, Any], family: Family, path: Path) -> Converted:
     branch = family.branch(content)
     if branch is None:
@@ -86,8 +102,8 @@ def _recognised(content: Mapping[str, Any], path: Path) -> Converted:
         if branch is not None and not _misfit(family.rename(branch), family):
             return _converted(content, family, path)
     raise LowzooError(
-        f"{path} is none of the checkpoints that lowzoo knows: found {_outline(content)}",
-        f"Name one of the families {', '.join(FAMILIES)}",
+        f"{path} is none of the published checkpoints that lowzoo knows: found {_outline(content)}",
+        "Name its architecture by --arch, e.g. --arch resnet18",
     )
 
 

@@ -36,8 +36,12 @@ def draw(truth: Tensor, predictions: Tensor, names: Sequence[str] | None, path: 
         path: The PNG to write.
         title: Line above the picture.
     """
-    classes = max(len(names or ()), int(torch.cat([truth, predictions]).max()) + 1)
-    labels = [name.replace("_", " ") for name in names] if names else [str(i) for i in range(classes)]
+    if names:
+        classes, labels = len(names), [name.replace("_", " ") for name in names]
+    else:
+        ids, both = torch.cat([truth, predictions]).unique(return_inverse=True)
+        truth, predictions = both.split(len(truth))
+        classes, labels = len(ids), [str(number) for number in ids.tolist()]
     counts = confusion_matrix(truth, predictions, classes)
     font = ImageFont.load_default()
     named = classes <= _MOST_NAMED

@@ -27,7 +27,7 @@ from lowzoo.evaluate.inputs import input_loader, normalise_batch
 from lowzoo.evaluate.knn_protocol import KnnData
 from lowzoo.evaluate.preprocess import Preprocessing
 from lowzoo.evaluate.result import DataFacts, EvaluationResult, Figure, ModelFacts, Scored, percent_right, versions
-from lowzoo.evaluate.subsets import Indices, require_classes
+from lowzoo.evaluate.subsets import ClassNumbers, Indices, require_classes
 from lowzoo.resolve import Resolved
 
 
@@ -140,7 +140,7 @@ def evaluate_finetune(
         tuned = dataclasses.replace(resolved, model=network)
         arguments = {**dataclasses.asdict(how), "cache": False}
         logits = extract_features(tuned, data.queries, **arguments)
-        outputs.append((logits.x.argmax(dim=1), logits))
+        outputs.append((classes.ids_of(logits.x.argmax(dim=1)), logits))
         accuracies.append(percent_right(outputs[-1][0], logits.labels))
     predictions, test = outputs[0]
     few = data.bank.subset(np.unique(np.concatenate(splits)))
@@ -172,20 +172,21 @@ def _train(
     data: KnnData,
     split: Indices,
     settings: FinetuneSettings,
-    classes: int,
+    classes: ClassNumbers,
     spec: Preprocessing,
     projection: Path | None,
     seed: int,
     how: Extraction,
     unreadable: set[str],
 ) -> nn.Module:
-    labels = torch.from_numpy(data.bank.require_labels())
+    labels = classes.numbers(torch.from_numpy(data.bank.require_labels()))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         backbone = copy.deepcopy(resolved.model).to(how.device)
         with torch.inference_mode():
             width = backbone(torch.zeros(1, *spec.input_size, device=how.device)).shape[1]
-        head = mlp_head(width, classes, projection) if settings.head == "mlp" else linear_head(width, classes)
+        outputs = len(classes)
+        head = mlp_head(width, outputs, projection) if settings.head == "mlp" else linear_head(width, outputs)
     network = nn.Sequential(backbone, head.to(how.device)).train()
     network.to(memory_format=torch.channels_last)
     optimiser = torch.optim.SGD(

@@ -57,14 +57,14 @@ def votes(
     """Predict classes (M,) for every k from the similarities and labels of neighbours, nearest first."""
     # Relative to the nearest: the same order of votes, and no overflow however small the temperature.
     weights_MK = ((similarity_MK - similarity_MK[:, :1]) / temperature).exp()
-    classes = int(labels_MK.max()) + 1
+    ids, numbers_MK = labels_MK.unique(return_inverse=True)  # the classes that are there, however large their ids
     predictions: dict[int, Tensor] = {}
     for k in ks:
-        blocks = zip(labels_MK[:, :k].split(CHUNK), weights_MK[:, :k].split(CHUNK), strict=True)
+        blocks = zip(numbers_MK[:, :k].split(CHUNK), weights_MK[:, :k].split(CHUNK), strict=True)
         predictions[k] = torch.cat(
             [
-                weights.new_zeros(len(weights), classes).scatter_add_(1, labels, weights).argmax(1)
-                for labels, weights in blocks
+                ids[weights.new_zeros(len(weights), len(ids)).scatter_add_(1, numbers, weights).argmax(1)]
+                for numbers, weights in blocks
             ]
         )
     return predictions

@@ -60,15 +60,16 @@ def evaluate_linear(
     train, test = how.run(wide, (data.bank, data.queries), spec)
     widths = network.widths(spec.input_size, how.device)
     kinds = dict(zip(settings.features, train.x.split(widths, dim=1), strict=True))
-    trainer = _Trainer(settings, kinds, train.labels, classes, how)
+    known = classes.numbers(train.labels)
+    trainer = _Trainer(settings, kinds, known, len(classes), how)
     feed: Feed | None = None  # needed for training alone
     if settings.augmentation != "none":
         # Rows of `train` are the readable images; the feed counts in the indices of the source.
-        labels = torch.from_numpy(data.bank.require_labels())
+        labels = classes.numbers(torch.from_numpy(data.bank.require_labels()))
         extraction = {"device": how.device, "workers": how.workers, "precision": how.precision}
         feed = AugmentedFeed(network, widths, data.bank, labels, settings, spec, progress=how.progress, **extraction)  # type: ignore[arg-type]
     elif settings.optimizer != "lbfgs":
-        feed = CachedFeed(list(kinds.values()), train.labels, settings, how.device, how.progress)
+        feed = CachedFeed(list(kinds.values()), known, settings, how.device, how.progress)
     numbers = train.kept.numpy() if settings.augmentation != "none" else np.arange(len(train.kept))
 
     candidates = candidates_of(settings)
@@ -80,10 +81,10 @@ def evaluate_linear(
     tops = []
     for repeat in range(1 if settings.optimizer == "lbfgs" else repeats):
         (bank,) = trainer.fit(feed, [best], numbers, every, seed + repeat).values()
-        tops.append(bank.predict(test_x)[0])
+        tops.append(classes.ids_of(bank.predict(test_x)[0]))
     found = Figure.accuracy("linear_top1", [percent_right(top[:, 0], test.labels) for top in tops], len(test.labels))
     figures = [found]
-    if classes > 5:
+    if len(classes) > 5:
         among_five = [100 * (top == test.labels[:, None]).any(dim=1).double().mean().item() for top in tops]
         figures.append(Figure.accuracy("linear_top5", among_five, len(test.labels)))
     result = EvaluationResult(

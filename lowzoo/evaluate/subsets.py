@@ -4,10 +4,13 @@ All draws are functions of (labels, seed). Indices come back sorted.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from lowzoo.data.source import ImageSource
 from lowzoo.errors import LowzooError
@@ -18,13 +21,36 @@ Indices = NDArray[np.int64]
 _MOST_FOLDS = 5
 
 
-def require_classes(labels: NDArray[np.int64], name: str) -> int:
-    """Give the number of classes, 1 + the largest label, or refuse fewer than two that hold images."""
-    if len(np.unique(labels)) < 2:
+@dataclass(frozen=True, slots=True, eq=False)
+class ClassNumbers:
+    """The classes of a source, counted from 0 in the order of their ids, which may be any whole numbers.
+
+    Args:
+        ids: (C,) of the classes that hold images, ascending.
+    """
+
+    ids: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def numbers(self, labels: Tensor) -> Tensor:
+        """Ids -> 0 to C - 1; every id must be one of the classes."""
+        return torch.searchsorted(torch.from_numpy(self.ids).to(labels.device), labels)
+
+    def ids_of(self, numbers: Tensor) -> Tensor:
+        """0 to C - 1 -> ids."""
+        return torch.from_numpy(self.ids).to(numbers.device)[numbers]
+
+
+def require_classes(labels: NDArray[np.int64], name: str) -> ClassNumbers:
+    """Number the classes that hold images, or refuse fewer than two."""
+    ids = np.unique(labels)
+    if len(ids) < 2:
         raise LowzooError(
             f"{name} holds images of one class only, and every classifier is right there", "Give at least two classes"
         )
-    return int(labels.max()) + 1
+    return ClassNumbers(ids)
 
 
 def held_out(labels: NDArray[np.int64], share: float, seed: int) -> tuple[Indices, Indices]:

@@ -37,7 +37,7 @@ class KdMethod(Method):
         return distillation_loss(
             logits.flatten(0, 1),
             classes.flatten(0, 1),
-            views.labels.repeat(len(logits)),
+            self.teacher.class_numbers(views.labels).repeat(len(logits)),
             temperature=self.config.kd_temperature,
             weight=self.config.kd_weight,
         )

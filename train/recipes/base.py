@@ -22,6 +22,7 @@ class TrainConfig(BaseModel):
 
     Args:
         student: Short name (`vit_tiny`) or timm architecture.
+        init: MODEL whose weights the student starts from; random if empty.
         drop_path: Stochastic depth rate of a ViT.
         patch_drop: Share of the patch tokens dropped from global views in training, ViT only.
         patch_drop_per: One choice of tokens an image, or one for the whole forward pass as MSN does it.
@@ -49,6 +50,7 @@ class TrainConfig(BaseModel):
 
     recipe: str
     student: str = "vit_tiny"
+    init: str = ""
     drop_path: Share = 0.0
     patch_drop: Share = 0.0
     patch_drop_per: Literal["batch", "image"] = "batch"

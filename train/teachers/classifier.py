@@ -17,6 +17,15 @@ class ClassifierHead(nn.Module):
         super().__init__()
         self.in_dim = layer.in_features
         self.layer = layer
+        self.class_ids: Tensor | None = None
+
+    def number_classes(self, ids: Tensor) -> None:
+        """Let the classes be called by these ids (K,), ascending, instead of 0 to K - 1."""
+        self.class_ids = ids
+
+    def numbers(self, labels: Tensor) -> Tensor:
+        """Ids (B,) -> 0 to K - 1."""
+        return labels if self.class_ids is None else torch.searchsorted(self.class_ids.to(labels.device), labels)
 
     def bottleneck(self, x: Tensor) -> Tensor:
         """The features (N, D) themselves."""

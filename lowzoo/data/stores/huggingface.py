@@ -24,6 +24,7 @@ from lowzoo.data.options import DEFAULT_OPTIONS, SourceOptions
 from lowzoo.data.reader import Opened
 from lowzoo.data.stores.class_column import holds_classes, read_classes
 from lowzoo.errors import LowzooError, reason_of
+from lowzoo.hub import offline_if_unreachable
 
 PREFIX = "hf:"
 _WORD = re.compile(r"(?P<name>[^@:]+)(@(?P<revision>[^:]+))?(:(?P<config>.+))?")
@@ -167,14 +168,15 @@ def load_splits(word: str, name: str, *, streaming: bool, place: str | None = No
         raise LowzooError(f"{word!r} names no data set", f"Write {PREFIX}ORG/NAME, perhaps with @REVISION and :CONFIG")
     load = library().load_dataset
     path = Path(name).expanduser()
-    loaded: Mapping[str, Any] = guarded(
-        word,
-        lambda: (
-            load(str(path), streaming=streaming, **({"cache_dir": place} if place else {}))
-            if path.exists()
-            else load(match["name"], match["config"], revision=match["revision"], streaming=streaming)
-        ),
-    )
+
+    def of_the_hub() -> Any:
+        with offline_if_unreachable():
+            return load(match["name"], match["config"], revision=match["revision"], streaming=streaming)
+
+    def of_a_folder() -> Any:
+        return load(str(path), streaming=streaming, **({"cache_dir": place} if place else {}))
+
+    loaded: Mapping[str, Any] = guarded(word, of_a_folder if path.exists() else of_the_hub)
     return loaded
 
 
