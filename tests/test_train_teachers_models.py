@@ -13,7 +13,7 @@ from torch.testing import assert_close
 from lowzoo.errors import LowzooError
 from lowzoo.evaluate.batch_norms import fold_batch_norms
 from lowzoo.train.teachers import load_teacher
-from lowzoo.train.teachers.classifier import cut_classifier
+from lowzoo.train.teachers.classifier import ClassifierHead, cut_classifier
 from lowzoo.train.views import IMAGENET_MEAN, IMAGENET_STD
 
 SIDE, CLASSES = 32, 5
@@ -100,3 +100,9 @@ def test_a_teacher_sees_views_in_its_own_normalisation(head: str, tmp_path: Path
     scale = float(expected.abs().max())
     assert_close(found, expected, rtol=1e-3, atol=1e-4 * scale)
     assert (wrong - expected).abs().max() > 1e-2 * scale
+
+
+def test_a_supervised_teacher_takes_class_ids_of_any_size_in_their_order():
+    head = ClassifierHead(torch.nn.Linear(4, 3))
+    head.number_classes(torch.tensor([7, 4_999_999, 5_000_000]))
+    assert head.numbers(torch.tensor([5_000_000, 7, 4_999_999])).tolist() == [2, 0, 1]

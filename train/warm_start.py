@@ -95,7 +95,7 @@ def _imagenet_normalised(resolved: Resolved) -> dict[str, Tensor]:
     state: dict[str, Tensor] = resolved.model.state_dict()
     if tuple(resolved.mean) == IMAGENET_MEAN and tuple(resolved.std) == IMAGENET_STD:
         return state
-    cfg: Any = get_pretrained_cfg(architecture_of_model(resolved))
+    cfg: Any = get_pretrained_cfg(_architecture(resolved))
     name = getattr(cfg, "first_conv", None) if cfg else None
     layer = dict(resolved.model.named_modules()).get(name) if isinstance(name, str) else None
     if not isinstance(layer, nn.Conv2d) or layer.bias is None or any(layer.padding) or layer.groups != 1:
@@ -116,7 +116,7 @@ def _imagenet_normalised(resolved: Resolved) -> dict[str, Tensor]:
     }
 
 
-def architecture_of_model(resolved: Resolved) -> str:
+def _architecture(resolved: Resolved) -> str:
     """Timm's name of a network."""
     cfg: Any = resolved.model.pretrained_cfg
     return str(cfg["architecture"])

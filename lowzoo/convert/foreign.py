@@ -70,6 +70,8 @@ class Foreign:
         taken = f"took {self.place}" if self.place else "took all of it"
         also = f" (also there: {', '.join(self.others)}; add #{self.others[0]} for that)" if self.others else ""
         left = f"; left out {self.left_out}" if self.left_out else ""
+        if self.classes:
+            left += f"; its classifier of {self.classes} classes is for commands that want classes alone"
         size, mean = self.cfg["input_size"][-1], ", ".join(f"{value:g}" for value in self.cfg["mean"])
         return f"{path.name}: {taken}{also}{left}; images at {size} px, normalised with mean {mean}"
 
