@@ -67,15 +67,11 @@ def parts_of(members: Members, what: str, *, root: Path, labels: Path | None = N
     if labels is not None:
         texts, said = classes_by_name(labels, members.names, root)
         notes += said
-        given = number_classes(texts)
+        given = _numbered(texts, members.lost)
     elif members.classes is not None and any(members.classes):
-        given = number_classes(members.classes)
+        given = _numbered(members.classes, members.lost)
         without = np.array([not text for text in members.classes])
-        if members.lost is not None and given[0] is not None:
-            # Nobody sees the class of a picture that cannot be read, and it would leave the set with a gap.
-            given[0][without & members.lost] = 0
-            without &= ~members.lost
-        if missing := int(without.sum()):
+        if missing := int((without if members.lost is None else without & ~members.lost).sum()):
             notes.append(f"{missing} pictures of {what} have no class")
     arranged = (
         _by_column(members, what, notes) if members.splits is not None else _by_folder(members, what, given, notes)
@@ -122,6 +118,14 @@ class _Part:
             labels = None
         reader = self.members.pick(None if whole else self.indices)
         return Opened(reader, labels, self.class_names if labels is not None else None)
+
+
+def _numbered(texts: Sequence[str], lost: NDArray[np.bool_] | None) -> Classes:
+    labels, names = number_classes(texts)
+    if labels is not None and lost is not None:
+        # Nobody sees the class of a picture that cannot be read, and it would leave the set with a gap.
+        labels[lost & (labels < 0)] = 0
+    return labels, names
 
 
 def _by_folder(members: Members, what: str, given: Classes | None, notes: list[str]) -> dict[str, Arranged]:

@@ -25,6 +25,7 @@ from lowzoo.data.stores.shards import expand_braces
 from lowzoo.errors import LowzooError, reason_of
 from lowzoo.files import atomic_path
 
+FILE_PREFIX = "file://"
 _ARCHIVES = (".parquet", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tbz", ".tar.xz", ".txz", ".zip")
 # What servers call that which changes with a file.
 _VERSIONS = ("etag", "md5hash", "crc32c", "content-md5", "content_md5", "digest", "checksum", "generation", "versionid",
@@ -53,6 +54,11 @@ def is_address(word: str) -> bool:
     """Tell whether a word is an address."""
     scheme, found, _ = word.partition("://")
     return bool(found) and scheme.replace("+", "").replace("-", "").isalnum()
+
+
+def path_of(word: str) -> Path:
+    """The path in an address of this machine."""
+    return Path(unquote(word.removeprefix(FILE_PREFIX).removeprefix("localhost")))
 
 
 def fetch(word: str) -> Fetched:

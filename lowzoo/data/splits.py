@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 
 from lowzoo import marks
 from lowzoo.data.formats import HEAD_BYTES, PICTURE_EXTENSIONS, extension, starts_like_picture
-from lowzoo.data.found import Found, kinds_of
+from lowzoo.data.found import Found, some_of
 from lowzoo.data.kinds import HIDDEN_FOLDERS
 from lowzoo.data.members import Members, named_by_user, parts_of, the_only_part
 from lowzoo.data.options import SourceOptions
 from lowzoo.data.reader import Opened, Part, Reader
-from lowzoo.data.remote import fetch, is_address
+from lowzoo.data.remote import FILE_PREFIX, fetch, is_address, path_of
 from lowzoo.data.rows import LIST_SUFFIXES, TABLE_SUFFIXES
 from lowzoo.data.split_names import SPLITS, split_of_folder, split_of_shard, split_of_table, split_of_word
 from lowzoo.data.stores.folder import FolderReader, Listing, head_of, list_folder
@@ -61,10 +61,9 @@ def find_splits(word: str | Path | None, options: SourceOptions) -> tuple[str, d
     if text.startswith(STREAM_PREFIX):
         _refuse_options(text, options, "label_column", "labels")
         name, splits = stream_splits(text)
-        parts: dict[str, Part] = {
-            split_of_word(split) or split: partial(open_stream, text, split, options) for split in splits
-        }
-        return name, parts, Found()
+        return name, _parts_by_word(splits, lambda split: partial(open_stream, text, split, options)), Found()
+    if text.startswith(FILE_PREFIX):
+        return find_splits(path_of(text), options)
     if is_address(text):
         return _of_address(text, options)
     if is_shard_word(text):
@@ -98,11 +97,13 @@ def _refuse_options(what: str, options: SourceOptions, *names: str) -> None:
 def _of_datasets(word: str, options: SourceOptions) -> tuple[str, dict[str, Part], Found]:
     _refuse_options(word, options, "labels")
     name, splits = dataset_splits(word)
-    return (
-        name,
-        {split_of_word(split) or split: partial(open_dataset, word, split, options) for split in splits},
-        Found(),
-    )
+    return name, _parts_by_word(splits, lambda split: partial(open_dataset, word, split, options)), Found()
+
+
+def _parts_by_word(splits: Sequence[str], part_of: Callable[[str], Part]) -> dict[str, Part]:
+    """The splits of a library by our names for them, and by its own where two of them mean the same."""
+    ours = [split_of_word(split) or split for split in splits]
+    return {mine if ours.count(mine) == 1 else split: part_of(split) for split, mine in zip(splits, ours, strict=True)}
 
 
 def _of_address(word: str, options: SourceOptions) -> tuple[str, dict[str, Part], Found]:
@@ -276,19 +277,22 @@ def _of_tables(path: Path, tables: list[Path], options: SourceOptions) -> _Parts
     divided, left_out = _divide(tables, split_of_table)
     parts: dict[str, Part] = {split: partial(open_parquet, mine, options) for split, mine in divided.items()}
     noted = _beside(path, "parquet files", _noted(left_out, "parquet files"))
+    others = [file.name for file in _files(path, ".parquet") if file not in tables]
+    if others and tables[0].parent == path:
+        noted = noted.with_notes(f"{len(others)} parquet files of {path.name} hold no images: {some_of(others)}")
     return parts or {"train": partial(open_parquet, tables, options)}, noted
 
 
 def _beside(path: Path, what: str, noted: Found) -> Found:
     """Say that pictures beside the files that hold the set are none of it."""
-    beside = Counter(
-        kind
-        for kind in kinds_of(file.name for file in path.iterdir() if file.is_file()).elements()
-        if kind.removeprefix(".") in PICTURE_EXTENSIONS
-    )
+    beside = len(list_folder(path).names)
     if not beside:
         return noted
-    return noted.with_notes(f"{beside.total()} pictures beside the {what} of {path.name} are not part of the set")
+    return noted.with_notes(
+        f"{beside} pictures beside the {what} of {path.name} are part of the set only where a row names them"
+        if what == "parquet files"
+        else f"{beside} pictures beside the {what} of {path.name} are not part of the set"
+    )
 
 
 def _noted(left_out: list[Path], what: str) -> Found:
