@@ -14,22 +14,21 @@ from torch import Tensor, nn
 
 from lowzoo.errors import LowzooError
 from lowzoo.resolve import Resolved
+from lowzoo.text_file import distinct, read_lines
 
 
 def read_classes(path: Path) -> tuple[str, ...]:
     """Read the names of the classes.
 
     Raises:
-        LowzooError: No such text file, or fewer than two different names.
+        LowzooError: No such text file, a name that stands twice, or fewer than two names.
     """
-    try:
-        names = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
-    except (OSError, UnicodeDecodeError) as error:
+    lines = read_lines(path, "a list of classes", "Name a text file, one class a line")
+    names = distinct(lines, str(path), "Give each class a name of its own")
+    if len(names) < 2:
         raise LowzooError(
-            f"{path} cannot be read as a list of classes", "Name a text file, one class a line"
-        ) from error
-    if len(names) < 2 or len(set(names)) != len(names):
-        raise LowzooError(f"{path} does not hold two or more different class names", "Write one class a line")
+            f"{path} holds {len(names)} class names, and a classifier has two or more", "Write one a line"
+        )
     return names
 
 

@@ -54,7 +54,7 @@ def prepare(folder: Path, repo: str, *, model: str | None = None, license: str |
     if repo.count("/") != 1 or not all(repo.split("/")):
         raise LowzooError(f"{repo} is no repository name", "Write --repo ORG/NAME")
     found = find(f"local-dir:{folder}", pretrained=True)  # refuses what is no model folder, or is damaged
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = json.loads((folder / "config.json").read_bytes())
     config["architecture"] = _stock_name(config["architecture"])
     needs = config["architecture"].startswith("lowzoo_") or config["architecture"] in catalog.models()
     size = found.cfg["input_size"][-1]
@@ -106,7 +106,7 @@ def _stock_name(architecture: str) -> str:
 
 def _run_facts(path: Path) -> dict[str, Any]:
     try:
-        facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        facts: dict[str, Any] = json.loads(path.read_bytes())
     except ValueError as error:
         raise LowzooError(
             f"{path} is no JSON ({error})", "Finish the run again with `lowzoo train --resume`"

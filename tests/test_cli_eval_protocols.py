@@ -92,7 +92,7 @@ def test_finetune_starts_from_the_models_own_head(capsys, data):
         (["linear", "--epochs", "0"], "Invalid value for '--epochs'"),
         (["lowshot", "--shots", "99"], "99 images of each class are wanted, and the smallest class has 12"),
         (["lowshot", "--protocol", "seed"], "there is no low-shot evaluation of protocol 'seed'"),
-        (["lowshot", "--split-list", "nowhere.txt"], "cannot read the list nowhere.txt"),
+        (["lowshot", "--split-list", "nowhere.txt"], "cannot read nowhere.txt as a list of images"),
         (["finetune", "--protocol", "rob"], "there is no fine-tuning of protocol 'rob'"),
         (["finetune", "--head", "nowhere.safetensors"], "nowhere.safetensors is no projection head"),
         (["knn", "--protocol", "msn"], "there is no k-NN of protocol 'msn'"),

@@ -132,8 +132,8 @@ def test_damaged_places205(tmp_path):
     file.write_text("a/abbey/gsun_0.jpg\n")
     with pytest.raises(LowzooError, match=r"line 1 of .*train_places205.csv is no name and class"):
         open_places205(tmp_path, "train")
-    file.write_bytes(b"\xff\xfejunk")
-    with pytest.raises(LowzooError, match=r"train_places205.csv is no text"):
+    file.write_bytes(b"a/abbey/gsun_0.jpg 0\n\xff\xfejunk")
+    with pytest.raises(LowzooError, match=r"line 2 of .*train_places205.csv is no text"):
         open_places205(tmp_path, "train")
     images.rename(tmp_path / "elsewhere")
     with pytest.raises(LowzooError, match=r"Places205 is not there: no .*images256"):

@@ -1,5 +1,7 @@
 """Subsets of labelled images: every class, no overlap, the same for the same seed."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -59,8 +61,51 @@ def test_a_published_list(tmp_path):
     (tmp_path / "list.txt").write_text("y1.png\nz.png\n")
     with pytest.raises(LowzooError, match=r"1 of 2 images of .*list.txt are not in d/train, e.g. z.png"):
         listed(source, [0, 1, 2], tmp_path / "list.txt")
-    with pytest.raises(LowzooError, match="cannot read the list"):
+    with pytest.raises(LowzooError, match=r"cannot read .*none.txt as a list"):
         listed(source, [0], tmp_path / "none.txt")
+
+
+@pytest.fixture
+def alike(tmp_path):
+    """A source of four images, two of which have one name, and one a blank in its name."""
+    for name in ("a/x.png", "a/two words.png", "b/x.png", "b/y.png"):
+        (tmp_path / "d" / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (4, 4)).save(tmp_path / "d" / name)
+    source = open_source(tmp_path / "d")
+    return source, {Path(source.where(i)).parent.name + "/" + Path(source.where(i)).name: i for i in range(4)}
+
+
+@pytest.mark.parametrize(
+    ("line", "name"),
+    [
+        ("y.png", "b/y.png"),
+        ("y.png 7", "b/y.png"),
+        ("/data/b/y.png 7", "b/y.png"),
+        ("C:\\data\\b\\y.png", "b/y.png"),
+        ("two words.png", "a/two words.png"),
+        ("two words.png 3", "a/two words.png"),
+        ("b/x.png", "b/x.png"),
+        ("a\\x.png 0", "a/x.png"),
+    ],
+)
+def test_a_list_may_give_folders_and_classes(line, name, alike, tmp_path):
+    source, places = alike
+    (tmp_path / "list.txt").write_bytes(b"\xff\xfe" + f"{line} \r\n\r\n".encode("utf-16-le"))
+    assert listed(source, range(4), tmp_path / "list.txt").tolist() == [places[name]]
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ("y.png\nx.png\n", "line 2 of .*, 'x.png', is the name of 2 images"),
+        ("y.png\n\nb/y.png\n", "names one image twice, 'b/y.png' on lines 1 and 3"),
+        ("y.png\nz.png\n", "1 of 2 images .* e.g. z.png on line 2"),
+    ],
+)
+def test_a_list_that_does_not_name_one_image_a_line_is_refused(lines, message, alike, tmp_path):
+    (tmp_path / "list.txt").write_text(lines)
+    with pytest.raises(LowzooError, match=message):
+        listed(alike[0], range(4), tmp_path / "list.txt")
 
 
 def test_folds_hold_every_image_out_once_and_leave_every_class_to_fit_on():

@@ -145,3 +145,10 @@ def test_unknown_keys_and_impossible_values_are_named(setting: str, message: str
 def test_seed_bounds_what_every_recipe_bounds() -> None:
     with pytest.raises(LowzooError, match="lr_batch = -256 is impossible"):
         resolve("seed", settings=["lr_batch=-256"])
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_configuration_may_come_from_any_editor(encoding: str, tmp_path) -> None:
+    file = tmp_path / "my.toml"
+    file.write_bytes('recipe = "rob"\r\nepochs = 7  # für heute\r\n'.encode(encoding))
+    assert resolve("rob_dino", file=file).epochs == 7

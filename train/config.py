@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from lowzoo.catalog import near_matches
 from lowzoo.errors import LowzooError
+from lowzoo.text_file import read_text
 from lowzoo.train.heads import HeadSpec
 from lowzoo.train.recipes import RECIPES, TrainConfig
 from lowzoo.train.views import ViewGroup
@@ -41,7 +42,7 @@ def resolve(
     for layer in [preset] if isinstance(preset, str) else preset:
         fields = _merge(fields, tomllib.loads(preset_text(layer)))
     if file is not None:
-        fields = _merge(fields, _read(file))
+        fields = _merge(fields, read_toml(file))
     fields = _merge(fields, {key: value for key, value in (options or {}).items() if value is not None})
     for setting in settings:
         fields = _merge(fields, _parse_setting(setting))
@@ -130,12 +131,16 @@ def _toml_value(value: object) -> str:
     return repr(value)
 
 
-def _read(file: Path) -> dict[str, Any]:
+def read_toml(file: Path, remedy: str = "Name a TOML file with --config") -> dict[str, Any]:
+    """The tables of a TOML file, which may have been edited by hand.
+
+    Raises:
+        LowzooError: It cannot be read, or is no TOML.
+    """
+    text = read_text(file, "a configuration", remedy)
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise LowzooError(f"cannot read {file}: {error.strerror}", "Name a TOML file with --config") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
         raise LowzooError(f"{file} is not TOML: {error}", "Mend the file") from None
 
 

@@ -20,7 +20,7 @@ from torch import nn
 
 from lowzoo.errors import LowzooError
 from lowzoo.files import atomic_path, write_text
-from lowzoo.train.config import to_toml, validate
+from lowzoo.train.config import read_toml, to_toml, validate
 from lowzoo.train.recipes import TrainConfig
 from lowzoo.train.views import IMAGENET_MEAN, IMAGENET_STD
 
@@ -36,12 +36,10 @@ def read_config(folder: Path) -> TrainConfig:
     Raises:
         LowzooError: There is no run.
     """
-    import tomllib
-
     path = folder / "config.toml"
     if not path.is_file():
         raise LowzooError(f"{folder} holds no run to resume (no config.toml)", "Name the folder of a run with --out")
-    return validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    return validate(read_toml(path))
 
 
 def changed_keys(old: TrainConfig, new: TrainConfig) -> list[str]:

@@ -105,7 +105,7 @@ def read_results(path: Path) -> tuple[BenchResult, ...]:
         LowzooError: No such file, another schema, or figures that do not follow from the samples.
     """
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = json.loads(path.read_bytes())
         rows = document["results"] if document.get("schema") == SET_SCHEMA else [document]
         results = tuple(BenchResult.model_validate(row) for row in rows)
         for result in results:

@@ -78,12 +78,12 @@ def _sizes(file: Path) -> dict[str, int]:
 
 def _made(folder: Path) -> dict[str, dict[str, Any]]:
     """What the folder says of how its weights were made."""
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = json.loads((folder / "config.json").read_bytes())
     stated = config.get("lowzoo", {})
     made = {key: stated[key] for key in ("family", "converted_from", "converted_from_sha256") if key in stated}
     if (folder / "run.json").is_file():
         try:
-            made |= _of_run(json.loads((folder / "run.json").read_text(encoding="utf-8")))
+            made |= _of_run(json.loads((folder / "run.json").read_bytes()))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise LowzooError(
                 f"{folder / 'run.json'} is not what a run writes ({error!r})", "Remove it, or finish the run again"

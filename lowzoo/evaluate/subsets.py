@@ -4,13 +4,14 @@ All draws are functions of (labels, seed). Indices come back sorted.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lowzoo.data.source import ImageSource
 from lowzoo.errors import LowzooError
+from lowzoo.text_file import Line, read_lines
 
 Indices = NDArray[np.int64]
 
@@ -94,23 +95,51 @@ def share_of(labels: NDArray[np.int64], share: float, seed: int) -> Indices:
 def listed(source: ImageSource, kept: Sequence[int], file: Path) -> Indices:
     """Positions among `kept` of the images that a list names, one file name a line (as SimCLR's and MSN's lists do).
 
+    A name may have folders before it, with either slash, and a class behind it.
+
     Raises:
-        LowzooError: The list cannot be read, or names an image that the source lacks.
+        LowzooError: The list cannot be read, names an image that the source lacks or twice, or one that a name alone
+            does not tell from another.
     """
-    try:
-        names = [Path(line.split()[0]).name for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise LowzooError(f"cannot read the list {file}: {error}", "Name a text file with one image a line") from error
-    if not names:
+    lines = read_lines(file, "a list of images", "Name a text file with one image a line")
+    if not lines:
         raise LowzooError(f"the list {file} names no image", "Name a text file with one image a line")
-    position = {Path(source.where(index)).name: i for i, index in enumerate(kept)}
-    missing = [name for name in names if name not in position]
+    alike: dict[str, list[int]] = {}
+    paths = [PureWindowsPath(source.where(index)).parts for index in kept]
+    for position, parts in enumerate(paths):
+        alike.setdefault(parts[-1], []).append(position)
+
+    def named(word: str) -> list[int]:
+        parts = PureWindowsPath(word).parts
+        found = alike.get(parts[-1], [])
+        # Lists say folders of their own machine, so they only decide where the name does not.
+        return found if len(found) < 2 else [i for i in found if paths[i][-len(parts) :] == parts]
+
+    places: dict[int, Line] = {}
+    missing = []
+    for line in lines:
+        found = named(line.text) or named(line.text.rpartition(" ")[0] or line.text) or named(line.text.split()[0])
+        if len(found) > 1:
+            raise LowzooError(
+                f"line {line.number} of {file}, {line.text!r}, is the name of {len(found)} images of {source.name}",
+                "Write the folder before the name",
+            )
+        if not found:
+            missing.append(line)
+        elif found[0] in places:
+            raise LowzooError(
+                f"{file} names one image twice, {line.text!r} on lines {places[found[0]].number} and {line.number}",
+                "Take out one of them",
+            )
+        else:
+            places[found[0]] = line
     if missing:
         raise LowzooError(
-            f"{len(missing)} of {len(names)} images of {file} are not in {source.name}, e.g. {missing[0]}",
+            f"{len(missing)} of {len(lines)} images of {file} are not in {source.name}, e.g. {missing[0].text} on line "
+            f"{missing[0].number}",
             "Name the images that the list was made for",
         )
-    return np.sort(np.array([position[name] for name in names], np.int64))
+    return np.sort(np.array(list(places), np.int64))
 
 
 def _of_each_class(labels: NDArray[np.int64]) -> list[Indices]:

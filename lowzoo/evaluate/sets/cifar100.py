@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from lowzoo.data.source import ImageSource
 from lowzoo.errors import LowzooError
-from lowzoo.evaluate.sets.listed_files import read_lines
+from lowzoo.text_file import read_text
 
 FOLDERS = ("cifar-100-binary", "cifar-100-python")
 RECORDS = {"train": 50_000, "test": 10_000}
@@ -70,7 +70,7 @@ def open_cifar100(root: Path, split: str) -> ImageSource:
     for folder in (root, *(root / name for name in FOLDERS)):
         if (folder / f"{split}.bin").is_file():
             planes, labels = _read_binary(folder / f"{split}.bin", RECORDS[split])
-            names = tuple(name for line in read_lines(folder / "fine_label_names.txt") for name in line.split())
+            names = tuple(read_text(folder / "fine_label_names.txt", "the names of the classes", _AGAIN).split())
             return _source(folder / f"{split}.bin", split, planes, labels, names)
         if (folder / split).is_file() and (folder / "meta").exists():
             planes, labels = _read_pickle(folder / split, RECORDS[split])

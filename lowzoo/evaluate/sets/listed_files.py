@@ -69,20 +69,6 @@ def first_there(name: str, candidates: Sequence[Path]) -> Path:
     )
 
 
-def read_lines(file: Path) -> list[str]:
-    """Read the lines of a text.
-
-    Raises:
-        LowzooError: The file is missing or holds something else.
-    """
-    try:
-        return file.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise LowzooError(f"cannot read {file}: {error.strerror}", "Download it again") from error
-    except UnicodeDecodeError as error:
-        raise LowzooError(f"{file} is no text", "Download it again") from error
-
-
 def read_json(file: Path, *keys: str) -> dict[str, Any]:
     """Read an object that has these keys.
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from lowzoo.data.source import ImageSource
 from lowzoo.errors import LowzooError
-from lowzoo.evaluate.sets.listed_files import first_there, listed_source, read_lines
+from lowzoo.evaluate.sets.listed_files import first_there, listed_source
+from lowzoo.text_file import read_lines
 
 FOLDER = "places205"
 _LISTS, _IMAGES = "trainvalsplit_places205", "data/vision/torralba/deeplearning/images256"
@@ -30,8 +31,8 @@ def open_places205(root: Path, split: str) -> ImageSource:
     images = first_there("Places205", [home / _IMAGES, home / "images256"])
     files, labels = [], []
     names: dict[int, str] = {}
-    for number, line in enumerate(read_lines(list_file), start=1):
-        file, _, label = line.strip().rpartition(" ")
+    for number, line in read_lines(list_file, "a list of images", "Download it again"):
+        file, _, label = line.rpartition(" ")
         if not file or not label.isdigit():
             raise LowzooError(f"line {number} of {list_file} is no name and class: {line[:60]!r}", "Download it again")
         files.append(file)
