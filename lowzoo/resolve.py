@@ -17,6 +17,7 @@ from torch import nn
 from lowzoo.architectures.official_positions import at_size
 from lowzoo.errors import LowzooError, reason_of
 from lowzoo.find import Found, find
+from lowzoo.input_facts import Side, both_sides, input_facts, size_text
 
 
 @dataclass(frozen=True)
@@ -31,10 +32,11 @@ class Resolved:
         mean: Of the normalisation, in [0, 1].
         std: Of the normalisation, in [0, 1].
         interpolation: Of the resize.
-        crop_pct: Side of the centre crop by the shorter side after resizing.
+        crop_pct: Side of the centre crop by the side after resizing.
         license: SPDX identifier of the weights, empty if not known or if there are none.
         recipe: How the zoo trained them, empty for any other weights.
         trained: False for a random initialisation.
+        crop_mode: How a picture of other proportions is made to fit, see `lowzoo.input_facts`.
     """
 
     model: nn.Module
@@ -48,32 +50,37 @@ class Resolved:
     license: str
     recipe: str
     trained: bool
+    crop_mode: str = "center"
 
 
 def load_model(
-    word: str, *, image_size: int | None = None, pretrained: bool = True, seed: int = 0, classes: bool = False
+    word: str, *, image_size: Side | None = None, pretrained: bool = True, seed: int = 0, classes: bool = False
 ) -> Resolved:
     """Find, build and load the model that a word means.
 
     Args:
         word: `rob_vit_tiny` (also `lowzoo/...`, also with `.tag`), `hf-hub:ORG/NAME[@sha]`, a folder with `config.json`
             and `model.safetensors`, or a timm name.
-        image_size: Side in pixels of the square input; the weights' own if None.
+        image_size: Side in pixels of a square input, or (height, width); the weights' own if None.
         pretrained: Load the weights; otherwise the network is random.
         seed: Of the random initialisation.
         classes: Leave the classifier that the weights come with, if any; the network then gives logits.
 
     Raises:
-        LowzooError: Unknown word, weights that cannot be had, or an impossible image size.
+        LowzooError: Unknown word, weights that cannot be had, an impossible image size, or a configuration of the
+            input that cannot be followed.
     """
     found = find(word, pretrained=pretrained)
     arguments = {**found.arguments} if classes else {**found.arguments, "num_classes": 0}
     if found.explicit_cfg:
         arguments["pretrained_cfg"] = found.cfg
     if image_size is not None:
-        _check_image_size(image_size)
+        image_size = both_sides(image_size)
         if found.cfg.get("fixed_input_size"):
             arguments["img_size"] = image_size
+    channels = found.arguments.get("in_chans")
+    # Refused before the weights are loaded, and read again from what timm made of it.
+    input_facts(found.cfg, found.name, size=image_size, channels=channels)
     with _explained(found, image_size), torch.random.fork_rng(devices=[]):
         if pretrained and found.file is not None and found.positions != "timm" and "img_size" in arguments:
             state = at_size(load_file(found.file), arguments["img_size"], found.positions)
@@ -86,24 +93,25 @@ def load_model(
         check_patches(model, image_size)
     cfg = model.pretrained_cfg
     cfg.pop("state_dict", None)
-    channels, height, width = cfg["input_size"]
+    facts = input_facts(cfg, found.name, size=image_size, channels=channels)
     return Resolved(
         model=model.eval(),
         name=found.name,
         revision=found.revision if pretrained else f"random initialisation, seed {seed}",
-        input_size=(channels, image_size or height, image_size or width),
-        mean=tuple(cfg["mean"]),
-        std=tuple(cfg["std"]),
-        interpolation=cfg["interpolation"],
-        crop_pct=cfg["crop_pct"],
+        input_size=facts.input_size,
+        mean=facts.mean,
+        std=facts.std,
+        interpolation=facts.interpolation,
+        crop_pct=facts.crop_pct,
         license=(found.license or cfg.get("license") or "") if pretrained else "",
         recipe=found.recipe if pretrained else "",
         trained=pretrained,
+        crop_mode=facts.crop_mode,
     )
 
 
 @contextlib.contextmanager
-def _explained(found: Found, image_size: int | None) -> Iterator[None]:
+def _explained(found: Found, image_size: Side | None) -> Iterator[None]:
     """Turn what timm, torch and the Hub raise while a model is built into one sentence; `--debug` shows the cause."""
     try:
         yield
@@ -117,7 +125,7 @@ def _explained(found: Found, image_size: int | None) -> Iterator[None]:
             ) from error
         if image_size is not None:
             raise LowzooError(
-                f"{found.name} cannot be built or loaded at {image_size} px ({reason})", "Name another size"
+                f"{found.name} cannot be built or loaded at {size_text(image_size)} px ({reason})", "Name another size"
             ) from error
         raise LowzooError(
             f"the weights of {found.name} cannot be had ({reason})",
@@ -135,25 +143,21 @@ def _check_complete(model: nn.Module, file: Path) -> None:
         raise LowzooError(f"{file} lacks {len(missing)} tensors, e.g. {missing[0]}", "Write the folder again")
 
 
-def _check_image_size(image_size: int) -> None:
-    if not 16 <= image_size <= 4096:
-        raise LowzooError(f"an image size of {image_size} px is impossible", "Name a side between 16 and 4096 px")
-
-
-def check_patches(model: nn.Module, image_size: int) -> None:
+def check_patches(model: nn.Module, image_size: Side) -> None:
     """Refuse a size whose border would be cut off: patches are taken from the upper left corner on.
 
     Args:
         model: Any network; one without patches takes every size.
-        image_size: Side in pixels.
+        image_size: Side in pixels, or (height, width).
 
     Raises:
-        LowzooError: The size is no multiple of the side of a patch.
+        LowzooError: A side is no multiple of the side of a patch.
     """
     patch = getattr(getattr(model, "patch_embed", None), "patch_size", None)
-    side = patch[0] if isinstance(patch, tuple) else patch
-    if isinstance(side, int) and image_size % side:
-        lower = image_size // side * side
-        raise LowzooError(
-            f"{image_size} px is no multiple of the patch size of {side} px", f"Take {lower} or {lower + side} px"
-        )
+    patch = patch if isinstance(patch, tuple) else (patch, patch)
+    for side, step in zip((image_size, image_size) if isinstance(image_size, int) else image_size, patch, strict=True):
+        if isinstance(step, int) and side % step:
+            lower = side // step * step
+            raise LowzooError(
+                f"{side} px is no multiple of the patch size of {step} px", f"Take {lower} or {lower + step} px"
+            )

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from lowzoo.data.decode import BadImage, decode_rgb
+from lowzoo.data.decode import BadImage
 from lowzoo.data.source import ImageSource
+from lowzoo.evaluate.channels import decode_channels
 from lowzoo.evaluate.preprocess import InputSpec, Preprocessing, to_uint8_input
 
 
@@ -24,7 +25,7 @@ class InputBatch:
     """Images that could be read.
 
     Args:
-        pixels: (B, H, W, 3) uint8.
+        pixels: (B, H, W, C) uint8.
         kept: (B,) int64, the index of each in the source.
         errors: One message for each image that could not be read.
     """
@@ -48,12 +49,15 @@ class InputDataset(Dataset[InputBatch]):
         return len(self.source)
 
     def picture(self, index: int) -> NDArray[np.uint8]:
-        """One network input (H, W, 3); `BadImage` if the file cannot be read."""
-        return to_uint8_input(decode_rgb(self.source.encoded(index), self.source.where(index)), self.spec)
+        """One network input (H, W, C); `BadImage` if the file cannot be read."""
+        return to_uint8_input(self._decoded(index), self.spec)
+
+    def _decoded(self, index: int) -> NDArray[np.uint8]:
+        return decode_channels(self.source.encoded(index), self.source.where(index), self.spec.input_size[0])
 
     def __getitems__(self, indices: Sequence[int]) -> InputBatch:
         """The batch of these indices; torch's loader calls this."""
-        pixels = torch.empty(len(indices), *self.spec.input_size[1:], 3, dtype=torch.uint8)
+        pixels = torch.empty(len(indices), *self.spec.input_size[1:], self.spec.input_size[0], dtype=torch.uint8)
         kept: list[int] = []
         errors: list[str] = []
         for index in indices:
@@ -81,10 +85,10 @@ def input_loader(
 
 
 def normalise_batch(pixels: Tensor, spec: InputSpec, device: str | torch.device) -> Tensor:
-    """From (B, H, W, 3) uint8 to (B, 3, H, W) float32, channels-last, with the arithmetic of `preprocess`."""
+    """From (B, H, W, C) uint8 to (B, C, H, W) float32, channels-last, with the arithmetic of `preprocess`."""
     images = pixels.to(device, non_blocking=True).permute(0, 3, 1, 2).float()
-    mean = torch.tensor(spec.mean, device=device).view(3, 1, 1)
-    std = torch.tensor(spec.std, device=device).view(3, 1, 1)
+    mean = torch.tensor(spec.mean, device=device).view(-1, 1, 1)
+    std = torch.tensor(spec.std, device=device).view(-1, 1, 1)
     return images.div_(255).sub_(mean).div_(std)
 
 
