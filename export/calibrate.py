@@ -11,9 +11,9 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
-from lowzoo.data.decode import decode_rgb
 from lowzoo.data.source import ImageSource, open_source, split_names
 from lowzoo.errors import LowzooError
+from lowzoo.evaluate.channels import decode_channels
 from lowzoo.export.judge import spread
 from lowzoo.export.runnable import Image
 
@@ -44,10 +44,18 @@ def calibration_source(word: str | None) -> ImageSource:
     return source
 
 
-def calibration_images(word: str | None) -> list[Image]:
-    """Pictures spread over the set of `calibration_source`."""
+def calibration_images(word: str | None, channels: int) -> list[Image]:
+    """Pictures for so many channels, spread over the set of `calibration_source`.
+
+    Raises:
+        LowzooError: No set is named, and the sample set has no such channels, whose ranges nobody can guess.
+    """
+    if word is None and channels not in (1, 3):
+        raise LowzooError(
+            f"the embedded pictures do not have {channels} channels to calibrate int8 on", "Name some by --calibration"
+        )
     source = calibration_source(word)
-    return [decode_rgb(source.encoded(i), source.where(i)) for i in spread(len(source), IMAGES)]
+    return [decode_channels(source.encoded(i), source.where(i), channels) for i in spread(len(source), IMAGES)]
 
 
 def activation_ranges(path: Path, feeds: list[NDArray[np.generic]], operators: tuple[str, ...]) -> dict[str, Ranges]:

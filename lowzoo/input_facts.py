@@ -5,7 +5,7 @@ pictures that were prepared in another way look right and are wrong.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -94,10 +94,14 @@ def checked(facts: InputFacts, where: str) -> InputFacts:
         LowzooError: The first value that cannot be followed, by name.
     """
     channels = facts.input_size[0]
-    if facts.interpolation not in FILTERS:
-        raise _impossible(where, "interpolation", facts.interpolation, f"one of {', '.join(FILTERS)}")
-    if facts.crop_mode not in CROP_MODES:
-        raise _impossible(where, "crop_mode", facts.crop_mode, f"one of {', '.join(CROP_MODES)}")
+    for name, word, words in (
+        ("interpolation", facts.interpolation, FILTERS),
+        ("crop_mode", facts.crop_mode, CROP_MODES),
+    ):
+        if word not in words:
+            raise LowzooError(
+                f"unknown {name} {word!r} in the configuration of {where}", f"Choose one of: {', '.join(words)}"
+            )
     crop_pct = facts.crop_pct
     if not isinstance(crop_pct, int | float) or not math.isfinite(crop_pct) or not 0.1 <= crop_pct <= 10:
         raise _impossible(where, "crop_pct", crop_pct, "a number from 0.1 to 10")
@@ -113,6 +117,24 @@ def checked(facts: InputFacts, where: str) -> InputFacts:
     return InputFacts(
         facts.input_size, spread["mean"], spread["std"], facts.interpolation, float(crop_pct), facts.crop_mode
     )
+
+
+def channels_last(shape: Sequence[int], layout: object = None) -> bool | None:
+    """Whether an input (B, ., ., .) has its channels last, and not first.
+
+    Args:
+        shape: Its four sizes.
+        layout: What the file says, "BHWC" or "BCHW"; of other files the smaller size is that of the channels.
+
+    Returns:
+        None where nothing tells.
+    """
+    if layout in ("BHWC", "BCHW"):
+        return layout == "BHWC"
+    first, last = shape[1], shape[3]
+    if (first == 3) != (last == 3):
+        return last == 3
+    return None if first == last else last < first
 
 
 def both_sides(size: Side) -> tuple[int, int]:

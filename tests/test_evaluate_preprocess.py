@@ -103,8 +103,11 @@ def test_a_line_of_pixels_stays_a_line():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"interpolation": "random"}, "of it sets interpolation = 'random', .* Make it one of nearest, "),
-        ({"crop_mode": "centre"}, "of it sets crop_mode = 'centre'"),
+        (
+            {"interpolation": "random"},
+            "unknown interpolation 'random' in the configuration of it",
+        ),
+        ({"crop_mode": "centre"}, "unknown crop_mode 'centre' in the configuration of it"),
         ({"crop_pct": 20}, "sets crop_pct = 20"),
         ({"crop_pct": "0.9"}, "sets crop_pct = '0.9'"),
         ({"crop_pct": float("nan")}, "sets crop_pct = nan"),
@@ -122,7 +125,7 @@ def test_what_cannot_be_followed_is_refused_by_name(changes, message):
 
 def test_a_spec_from_elsewhere_is_checked_too():
     spec = Preprocessing((3, 8, 8), MEAN, STD, "bicubic", 1.0)
-    with pytest.raises(LowzooError, match="interpolation = 'magic'"):
+    with pytest.raises(LowzooError, match="unknown interpolation 'magic'"):
         Preprocessing.of(dataclasses.replace(spec, interpolation="magic"))
     assert Preprocessing.of(dataclasses.replace(spec, mean=(0.5,))).mean == (0.5, 0.5, 0.5)
 

@@ -46,13 +46,15 @@ def embed(
     from lowzoo.evaluate.embeddings import require_pyarrow, write_embeddings
     from lowzoo.evaluate.features import extract_features
     from lowzoo.evaluate.result import ModelFacts
+    from lowzoo.input_facts import size_text
     from lowzoo.resolve import load_model
 
+    size = options.sides(image_size)
     if out is not None:
         require_pyarrow()
     images = open_source(source, split)
     place = pick_device(device)
-    resolved = load_model(model, image_size=image_size)
+    resolved = load_model(model, image_size=size)
     features = extract_features(resolved, images, device=place, workers=workers, precision="bf16" if bf16 else "fp32")
     if out is not None:
         write_embeddings(out, images, features, ModelFacts.of(resolved))
@@ -66,7 +68,7 @@ def embed(
         return
     broken = features.unreadable(images)
     unreadable = f"; {len(broken)} cannot be read, the first: {broken[0]}" if broken else ""
-    print(f"Model: {resolved.name} ({resolved.revision}) at {resolved.input_size[1]} px")
+    print(f"Model: {resolved.name} ({resolved.revision}) at {size_text(resolved.input_size[1:])} px")
     print(f"Embedded: {len(features.x)} images of {images.name} in {width} dimensions{unreadable}")
     for path in (out, sheet):
         if path is not None:

@@ -31,7 +31,13 @@ TestSplit = Annotated[
     ),
 ]
 ImageSize = Annotated[
-    int | None, typer.Option(metavar="PX", help="Side of the network's input; the model's own if absent.")
+    str | None,
+    typer.Option(
+        "--image-size",
+        "--size",
+        metavar="PX|HxW",
+        help="Side of the network's input, or height x width, such as 128x256; the model's own if absent.",
+    ),
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps or auto.")]
 Workers = Annotated[int, typer.Option(min=0, help="Processes that decode; 0 decodes in this one.")]
@@ -75,7 +81,7 @@ def open_all(
     data: str | None,
     splits: tuple[str, str | None],
     *,
-    image_size: int | None,
+    image_size: str | None,
     device: str,
     workers: int,
     bf16: bool,
@@ -89,11 +95,12 @@ def open_all(
     from lowzoo.evaluate.knn_protocol import open_knn_data
     from lowzoo.resolve import load_model
 
+    size = sides(image_size)
     images = open_knn_data(data, *splits)
     if check is not None:
         check(images)
     place = pick_device(device)
-    resolved = load_model(model, image_size=image_size, pretrained=not random_init, seed=seed)
+    resolved = load_model(model, image_size=size, pretrained=not random_init, seed=seed)
     return resolved, images, Extraction(device=place, workers=workers, precision="bf16" if bf16 else "fp32")
 
 
@@ -126,6 +133,13 @@ def draw_confusion(scored: "Scored", images: "KnnData", output: Output) -> None:
     draw(scored.truth, scored.predictions, images.bank.class_names, output.confusion, title=title)
 
 
+def sides(word: str | None) -> tuple[int, int] | None:
+    """Read --size: (H, W), None for the model's own."""
+    from lowzoo.input_facts import parse_size
+
+    return None if word is None else parse_size(word, "--size")
+
+
 def numbers(words: str | None, option: str) -> list[float] | None:
     """Read a list such as 0.1,0.3."""
     if words is None:
@@ -137,9 +151,11 @@ def numbers(words: str | None, option: str) -> list[float] | None:
 
 
 def _report(result: "EvaluationResult") -> Iterator[str]:
+    from lowzoo.input_facts import size_text
+
     model = result.model
     size = result.settings.get("preprocessing", {}).get("input_size")
-    yield f"Model: {model.name} ({model.revision})" + (f" at {size[1]} px" if size else "")
+    yield f"Model: {model.name} ({model.revision})" + (f" at {size_text(tuple(size[1:]))} px" if size else "")
     for part, facts in result.data.items():
         more = ", ..." if facts.skipped > len(facts.unreadable) else ""
         unreadable = f", {facts.skipped} cannot be read: {', '.join(facts.unreadable)}{more}" if facts.skipped else ""

@@ -54,7 +54,7 @@ def transfer(
     output = options.begin(data or str(root), out, json_)
     images = {name: open_task(name, root, data) for name in names}
     place = pick_device(device)
-    resolved = load_model(model, image_size=image_size, pretrained=not random_init, seed=seed)
+    resolved = load_model(model, image_size=options.sides(image_size), pretrained=not random_init, seed=seed)
     settings = {
         name: adapted(
             transfer_settings(TASKS[name], resolved.model), epochs=epochs, batch_size=batch_size, augment=augment
