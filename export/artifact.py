@@ -14,6 +14,7 @@ from lowzoo.export.parity import Parity, bounds_of, enforce
 from lowzoo.export.places import atomic_place, digest_of, size_of
 from lowzoo.export.recipes import preprocessing_text, snippet
 from lowzoo.export.spec import ExportSpec
+from lowzoo.input_facts import both_sides, size_text
 from lowzoo.resolve import Resolved, load_model
 
 
@@ -31,7 +32,7 @@ class Artifact:
         size_bytes: Of the file.
         sha256: Of the file.
         preprocess: How an app prepares a picture, in words.
-        snippet: The same in Swift (Core ML) or Kotlin.
+        snippet: The same in Swift (Core ML), or Kotlin and, for ONNX, JavaScript.
         warnings: What a user should know, one sentence each.
     """
 
@@ -86,10 +87,10 @@ def export(
     if spec.precision == "int8" and spec.format != "coreml":
         calibration_source(spec.calibration)  # refused before the work, and not after it
     resolved = load_model(model, image_size=spec.size) if isinstance(model, str) else model
-    height, width = Preprocessing.of(resolved).input_size[1:]
-    if spec.size is not None and (height, width) != (spec.size, spec.size):
+    channels, height, width = Preprocessing.of(resolved).input_size
+    if spec.size is not None and (height, width) != both_sides(spec.size):
         raise LowzooError(
-            f"{resolved.name} was created for {height} px, not {spec.size} px",
+            f"{resolved.name} was created for {size_text((height, width))} px, not {size_text(spec.size)} px",
             "Name the model by its word, or create it at that size",
         )
     path = out or default_path(resolved, spec)
@@ -105,11 +106,20 @@ def export(
         spec=spec,
         model=resolved.name,
         revision=resolved.revision,
-        input_shape=(batch, height, width, 3) if spec.pixels_last else (batch, 3, height, width),
+        input_shape=(batch, height, width, channels) if spec.pixels_last else (batch, channels, height, width),
         parity=parity,
         size_bytes=size_of(path),
         sha256=digest_of(path),
         preprocess=preprocessing_text(resolved, spec),
         snippet=snippet(resolved, spec),
-        warnings=warnings,
+        warnings=(*_stand_ins(resolved, judge), *warnings),
+    )
+
+
+def _stand_ins(resolved: Resolved, judge: Judge) -> tuple[str, ...]:
+    if not judge.stand_ins:
+        return ()
+    return (
+        f"no embedded picture has {resolved.input_size[0]} channels: the file was compared with PyTorch on the colours "
+        "of pictures, repeated",
     )

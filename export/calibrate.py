@@ -43,10 +43,18 @@ def calibration_source(word: str | None) -> ImageSource:
     return source
 
 
-def calibration_images(word: str | None) -> list[Image]:
-    """Pictures spread over the set of `calibration_source`."""
+def calibration_images(word: str | None, channels: int) -> list[Image]:
+    """Pictures for so many channels, spread over the set of `calibration_source`.
+
+    Raises:
+        LowzooError: No set is named, and the sample set has no such channels, whose ranges nobody can guess.
+    """
+    if word is None and channels not in (1, 3):
+        raise LowzooError(
+            f"the embedded pictures do not have {channels} channels to calibrate int8 on", "Name some by --calibration"
+        )
     source = calibration_source(word)
-    return [source.pixels(i) for i in spread(len(source), IMAGES)]
+    return [source.decoded(i, channels=channels).pixels for i in spread(len(source), IMAGES)]
 
 
 def activation_ranges(path: Path, feeds: list[NDArray[np.generic]], operators: tuple[str, ...]) -> dict[str, Ranges]:

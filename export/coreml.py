@@ -59,6 +59,11 @@ def write_coreml(module: nn.Module, resolved: Resolved, spec: ExportSpec, path: 
         ) from error
     if spec.precision.startswith("palette") and importlib.util.find_spec("sklearn") is None:
         raise LowzooError("scikit-learn finds the palettes, and is not installed", "Install lowzoo[coreml]")
+    channels = resolved.input_size[0]
+    if spec.input == "image" and channels not in (1, 3):
+        raise LowzooError(
+            f"a Core ML image has 1 or 3 channels, and {resolved.name} takes {channels}", "Use --input tensor"
+        )
     try:
         with quiet():
             package = _compressed(coremltools, _convert(coremltools, module, resolved, spec), spec)
@@ -87,9 +92,10 @@ def open_coreml(path: Path) -> Runnable:
     taken = description.input[0]
     pixels = taken.type.WhichOneof("Type") == "imageType"
     image = taken.type.imageType
-    shape = (1, 3, image.height, image.width) if pixels else tuple(taken.type.multiArrayType.shape)
-    if len(shape) != 4 or shape[1] != 3:
-        raise ParityError(f"{path} does not take an RGB picture, but {list(shape)}", "Export it again")
+    planes = 1 if image.colorSpace == image.GRAYSCALE else 3
+    shape = (1, planes, image.height, image.width) if pixels else tuple(taken.type.multiArrayType.shape)
+    if len(shape) != 4:
+        raise ParityError(f"{path} does not take one picture, but {list(shape)}", "Export it again")
     classifier = bool(description.predictedFeatureName)
     output = description.predictedProbabilitiesName or description.output[0].name
     results = [name for name in program.outputs if name != description.predictedFeatureName]
@@ -118,13 +124,18 @@ def open_coreml(path: Path) -> Runnable:
 
 
 def _convert(coremltools: Any, module: nn.Module, resolved: Resolved, spec: ExportSpec) -> Any:
-    height, width = resolved.input_size[1:]
+    channels, height, width = resolved.input_size
     batch = spec.batch if isinstance(spec.batch, int) else 1
-    shape = (batch, 3, height, width)
+    shape = (batch, channels, height, width)
     program = torch.export.export(module, (torch.zeros(shape),)).run_decompositions({})
     if spec.input == "image":
+        layouts, bias = coremltools.colorlayout, 0.0 if channels == 1 else [0.0] * channels
         taken = coremltools.ImageType(
-            name=spec.input_name, shape=shape, color_layout=coremltools.colorlayout.RGB, scale=1.0, bias=[0.0, 0.0, 0.0]
+            name=spec.input_name,
+            shape=shape,
+            color_layout=layouts.GRAYSCALE if channels == 1 else layouts.RGB,
+            scale=1.0,
+            bias=bias,
         )
     else:
         taken = coremltools.TensorType(name=spec.input_name, shape=shape, dtype=np.float32)
@@ -167,7 +178,7 @@ def _describe(package: Any, resolved: Resolved, spec: ExportSpec) -> None:
     package.author = "lowzoo"
     package.license = resolved.license
     package.version = resolved.revision
-    package.input_description[spec.input_name] = input_facts(spec)["values"]
+    package.input_description[spec.input_name] = input_facts(spec, resolved)["values"]
     if not spec.classes:
         package.output_description[spec.output_name] = output_meaning(spec)
 
@@ -202,7 +213,10 @@ def _by_core_ml(path: Path, name: str, output: str, pixels: bool, rows: NDArray[
     from PIL import Image
 
     model = coremltools.models.MLModel(str(path), compute_units=coremltools.ComputeUnit.CPU_ONLY)
-    fed = Image.fromarray(rows[0].transpose(1, 2, 0).astype(np.uint8)) if pixels else rows
+    fed: Any = rows
+    if pixels:
+        picture = rows[0].transpose(1, 2, 0).astype(np.uint8)
+        fed = Image.fromarray(picture[:, :, 0] if picture.shape[2] == 1 else picture)
     found = model.predict({name: fed})[output]
     if isinstance(found, dict):
         found = [[found[label] for label in classes]]

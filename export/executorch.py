@@ -49,15 +49,15 @@ def write_executorch(
         ParityError: No int8 program keeps the stated loss.
     """
     require("executorch", "executorch")
-    height, width = resolved.input_size[1:]
+    channels, height, width = resolved.input_size
     batch = spec.batch if isinstance(spec.batch, int) else 1
-    shape = (batch, height, width, 3) if spec.pixels_last else (batch, 3, height, width)
+    shape = (batch, height, width, channels) if spec.pixels_last else (batch, channels, height, width)
     example = torch.zeros(shape, dtype=torch.uint8 if spec.input == "image" else torch.float32)
     try:
         if spec.precision == "int8":
             with quiet():  # what does not fit this torch fails here, and not once for every way
                 import_module("executorch.backends.xnnpack.quantizer.xnnpack_quantizer")
-            images = calibration_images(spec.calibration)
+            images = calibration_images(spec.calibration, resolved.input_size[0])
             feeds = [torch.from_numpy(graph_input(image, resolved, spec)) for image in images]
 
             def write(way: str) -> Runnable:
@@ -106,8 +106,8 @@ def open_executorch(path: Path) -> Runnable:
     except Exception as error:  # the runtime raises what its C++ throws
         reason = reason_of(error)
         raise ParityError(f"executorch cannot run the artifact ({reason})", "Export it again") from error
-    if len(shape) != 4 or 3 not in (shape[1], shape[3]):
-        raise ParityError(f"{path} does not take an RGB picture, but {list(shape)}", "Export it again")
+    if len(shape) != 4:
+        raise ParityError(f"{path} does not take one picture, but {list(shape)}", "Export it again")
 
     def run(rows: NDArray[Any]) -> Array:
         found: Array = method.execute([torch.from_numpy(np.ascontiguousarray(rows))])[0].numpy().copy()

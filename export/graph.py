@@ -11,13 +11,13 @@ from lowzoo.resolve import Resolved
 
 
 class PixelsIn(nn.Module):
-    """Normalise RGB pixels inside the graph, then run the network; no resize is in the graph.
+    """Normalise pixels inside the graph, then run the network; no resize is in the graph.
 
     Args:
-        network: Takes normalised (B, 3, S, S), gives features (B, D).
+        network: Takes normalised (B, C, H, W), gives features (B, D).
         mean: Of the normalisation, in [0, 1].
         std: Of the normalisation, in [0, 1].
-        width: S, where pixels come as (B, S, S, 3); None where they come as (B, 3, S, S).
+        width: W, where pixels come as (B, H, W, C); None where they come as (B, C, H, W).
     """
 
     scale: Tensor
@@ -27,20 +27,21 @@ class PixelsIn(nn.Module):
         super().__init__()
         self.network = network
         self.width = width
+        self.channels = len(mean)
         # (x / 255 - mean) / std as one multiplication and one addition.
         scale, offset = 1 / (255 * torch.tensor(std)), -torch.tensor(mean) / torch.tensor(std)
         for name, values in (("scale", scale), ("offset", offset)):
-            self.register_buffer(name, values.view(3, 1, 1) if width is None else values.repeat(width))
+            self.register_buffer(name, values.view(-1, 1, 1) if width is None else values.repeat(width))
 
     def forward(self, image: Tensor) -> Tensor:
-        """Pixels (B, S, S, 3) or (B, 3, S, S) in [0, 255] to features (B, D)."""
+        """Pixels (B, H, W, C) or (B, C, H, W) in [0, 255] to features (B, D)."""
         if self.width is None:
             planes = image.float() * self.scale + self.offset
         else:
-            # A row of 3 S numbers at a time: onnxruntime moves the transposition of an int8 graph behind the
+            # A row of C W numbers at a time: onnxruntime moves the transposition of an int8 graph behind the
             # normalisation, which three by three took 2.1 of MobileNetV2's 5.9 ms.
             rows = image.flatten(2).float() * self.scale + self.offset
-            planes = rows.unflatten(2, (self.width, 3)).permute(0, 3, 1, 2)
+            planes = rows.unflatten(2, (self.width, self.channels)).permute(0, 3, 1, 2)
         features: Tensor = self.network(planes)
         return features
 
@@ -57,7 +58,7 @@ class HalfInside(nn.Module):
         self.network = network.half()
 
     def forward(self, x: Tensor) -> Tensor:
-        """float32 (B, 3, S, S) to float32 (B, D)."""
+        """float32 (B, C, H, W) to float32 (B, D)."""
         features: Tensor = self.network(x.half())
         return features.float()
 

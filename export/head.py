@@ -64,9 +64,8 @@ def with_head(resolved: Resolved, weight_CD: Tensor, bias_C: Tensor, classes: tu
         raise LowzooError(
             f"the head has {len(weight_CD)} classes, the list names {len(classes)}", "Name the list of its training"
         )
-    _, height, width = resolved.input_size
     with torch.inference_mode():
-        features = resolved.model(torch.zeros(1, 3, height, width)).shape[1]
+        features = resolved.model(torch.zeros(1, *resolved.input_size)).shape[1]
     if weight_CD.shape[1] != features:
         raise LowzooError(
             f"the head takes {weight_CD.shape[1]} features, {resolved.name} gives {features}",

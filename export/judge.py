@@ -11,6 +11,7 @@ import functools
 import numpy as np
 import torch
 
+from lowzoo.data.channels import of_colours
 from lowzoo.data.decode import decode_rgb
 from lowzoo.data.source import ImageSource, open_source, split_names
 from lowzoo.data.stores.samples import demonstration_photos
@@ -48,10 +49,15 @@ class Judge:
         self._data = data
         self._knn_pictures, self._pictures = knn_pictures, pictures
 
+    @property
+    def stand_ins(self) -> bool:
+        """Whether the pictures lack the network's channels, so that colours stand in for them."""
+        return self._data is None and self.resolved.input_size[0] not in (1, 3)
+
     @functools.cached_property
     def images(self) -> list[Image]:
         """What every artifact is run on."""
-        return real_images(self._pictures, self._data)
+        return real_images(self._pictures, self._data, self.resolved.input_size[0])
 
     @functools.cached_property
     def reference(self) -> Array:
@@ -90,16 +96,29 @@ class Judge:
         source = _split(self._data, "train")
         labels = source.require_labels()
         chosen = spread(len(source), self._knn_pictures)
-        images = [source.pixels(i) for i in chosen]
+        channels = self.resolved.input_size[0]
+        images = [decoded(source, i, channels, self._data) for i in chosen]
         return images, torch.from_numpy(labels[chosen]), torch_features(self.resolved, images)
 
 
-def real_images(pictures: int = PICTURES, data: str | None = None) -> list[Image]:
-    """The embedded photographs, then pictures spread over the data or the sample set, each (h, w, 3) RGB."""
+def real_images(pictures: int = PICTURES, data: str | None = None, channels: int = 3) -> list[Image]:
+    """The embedded photographs, then pictures spread over the data or the sample set.
+
+    Each is (h, w, 3) RGB for a network of 1 or 3 channels. For another number the pictures are those of the data alone,
+    with their own bands; without data, colours that are repeated, see `lowzoo.data.channels`.
+    """
     source = _split(data, "validation")
-    encoded = demonstration_photos()
-    encoded += [(source.where(i), source.encoded(i)) for i in spread(len(source), pictures)]
-    return [decode_rgb(data, name) for name, data in encoded]
+    own = [decoded(source, i, channels, data) for i in spread(len(source), pictures)]
+    if data is not None and channels not in (1, 3):
+        return own
+    return [of_colours(decode_rgb(content, name), channels) for name, content in demonstration_photos()] + own
+
+
+def decoded(source: ImageSource, index: int, channels: int, data: str | None) -> Image:
+    """Decode a picture of the data or, where they are None, of the sample set, for a network of so many channels."""
+    if data is None:
+        return of_colours(source.pixels(index), channels)
+    return source.decoded(index, channels=channels).pixels
 
 
 def torch_features(resolved: Resolved, images: list[Image]) -> Array:

@@ -49,9 +49,9 @@ def write_litert(module: nn.Module, resolved: Resolved, spec: ExportSpec, path: 
         ParityError: No int8 file keeps the stated loss.
     """
     require("litert-torch", "litert")
-    height, width = resolved.input_size[1:]
+    channels, height, width = resolved.input_size
     batch = spec.batch if isinstance(spec.batch, int) else 1
-    shape = (batch, height, width, 3) if spec.pixels_last else (batch, 3, height, width)
+    shape = (batch, height, width, channels) if spec.pixels_last else (batch, channels, height, width)
     example = torch.zeros(shape, dtype=torch.uint8 if spec.input == "image" else torch.float32)
     try:
         with quiet(), torch.no_grad():
@@ -67,7 +67,9 @@ def write_litert(module: nn.Module, resolved: Resolved, spec: ExportSpec, path: 
         ) from error
     warnings: tuple[str, ...] = ()
     if spec.precision == "int8":
-        feeds = [graph_input(image, resolved, spec) for image in calibration_images(spec.calibration)]
+        feeds = [
+            graph_input(image, resolved, spec) for image in calibration_images(spec.calibration, resolved.input_size[0])
+        ]
         exact = path.read_bytes()
         ways = {
             "static everywhere": lambda: _quantised(exact, feeds, "all", path),
@@ -100,8 +102,8 @@ def open_litert(path: Path) -> Runnable:
         raise ParityError(f"LiteRT cannot run the artifact ({reason})", "Export it again") from error
     taken, given = interpreter.get_input_details(), interpreter.get_output_details()[0]
     shape, dtype = tuple(int(side) for side in taken[0]["shape"]), np.dtype(taken[0]["dtype"])
-    if len(taken) != 1 or len(shape) != 4 or 3 not in (shape[1], shape[3]) or dtype.name not in ("uint8", "float32"):
-        raise ParityError(f"{path} does not take an RGB picture, but {dtype} {list(shape)}", "Export it again")
+    if len(taken) != 1 or len(shape) != 4 or dtype.name not in ("uint8", "float32"):
+        raise ParityError(f"{path} does not take one picture, but {dtype} {list(shape)}", "Export it again")
 
     def run(rows: NDArray[Any]) -> Array:
         interpreter.set_tensor(taken[0]["index"], np.ascontiguousarray(rows))

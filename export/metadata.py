@@ -1,9 +1,9 @@
 """What an artifact says about itself: which model it is and how to feed it."""
 
 import json
-import math
 
 import lowzoo
+from lowzoo.evaluate.framing import border_colour, by_shorter_side, may_have_border, target_size
 from lowzoo.export.spec import ExportSpec
 from lowzoo.resolve import Resolved
 
@@ -16,11 +16,13 @@ ONNXRUNTIME_OF_OPSET = {18: ("1.15", "1.17"), 19: ("1.16", "1.17"), 20: ("1.17",
 
 def metadata(resolved: Resolved, spec: ExportSpec) -> dict[str, str]:
     """Key and value pairs for the file; values of more than a word are JSON."""
-    height, width = resolved.input_size[1:]
     preprocessing = {
-        "colour": "RGB",
-        "resize": {"shorter_side": shorter_side(resolved), "interpolation": resolved.interpolation},
-        "center_crop": [height, width],
+        "colour": colour(resolved),
+        "crop_mode": resolved.crop_mode,
+        "crop_pct": resolved.crop_pct,
+        "resize": {**resize_rule(resolved), "interpolation": resolved.interpolation},
+        "center_crop": list(resolved.input_size[1:]),
+        **({"border": list(border_colour(resolved))} if may_have_border(resolved) else {}),
         "mean": resolved.mean,
         "std": resolved.std,
         "normalised_in_graph": spec.input == "image",
@@ -34,7 +36,7 @@ def metadata(resolved: Resolved, spec: ExportSpec) -> dict[str, str]:
         "lowzoo.license": resolved.license,
         "lowzoo.precision": spec.precision,
         "lowzoo.preprocessing": json.dumps(preprocessing),
-        "lowzoo.input": json.dumps({"name": spec.input_name, **input_facts(spec)}),
+        "lowzoo.input": json.dumps({"name": spec.input_name, **input_facts(spec, resolved)}),
         "lowzoo.output": json.dumps(output),
     }
     if spec.lossy:
@@ -46,16 +48,31 @@ def metadata(resolved: Resolved, spec: ExportSpec) -> dict[str, str]:
     return said
 
 
-def shorter_side(resolved: Resolved) -> int:
-    """What the shorter side is resized to before the crop, in pixels."""
-    return math.floor(min(resolved.input_size[1:]) / resolved.crop_pct)
+def resize_rule(resolved: Resolved) -> dict[str, int | str]:
+    """What a picture is resized to before the crop, in pixels.
+
+    `shorter_side` where that says it all; else `height` and `width` that the picture is made to "cover" or to "fit"
+    into, keeping its proportions, or to "fill", not keeping them.
+    """
+    height, width = target_size(resolved)
+    if by_shorter_side(resolved):
+        return {"shorter_side": height}
+    rule = {"center": "cover", "border": "fit", "squash": "fill"}[resolved.crop_mode]
+    return {"rule": rule, "height": height, "width": width}
 
 
-def input_facts(spec: ExportSpec) -> dict[str, str]:
+def colour(resolved: Resolved) -> str:
+    """What the channels are: "RGB", "grey", or how many where nobody knows."""
+    channels = resolved.input_size[0]
+    return {1: "grey", 3: "RGB"}.get(channels, f"{channels} channels")
+
+
+def input_facts(spec: ExportSpec, resolved: Resolved) -> dict[str, str]:
     """Type, layout and values of the input."""
     if spec.input == "tensor":
-        return {"type": "float32", "layout": "BCHW", "values": "RGB in 0 to 1, minus mean, divided by std"}
-    values = "RGB in 0 to 255, after resize and centre crop"
+        values = f"{colour(resolved)} in 0 to 1, minus mean, divided by std"
+        return {"type": "float32", "layout": "BCHW", "values": values}
+    values = f"{colour(resolved)} in 0 to 255, after resize and centre crop"
     if spec.format == "coreml":
         return {"type": "image", "layout": "BCHW", "values": values}
     return {"type": "uint8", "layout": "BHWC" if spec.pixels_last else "BCHW", "values": values}

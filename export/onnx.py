@@ -57,8 +57,8 @@ def write_onnx(module: nn.Module, resolved: Resolved, spec: ExportSpec, path: Pa
 def _trace(module: nn.Module, resolved: Resolved, spec: ExportSpec) -> onnx.ModelProto:
     # A traced dimension of 1 would be taken as fixed, so a dynamic batch is traced with 2.
     batch = 2 if spec.batch == "dynamic" else spec.batch
-    height, width = resolved.input_size[1:]
-    shape = (batch, height, width, 3) if spec.pixels_last else (batch, 3, height, width)
+    channels, height, width = resolved.input_size
+    shape = (batch, height, width, channels) if spec.pixels_last else (batch, channels, height, width)
     example = torch.zeros(shape, dtype=torch.uint8 if spec.input == "image" else torch.float32)
     program = torch.onnx.export(
         module,
@@ -83,6 +83,6 @@ def _describe(model: onnx.ModelProto, resolved: Resolved, spec: ExportSpec) -> N
     for part in (*graph.node, *graph.initializer, *graph.value_info, *graph.input, *graph.output, graph, model):
         del part.metadata_props[:]
     graph.name = resolved.name
-    graph.input[0].doc_string = input_facts(spec)["values"]
+    graph.input[0].doc_string = input_facts(spec, resolved)["values"]
     graph.output[0].doc_string = output_meaning(spec)
     onnx.helper.set_model_props(model, metadata(resolved, spec))

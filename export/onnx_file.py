@@ -30,14 +30,9 @@ def open_onnx(path: Path) -> Runnable:
         raise ParityError(f"onnxruntime cannot run the artifact ({reason})", "Export it again") from error
     inputs = session.get_inputs()
     sides = inputs[0].shape[1:] if len(inputs) == 1 and len(inputs[0].shape) == 4 else []
-    if (
-        not sides
-        or inputs[0].type not in _TYPES
-        or 3 not in (sides[0], sides[2])
-        or not all(isinstance(side, int) for side in sides)
-    ):
+    if not sides or inputs[0].type not in _TYPES or not all(isinstance(side, int) for side in sides):
         found = ", ".join(f"{node.name}: {node.type} {node.shape}" for node in inputs) or "none"
-        raise ParityError(f"{path} does not take one RGB picture of a fixed size (inputs: {found})", "Export it again")
+        raise ParityError(f"{path} does not take one picture of a fixed size (inputs: {found})", "Export it again")
     batch = inputs[0].shape[0]
     metadata = dict(session.get_modelmeta().custom_metadata_map)
     name, dtype = inputs[0].name, np.dtype(_TYPES[inputs[0].type])

@@ -66,7 +66,9 @@ def quantize_onnx(path: Path, resolved: Resolved, spec: ExportSpec, judge: Judge
         ParityError: No choice of float nodes keeps the bound.
         LowzooError: The calibration data cannot be used.
     """
-    feeds = [graph_input(image, resolved, spec) for image in calibration_images(spec.calibration)]
+    feeds = [
+        graph_input(image, resolved, spec) for image in calibration_images(spec.calibration, resolved.input_size[0])
+    ]
     with tempfile.TemporaryDirectory() as folder:
         candidate = Path(folder) / "candidate.onnx"
         graph = _prepared(path, Path(folder) / "float.onnx")

@@ -1,65 +1,166 @@
-"""How an app feeds an artifact: the preparation of a picture in words, in Swift and in Kotlin."""
+"""How an app feeds an artifact: the preparation of a picture in words, in Swift, in Kotlin and in JavaScript.
 
-from lowzoo.export.metadata import shorter_side
+The code draws the whole picture, scaled, onto a canvas of the input's size, where evaluation places it: one rule for
+all crop modes. Scaling is left to the platform, whose filters are not PIL's to the last bit.
+"""
+
+from lowzoo.evaluate.framing import border_colour, by_shorter_side, may_have_border, target_size
+from lowzoo.export import drawing
+from lowzoo.export.metadata import colour
 from lowzoo.export.spec import ExportSpec
 from lowzoo.resolve import Resolved
+
+# ITU-R 601 in 16 bits, as PIL makes grey of colours.
+_LUMA = (19595, 38470, 7471)
 
 
 def preprocessing_text(resolved: Resolved, spec: ExportSpec) -> str:
     """The preparation in one sentence."""
-    height, width = resolved.input_size[1:]
-    text = (
-        f"RGB; resize the shorter side to {shorter_side(resolved)} px ({resolved.interpolation}, antialiased); "
-        f"crop the centre to {width} x {height} px"
-    )
+    channels, height, width = resolved.input_size
+    text = f"{colour(resolved)}; {_resize_text(resolved)}; crop the centre to {width} x {height} px"
+    text += "" if height == width else " (width x height)"
+    if may_have_border(resolved):
+        border = border_colour(resolved)
+        text += f"; what the picture leaves free is {', '.join(map(str, border)) if any(border) else 'black'}"
     if spec.input == "image":
         return f"{text}; give the values 0 to 255 as they are: the normalisation is in the graph"
-    return f"{text}; divide by 255, subtract {_list(resolved.mean)}, divide by {_list(resolved.std)}; planes (3, H, W)"
+    planes = f"planes ({channels}, H, W)"
+    return f"{text}; divide by 255, subtract {_list(resolved.mean)}, divide by {_list(resolved.std)}; {planes}"
 
 
 def snippet(resolved: Resolved, spec: ExportSpec) -> str:
-    """Code that feeds the artifact: Swift for Core ML, else Kotlin for ONNX Runtime, ExecuTorch or LiteRT."""
-    return _swift(spec) if spec.format == "coreml" else _kotlin(resolved, spec)
+    """Code that feeds the artifact one picture: Swift for Core ML, Kotlin otherwise, and JavaScript too for ONNX."""
+    many = "" if spec.batch in (1, "dynamic") else f"// One picture of the {spec.batch} that the file takes.\n"
+    if spec.format == "coreml":
+        return many + _swift(resolved, spec)
+    if spec.format != "onnx":
+        return many + _kotlin(resolved, spec)
+    return f"{many}// Kotlin\n{_kotlin(resolved, spec)}\n\n// JavaScript\n{_javascript(resolved, spec)}"
 
 
-def _swift(spec: ExportSpec) -> str:
+def _resize_text(resolved: Resolved) -> str:
+    height, width = target_size(resolved)
+    how = resolved.interpolation if resolved.interpolation == "nearest" else f"{resolved.interpolation}, antialiased"
+    if by_shorter_side(resolved):
+        return f"resize the shorter side to {height} px ({how})"
+    box = f"{width} x {height} px ({how})"
+    if resolved.crop_mode == "squash":
+        return f"resize to {box}, whatever the proportions"
+    return (
+        f"resize, keeping the proportions, until it {'fits into' if resolved.crop_mode == 'border' else 'covers'} {box}"
+    )
+
+
+def _from_a_photo(resolved: Resolved) -> bool:
+    """Whether a photograph has the channels: no platform's picture has others."""
+    return resolved.input_size[0] in (1, 3)
+
+
+def _swift(resolved: Resolved, spec: ExportSpec) -> str:
+    channels, height, width = resolved.input_size
     if spec.input == "image":
         return (
+            f"{drawing.swift(resolved)}"
             "let model = try VNCoreMLModel(for: MLModel(contentsOf: compiledModelURL))\n"
             "let request = VNCoreMLRequest(model: model)\n"
-            "request.imageCropAndScaleOption = .centerCrop\n"
-            "try VNImageRequestHandler(cgImage: photo).perform([request])\n"
+            "request.imageCropAndScaleOption = .scaleFill  // it has the input's size already\n"
+            "try VNImageRequestHandler(cgImage: context.makeImage()!).perform([request])\n"
             "let found = request.results  // "
             + ("[VNClassificationObservation]" if spec.classes else "[VNCoreMLFeatureValueObservation]")
         )
+    made = f"let input = try MLMultiArray(shape: [1, {channels}, {height}, {width}], dataType: .float32)\n"
+    value = (
+        f"Float(({' + '.join(f'{part} * Int(bytes[4 * i + {c}])' for c, part in enumerate(_LUMA))} + 32768) >> 16)"
+        if channels == 1
+        else "Float(bytes[4 * i + c])"
+    )
+    filled = (
+        f"{drawing.swift(resolved)}"
+        "let bytes = context.data!.assumingMemoryBound(to: UInt8.self)\n"
+        f"{made}"
+        "let values = input.dataPointer.assumingMemoryBound(to: Float.self)\n"
+        f"let mean: [Float] = [{_numbers(resolved.mean)}], std: [Float] = [{_numbers(resolved.std)}]\n"
+        f"for c in 0..<{channels} {{ for i in 0..<({width} * {height}) {{\n"
+        f"    values[c * {width} * {height} + i] = ({value} / 255 - mean[c]) / std[c]\n"
+        "} }\n"
+        if _from_a_photo(resolved)
+        else f"{made}// Fill it with the {channels} channels, normalised.\n"
+    )
     return (
+        f"{filled}"
         "let model = try MLModel(contentsOf: compiledModelURL)\n"
-        "// input: MLMultiArray (B, 3, H, W), normalised\n"
         f'let fed = try MLDictionaryFeatureProvider(dictionary: ["{spec.input_name}": input])\n'
         f'let found = try model.prediction(from: fed).featureValue(for: "{spec.output_name}")'
     )
 
 
 def _kotlin(resolved: Resolved, spec: ExportSpec) -> str:
-    height, width = resolved.input_size[1:]
-    read = f"val pixels = IntArray({width} * {height})\nphoto.getPixels(pixels, 0, {width}, 0, 0, {width}, {height})\n"
-    if spec.input == "image":
+    channels, height, width = resolved.input_size
+    kind = "ByteBuffer.allocateDirect" if spec.input == "image" else "FloatBuffer.allocate"
+    buffer = f"val buffer = {kind}({channels} * {width} * {height})\n"
+    if not _from_a_photo(resolved):
+        fill = f"{buffer}// Fill it with the {channels} channels of a picture that is prepared as said.\n"
+    elif channels == 1:
+        shifts = zip(_LUMA, (16, 8, 0), strict=True)
+        luma = " + ".join(f"{part} * (pixel shr {shift} and 255)" for part, shift in shifts)
+        each = f"{luma} + 32768 shr 16"
+        put = (
+            f"({each}).toByte()"
+            if spec.input == "image"
+            else f"(({each}) / 255f - {_floats(resolved.mean)}) / {_floats(resolved.std)}"
+        )
+        fill = f"{drawing.kotlin(resolved)}{buffer}for (pixel in pixels) buffer.put({put})\n"
+    elif spec.input == "image":
         each = (
             "for (pixel in pixels) for (shift in intArrayOf(16, 8, 0)) buffer.put((pixel shr shift).toByte())\n"
             if spec.pixels_last
             else "for (shift in intArrayOf(16, 8, 0)) for (pixel in pixels) buffer.put((pixel shr shift).toByte())\n"
         )
-        fill = f"val buffer = ByteBuffer.allocateDirect(3 * {width} * {height})\n{each}buffer.rewind()\n"
+        fill = f"{drawing.kotlin(resolved)}{buffer}{each}"
     else:
         fill = (
+            f"{drawing.kotlin(resolved)}"
             f"val mean = floatArrayOf({_floats(resolved.mean)})\nval std = floatArrayOf({_floats(resolved.std)})\n"
-            f"val buffer = FloatBuffer.allocate(3 * {width} * {height})\n"
+            f"{buffer}"
             "for (c in 0..2) for (pixel in pixels)\n"
             "    buffer.put((((pixel shr (16 - 8 * c)) and 255) / 255f - mean[c]) / std[c])\n"
-            "buffer.rewind()\n"
         )
-    sides = f"{height}, {width}, 3" if spec.pixels_last else f"3, {height}, {width}"
-    return read + fill + _RUNS[spec.format](spec, sides)
+    return f"{fill}buffer.rewind()\n" + _RUNS[spec.format](spec, _sides(resolved, spec))
+
+
+def _javascript(resolved: Resolved, spec: ExportSpec) -> str:
+    channels, height, width = resolved.input_size
+    count = width * height
+    kind = "Uint8Array" if spec.input == "image" else "Float32Array"
+    if _from_a_photo(resolved):
+        luma = " + ".join(f"{part} * rgba[4 * pixel + {c}]" for c, part in enumerate(_LUMA))
+        value = f"{luma} + 32768 >> 16" if channels == 1 else "rgba[4 * pixel + c]"
+        if spec.input == "tensor":
+            value = f"(({value}) / 255 - mean[c]) / std[c]"
+        constants = f"const mean = [{_numbers(resolved.mean)}], std = [{_numbers(resolved.std)}];\n"
+        where = f"{channels} * pixel + c" if spec.pixels_last else f"{count} * c + pixel"
+        fill = (
+            f"{drawing.javascript(resolved)}{constants if spec.input == 'tensor' else ''}"
+            f"const values = new {kind}({channels * count});\n"
+            f"for (let c = 0; c < {channels}; c++)\n"
+            f"  for (let pixel = 0; pixel < {count}; pixel++) values[{where}] = {value};\n"
+        )
+    else:
+        fill = (
+            f"const values = new {kind}({channels * count});\n"
+            f"// Fill it with the {channels} channels of a picture that is prepared as said.\n"
+        )
+    type_ = "uint8" if spec.input == "image" else "float32"
+    return (
+        f"{fill}const session = await ort.InferenceSession.create(modelUrl);\n"
+        f'const input = new ort.Tensor("{type_}", values, [1, {_sides(resolved, spec)}]);\n'
+        f"const {{ {spec.output_name}: found }} = await session.run({{ {spec.input_name}: input }});"
+    )
+
+
+def _sides(resolved: Resolved, spec: ExportSpec) -> str:
+    channels, height, width = resolved.input_size
+    return f"{height}, {width}, {channels}" if spec.pixels_last else f"{channels}, {height}, {width}"
 
 
 def _onnx_run(spec: ExportSpec, sides: str) -> str:
@@ -67,8 +168,8 @@ def _onnx_run(spec: ExportSpec, sides: str) -> str:
     return (
         "val environment = OrtEnvironment.getEnvironment()\n"
         "val session = environment.createSession(modelBytes)\n"
-        f"val input = OnnxTensor.createTensor(environment, buffer, longArrayOf(1, {sides}){kind})\n"
-        f'val found = session.run(mapOf("{spec.input_name}" to input)).use {{ it[0].value as Array<FloatArray> }}'
+        f"val tensor = OnnxTensor.createTensor(environment, buffer, longArrayOf(1, {sides}){kind})\n"
+        f'val found = session.run(mapOf("{spec.input_name}" to tensor)).use {{ it[0].value as Array<FloatArray> }}'
     )
 
 
@@ -76,8 +177,8 @@ def _executorch_run(spec: ExportSpec, sides: str) -> str:
     make = "fromBlobUnsigned" if spec.input == "image" else "fromBlob"
     return (
         "val module = Module.load(modelPath)\n"
-        f"val input = Tensor.{make}(buffer, longArrayOf(1, {sides}))\n"
-        "val found = module.forward(EValue.from(input))[0].toTensor().dataAsFloatArray"
+        f"val tensor = Tensor.{make}(buffer, longArrayOf(1, {sides}))\n"
+        "val found = module.forward(EValue.from(tensor))[0].toTensor().dataAsFloatArray"
     )
 
 
@@ -93,8 +194,12 @@ _RUNS = {"onnx": _onnx_run, "executorch": _executorch_run, "litert": _litert_run
 
 
 def _list(values: tuple[float, ...]) -> str:
-    return "(" + ", ".join(f"{value:g}" for value in values) + ")"
+    return "(" + ", ".join(f"{value!r}" for value in values) + ")"
+
+
+def _numbers(values: tuple[float, ...]) -> str:
+    return ", ".join(f"{value!r}" for value in values)
 
 
 def _floats(values: tuple[float, ...]) -> str:
-    return ", ".join(f"{value:g}f" for value in values)
+    return ", ".join(f"{value!r}f" for value in values)

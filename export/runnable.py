@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from lowzoo.errors import reason_of
 from lowzoo.evaluate.preprocess import InputSpec, preprocess, to_uint8_input
 from lowzoo.export.bounds import ParityError
+from lowzoo.input_facts import channels_last
 
 # Batches that a dynamic artifact is tried with, in turn: exporters have been right for some and wrong for others.
 _DYNAMIC_BATCHES = (1, 5, 2)
@@ -29,9 +30,9 @@ class Runnable:
         path: Of the file or folder.
         format: Of the file, one of `lowzoo.export.spec.FORMATS`.
         engine: What runs it, with its version.
-        shape: Of the input, (B, H, W, 3) or (B, 3, H, W); a batch of 0 is dynamic.
+        shape: Of the input, (B, H, W, C) or (B, C, H, W); a batch of 0 is dynamic.
         dtype: Of the input.
-        pixels: The input is RGB in [0, 255] and the graph normalises it.
+        pixels: The input is pixels in [0, 255] and the graph normalises it.
         metadata: Key and value pairs inside the file.
         run: A batch of the input's shape to rows (B, D) float32.
         probabilities: The rows are a softmax of the class scores.
@@ -49,8 +50,13 @@ class Runnable:
 
     @property
     def pixels_last(self) -> bool:
-        """Whether the input is (B, H, W, 3) and not (B, 3, H, W)."""
-        return self.shape[3] == 3
+        """Whether the input is (B, H, W, C) and not (B, C, H, W)."""
+        return bool(channels_last(self.shape, self.said("input").get("layout")))
+
+    @property
+    def channels(self) -> int:
+        """Of the input."""
+        return self.shape[3] if self.pixels_last else self.shape[1]
 
     @property
     def side(self) -> tuple[int, int]:
@@ -71,7 +77,7 @@ def rows_of(artifact: Runnable, images: list[Image], spec: InputSpec) -> Array:
 
     Args:
         artifact: What runs.
-        images: Each (h, w, 3) RGB.
+        images: Each (h, w, 3) RGB, or with the channels of the network.
         spec: Resize, crop and normalisation.
 
     Returns:

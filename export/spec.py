@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lowzoo.errors import LowzooError
+from lowzoo.input_facts import Side, both_sides
 
 PRECISIONS = {
     "onnx": ("fp32", "fp16", "int8"),
@@ -61,11 +62,11 @@ class ExportSpec:
         format: One of `FORMATS`.
         precision: One of `PRECISIONS[format]`. "int8" is of weights alone in Core ML, else of activations too;
             "palette6" and "palette4" keep 64 and 16 different weights a tensor.
-        size: Side of the input in pixels; the weights' own if None.
+        size: Side of the input in pixels, or (height, width); the weights' own if None.
         batch: Images in a run, or "dynamic". A dynamic batch leaves phone accelerators next to nothing to run.
-        input: "image" is RGB in [0, 255], normalised in the graph; "tensor" is float32 (B, 3, S, S), normalised by the
+        input: "image" is RGB in [0, 255], normalised in the graph; "tensor" is float32 (B, C, H, W), normalised by the
             caller.
-        layout: Of an image that is bytes: "nhwc" is uint8 (B, S, S, 3), "nchw" uint8 (B, 3, S, S). Core ML has
+        layout: Of an image that is bytes: "nhwc" is uint8 (B, H, W, C), "nchw" uint8 (B, C, H, W). Core ML has
             images of its own.
         opset: ONNX operator set. 20 writes GELU as one node: a tenth fewer nodes of a ViT than 18, and onnxruntime's
             mobile checker finds the same number of partitions (CoreML ML program 1, NNAPI 38).
@@ -81,7 +82,7 @@ class ExportSpec:
 
     format: str = "onnx"
     precision: str = "fp32"
-    size: int | None = None
+    size: Side | None = None
     batch: int | Literal["dynamic"] = 1
     input: str = "image"
     opset: int = 20
@@ -109,6 +110,8 @@ class ExportSpec:
             raise LowzooError(f"{self.format} is exported with a fixed batch", "Use a number, such as 1")
         if self.format == "coreml" and self.input == "image" and self.batch != 1:
             raise LowzooError("a Core ML image is one image", "Use --batch 1, or --input tensor")
+        if self.size is not None:
+            both_sides(self.size)
         if self.opset not in OPSETS:
             raise LowzooError(f"opset {self.opset} cannot be written", f"Use {OPSETS[0]} to {OPSETS[-1]}")
 
@@ -126,7 +129,7 @@ class ExportSpec:
 
     @property
     def pixels_last(self) -> bool:
-        """Whether the input is (B, S, S, 3) and not (B, 3, S, S)."""
+        """Whether the input is (B, H, W, C) and not (B, C, H, W)."""
         return self.input == "image" and self.layout == "nhwc" and self.format != "coreml"
 
     @property

@@ -18,7 +18,8 @@ from lowzoo.architectures.official_positions import at_size
 from lowzoo.errors import LowzooError, reason_of
 from lowzoo.files import plain_path
 from lowzoo.find import Found, find
-from lowzoo.sizes import check_takes, nearest_sizes, patch_side
+from lowzoo.input_facts import Side, both_sides, input_facts, size_text
+from lowzoo.sizes import check_takes, nearest_sizes, patch_sides
 
 
 @dataclass(frozen=True)
@@ -33,10 +34,11 @@ class Resolved:
         mean: Of the normalisation, in [0, 1].
         std: Of the normalisation, in [0, 1].
         interpolation: Of the resize.
-        crop_pct: Side of the centre crop by the shorter side after resizing.
+        crop_pct: Side of the centre crop by the side after resizing.
         license: SPDX identifier of the weights, empty if not known or if there are none.
         recipe: How the zoo trained them, empty for any other weights.
         trained: False for a random initialisation.
+        crop_mode: How a picture of other proportions is made to fit, see `lowzoo.input_facts`.
     """
 
     model: nn.Module
@@ -50,32 +52,37 @@ class Resolved:
     license: str
     recipe: str
     trained: bool
+    crop_mode: str = "center"
 
 
 def load_model(
-    word: str, *, image_size: int | None = None, pretrained: bool = True, seed: int = 0, classes: bool = False
+    word: str, *, image_size: Side | None = None, pretrained: bool = True, seed: int = 0, classes: bool = False
 ) -> Resolved:
     """Find, build and load the model that a word means.
 
     Args:
         word: `rob_vit_tiny` (also `lowzoo/...`, also with `.tag`), `hf-hub:ORG/NAME[@sha]`, a folder with `config.json`
             and `model.safetensors`, a timm name, or `ARCH@FILE[#BRANCH]` for anybody's checkpoint.
-        image_size: Side in pixels of the square input; the weights' own if None.
+        image_size: Side in pixels of a square input, or (height, width); the weights' own if None.
         pretrained: Load the weights; otherwise the network is random.
         seed: Of the random initialisation.
         classes: Leave the classifier that the weights come with, if any; the network then gives logits.
 
     Raises:
-        LowzooError: Unknown word, weights that cannot be had, or an impossible image size.
+        LowzooError: Unknown word, weights that cannot be had, an impossible image size, or a configuration of the
+            input that cannot be followed.
     """
     found = find(word, pretrained=pretrained)
     arguments = {**found.arguments} if classes else {**found.arguments, "num_classes": 0}
     if found.explicit_cfg:
         arguments["pretrained_cfg"] = found.cfg
     if image_size is not None:
-        _check_image_size(image_size)
+        image_size = both_sides(image_size)
         if found.cfg.get("fixed_input_size"):
             arguments["img_size"] = image_size
+    channels = found.arguments.get("in_chans")
+    # Refused before the weights are loaded, and read again from what timm made of it.
+    input_facts(found.cfg, found.name, size=image_size, channels=channels)
     with _explained(found, image_size), torch.random.fork_rng(devices=[]):
         state = found.state
         if pretrained and found.file is not None and found.positions != "timm" and "img_size" in arguments:
@@ -92,24 +99,25 @@ def load_model(
         check_takes(model, image_size, found.name, model.pretrained_cfg["input_size"][0])
     cfg = model.pretrained_cfg
     cfg.pop("state_dict", None)
-    channels, height, width = cfg["input_size"]
+    facts = input_facts(cfg, found.name, size=image_size, channels=channels)
     return Resolved(
         model=model.eval(),
         name=found.name,
         revision=found.revision if pretrained else f"random initialisation, seed {seed}",
-        input_size=(channels, image_size or height, image_size or width),
-        mean=tuple(cfg["mean"]),
-        std=tuple(cfg["std"]),
-        interpolation=cfg["interpolation"],
-        crop_pct=cfg["crop_pct"],
+        input_size=facts.input_size,
+        mean=facts.mean,
+        std=facts.std,
+        interpolation=facts.interpolation,
+        crop_pct=facts.crop_pct,
         license=(found.license or cfg.get("license") or "") if pretrained else "",
         recipe=found.recipe if pretrained else "",
         trained=pretrained,
+        crop_mode=facts.crop_mode,
     )
 
 
 @contextlib.contextmanager
-def _explained(found: Found, image_size: int | None) -> Iterator[None]:
+def _explained(found: Found, image_size: Side | None) -> Iterator[None]:
     """Turn what timm, torch and the Hub raise while a model is built into one sentence; `--debug` shows the cause."""
     try:
         yield
@@ -123,7 +131,7 @@ def _explained(found: Found, image_size: int | None) -> Iterator[None]:
             ) from error
         if image_size is not None:
             raise LowzooError(
-                f"{found.name} cannot be built or loaded at {image_size} px ({reason})", "Name another size"
+                f"{found.name} cannot be built or loaded at {size_text(image_size)} px ({reason})", "Name another size"
             ) from error
         raise LowzooError(
             f"the weights of {found.name} cannot be had ({reason})",
@@ -145,22 +153,17 @@ def _check_complete(model: nn.Module, file: Path, state: dict[str, Tensor] | Non
         raise LowzooError(f"{file} lacks {len(missing)} tensors, e.g. {missing[0]}", "Write the folder again")
 
 
-def _check_image_size(image_size: int) -> None:
-    if not 16 <= image_size <= 4096:
-        raise LowzooError(f"an image size of {image_size} px is impossible", "Name a side between 16 and 4096 px")
-
-
-def check_patches(model: nn.Module, image_size: int) -> None:
+def check_patches(model: nn.Module, image_size: Side) -> None:
     """Refuse a size whose border would be cut off: patches are taken from the upper left corner on.
 
     Args:
         model: Any network; one without patches takes every size.
-        image_size: Side in pixels.
+        image_size: Side in pixels, or (height, width).
 
     Raises:
-        LowzooError: The size is no multiple of the side of a patch.
+        LowzooError: A side is no multiple of the side of a patch.
     """
-    side = patch_side(model)
-    if image_size % side:
-        sizes = " or ".join(str(size) for size in sorted(nearest_sizes(image_size, side)))
-        raise LowzooError(f"{image_size} px is no multiple of the patch size of {side} px", f"Take {sizes} px")
+    for side, step in zip(both_sides(image_size), patch_sides(model), strict=True):
+        if side % step:
+            sizes = " or ".join(str(size) for size in sorted(nearest_sizes(side, step)))
+            raise LowzooError(f"{side} px is no multiple of the patch size of {step} px", f"Take {sizes} px")

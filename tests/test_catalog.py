@@ -123,6 +123,22 @@ def test_every_figure_names_its_source(metric):
     assert metric.unit != "%" or 0 <= metric.value <= 100
 
 
+def test_the_two_coco_figures_of_sslight_come_from_two_networks():
+    """Boxes from a run without the mask branch, masks from another with it; neither syncs norms beyond the backbone."""
+    found = {"box detection": [], "instance segmentation": []}
+    for name, (_, weights) in zip(IDS, WEIGHTS, strict=True):
+        for metric in weights.metrics:
+            if metric.task in found:
+                found[metric.task].append((name, metric.protocol))
+    for task, network in (("box detection", "Faster R-CNN"), ("instance segmentation", "Mask R-CNN")):
+        assert len(found[task]) == 6
+        for name, protocol in found[task]:
+            assert name.startswith("sslight_dino_")
+            assert protocol.startswith(f"{network} with FPN")
+            assert "SyncBN in the backbone alone" in protocol
+            assert ("strides 16 and 32" in protocol) == ("mobilenetv2" in name)
+
+
 def test_the_bundled_backbone_has_the_stated_layout():
     weights = catalog.model("rob_vit_tiny").default
     assert weights.path.stat().st_size <= 12e6

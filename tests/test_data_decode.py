@@ -26,7 +26,7 @@ def decoder(request, monkeypatch):
     if request.param == "opencv":
         pytest.importorskip("cv2")
     else:
-        monkeypatch.setattr(decode_module, "_opencv", lambda: None)
+        monkeypatch.setattr(decode_module, "opencv", lambda: None)
 
 
 @pytest.fixture

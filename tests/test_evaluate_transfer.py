@@ -73,7 +73,7 @@ def test_all_tasks_end_to_end(capsys, root, model, how, tmp_path):
         sum(figure["mean"] for figure in document["figures"][:-1]) / 5, abs=1e-3
     )
     assert document["data"]["clevr_count train"]["images"] == 12
-    assert document["settings"]["tasks"]["clevr_dist"]["preprocessing"]["squash"] is True
+    assert document["settings"]["tasks"]["clevr_dist"]["preprocessing"]["crop_mode"] == "squash"
     assert document["settings"]["tasks"]["cifar100"]["augmentation"] == ("none" if how == "--cached" else "flip")
     assert "mean_of_tasks" in text
 

@@ -205,7 +205,7 @@ def test_a_network_that_cannot_be_traced(tmp_path):
     ("changes", "spec", "said"),
     [
         ({}, ExportSpec(size=64), "was created for 32 px, not 64 px"),
-        ({"input_size": (1, SIDE, SIDE)}, ExportSpec(), "takes 1 channels"),
+        ({"input_size": (1, SIDE, SIDE)}, ExportSpec(), "sets mean = .* Make it 1 numbers"),
         ({"interpolation": "magic"}, ExportSpec(), "unknown interpolation 'magic'"),
     ],
 )

@@ -91,3 +91,18 @@ def test_entry_with_another_number_fails() -> None:
     entry = Entry(FOLDER, _record("LARS", scalars={"loss": 1.0}))
     with pytest.raises(AssertionError, match="loss"):
         entry.expect("loss", 1.0001)
+
+
+@pytest.mark.parametrize("temperature", [0.02, 0.025, 0.07, 0.1])
+def test_sharpening_of_msn_follows_from_the_entry(temperature: float) -> None:
+    """Whatever temperature an entry's teacher has: the official sharpening that belongs to it gives the same."""
+    key = "max_abs_diff_official_msn_sharpened_target"
+    record = next(record for record in RECORDS if key in record["scalars"])
+    changed = {**record["hyper_parameters"], "teacher_temperature": temperature}
+    entry = Entry(FOLDER, {**record, "hyper_parameters": changed, "scalars": {key: 0.0}})
+    for name, facts in record["tensors"].items():
+        if facts["role"] in EXPECTED:
+            entry.skip(name)
+            del entry.tensors[name]
+    check_for(entry)(entry)
+    entry.finish()

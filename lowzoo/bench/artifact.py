@@ -5,14 +5,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lowzoo.bench.schema import ModelFile, ModelInput
 from lowzoo.errors import LowzooError
+from lowzoo.input_facts import InputFacts, channels_last, checked
 from lowzoo.weights_file import sha256
+
+if TYPE_CHECKING:
+    from lowzoo.evaluate.preprocess import InputSpec
 
 IMAGENET: dict[str, tuple[float, ...]] = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 _TYPES = {"tensor(uint8)": np.uint8, "tensor(float)": np.float32, "tensor(float16)": np.float16}
@@ -38,8 +42,8 @@ class OnnxFile:
 
     @property
     def pixels_last(self) -> bool:
-        """Whether the input is (B, H, W, 3) and not (B, 3, H, W)."""
-        return self.shape[3] == 3
+        """Whether the input is (B, H, W, C) and not (B, C, H, W)."""
+        return bool(channels_last(self.shape, _said(self, "input").get("layout")))
 
     def facts(self) -> ModelFile:
         """Identify the file."""
@@ -85,14 +89,20 @@ def open_onnx(path: Path) -> OnnxFile:
         found = ", ".join(f"{node.name}: {node.type} {node.shape}" for node in inputs) or "none"
         raise LowzooError(f"{path} does not take one picture (inputs: {found})", "Time a file of `lowzoo export`")
     batch, *sides = inputs[0].shape
-    if not all(isinstance(side, int) for side in sides) or 3 not in (sides[0], sides[2]):
+    if not all(isinstance(side, int) for side in sides):
         raise LowzooError(
-            f"the input of {path} has no fixed size of an RGB picture ({inputs[0].shape})",
+            f"the input of {path} has no fixed size of a picture ({inputs[0].shape})",
             "Export it with a fixed size",
         )
     shape = (batch if isinstance(batch, int) else 1, sides[0], sides[1], sides[2])
     metadata = dict(session.get_modelmeta().custom_metadata_map)
-    return OnnxFile(path, inputs[0].name, inputs[0].type, shape, metadata)
+    file = OnnxFile(path, inputs[0].name, inputs[0].type, shape, metadata)
+    if channels_last(shape, _said(file, "input").get("layout")) is None:
+        raise LowzooError(
+            f"the input of {path} does not tell its channels from its sides ({inputs[0].shape})",
+            "Time a file of `lowzoo export`",
+        )
+    return file
 
 
 def real_input(file: OnnxFile) -> tuple[NDArray[Any], str]:
@@ -101,52 +111,76 @@ def real_input(file: OnnxFile) -> tuple[NDArray[Any], str]:
     Raises:
         LowzooError: The file describes its preprocessing in a way that nobody can follow.
     """
-    mean, std = _normalisation(file)
-    return picture(file.shape, np.dtype(_TYPES[file.input_type]), mean, std)
+    return _fed(_preparation(file), file.shape, np.dtype(_TYPES[file.input_type]), last=file.pixels_last)
 
 
 def picture(
     shape: tuple[int, int, int, int],
     dtype: np.dtype[Any],
-    mean: tuple[float, ...] = IMAGENET["mean"],
-    std: tuple[float, ...] = IMAGENET["std"],
+    prepared: "InputSpec | None" = None,
 ) -> tuple[NDArray[Any], str]:
     """Give a demonstration photograph as a model's input, and its name.
 
     Args:
-        shape: (B, H, W, 3) or (B, 3, H, W).
+        shape: (B, H, W, C) or (B, C, H, W).
         dtype: uint8 gets the pixels, a float type the normalised ones.
-        mean: Of the normalisation, in [0, 1].
-        std: Of the normalisation, in [0, 1].
+        prepared: How the network's pictures are prepared; of a file that does not say it, ImageNet's usual way.
     """
+    last = bool(channels_last(shape))
+    return _fed(prepared or _usual(*_chw(shape, last)), shape, dtype, last=last)
+
+
+def _fed(
+    spec: "InputSpec", shape: tuple[int, int, int, int], dtype: np.dtype[Any], *, last: bool
+) -> tuple[NDArray[Any], str]:
+    from lowzoo.data.channels import of_colours
     from lowzoo.data.decode import decode_rgb
     from lowzoo.data.stores.samples import demonstration_photos
-    from lowzoo.evaluate.preprocess import Preprocessing, preprocess, to_uint8_input
+    from lowzoo.evaluate.preprocess import preprocess, to_uint8_input
 
     name, data = demonstration_photos()[0]
-    batch, *sides = shape
-    last = sides[2] == 3
-    height, width = sides[:2] if last else sides[1:]
-    spec = Preprocessing((3, height, width), mean, std, interpolation="bicubic", crop_pct=1.0)
-    image = decode_rgb(data, name)
+    image = of_colours(decode_rgb(data, name), spec.input_size[0])
     if dtype == np.uint8:
         pixels = to_uint8_input(image, spec)
         row = pixels if last else pixels.transpose(2, 0, 1)
     else:
         planes = preprocess(image, spec).numpy()
         row = planes.transpose(1, 2, 0) if last else planes
-    return np.ascontiguousarray(np.repeat(row[None], batch, 0).astype(dtype)), name
+    return np.ascontiguousarray(np.repeat(row[None], shape[0], 0).astype(dtype)), name
 
 
-def _normalisation(file: OnnxFile) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation a channel: what the file says, else ImageNet's."""
+def _chw(shape: tuple[int, int, int, int], last: bool) -> tuple[int, int, int]:
+    return (shape[3], shape[1], shape[2]) if last else (shape[1], shape[2], shape[3])
+
+
+def _usual(channels: int, height: int, width: int) -> InputFacts:
+    """ImageNet's normalisation of RGB, values around 0 of other channels; as much of a picture as fits."""
+    mean, std = (IMAGENET["mean"], IMAGENET["std"]) if channels == 3 else ((0.5,) * channels, (0.25,) * channels)
+    return InputFacts((channels, height, width), mean, std, "bicubic", 1.0)
+
+
+def _preparation(file: OnnxFile) -> InputFacts:
+    """What the file says of it; what it leaves open is the usual."""
+    usual = _usual(*_chw(file.shape, file.pixels_last))
+    said = _said(file, "preprocessing")
     try:
-        said: dict[str, Any] = IMAGENET | json.loads(file.metadata.get("lowzoo.preprocessing", "{}"))
-        mean, std = (tuple(float(number) for number in said[key]) for key in ("mean", "std"))
-    except (ValueError, TypeError) as error:
+        mean, std = (tuple(map(float, said.get(key, getattr(usual, key)))) for key in ("mean", "std"))
+        filter_ = dict(said.get("resize", {})).get("interpolation", usual.interpolation)
+        crop_pct, mode = said.get("crop_pct", usual.crop_pct), said.get("crop_mode", usual.crop_mode)
+        return checked(InputFacts(usual.input_size, mean, std, filter_, crop_pct, mode), str(file.path))
+    except (LowzooError, ValueError, TypeError) as error:
+        reason = error.message if isinstance(error, LowzooError) else error
         raise LowzooError(
-            f"the preprocessing inside {file.path} cannot be read ({error})", "Export it again"
+            f"the preprocessing inside {file.path} cannot be read ({reason})", "Export it again"
         ) from error
-    if len(mean) != 3 or len(std) != 3 or 0 in std:
-        raise LowzooError(f"the preprocessing inside {file.path} is not of 3 channels", "Export it again")
-    return mean, std
+
+
+def _said(file: OnnxFile, key: str) -> dict[str, Any]:
+    """A piece of metadata that is JSON; empty if there is none."""
+    try:
+        value = json.loads(file.metadata.get(f"lowzoo.{key}", "{}"))
+    except ValueError as error:
+        raise LowzooError(f"the {key} inside {file.path} cannot be read ({error})", "Export it again") from error
+    if not isinstance(value, dict):
+        raise LowzooError(f"the {key} inside {file.path} cannot be read ({value!r})", "Export it again")
+    return value

@@ -20,6 +20,7 @@ from lowzoo.bench.assemble import assemble, now_utc, repeat_of
 from lowzoo.bench.protocol import STANDARD, Protocol, runs_for
 from lowzoo.bench.schema import BenchResult, Condition, Device, Engine, ModelFile, ModelInput, Repeat
 from lowzoo.errors import LowzooError, reason_of
+from lowzoo.input_facts import channels_last
 
 UNITS = {"all": "ALL", "cpu": "CPU_ONLY", "cpu-and-gpu": "CPU_AND_GPU", "cpu-and-ne": "CPU_AND_NE"}
 PROBE_RUNS = 5
@@ -107,14 +108,16 @@ def benchmarker_of(artifact: Path, units: str, phone: Any) -> tuple[Callable[[],
     kind = taken.type.WhichOneof("Type")
     if kind == "imageType":
         # coremltools 9 makes random inputs for arrays only, never for images: one must be given.
-        shape: tuple[int, ...] = (1, taken.type.imageType.height, taken.type.imageType.width, 3)
-        pixels, photo = picture((1, shape[1], shape[2], 3), np.dtype(np.uint8))
-        value: Any = Image.fromarray(pixels[0])
+        image = taken.type.imageType
+        planes = 1 if image.colorSpace == image.GRAYSCALE else 3
+        shape: tuple[int, ...] = (1, image.height, image.width, planes)
+        pixels, photo = picture((1, shape[1], shape[2], planes), np.dtype(np.uint8))
+        value: Any = Image.fromarray(pixels[0, :, :, 0] if planes == 1 else pixels[0])
     else:
         shape = tuple(taken.type.multiArrayType.shape)
-        if len(shape) != 4 or shape[1] != 3:
-            raise LowzooError(f"{artifact} does not take an RGB picture, but {list(shape)}", "Export it again")
-        value, photo = picture((shape[0], 3, shape[2], shape[3]), np.dtype(np.float32))
+        if len(shape) != 4 or channels_last(shape) is not False:
+            raise LowzooError(f"{artifact} does not take one picture, but {list(shape)}", "Export it again")
+        value, photo = picture((shape[0], shape[1], shape[2], shape[3]), np.dtype(np.float32))
     given = ModelInput(name=taken.name, type=kind, shape=shape, content=f"photograph {photo}")
     return (lambda: MLModelBenchmarker(model=model, device=phone)), {taken.name: value}, given
 

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 
 from lowzoo.bench.artifact import identify, open_onnx, picture, real_input
 from lowzoo.bench.engines import ENGINES, EngineFacts
+from lowzoo.bench.network_word import read_network_word
 from lowzoo.bench.schema import ModelFile, ModelInput
 from lowzoo.errors import LowzooError, reason_of
+from lowzoo.input_facts import channels_last
 
-UNTRAINED = "untrained:"
 _EXECUTORCH_TYPES = {0: np.uint8, 6: np.float32}
 
 
@@ -26,7 +27,7 @@ class Subject:
         model: A file's path, or a MODEL word for PyTorch.
         facts: Its identity.
         input: What it is fed, in words.
-        pixels: What it is fed, (B, H, W, 3) or (B, 3, H, W).
+        pixels: What it is fed, (B, H, W, C) or (B, C, H, W).
     """
 
     model: str
@@ -45,8 +46,8 @@ def subject_of(engine: EngineFacts, model: str) -> Subject:
 
     Args:
         engine: Which.
-        model: A file with the engine's suffix (any name for ONNX), or a MODEL word for PyTorch; `untrained:` before
-            the word leaves the weights random.
+        model: A file with the engine's suffix (any name for ONNX), or a MODEL word for PyTorch; see
+            `lowzoo.bench.network_word`.
 
     Raises:
         LowzooError: The engine is not installed, or the model cannot be opened or fed.
@@ -62,8 +63,8 @@ def subject_of(engine: EngineFacts, model: str) -> Subject:
     if not path.is_file():
         raise LowzooError(f"{path} does not exist" if not path.exists() else f"{path} is no file", "Name a file")
     name, shape, dtype = (_executorch if engine is ENGINES["executorch"] else _litert)(path)
-    if len(shape) != 4 or 3 not in (shape[1], shape[3]):
-        raise LowzooError(f"{path} does not take an RGB picture, but {list(shape)}", "Export it again")
+    if len(shape) != 4 or channels_last(shape) is None:
+        raise LowzooError(f"{path} does not take one picture, but {list(shape)}", "Export it again")
     pixels, photo = picture((shape[0], shape[1], shape[2], shape[3]), dtype)
     said = ModelInput(name=name, type=str(dtype), shape=tuple(shape), content=f"photograph {photo}")
     return Subject(str(path.resolve()), identify(path), said, pixels)
@@ -74,11 +75,11 @@ def _network(model: str) -> Subject:
 
     from lowzoo.resolve import load_model
 
-    word = model.removeprefix(UNTRAINED)
-    resolved = load_model(word, pretrained=word == model)
+    word, size, pretrained = read_network_word(model)
+    resolved = load_model(word, image_size=size, pretrained=pretrained)
     channels, height, width = resolved.input_size
     shape = (1, channels, height, width)
-    pixels, photo = picture(shape, np.dtype(np.float32), resolved.mean, resolved.std)
+    pixels, photo = picture(shape, np.dtype(np.float32), resolved)
     content = save({key: value.contiguous() for key, value in resolved.model.state_dict().items()})
     facts = ModelFile(
         file=resolved.name,

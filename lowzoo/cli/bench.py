@@ -11,6 +11,7 @@ from lowzoo.errors import LowzooError
 
 if TYPE_CHECKING:
     from lowzoo.bench.protocol import Protocol
+    from lowzoo.input_facts import Side
 
 TARGETS = ("host", "browser", "android", "iphone", "cloud")
 ENGINES = {
@@ -47,6 +48,12 @@ def bench(
     untrained: Annotated[
         bool, typer.Option("--untrained", help="Random weights: an architecture's latency without its weights.")
     ] = False,
+    size: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PX|HxW", help="Of a MODEL's input: side, or height x width, such as 128x256; its own if absent."
+        ),
+    ] = None,
     refuse_load: Annotated[
         bool, typer.Option("--refuse-load", help="host: stop when the computer is busy, instead of flagging it.")
     ] = False,
@@ -100,33 +107,35 @@ def bench(
 
     from lowzoo.bench.machine import usable_cores
     from lowzoo.files import writable_folder
+    from lowzoo.input_facts import parse_size
 
     if out is not None:
         writable_folder(out.parent)
     protocol = _protocol(quick, repeats)
     counts = _threads(threads, usable_cores())
+    sides = parse_size(size, "--size") if size is not None else None
     if on == "host":
         from lowzoo.cli import bench_host
 
-        bench_host.run(words, chosen, protocol, counts, untrained, refuse_load, out, json_)
+        bench_host.run(words, chosen, protocol, counts, untrained, sides, refuse_load, out, json_)
     elif on == "browser":
         from lowzoo.bench.browser.session import Place
         from lowzoo.cli import bench_browser
 
         place = Place(lan, port, ort_dist, certificate, devices, minutes)
-        bench_browser.run(words[0], place, protocol, untrained, out, json_)
+        bench_browser.run(words[0], place, protocol, untrained, sides, out, json_)
     elif on == "android":
         from lowzoo.cli import bench_phone
 
-        bench_phone.run_android(words[0], chosen, runner, serial, protocol, counts, untrained, out, json_)
+        bench_phone.run_android(words[0], chosen, runner, serial, protocol, counts, untrained, sides, out, json_)
     elif on == "iphone":
         from lowzoo.cli import bench_phone
 
-        bench_phone.run_iphone(words[0], device, team, units, protocol, untrained, out, json_)
+        bench_phone.run_iphone(words[0], device, team, units, protocol, untrained, sides, out, json_)
     else:
         from lowzoo.cli import bench_phone
 
-        bench_phone.run_cloud(words[0], device, untrained, out, json_)
+        bench_phone.run_cloud(words[0], device, untrained, sides, out, json_)
 
 
 def _engine(on: str, engine: str | None, model: str) -> str:
@@ -159,7 +168,9 @@ def _threads(text: str, cores: int) -> tuple[int, ...]:
 
 
 @contextlib.contextmanager
-def artifact_of(model: str, suffix: str, *, untrained: bool, precision: str = "fp32") -> Iterator[Path]:
+def artifact_of(
+    model: str, suffix: str, *, untrained: bool, precision: str = "fp32", size: "Side | None" = None
+) -> Iterator[Path]:
     """Give the file to time: MODEL if it is one, else an export of it in a temporary folder.
 
     Args:
@@ -167,6 +178,10 @@ def artifact_of(model: str, suffix: str, *, untrained: bool, precision: str = "f
         suffix: Of the format that is needed.
         untrained: Leave the weights random.
         precision: Of the export.
+        size: Of the export; a file has its own already.
+
+    Raises:
+        LowzooError: A file of another format, or one with another size than its own wanted.
     """
     import tempfile
 
@@ -174,6 +189,8 @@ def artifact_of(model: str, suffix: str, *, untrained: bool, precision: str = "f
 
     path = Path(model)
     if model.endswith(suffix) or path.is_file():
+        if size is not None:
+            raise LowzooError(f"{path} has a size already", "Leave out --size, or name the MODEL")
         yield path
         return
     if path.suffix in (".onnx", ".pte", ".tflite", ".mlpackage"):
@@ -184,13 +201,13 @@ def artifact_of(model: str, suffix: str, *, untrained: bool, precision: str = "f
 
     from lowzoo.export import ExportSpec, export
 
-    spec = ExportSpec(format=formats[suffix], precision=precision)
+    spec = ExportSpec(format=formats[suffix], precision=precision, size=size)
     with tempfile.TemporaryDirectory(prefix="lowzoo-bench-") as folder:
         file = Path(folder) / f"{path.name}{suffix}"
         if untrained:
             from lowzoo.resolve import load_model
 
-            yield export(load_model(model, pretrained=False), spec, file).path
+            yield export(load_model(model, image_size=size, pretrained=False), spec, file).path
         else:
             yield write_checked(model, spec, file).path
 

@@ -17,15 +17,24 @@ if TYPE_CHECKING:
     from lowzoo.bench.browser.session import BrowserBench, Place
     from lowzoo.bench.protocol import Protocol
     from lowzoo.bench.schema import BenchResult
+    from lowzoo.input_facts import Side
 
 
-def run(model: str, place: "Place", protocol: "Protocol", untrained: bool, out: Path | None, json_: bool) -> None:
+def run(
+    model: str,
+    place: "Place",
+    protocol: "Protocol",
+    untrained: bool,
+    size: "Side | None",
+    out: Path | None,
+    json_: bool,
+) -> None:
     """Serve the page until enough devices are through, the time is over, or Ctrl-C; keep what came in."""
     from lowzoo.bench.assemble import to_document
     from lowzoo.bench.browser.session import BrowserBench
 
     interrupted = False
-    with artifact_of(model, ".onnx", untrained=untrained) as artifact:
+    with artifact_of(model, ".onnx", untrained=untrained, size=size) as artifact:
         bench = BrowserBench(artifact, place, protocol)
         with bench.server:
             _invite(bench)

@@ -10,6 +10,7 @@ from lowzoo.cli.bench_lines import comparison_lines, result_lines
 
 if TYPE_CHECKING:
     from lowzoo.bench.protocol import Protocol
+    from lowzoo.input_facts import Side
 
 
 def run(
@@ -18,6 +19,7 @@ def run(
     protocol: "Protocol",
     threads: Sequence[int],
     untrained: bool,
+    size: "Side | None",
     refuse_load: bool,
     out: Path | None,
     json_: bool,
@@ -27,7 +29,7 @@ def run(
     from lowzoo.bench.engines import ENGINES
     from lowzoo.bench.host import bench_host, compare_host
     from lowzoo.bench.machine import check_threads
-    from lowzoo.bench.subject import UNTRAINED
+    from lowzoo.bench.network_word import network_word
     from lowzoo.errors import LowzooError
 
     for count in threads:
@@ -38,9 +40,9 @@ def run(
         artifacts: list[Path | str] = []
         for model in models:
             if facts.suffix:
-                artifacts.append(stack.enter_context(artifact_of(model, facts.suffix, untrained=untrained)))
+                artifacts.append(stack.enter_context(artifact_of(model, facts.suffix, untrained=untrained, size=size)))
             else:
-                artifacts.append(f"{UNTRAINED}{model}" if untrained else model)
+                artifacts.append(network_word(model, size=size, untrained=untrained))
         if len(artifacts) == 2:
             if len(threads) != 1:
                 raise LowzooError("a comparison takes one number of threads", "Use --threads N")

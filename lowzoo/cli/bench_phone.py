@@ -9,6 +9,7 @@ from lowzoo.cli.bench_lines import result_lines
 
 if TYPE_CHECKING:
     from lowzoo.bench.protocol import Protocol
+    from lowzoo.input_facts import Side
 
 
 def run_android(
@@ -19,6 +20,7 @@ def run_android(
     protocol: "Protocol",
     threads: Sequence[int],
     untrained: bool,
+    size: "Side | None",
     out: Path | None,
     json_: bool,
 ) -> None:
@@ -29,7 +31,7 @@ def run_android(
     from lowzoo.bench.assemble import to_document
 
     phone = find_phone(serial)
-    with artifact_of(model, RUNNERS[engine].suffix, untrained=untrained) as artifact:
+    with artifact_of(model, RUNNERS[engine].suffix, untrained=untrained, size=size) as artifact:
         results = [
             bench_android(artifact, phone, runner, engine=engine, protocol=protocol, threads=count) for count in threads
         ]
@@ -44,6 +46,7 @@ def run_iphone(
     units: str,
     protocol: "Protocol",
     untrained: bool,
+    size: "Side | None",
     out: Path | None,
     json_: bool,
 ) -> None:
@@ -52,18 +55,20 @@ def run_iphone(
 
     check_units(units)
     check_here()
-    with artifact_of(model, ".mlpackage", untrained=untrained) as artifact:
+    with artifact_of(model, ".mlpackage", untrained=untrained, size=size) as artifact:
         result = bench_iphone(artifact, name=device, team=team, units=units, protocol=protocol)
     finish(result.to_json(), [*result_lines(result)], out, json_)
 
 
-def run_cloud(model: str, device: str | None, untrained: bool, out: Path | None, json_: bool) -> None:
+def run_cloud(
+    model: str, device: str | None, untrained: bool, size: "Side | None", out: Path | None, json_: bool
+) -> None:
     """Time a model on a phone of Qualcomm AI Hub."""
     import sys
 
     from lowzoo.bench.cloud import bench_cloud, open_hub
 
     hub = open_hub()
-    with artifact_of(model, ".onnx", untrained=untrained) as artifact:
+    with artifact_of(model, ".onnx", untrained=untrained, size=size) as artifact:
         result = bench_cloud(artifact, hub, device=device, say=lambda text: print(text, file=sys.stderr, flush=True))
     finish(result.to_json(), [*result_lines(result)], out, json_)

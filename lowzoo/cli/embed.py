@@ -57,15 +57,17 @@ def embed(
     from lowzoo.evaluate.embeddings import require_pyarrow, write_embeddings
     from lowzoo.evaluate.features import extract_features
     from lowzoo.evaluate.result import DataFacts, ModelFacts
+    from lowzoo.input_facts import size_text
     from lowzoo.resolve import load_model
 
+    size = options.sides(image_size)
     if out is not None:
         require_pyarrow()
     images = open_source(source, split, reading)
     if source is not None:
         say_found(images, json=json_)
     place = pick_device(device)
-    resolved = load_model(model, image_size=image_size)
+    resolved = load_model(model, image_size=size)
     features = extract_features(resolved, images, device=place, workers=workers, precision="bf16" if bf16 else "fp32")
     if out is not None:
         write_embeddings(out, images, features, ModelFacts.of(resolved))
@@ -79,7 +81,7 @@ def embed(
         places = {"out": _text(out), "sheet": _text(sheet)}
         print(json.dumps(counts | {"data": facts.model_dump()} | places, indent=2))
         return
-    print(f"Model: {resolved.name} ({resolved.revision}) at {resolved.input_size[1]} px")
+    print(f"Model: {resolved.name} ({resolved.revision}) at {size_text(resolved.input_size[1:])} px")
     print(f"Embedded: {options.data_line(facts)} in {width} dimensions")
     for path in (out, sheet):
         if path is not None:

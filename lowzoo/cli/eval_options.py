@@ -37,7 +37,13 @@ TestSplit = Annotated[
     ),
 ]
 ImageSize = Annotated[
-    int | None, typer.Option(metavar="PX", help="Side of the network's input; the model's own if absent.")
+    str | None,
+    typer.Option(
+        "--image-size",
+        "--size",
+        metavar="PX|HxW",
+        help="Side of the network's input, or height x width, such as 128x256; the model's own if absent.",
+    ),
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:1, mps or auto.")]
 Workers = Annotated[int, typer.Option(min=0, help="Processes that decode; 0 decodes in this one.")]
@@ -83,7 +89,7 @@ def open_all(
     *,
     reading: "SourceOptions",
     json: bool,
-    image_size: int | None,
+    image_size: str | None,
     device: str,
     workers: int,
     bf16: bool,
@@ -97,13 +103,14 @@ def open_all(
     from lowzoo.evaluate.knn_protocol import open_knn_data
     from lowzoo.resolve import load_model
 
+    size = sides(image_size)
     images = open_knn_data(data, *splits, reading)
     if data is not None:
         say_found(images.bank, images.queries, json=json)
     if check is not None:
         check(images)
     place = pick_device(device)
-    resolved = load_model(model, image_size=image_size, pretrained=not random_init, seed=seed)
+    resolved = load_model(model, image_size=size, pretrained=not random_init, seed=seed)
     return resolved, images, Extraction(device=place, workers=workers, precision="bf16" if bf16 else "fp32")
 
 
@@ -136,6 +143,13 @@ def draw_confusion(scored: "Scored", images: "KnnData", output: Output) -> None:
     draw(scored.truth, scored.predictions, images.bank.class_names, output.confusion, title=title)
 
 
+def sides(word: str | None) -> tuple[int, int] | None:
+    """Read --size: (H, W), None for the model's own."""
+    from lowzoo.input_facts import parse_size
+
+    return None if word is None else parse_size(word, "--size")
+
+
 def numbers(words: str | None, option: str) -> list[float] | None:
     """Read a list such as 0.1,0.3."""
     if words is None:
@@ -164,9 +178,11 @@ _ODD = {"constant": "of one colour throughout", "clipped": "with numbers beyond 
 
 
 def _report(result: "EvaluationResult") -> Iterator[str]:
+    from lowzoo.input_facts import size_text
+
     model = result.model
     size = result.settings.get("preprocessing", {}).get("input_size")
-    yield f"Model: {model.name} ({model.revision})" + (f" at {size[1]} px" if size else "")
+    yield f"Model: {model.name} ({model.revision})" + (f" at {size_text(tuple(size[1:]))} px" if size else "")
     for part, facts in result.data.items():
         yield f"{part.capitalize()}: {data_line(facts)}"
     if any(facts.orientation == "stored" for facts in result.data.values()):

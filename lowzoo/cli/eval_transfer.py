@@ -62,7 +62,7 @@ def transfer(
     images = {name: open_task(name, root, data, reading) for name in names}
     say_found(*(part for found in images.values() for part in (found.bank, found.queries)), json=json_)
     place = pick_device(device)
-    resolved = load_model(model, image_size=image_size, pretrained=not random_init, seed=seed)
+    resolved = load_model(model, image_size=options.sides(image_size), pretrained=not random_init, seed=seed)
     settings = {
         name: adapted(
             transfer_settings(TASKS[name], resolved.model), epochs=epochs, batch_size=batch_size, augment=augment

@@ -27,7 +27,10 @@ def export(
     format_: Annotated[str, typer.Option("--format", help="onnx, coreml, executorch or litert.")] = "onnx",
     precision: Annotated[str, typer.Option(help="fp32, fp16 or int8; for Core ML also palette6 or palette4.")] = "fp32",
     size: Annotated[
-        int | None, typer.Option(metavar="PX", help="Side of the input; the weights' own if absent.")
+        str | None,
+        typer.Option(
+            metavar="PX|HxW", help="Side of the input, or height x width, such as 128x256; the weights' own if absent."
+        ),
     ] = None,
     batch: Annotated[str, typer.Option(metavar="N|dynamic", help="Images in a run; phones want 1.")] = "1",
     input_: Annotated[
@@ -68,11 +71,12 @@ def export(
 
     from lowzoo.export import ExportSpec, MaxLoss
     from lowzoo.export.head import read_classes
+    from lowzoo.input_facts import parse_size
 
     spec = ExportSpec(
         format=format_,
         precision=precision,
-        size=size,
+        size=parse_size(size, "--size") if size is not None else None,
         batch="dynamic" if batch == "dynamic" else int(batch),
         input=input_,
         opset=opset,
@@ -147,7 +151,8 @@ def _report(artifact: "Artifact") -> Iterator[str]:
         if spec.format in ("executorch", "litert")
         else f"{spec.deployment_target} or later"
     )
-    kind = ("RGB image" if spec.format == "coreml" else "uint8 RGB") if spec.input == "image" else "float32"
+    colour = artifact.preprocess.partition(";")[0]
+    kind = (f"{colour} image" if spec.format == "coreml" else f"uint8 {colour}") if spec.input == "image" else "float32"
     yield f"{artifact.path}: {artifact.size_bytes / 1e6:.1f} MB, {artifact.model} ({artifact.revision})"
     yield f"input {spec.input_name}: {kind} {shape}, {system}, {spec.precision}"
     yield ""

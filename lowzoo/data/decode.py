@@ -13,11 +13,12 @@ import io
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageSequence
 
 from lowzoo.data.formats import DECODERS, HEAD_BYTES, missing_decoder, register_heif
 from lowzoo.data.intensity import Intensity, Wide, deep_colour, wide_picture
@@ -119,7 +120,7 @@ def decode(
     if not data:
         raise BadImage(where, "it is empty")
     jpeg = _plain_jpeg(data)
-    cv2 = _opencv() if jpeg is not None else None
+    cv2 = opencv() if jpeg is not None else None
     if cv2 is not None and jpeg is not None:
         turn = jpeg.orientation if rules.orientation == "exif" else UPRIGHT
         size = (jpeg.width, jpeg.height) if swaps_sides(turn) else (jpeg.height, jpeg.width)
@@ -140,14 +141,20 @@ def decode(
     return Decoded(pixels, (pixels.shape[0], pixels.shape[1]), clipped=clipped)
 
 
-def wide_numbers(data: bytes, where: str) -> Wide | None:
-    """The numbers of a picture with more than 8 bits, before they are brought to 8; None for all others.
+def wide_numbers(data: bytes, where: str) -> list[Wide]:
+    """The numbers of a picture with more than 8 bits, before they are brought to 8, of all its pages.
 
     Raises:
         BadImage: As `decode_rgb`.
     """
     content = _read_with_pil(data, where).content
-    return content if isinstance(content, Wide) else None
+    if not isinstance(content, Wide):
+        return []
+    if content.values.ndim == 3:
+        return [content]
+    with Image.open(io.BytesIO(data), formats=_decoders()) as image:
+        pages = [wide_picture(page, data, opencv(), partial(BadImage, where)) for page in ImageSequence.Iterator(image)]
+    return [page for page in pages if page is not None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +177,7 @@ def _read_with_pil(data: bytes, where: str) -> _Read:
                 # PIL's own check has the same bound, but any library may have switched it off for the whole process.
                 if image.width * image.height > MAX_PIXELS:
                     raise _too_large(where, image.width, image.height)
-                wide = wide_picture(image, data, _opencv(), damaged)
+                wide = wide_picture(image, data, opencv(), damaged)
                 if wide is None:
                     image.load()
                 # Asked after loading: PIL turns a TIFF by itself, and says so by then.
@@ -191,7 +198,7 @@ def _read_with_pil(data: bytes, where: str) -> _Read:
 
 def _float_colour(data: bytes, damaged: Callable[[str], BadImage]) -> _Read | None:
     """A TIFF of float colours, which PIL does not know."""
-    cv2 = _opencv()
+    cv2 = opencv()
     if cv2 is None or data[:4] not in (b"II*\0", b"MM\0*"):
         return None
     return _Read(deep_colour(data, cv2, damaged), UPRIGHT)
@@ -217,7 +224,8 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 @functools.lru_cache(maxsize=1)
-def _opencv() -> ModuleType | None:
+def opencv() -> ModuleType | None:
+    """OpenCV, where it is installed."""
     try:
         import cv2
     except ImportError:

@@ -14,7 +14,7 @@ clipped and their pictures counted.
 """
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Literal
@@ -83,6 +83,12 @@ class Intensity:
     def whole_range(self, kind: Kind) -> Range:
         """Black and white of a type where the rule is not "auto"."""
         return self.rule if isinstance(self.rule, tuple) else _WHOLE[kind]
+
+    def completed(self, ranges: Mapping[Kind, Range]) -> "Intensity":
+        """The same, with ranges for types that nothing is known of yet."""
+        known = dict(self.measured)
+        more = tuple((kind, found) for kind, found in sorted(ranges.items()) if kind not in known)
+        return Intensity(self.rule, (*self.measured, *more))
 
     def range_of(self, wide: Wide) -> Range:
         """Black and white for a picture."""

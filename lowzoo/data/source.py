@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lowzoo.data.decode import Decoded, Rules, decode
+from lowzoo.data.channels import decode_channels
+from lowzoo.data.decode import Decoded, Rules
 from lowzoo.data.found import Found
 from lowzoo.data.measure import measure
 from lowzoo.data.options import DEFAULT_OPTIONS, SourceOptions
@@ -57,13 +58,15 @@ class ImageSource:
         """Name image `index` for messages: its path, or file and row."""
         return self.reader.where(index)
 
-    def decoded(self, index: int, divisor: Callable[[int, int], int] = lambda height, width: 1) -> Decoded:
-        """Read and decode image `index`; see `lowzoo.data.decode.decode`.
+    def decoded(
+        self, index: int, divisor: Callable[[int, int], int] = lambda height, width: 1, *, channels: int = 3
+    ) -> Decoded:
+        """Read and decode image `index`; see `lowzoo.data.channels.decode_channels`.
 
         Raises:
             BadImage: It cannot be read.
         """
-        return decode(self.encoded(index), self.where(index), self.rules, divisor)
+        return decode_channels(self.encoded(index), self.where(index), channels, self.rules, divisor)
 
     def pixels(self, index: int) -> NDArray[np.uint8]:
         """Read and decode image `index`: (H, W, 3) RGB; `BadImage` if it cannot be read."""

@@ -10,12 +10,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 
 from lowzoo.data.decode import BadImage
 from lowzoo.data.source import ImageSource
 from lowzoo.evaluate.inputs import InputBatch, SpecDataset
-from lowzoo.evaluate.preprocess import FILTERS, Preprocessing, to_uint8_input
+from lowzoo.evaluate.preprocess import Preprocessing, resize, to_uint8_input
 from lowzoo.evaluate.probe_settings import Augmentation
 
 _AREA, _LOG_RATIO, _ATTEMPTS = (0.08, 1.0), (math.log(3 / 4), math.log(4 / 3)), 10
@@ -34,16 +33,16 @@ class AugmentedDataset(SpecDataset):
         return len(self.source)
 
     def picture(self, key: Key) -> NDArray[np.uint8]:
-        """One network input (H, W, 3); `BadImage` if the file cannot be read."""
+        """One network input (H, W, C); `BadImage` if the file cannot be read."""
         epoch, index = key
-        image = self.source.pixels(index)
+        image = self.source.decoded(index, channels=self.spec.input_size[0]).pixels
         rng = np.random.default_rng([self.seed, epoch, index])
         pixels = _crop(image, self.spec, rng) if self.augmentation == "crop" else to_uint8_input(image, self.spec)
         return pixels[:, ::-1] if self.augmentation != "none" and rng.random() < 0.5 else pixels
 
     def __getitems__(self, keys: Sequence[Key]) -> InputBatch:
         """The batch of these keys; torch's loader calls this."""
-        pixels = torch.empty(len(keys), *self.spec.input_size[1:], 3, dtype=torch.uint8)
+        pixels = torch.empty(len(keys), *self.spec.input_size[1:], self.spec.input_size[0], dtype=torch.uint8)
         kept: list[int] = []
         errors: list[str] = []
         for key in keys:
@@ -85,9 +84,7 @@ class ShuffledKeys:
 
 def _crop(image: NDArray[np.uint8], spec: Preprocessing, rng: np.random.Generator) -> NDArray[np.uint8]:
     left, top, width, height = _crop_box(image.shape[1], image.shape[0], rng)
-    size = (spec.input_size[2], spec.input_size[1])
-    part = Image.fromarray(np.ascontiguousarray(image[top : top + height, left : left + width]))
-    return np.array(part.resize(size, FILTERS[spec.interpolation]))
+    return resize(image[top : top + height, left : left + width], (spec.input_size[1], spec.input_size[2]), spec)
 
 
 def _crop_box(width: int, height: int, rng: np.random.Generator) -> tuple[int, int, int, int]:

@@ -6,6 +6,7 @@ are written as they are computed and read as mapped memory, so that a set larger
 
 import contextlib
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -44,7 +45,7 @@ def cache_path(
     activation), what the network makes of one fixed input.
 
     Args:
-        model: (B, 3, H, W) to (B, D), in eval mode, on `device`.
+        model: (B, C, H, W) to (B, D), in eval mode, on `device`.
         spec: The preprocessing.
         fingerprint: Of the images.
         device: Where the features are computed.
@@ -52,7 +53,7 @@ def cache_path(
     """
     key = f"{_LAYOUT} {spec} {fingerprint} {torch.device(device).type} {precision} {weights_digest(model)}"
     digest = sha256(key.encode())
-    probe = torch.linspace(-2, 2, 3 * spec.input_size[1] * spec.input_size[2], device=device)
+    probe = torch.linspace(-2, 2, math.prod(spec.input_size), device=device)
     with torch.inference_mode():
         digest.update(model(probe.view(1, *spec.input_size)).float().cpu().numpy().tobytes())
     return cache_folder("features") / f"{digest.hexdigest()[:32]}.safetensors"

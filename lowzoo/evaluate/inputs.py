@@ -27,7 +27,7 @@ class InputBatch:
     """Images that could be read.
 
     Args:
-        pixels: (B, H, W, 3) uint8.
+        pixels: (B, H, W, C) uint8.
         kept: (B,) int64, the index of each in the source.
         errors: One message for each image that could not be read.
         odd: Index and oddity of images that could be read, see `lowzoo.data.decode.ODDITIES`.
@@ -59,13 +59,13 @@ class InputDataset(SpecDataset):
         return len(self.source)
 
     def picture(self, index: int) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
-        """One network input (H, W, 3) and what is odd about the image; `BadImage` if the file cannot be read."""
-        decoded = self.source.decoded(index)
+        """One network input (H, W, C) and what is odd about the image; `BadImage` if the file cannot be read."""
+        decoded = self.source.decoded(index, channels=self.spec.input_size[0])
         return to_uint8_input(decoded.pixels, self.spec), decoded.oddities
 
     def __getitems__(self, indices: Sequence[int]) -> InputBatch:
         """The batch of these indices; torch's loader calls this."""
-        pixels = torch.empty(len(indices), *self.spec.input_size[1:], 3, dtype=torch.uint8)
+        pixels = torch.empty(len(indices), *self.spec.input_size[1:], self.spec.input_size[0], dtype=torch.uint8)
         kept: list[int] = []
         errors: list[str] = []
         odd: list[tuple[int, str]] = []
@@ -99,10 +99,10 @@ def input_loader(
 
 
 def normalise_batch(pixels: Tensor, spec: InputSpec, device: str | torch.device) -> Tensor:
-    """From (B, H, W, 3) uint8 to (B, 3, H, W) float32, channels-last, with the arithmetic of `preprocess`."""
+    """From (B, H, W, C) uint8 to (B, C, H, W) float32, channels-last, with the arithmetic of `preprocess`."""
     images = pixels.to(device, non_blocking=True).permute(0, 3, 1, 2).float()
-    mean = torch.tensor(spec.mean, device=device).view(3, 1, 1)
-    std = torch.tensor(spec.std, device=device).view(3, 1, 1)
+    mean = torch.tensor(spec.mean, device=device).view(-1, 1, 1)
+    std = torch.tensor(spec.std, device=device).view(-1, 1, 1)
     return images.div_(255).sub_(mean).div_(std)
 
 

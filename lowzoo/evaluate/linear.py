@@ -56,7 +56,9 @@ def evaluate_linear(
     """
     classes = require_classes(data.bank.require_labels(), data.bank.name)
     wide, network = with_features(resolved, settings.features)
-    spec = dataclasses.replace(Preprocessing.of(resolved), squash=settings.squash)
+    spec = Preprocessing.of(resolved)
+    if settings.squash:
+        spec = dataclasses.replace(spec, crop_mode="squash", crop_pct=1.0)
     train, test = how.run(wide, (data.bank, data.queries), spec)
     widths = network.widths(spec.input_size, how.device)
     kinds = dict(zip(settings.features, train.x.split(widths, dim=1), strict=True))

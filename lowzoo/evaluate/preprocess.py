@@ -3,7 +3,6 @@
 The resize is PIL's (antialiased, on 8 bits), as in the pipelines that the published figures come from.
 """
 
-import math
 from dataclasses import dataclass
 from typing import Protocol, Self
 
@@ -14,15 +13,11 @@ from PIL import Image
 from torch import Tensor
 
 from lowzoo.errors import LowzooError
+from lowzoo.evaluate.framing import border_colour, frame
+from lowzoo.input_facts import FILTERS as NAMES
+from lowzoo.input_facts import InputFacts, checked
 
-FILTERS = {
-    "nearest": Image.Resampling.NEAREST,
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-    "lanczos": Image.Resampling.LANCZOS,
-    "box": Image.Resampling.BOX,
-    "hamming": Image.Resampling.HAMMING,
-}
+FILTERS = {name: Image.Resampling[name.upper()] for name in NAMES}
 
 
 class InputSpec(Protocol):
@@ -30,7 +25,7 @@ class InputSpec(Protocol):
 
     @property
     def input_size(self) -> tuple[int, int, int]:
-        """(3, H, W) in pixels."""
+        """(C, H, W) in pixels."""
 
     @property
     def mean(self) -> tuple[float, ...]:
@@ -46,78 +41,94 @@ class InputSpec(Protocol):
 
     @property
     def crop_pct(self) -> float:
-        """Side of the centre crop by the shorter side after resizing."""
+        """Side of the input by the side after resizing."""
+
+    @property
+    def crop_mode(self) -> str:
+        """How a picture of other proportions is made to fit, see `lowzoo.evaluate.framing`."""
 
 
 @dataclass(frozen=True, slots=True)
-class Preprocessing:
-    """An `InputSpec` without the network: small enough for data workers and for cache keys.
-
-    With `squash` both sides are resized to the input's, without a crop (tasks where everything must stay visible).
-    """
-
-    input_size: tuple[int, int, int]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    interpolation: str
-    crop_pct: float
-    squash: bool = False
+class Preprocessing(InputFacts):
+    """An `InputSpec` without the network: small enough for data workers and for cache keys."""
 
     @classmethod
     def of(cls, spec: InputSpec) -> Self:
         """Copy the fields of `spec`.
 
         Raises:
-            LowzooError: Not three channels, or a filter of another name.
+            LowzooError: One that cannot be followed, see `lowzoo.input_facts.checked`.
         """
-        if spec.input_size[0] != 3:
-            raise LowzooError(
-                f"the model takes {spec.input_size[0]} channels, pictures have 3", "Name a model for RGB pictures"
-            )
-        if spec.interpolation not in FILTERS:
-            raise LowzooError(
-                f"unknown interpolation {spec.interpolation!r} in the model's configuration",
-                f"Choose one of: {', '.join(FILTERS)}",
-            )
-        return cls(
-            (3, spec.input_size[1], spec.input_size[2]),
-            tuple(spec.mean),
-            tuple(spec.std),
-            spec.interpolation,
-            spec.crop_pct,
+        facts = InputFacts(
+            spec.input_size, tuple(spec.mean), tuple(spec.std), spec.interpolation, spec.crop_pct, spec.crop_mode
         )
+        found = checked(facts, getattr(spec, "name", "the model"))
+        return cls(found.input_size, found.mean, found.std, found.interpolation, found.crop_pct, found.crop_mode)
 
 
 def to_uint8_input(image: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint8]:
-    """Resize the shorter side to size / crop_pct and crop the centre, or squash.
+    """Resize and crop as `spec` says.
 
     Args:
-        image: (h, w, 3) RGB.
+        image: (h, w, 3) RGB, or (h, w, C) with the channels of the network.
+        spec: The network's input; one channel is the luma (ITU-R 601) of a picture in colour.
+
+    Returns:
+        (H, W, C).
+
+    Raises:
+        LowzooError: The picture has other channels than the network.
+    """
+    placed = frame(image.shape[0], image.shape[1], spec)
+    pixels = resize(image, placed.resized, spec)
+    height, width = spec.input_size[1:]
+    top, left = max(placed.top, 0), max(placed.left, 0)
+    part = pixels[top : top + height, left : left + width]
+    if part.shape[:2] == (height, width):
+        return np.ascontiguousarray(part)
+    whole = np.empty((height, width, pixels.shape[2]), np.uint8)
+    whole[:] = border_colour(spec)
+    top, left = max(-placed.top, 0), max(-placed.left, 0)
+    whole[top : top + part.shape[0], left : left + part.shape[1]] = part
+    return whole
+
+
+def resize(image: NDArray[np.uint8], size: tuple[int, int], spec: InputSpec) -> NDArray[np.uint8]:
+    """Bring a picture to the channels of `spec` and to `size` (h, w) by its filter, whatever its proportions.
+
+    Args:
+        image: As for `to_uint8_input`.
+        size: In pixels.
         spec: The network's input.
 
     Returns:
-        (H, W, 3) RGB.
+        (h, w, C).
+
+    Raises:
+        LowzooError: The picture has other channels than the network.
     """
-    height, width = spec.input_size[1:]
-    if isinstance(spec, Preprocessing) and spec.squash:
-        squashed = Image.fromarray(image).resize((width, height), FILTERS[spec.interpolation])
-        return np.array(squashed)
-    least_height, least_width = math.floor(height / spec.crop_pct), math.floor(width / spec.crop_pct)
-    h, w = image.shape[:2]
-    # The side that must grow most is met exactly; the other is rounded down as torchvision does.
-    if least_height * w >= least_width * h:
-        resized = least_height, max(least_width, least_height * w // h)
-    else:
-        resized = max(least_height, least_width * h // w), least_width
-    if resized != (h, w):
-        picture = Image.fromarray(image).resize(resized[::-1], FILTERS[spec.interpolation])
-        image = np.array(picture)
-    top, left = round((resized[0] - height) / 2), round((resized[1] - width) / 2)
-    return np.ascontiguousarray(image[top : top + height, left : left + width])
+    planes = _planes(image, spec.input_size[0])
+    if size != image.shape[:2]:
+        planes = [plane.resize(size[::-1], FILTERS[spec.interpolation]) for plane in planes]
+    return np.concatenate([np.atleast_3d(np.asarray(plane)) for plane in planes], axis=2)
 
 
 def preprocess(image: NDArray[np.uint8], spec: InputSpec) -> Tensor:
-    """Do `to_uint8_input`, then normalise: (h, w, 3) RGB to (3, H, W) float32."""
+    """Do `to_uint8_input`, then normalise: (h, w, C) to (C, H, W) float32."""
     pixels = torch.from_numpy(to_uint8_input(image, spec)).permute(2, 0, 1)
-    mean, std = torch.tensor(spec.mean).view(3, 1, 1), torch.tensor(spec.std).view(3, 1, 1)
+    mean, std = torch.tensor(spec.mean).view(-1, 1, 1), torch.tensor(spec.std).view(-1, 1, 1)
     return pixels.float().div_(255).sub_(mean).div_(std).contiguous()
+
+
+def _planes(image: NDArray[np.uint8], channels: int) -> list[Image.Image]:
+    """What PIL can resize: RGB, or one plane after the other, which is the same."""
+    given = image.shape[2]
+    if given == 3 and channels == 3:
+        return [Image.fromarray(np.ascontiguousarray(image))]
+    if given == 3 and channels == 1:
+        return [Image.fromarray(np.ascontiguousarray(image)).convert("L")]
+    if given != channels:
+        raise LowzooError(
+            f"the network takes {channels} channels, the picture has {given}", "Name pictures with that many channels"
+        )
+    return [Image.fromarray(np.ascontiguousarray(image[:, :, channel])) for channel in range(channels)]

@@ -16,6 +16,9 @@ from tests.oracle_checks.entry import Entry, checks
 
 PAIRINGS = (("", False), ("_swapped", True))
 
+# The official MSN's softmax is at this temperature, before it is sharpened.
+MSN_TEMPERATURE = 0.1
+
 
 @checks("DINODistillationLoss")
 def dino(entry: Entry) -> None:
@@ -38,7 +41,11 @@ def msn(entry: Entry) -> None:
         embeddings = head.fc(entry["teacher_features"])
         scores = head.scores(normalize(embeddings, dim=-1))
     entry.expect("teacher_embeddings", embeddings)
-    sharpened = msn_targets(embeddings, head.prototypes, iterations=0)
+    # A softmax at the teacher's temperature is the official one, at 0.1 and sharpened by what is left.
+    sharpening = settings["teacher_temperature"] / MSN_TEMPERATURE
+    sharpened = msn_targets(
+        embeddings, head.prototypes, temperature=MSN_TEMPERATURE, sharpening=sharpening, iterations=0
+    )
     probabilities = RobObjective(settings["teacher_temperature"]).targets(scores)
     entry.expect("max_abs_diff_official_msn_sharpened_target", (sharpened - probabilities).abs().max())
     entry.expect("teacher_probs", probabilities)

@@ -59,7 +59,7 @@ def _pytorch(file: OnnxFile, pixels: NDArray[Any]) -> NDArray[np.float64] | None
 
     from lowzoo.resolve import load_model
 
-    side = file.shape[1] if file.pixels_last else file.shape[2]
+    side = file.shape[1:3] if file.pixels_last else file.shape[2:4]
     try:
         resolved = load_model(name, image_size=side, pretrained=not revision.startswith("random"))
     except LowzooError:
@@ -70,7 +70,7 @@ def _pytorch(file: OnnxFile, pixels: NDArray[Any]) -> NDArray[np.float64] | None
         np.ascontiguousarray(pixels.transpose(0, 3, 1, 2) if file.pixels_last else pixels)
     ).float()
     if file.input_type == "tensor(uint8)":
-        mean, std = (torch.tensor(values).view(3, 1, 1) for values in (resolved.mean, resolved.std))
+        mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (resolved.mean, resolved.std))
         planes = (planes / 255 - mean) / std
     with torch.inference_mode():
         expected: NDArray[np.float64] = resolved.model(planes).double().numpy().ravel()

@@ -6,6 +6,7 @@ import torch
 from numpy.typing import NDArray
 
 from lowzoo.bench.engines import Run
+from lowzoo.bench.network_word import read_network_word
 from lowzoo.resolve import load_model
 
 
@@ -13,7 +14,7 @@ def prepare(model: str, threads: int, spinning: bool) -> Run:
     """Build and load the network that a MODEL word means; `spinning` is nothing that PyTorch lets one choose.
 
     Args:
-        model: The word; `untrained:` before it leaves the weights random.
+        model: The word, see `lowzoo.bench.network_word`.
         threads: For one operator.
         spinning: Ignored.
     """
@@ -23,8 +24,8 @@ def prepare(model: str, threads: int, spinning: bool) -> Run:
 def build(model: str, threads: int) -> torch.nn.Module:
     """The network in eval mode; sets the number of threads of this process."""
     torch.set_num_threads(threads)
-    word = model.removeprefix("untrained:")
-    return load_model(word, pretrained=word == model).model
+    word, size, pretrained = read_network_word(model)
+    return load_model(word, image_size=size, pretrained=pretrained).model
 
 
 def runner(network: Any) -> Run:
