@@ -6,6 +6,8 @@ import tarfile
 import pytest
 
 from lowzoo.data.source import open_set, open_source
+from lowzoo.data.stores import unpacked
+from lowzoo.errors import LowzooError
 from tests.data_fixtures import add, png, shades
 
 
@@ -145,3 +147,11 @@ def test_the_index_follows_the_content_not_size_and_time(tmp_path):
     second = open_source(path)
     assert members(second) == ["2.jpg", "b.gif"]
     assert second.fingerprint() != first.fingerprint()
+
+
+def test_no_room_for_a_compressed_tar_leaves_nothing_behind(tmp_path, monkeypatch):
+    monkeypatch.setattr(unpacked, "_RESERVE", 1 << 60)
+    path = tar(tmp_path / "a.tar.gz", "1.jpg", mode="w:gz")
+    with pytest.raises(LowzooError, match="the disk is full: cannot unpack"):
+        open_source(path)
+    assert list((tmp_path / "cache/tars").iterdir()) == []
