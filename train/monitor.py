@@ -22,8 +22,8 @@ def load_squares(
 ) -> tuple[Tensor, np.ndarray]:
     """Up to `limit` images as one uint8 tensor (N, 3, size, size), and their indices (N,).
 
-    They are prepared as evaluation prepares them for the finished run, whose configuration says the same. A fixed random
-    subset where the source holds more; images that cannot be read are left out.
+    They are prepared as evaluation prepares them for the finished run, whose configuration says the same. A fixed
+    random subset where the source holds more; images that cannot be read are left out.
     """
     order = np.random.default_rng(seed).permutation(len(source))[:limit]
     spec = Preprocessing((3, size, size), IMAGENET_MEAN, IMAGENET_STD, "bicubic", 1.0)
