@@ -51,7 +51,8 @@ class Runnable:
     @property
     def pixels_last(self) -> bool:
         """Whether the input is (B, H, W, C) and not (B, C, H, W)."""
-        return bool(channels_last(self.shape, self.said("input").get("layout")))
+        found = channels_last(self.shape, self.said("input").get("layout"))
+        return self.shape[3] < self.shape[1] if found is None else found
 
     @property
     def channels(self) -> int:

@@ -124,17 +124,17 @@ def channels_last(shape: Sequence[int], layout: object = None) -> bool | None:
 
     Args:
         shape: Its four sizes.
-        layout: What the file says, "BHWC" or "BCHW"; of other files the smaller size is that of the channels.
+        layout: What the file says, "BHWC" or "BCHW"; of other files a size of 3, else of 1, is that of the channels.
 
     Returns:
         None where nothing tells.
     """
     if layout in ("BHWC", "BCHW"):
         return layout == "BHWC"
-    first, last = shape[1], shape[3]
-    if (first == 3) != (last == 3):
-        return last == 3
-    return None if first == last else last < first
+    for channels in (3, 1):
+        if (shape[1] == channels) != (shape[3] == channels):
+            return shape[3] == channels
+    return None
 
 
 def both_sides(size: Side) -> tuple[int, int]:

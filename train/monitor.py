@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import interpolate
 
 from lowzoo.data.decode import BadImage
 from lowzoo.data.source import ImageSource
 from lowzoo.errors import LowzooError
 from lowzoo.evaluate.knn import knn_accuracy
+from lowzoo.evaluate.preprocess import Preprocessing, to_uint8_input
 from lowzoo.train.progress import track
 from lowzoo.train.views import IMAGENET_MEAN, IMAGENET_STD
 
@@ -21,14 +21,16 @@ K = 20
 def load_squares(
     source: ImageSource, limit: int, size: int, seed: int = 0, *, title: str = "loading images"
 ) -> tuple[Tensor, np.ndarray]:
-    """Up to `limit` images as one uint8 tensor (N, 3, size, size), the centre square resized; and their indices (N,).
+    """Up to `limit` images as one uint8 tensor (N, 3, size, size), and their indices (N,).
 
-    A fixed random subset where the source holds more; images that cannot be read are left out.
+    They are prepared as evaluation prepares them for the finished run, whose configuration says the same. A fixed
+    random subset where the source holds more; images that cannot be read are left out.
 
     Raises:
         LowzooError: None of them can be read.
     """
     order = np.random.default_rng(seed).permutation(len(source))[:limit]
+    spec = Preprocessing((3, size, size), IMAGENET_MEAN, IMAGENET_STD, "bicubic", 1.0)
     squares, kept = [], []
     first_error = ""
     for index in track(np.sort(order).tolist(), title):
@@ -37,12 +39,7 @@ def load_squares(
         except BadImage as error:
             first_error = first_error or error.message
             continue
-        planes = torch.from_numpy(image).permute(2, 0, 1)[None]
-        height, width = planes.shape[2:]
-        side = min(height, width)
-        top, left = (height - side) // 2, (width - side) // 2
-        square = planes[:, :, top : top + side, left : left + side]
-        squares.append(interpolate(square, (size, size), mode="bicubic", antialias=True)[0])
+        squares.append(torch.from_numpy(to_uint8_input(image, spec)).permute(2, 0, 1))
         kept.append(index)
     if not squares:
         raise LowzooError(
