@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from lowzoo.errors import LowzooError
+from lowzoo.printable import printable
 
 
 @contextlib.contextmanager
@@ -49,13 +50,22 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` to `path` atomically (UTF-8).
+    """Write `text` to `path` atomically, as UTF-8; names in it that are not show their bytes, see `printable`.
+
+    Raises:
+        LowzooError: See `atomic_path`.
+    """
+    write_bytes(path, printable(text).encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write `content` to `path` atomically.
 
     Raises:
         LowzooError: See `atomic_path`.
     """
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_bytes(content)
 
 
 def writable_folder(path: Path) -> Path:

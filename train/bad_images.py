@@ -5,6 +5,7 @@ from pathlib import Path
 
 from lowzoo.errors import LowzooError
 from lowzoo.files import write_text
+from lowzoo.printable import printable
 
 # Below this many images a share says nothing: one broken file among the first ten is no reason to stop.
 _FEWEST_SEEN = 200
@@ -69,8 +70,8 @@ class BadImageLog:
 
     def _append(self, names: Iterable[str]) -> None:
         try:
-            with self.file.open("a", encoding="utf-8", errors="surrogateescape") as file:
-                file.writelines(f"{name}\n" for name in names)
+            with self.file.open("a", encoding="utf-8") as file:
+                file.writelines(f"{printable(name)}\n" for name in names)
         except OSError as error:
             raise LowzooError(
                 f"cannot write {self.file}: {error.strerror}", "Free some space, then go on with --resume"

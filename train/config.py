@@ -5,6 +5,7 @@ Later sources win: preset layers, then a TOML file, then options, then `--set ke
 of the group of views of that name and leaves the others as they are.
 """
 
+import json
 import tomllib
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
@@ -124,18 +125,24 @@ def _toml_value(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, str):
-        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        # JSON's escapes are TOML's, but for DEL.
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, list):
         return "[" + ", ".join(_toml_value(item) for item in value) + "]"
     return repr(value)
 
 
+def read_toml(file: Path) -> dict[str, Any]:
+    """The content of a TOML file; names in it may be bytes that are not UTF-8, as `to_toml` leaves them."""
+    return tomllib.loads(file.read_text(encoding="utf-8", errors="surrogateescape"))
+
+
 def _read(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        return read_toml(file)
     except OSError as error:
         raise LowzooError(f"cannot read {file}: {error.strerror}", "Name a TOML file with --config") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except tomllib.TOMLDecodeError as error:
         raise LowzooError(f"{file} is not TOML: {error}", "Mend the file") from None
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from lowzoo.files import atomic_path
+from lowzoo.printable import printable
 
 
 def draw_curves(rows: list[dict[str, Any]], out: Path, title: str) -> None:
@@ -21,7 +22,8 @@ def draw_curves(rows: list[dict[str, Any]], out: Path, title: str) -> None:
     figure = Figure(figsize=(10, 6), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(2, 2).flat
-    figure.suptitle(title)
+    # A name may hold what Matplotlib would take for a formula.
+    figure.suptitle(printable(title), parse_math=False)
     panels = [
         ("loss", "loss (nats)", "#1f5fa8"),
         ("knn", "k-NN top-1 (%), k = 20", "#b0413e"),

@@ -1,4 +1,4 @@
-"""What a run shows while it works: where the time goes, and a bar."""
+"""What a run shows while it works: where the time goes, and how far it is."""
 
 import time
 from collections import defaultdict
@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from lowzoo.data.progress import progress_bar
+from lowzoo.data.progress import Pace, duration, plain_line, progress_bar
 
 Item = TypeVar("Item")
 
@@ -80,7 +80,7 @@ class StepClock:
 
 
 def track(items: Sequence[Item], title: str) -> Iterator[Item]:
-    """The items, with a bar on standard error that goes away at the end; none where a bar is shown already."""
+    """The items, with their progress on standard error; none where a bar is shown already."""
     with progress_bar(title, len(items), wanted=not _SHOWN) as advance:
         for item in items:
             yield item
@@ -88,7 +88,11 @@ def track(items: Sequence[Item], title: str) -> Iterator[Item]:
 
 
 class Progress:
-    """The bar of a run on standard error: loss, images/s, waiting for data, teacher's share, k-NN, time left."""
+    """A run on standard error: loss, k-NN, images/s and the time left; on a terminal as a bar, else as plain lines.
+
+    The bar shows waiting for data and the teacher's share, too. Lines come after the first seconds, every half minute,
+    and where the monitor has measured.
+    """
 
     def __init__(self) -> None:
         from rich.console import Console
@@ -96,6 +100,7 @@ class Progress:
         from rich.progress import Progress as RichProgress
 
         console = Console(stderr=True)
+        self._terminal = console.is_terminal
         self._bar = RichProgress(
             # Within 80 columns, with the figures of a long run.
             BarColumn(bar_width=8),
@@ -103,16 +108,24 @@ class Progress:
             TextColumn("{task.fields[text]}"),
             TimeRemainingColumn(),
             console=console,
-            # Into a file, rich would write the bar as text; what is worth keeping is in metrics.jsonl.
-            disable=not console.is_terminal,
+            # Into a file, rich would write the bar as text.
+            disable=not self._terminal,
         )
         self._task = self._bar.add_task("train", text="")
-        self._knn = ""
+        self._knn: float | None = None
+        self._total = self._batch = 0
+        self._pace = Pace()
+        self._mark = (0, time.monotonic())
 
     @contextmanager
-    def running(self, steps: int, done: int) -> Iterator[None]:
-        """Show the bar of `steps` steps while the block runs; it stays as it stands then."""
+    def running(self, steps: int, done: int, batch_size: int) -> Iterator[None]:
+        """Show the bar of `steps` steps, of which `done` are done, while the block runs; it stays as it stands then."""
+        self._total, self._batch = steps, batch_size
+        self._mark, self._pace = (done, time.monotonic()), Pace()
         self._bar.update(self._task, total=steps, completed=done)
+        if not self._terminal:
+            yield
+            return
         _SHOWN.append(self)
         with self._bar:
             try:
@@ -120,16 +133,34 @@ class Progress:
             finally:
                 _SHOWN.remove(self)
 
+    def step(self, step: int, loss: torch.Tensor) -> None:
+        """After each step: write a line if one is due. Only then is the loss fetched, for which a GPU must pause."""
+        if self._terminal or not self._pace.due():
+            return
+        before, since = self._mark
+        self._mark = step, time.monotonic()
+        seconds = (self._mark[1] - since) / max(1, step - before)
+        plain_line(
+            f"step {step} of {self._total}, loss {float(loss):.3f}{self._neighbours()}, "
+            f"{self._batch / max(seconds, 1e-9):.0f} images/s, {duration(seconds * (self._total - step))} left"
+        )
+
     def update(self, step: int, row: dict[str, Any]) -> None:
         """Show a row of the metrics."""
         text = f"loss {row['loss']:.2f} {row['images_per_s']:.0f} img/s wait {100 * row['data_wait']:.0f}%"
         if "teacher_share" in row:
             text += f" teacher {100 * row['teacher_share']:.0f}%"
-        self._bar.update(self._task, completed=step, text=text + self._knn)
+        knn = "" if self._knn is None else f" k-NN {self._knn:.1f}%"
+        self._bar.update(self._task, completed=step, text=text + knn)
 
-    def note(self, knn: float) -> None:
+    def note(self, step: int, knn: float) -> None:
         """Show the monitor's last figure."""
-        self._knn = f" k-NN {knn:.1f}%"
+        self._knn = knn
+        if not self._terminal:
+            plain_line(f"step {step} of {self._total}{self._neighbours()}" if step else f"Before training{self._neighbours()}")
+
+    def _neighbours(self) -> str:
+        return "" if self._knn is None else f", k-NN {self._knn:.1f} %"
 
 
 # Terminals show one live bar at a time.

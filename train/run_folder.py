@@ -19,15 +19,16 @@ from safetensors.torch import save_file
 from torch import nn
 
 from lowzoo.errors import LowzooError
-from lowzoo.files import atomic_path, write_text
-from lowzoo.train.config import to_toml, validate
+from lowzoo.files import atomic_path, write_bytes, write_text
+from lowzoo.train.config import read_toml, to_toml, validate
 from lowzoo.train.recipes import TrainConfig
 from lowzoo.train.views import IMAGENET_MEAN, IMAGENET_STD
 
 
 def write_config(folder: Path, config: TrainConfig) -> None:
     """Write `config.toml`."""
-    write_text(folder / "config.toml", to_toml(config))
+    # A teacher's path has to be read back as it is, so its bytes are kept where they are not UTF-8.
+    write_bytes(folder / "config.toml", to_toml(config).encode("utf-8", "surrogateescape"))
 
 
 def read_config(folder: Path) -> TrainConfig:
@@ -36,12 +37,10 @@ def read_config(folder: Path) -> TrainConfig:
     Raises:
         LowzooError: There is no run.
     """
-    import tomllib
-
     path = folder / "config.toml"
     if not path.is_file():
         raise LowzooError(f"{folder} holds no run to resume (no config.toml)", "Name the folder of a run with --out")
-    return validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    return validate(read_toml(path))
 
 
 def changed_keys(old: TrainConfig, new: TrainConfig) -> list[str]:

@@ -25,6 +25,8 @@ from lowzoo.cli.quickstart import quickstart
 from lowzoo.cli.teachers import teachers
 from lowzoo.cli.train import app as train_app
 from lowzoo.errors import LowzooError
+from lowzoo.printable import forgiving_streams
+from lowzoo.signals import Stopped, sigterm_as_exception
 
 # The family of usage errors. typer brings its own copy of click in newer versions, so click itself cannot be named.
 _UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[1])
@@ -73,17 +75,19 @@ def _lowzoo(
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run one command and exit: 0 for success, 2 for what the caller can mend, 130 when interrupted.
+    """Run one command and exit: 0 for success, 2 for what the caller can mend, 130 when interrupted, 143 by SIGTERM.
 
     Args:
         arguments: Words after the program's name; those of this process by default.
     """
     words = sys.argv[1:] if arguments is None else arguments
     debug = "--debug" in words
+    forgiving_streams()
     try:
-        status = app(
-            [word for word in words if word != "--debug"] or ["--help"], prog_name="lowzoo", standalone_mode=False
-        )
+        with sigterm_as_exception():
+            status = app(
+                [word for word in words if word != "--debug"] or ["--help"], prog_name="lowzoo", standalone_mode=False
+            )
         sys.stdout.flush()
     except LowzooError as error:
         if debug:
@@ -98,6 +102,9 @@ def main(arguments: list[str] | None = None) -> None:
         # The reader (`| head`) has what it wanted; without this the interpreter complains while it shuts down.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)  # as typer does when the pipe breaks earlier
+    except Stopped as stopped:
+        print(f"lowzoo: {stopped.message}", file=sys.stderr)
+        sys.exit(stopped.status)
     except (KeyboardInterrupt, typer.Abort):
         status = _INTERRUPTED
     if status == _INTERRUPTED:

@@ -1,16 +1,41 @@
-"""The bar on stderr for what may take more than two seconds."""
+"""What may take more than two seconds shows itself on stderr: a bar on a terminal, else a plain line now and then."""
 
 import contextlib
 import sys
+import time
 from collections.abc import Callable, Iterator
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+# A log of a night stays readable, and who looks at it after half a minute knows that it works.
+FIRST, EVERY = 5.0, 30.0
+
+
+class Pace:
+    """When a plain line is due: after some seconds, then at even intervals.
+
+    Args:
+        first: Seconds until the first.
+        every: Seconds between two.
+    """
+
+    def __init__(self, first: float = FIRST, every: float = EVERY) -> None:
+        self._every = every
+        self._next = time.monotonic() + first
+
+    def due(self) -> bool:
+        """Whether a line is due now; if so, the next one is due an interval later."""
+        now = time.monotonic()
+        if now < self._next:
+            return False
+        self._next = now + self._every
+        return True
+
 
 @contextlib.contextmanager
 def progress_bar(description: str, total: int, *, wanted: bool = True) -> Iterator[Callable[[int], None]]:
-    """Show a bar while the block runs; it vanishes at the end.
+    """Show how far the block is: by a bar that vanishes at the end or, where stderr is no terminal, by plain lines.
 
     Args:
         description: What is counted.
@@ -21,11 +46,46 @@ def progress_bar(description: str, total: int, *, wanted: bool = True) -> Iterat
         A function to call with the number of items done since the last call.
     """
     console = Console(file=sys.stderr)
-    # Into a file, rich would write empty lines where the bar has been.
-    if not (wanted and console.is_terminal):
+    if not wanted:
         yield lambda _: None
+        return
+    # Into a file, rich would write empty lines where the bar has been.
+    if not console.is_terminal:
+        yield _lines(description, total)
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(description, total=total)
+        # A name in square brackets is no style.
+        task = bar.add_task(description.replace("[", r"\["), total=total)
         yield lambda done: bar.advance(task, done)
+
+
+def plain_line(text: str) -> None:
+    """Write a line to stderr at once, also where it goes into a file."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def duration(seconds: float) -> str:
+    """A time for people: 42 s, 7 min, 3 h 05 min, 2 d 4 h."""
+    minutes = round(seconds / 60)
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    if minutes < 60:
+        return f"{minutes} min"
+    if minutes < 48 * 60:
+        return f"{minutes // 60} h {minutes % 60:02} min"
+    hours = round(seconds / 3600)
+    return f"{hours // 24} d {hours % 24} h"
+
+
+def _lines(description: str, total: int) -> Callable[[int], None]:
+    pace, started, count = Pace(), time.monotonic(), 0
+
+    def advance(done: int) -> None:
+        nonlocal count
+        count += done
+        if count and pace.due():
+            left = (time.monotonic() - started) / count * max(0, total - count)
+            plain_line(f"{description}: {count} of {total}, {duration(left)} left")
+
+    return advance
