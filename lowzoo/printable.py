@@ -1,8 +1,8 @@
-"""Text that holds names of files, made fit for text files and terminals.
+r"""Text that holds names of files, made fit for text files and terminals.
 
 A file's name is bytes. Where they are no UTF-8, Python carries them in its strings as lone surrogates, which no strict
 encoder accepts: a run of hours would end at the line that names its data. So what people read shows such a byte as
-`\\xe9`, and a character that a terminal cannot show likewise. What programs read back keeps the name itself: JSON by
+`\xe9`, and a character that a terminal cannot show likewise. What programs read back keeps the name itself: JSON by
 its own escapes, `config.toml` as the bytes.
 """
 

@@ -26,10 +26,11 @@ class Stopped(BaseException):
     Args:
         number: Of the signal.
         message: One line for the user; what the signal was, if absent.
+        told: Another process tells the user.
     """
 
-    def __init__(self, number: int, message: str = "") -> None:
-        self.number = number
+    def __init__(self, number: int, message: str = "", *, told: bool = False) -> None:
+        self.number, self.told = number, told
         self.message = message or {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}.get(
             signal.Signals(number), f"ended by {name_of(number)}"
         )

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 
 from lowzoo.data.source import open_source
 from lowzoo.errors import LowzooError
+from lowzoo.train.changes import changed_keys
 from lowzoo.train.checkpoint import load_checkpoint, save_checkpoint
 from lowzoo.train.config import resolve
 from lowzoo.train.heads import WeightNormLinear
@@ -22,7 +23,6 @@ from lowzoo.train.loop import Run
 from lowzoo.train.metrics import read_metrics
 from lowzoo.train.progress import Progress, StepClock
 from lowzoo.train.recipes import TrainConfig
-from lowzoo.train.run_folder import changed_keys
 from tests.train_fixtures import SETTINGS, make_pictures, make_teacher
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from lowzoo.errors import LowzooError
 from lowzoo.files import write_text
 from lowzoo.printable import printable
+from lowzoo.train import collectives
 
 # Below this many images a share says nothing: one broken file among the first ten is no reason to stop.
 _FEWEST_SEEN = 200
@@ -56,17 +57,39 @@ class BadImageLog:
                 "Mend the data, or allow more with --set max_bad_share=0.1",
             )
 
+    def of_all(self) -> tuple[list[str], int]:
+        """Names and count over all processes."""
+        found = collectives.all_gather_values((self.names, self.count))
+        return list(dict.fromkeys(name for names, _ in found for name in names)), sum(count for _, count in found)
+
     def restore(self, names: Sequence[str], count: int | None = None) -> None:
         """Go on from a checkpoint's list; what was written after it is dropped.
 
+        The first process takes all names; the count is shared out, as each compares it with the images it has seen.
+
         Args:
-            names: Of the checkpoint.
+            names: Of the checkpoint, of all processes.
             count: Unreadable images met up to there; None where each was met once.
         """
-        self._names = dict.fromkeys(names)
-        self.count = len(names) if count is None else count
-        if self._names or self.file.exists():
+        total, processes = len(names) if count is None else count, collectives.world_size()
+        self.count = total // processes
+        if collectives.rank() == 0:
+            self.count += total % processes
+            self._names = dict.fromkeys(names)
+        self._rewrite()
+
+    def gather(self) -> int:
+        """At the end, leave one list of what all processes have met; returns how many images that were."""
+        names, count = self.of_all()
+        self._names = dict.fromkeys(names) if collectives.rank() == 0 else {}
+        self._rewrite()
+        return count
+
+    def _rewrite(self) -> None:
+        if self._names:
             write_text(self.file, "".join(f"{name}\n" for name in self._names))
+        else:
+            self.file.unlink(missing_ok=True)
 
     def _append(self, names: Iterable[str]) -> None:
         try:

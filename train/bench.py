@@ -29,7 +29,7 @@ def run_bench(words: TrainWords, say: Callable[[str], None]) -> dict[str, Any]:
 
     check_installed()
     config = resolve_words(words)
-    config = config.model_copy(update={"monitor_epochs": 0, "tensorboard": False, "checkpoint_steps": 0})
+    config = config.model_copy(update={"monitor_epochs": 0, "log": (), "checkpoint_steps": 0})
     with tempfile.TemporaryDirectory() as scratch:
         run = open_run(words, config, Path(scratch) / "run", say)
         report = measure(run)

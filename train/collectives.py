@@ -1,5 +1,7 @@
 """What processes tell each other, without gradients; with one process everything is the identity."""
 
+from typing import Any
+
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -33,6 +35,20 @@ def all_reduce_max(x: Tensor) -> Tensor:
     largest = x.detach().clone()
     dist.all_reduce(largest, op=dist.ReduceOp.MAX)
     return largest
+
+
+def any_of(number: int) -> int:
+    """The largest number that a process has; on the host, so that no GPU has to pause."""
+    return int(all_reduce_max(torch.tensor(number)))
+
+
+def all_gather_values(value: Any) -> list[Any]:
+    """The plain values of all processes, that of process 0 first."""
+    if world_size() == 1:
+        return [value]
+    values: list[Any] = [None] * world_size()
+    dist.all_gather_object(values, value)
+    return values
 
 
 @torch.no_grad()

@@ -2,7 +2,7 @@
 
 import importlib.util
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,13 @@ from lowzoo.data.source import open_source, split_names
 from lowzoo.errors import LowzooError
 from lowzoo.evaluate.device import pick_device
 from lowzoo.train import distributed
+from lowzoo.train.changes import changed_keys, first_config, read_changes, refuse_other_run
 from lowzoo.train.config import preset_names, resolve
 from lowzoo.train.loop import Run
 from lowzoo.train.progress import Progress
 from lowzoo.train.recipes import RobConfig, SeedConfig, TrainConfig
 from lowzoo.train.result import RunResult
-from lowzoo.train.run_folder import changed_keys, read_config, read_facts
+from lowzoo.train.run_folder import read_config, read_facts
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class TrainWords:
         settings: `key=value` words.
         out: Run folder.
         resume: Go on with the run in the folder.
+        from_step: To go back to first.
+        preset_named: Whether the user chose the layers; of a run that goes on they must then be its own.
         teacher_cache: Folder of a teacher cache.
         devices: Processes on this machine.
     """
@@ -44,6 +47,8 @@ class TrainWords:
     settings: Sequence[str] = ()
     out: Path | None = None
     resume: bool = False
+    from_step: int | None = None
+    preset_named: bool = True
     teacher_cache: Path | None = None
     devices: int = 1
 
@@ -59,7 +64,8 @@ def run_training(words: TrainWords, say: Callable[[str], None]) -> dict[str, Any
     resolved = resolve_words(words)
     folder = words.out or Path("runs") / f"{words.recipe}-{resolved.student}"
     if words.resume:
-        _same_run(folder, resolved)
+        resolved = _resumed(words, resolved, folder)
+        words = words if words.preset_named else replace(words, layers=("of the run",))
     if words.devices > 1 and not distributed.under_torchrun():
         distributed.spawn(words.devices, partial(_work, words, resolved, folder, say), resolved.device)
         return read_facts(folder)
@@ -170,7 +176,16 @@ def open_run(words: TrainWords, config: TrainConfig, folder: Path, say: Callable
     )
     if held_out is None or source.labels is None:
         say("No k-NN monitor: it needs labels and a validation split")
-    run = Run(config, source, held_out, folder, resume=words.resume, teacher_cache=words.teacher_cache, say=say)
+    run = Run(
+        config,
+        source,
+        held_out,
+        folder,
+        resume=words.resume,
+        from_step=words.from_step,
+        teacher_cache=words.teacher_cache,
+        say=say,
+    )
     if run.teacher:
         facts = run.teacher.facts
         say(f"Teacher: {facts.architecture}; backbone trained: {facts.training}; head: {facts.head}")
@@ -185,14 +200,26 @@ def _work(words: TrainWords, config: TrainConfig, folder: Path, say: Callable[[s
     return result
 
 
-def _same_run(folder: Path, wanted: TrainConfig) -> None:
-    """Refuse to go on with the run in `folder` under other settings."""
-    changed = changed_keys(read_config(folder), wanted)
-    if changed:
-        raise LowzooError(
-            f"the run in {folder} was started with other values of {', '.join(changed)}",
-            "Repeat the command of the run with --resume added, or start another run with --out",
-        )
+def _resumed(words: TrainWords, wanted: TrainConfig, folder: Path) -> TrainConfig:
+    """What the run in `folder` goes on with: its own configuration, and over it what the command names.
+
+    Raises:
+        LowzooError: The command names what cannot change on the way, or a preset that the run was not started with.
+    """
+    old = read_config(folder)
+    fields = old.model_dump(mode="json", exclude_none=True)
+    config = resolve(fields, words.config, words.options, words.settings)
+    if words.preset_named:
+        first = first_config(old, read_changes(folder))
+        foreign = [key for key in changed_keys(first, wanted) if key in changed_keys(config, wanted)]
+        if foreign:
+            raise LowzooError(
+                f"the run in {folder} was started with other values of {', '.join(foreign)} than preset "
+                f"{' + '.join(words.layers)}",
+                "Leave out --preset to go on with the run's own, or start another run with --out",
+            )
+    refuse_other_run(folder, old, config)
+    return config
 
 
 def _report(result: RunResult, say: Callable[[str], None]) -> None:

@@ -22,7 +22,7 @@ from lowzoo.train.views import ViewGroup
 
 
 def resolve(
-    preset: str | Sequence[str],
+    preset: str | Sequence[str] | Mapping[str, Any],
     file: Path | None = None,
     options: Mapping[str, Any] | None = None,
     settings: Sequence[str] = (),
@@ -30,7 +30,7 @@ def resolve(
     """Lay the sources over one another and validate the result.
 
     Args:
-        preset: Name of a preset (`rob_dino`), or several, later ones over earlier ones.
+        preset: Name of a preset (`rob_dino`), or several, later ones over earlier ones; or fields to begin with.
         file: A TOML file with any fields.
         options: Fields given on the command line; None values are left out.
         settings: `key=value` words; a dot descends (`student_head.hidden=512`), the value is TOML or a bare word.
@@ -38,8 +38,8 @@ def resolve(
     Raises:
         LowzooError: An unknown key, an impossible value, an unreadable file.
     """
-    fields: dict[str, Any] = {}
-    for layer in [preset] if isinstance(preset, str) else preset:
+    fields: dict[str, Any] = dict(preset) if isinstance(preset, Mapping) else {}
+    for layer in [preset] if isinstance(preset, str) else () if isinstance(preset, Mapping) else preset:
         fields = _merge(fields, tomllib.loads(preset_text(layer)))
     if file is not None:
         fields = _merge(fields, _read(file))

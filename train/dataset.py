@@ -1,7 +1,7 @@
 """From a source of encoded images to batches of uint8 views."""
 
 import multiprocessing
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.context import BaseContext
 from typing import Any
 
@@ -10,9 +10,11 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from lowzoo.data.decode import BadImage, decode_rgb
+from lowzoo.data.shared_memory import PREFETCH, ThroughPipe, plan_workers
 from lowzoo.data.source import ImageSource
 from lowzoo.data.stream import HEAD, StreamReader
 from lowzoo.errors import LowzooError
+from lowzoo.signals import leave_signals_to_the_parent
 from lowzoo.train.batches import EpochBatches, Key, SampleCounter
 from lowzoo.train.machine import keep_freed_memory
 from lowzoo.train.stream import StreamBatches
@@ -79,7 +81,14 @@ class ViewDataset(Dataset[ViewBatch]):
             yield int(others.integers(len(self.source)))
 
 
-def make_loader(dataset: ViewDataset, batches: EpochBatches, *, workers: int, pin: bool) -> "DataLoader[ViewBatch]":
+def make_loader(
+    dataset: ViewDataset,
+    batches: EpochBatches,
+    *,
+    workers: int,
+    pin: bool,
+    say: Callable[[str], None] | None = None,
+) -> "DataLoader[ViewBatch]":
     """The loader of a run; workers use one thread each, as there is one worker a core.
 
     A worker's random state is never used: views are functions of (seed, epoch, index).
@@ -87,6 +96,8 @@ def make_loader(dataset: ViewDataset, batches: EpochBatches, *, workers: int, pi
     reader = dataset.source.reader
     settings: dict[str, Any] = {}
     feed: Dataset[ViewBatch] = dataset
+    pixels = batches.micro_batch * sum(3 * group.count * group.size**2 for group in dataset.drawer.groups)
+    workers, piped = plan_workers(pixels, workers, say)
     if isinstance(reader, StreamReader):
         # A worker without a shard of its own would have to read everything.
         workers = min(workers, max(1, reader.shards // batches.world_size))
@@ -95,13 +106,15 @@ def make_loader(dataset: ViewDataset, batches: EpochBatches, *, workers: int, pi
         settings["multiprocessing_context"] = _clean_context() if workers else None
     else:
         settings["batch_sampler"] = batches
+    if piped:
+        dataset.drawer.own_memory()
     return DataLoader(
         feed,
-        collate_fn=_as_it_is,
+        collate_fn=ThroughPipe if piped else _as_it_is,
         num_workers=workers,
         pin_memory=pin,
         persistent_workers=workers > 0,
-        prefetch_factor=4 if workers else None,
+        prefetch_factor=PREFETCH if workers else None,
         worker_init_fn=_start_worker,
         **settings,
     )
@@ -149,6 +162,7 @@ def _as_it_is(batch: Any) -> Any:
 def _start_worker(_: int) -> None:
     import cv2
 
+    leave_signals_to_the_parent()
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
     # Else every image of some megapixels is decoded into pages that the system has to clear and map first.

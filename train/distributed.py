@@ -4,9 +4,12 @@ A process started by `torchrun` finds its place in the environment; `--devices N
 itself. Without either there is one process and nothing here does anything.
 """
 
+import contextlib
 import inspect
 import os
+import signal
 import socket
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -15,6 +18,11 @@ import torch.distributed as dist
 from torch import nn
 
 from lowzoo.errors import LowzooError
+from lowzoo.printable import forgiving_streams
+from lowzoo.signals import Stopped, StopRequest, sigterm_as_exception
+
+# Seconds that the other processes have to end by themselves once one has ended.
+_GRACE = 5.0
 
 
 def under_torchrun() -> bool:
@@ -45,7 +53,8 @@ def join(device: torch.device) -> bool:
         return dist.is_initialized()
     if device.type == "cuda":
         torch.cuda.set_device(local_rank())
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    # What processes tell each other on the host goes by gloo, so that it waits for no GPU.
+    dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
     return True
 
 
@@ -71,6 +80,7 @@ def spawn(processes: int, work: Callable[[], Any], device: str) -> None:
 
     Raises:
         LowzooError: Too few accelerators, or a process ended with an error.
+        Stopped: A signal asked for the end; it is passed on, and the processes leave together.
     """
     if device in ("auto", "cuda") and torch.cuda.is_available() and torch.cuda.device_count() < processes:
         raise LowzooError(
@@ -79,9 +89,25 @@ def spawn(processes: int, work: Callable[[], Any], device: str) -> None:
         )
     from torch.multiprocessing.spawn import ProcessException, start_processes
 
+    children: list[int] = []
+
+    def pass_on(number: int) -> None:
+        for pid in children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
     try:
-        start_processes(_child, (processes, _free_port(), work), nprocs=processes)
+        with StopRequest(pass_on).listening() as asked:
+            context = start_processes(_child, (processes, _free_port(), work), nprocs=processes, join=False)
+            children += context.pids()
+            if asked.number:
+                pass_on(asked.number)
+            while not context.join(grace_period=_GRACE):
+                pass
     except ProcessException as error:
+        ended_by = (getattr(error, "exit_code", 0) or 0) - 128
+        if asked.number or ended_by in (signal.SIGTERM, signal.SIGINT):
+            raise Stopped(asked.number or ended_by, told=ended_by > 0) from None
         last = str(error).strip().splitlines()[-1]
         name, _, message = last.partition(": ")
         if name.endswith("LowzooError"):
@@ -100,8 +126,16 @@ def _child(rank: int, processes: int, port: int, work: Callable[[], Any]) -> Non
     )
     if not torch.cuda.is_available():
         torch.set_num_threads(max(1, torch.get_num_threads() // processes))
+    forgiving_streams()
     try:
-        work()
+        with sigterm_as_exception():
+            work()
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+    except Stopped as stopped:
+        if not stopped.told:
+            print(f"lowzoo: {stopped.message}", file=sys.stderr, flush=True)
+        sys.exit(stopped.status)
     finally:
         leave()
 

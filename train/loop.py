@@ -1,8 +1,8 @@
 """The training loop of every recipe: from a configuration and a source of images to a run folder."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Generator, Iterable
+from contextlib import AbstractContextManager, closing, nullcontext
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -14,16 +14,24 @@ from lowzoo.data.source import ImageSource
 from lowzoo.errors import LowzooError
 from lowzoo.evaluate.device import pick_device
 from lowzoo.files import writable_folder
-from lowzoo.train import collectives, distributed, run_folder
+from lowzoo.signals import Stopped, StopRequest, name_of
+from lowzoo.train import checkpoint, collectives, distributed, run_folder
 from lowzoo.train.bad_images import BadImageLog
 from lowzoo.train.caching import open_cache
-from lowzoo.train.checkpoint import load_checkpoint, remove_leftovers, save_checkpoint
+from lowzoo.train.changes import (
+    Change,
+    changed_keys,
+    first_config,
+    merge_changes,
+    read_changes,
+    refuse_other_run,
+    write_changes,
+)
 from lowzoo.train.dataset import EpochBatches, SampleCounter, ViewBatch, ViewDataset, check_source, make_loader
 from lowzoo.train.encoder import create_student
-from lowzoo.train.events import EventLog
 from lowzoo.train.finish import PendingViews, ViewFinisher
 from lowzoo.train.frozen import FrozenTeacher
-from lowzoo.train.guard import Guard
+from lowzoo.train.guard import DIVERGED, Guard, all_finite
 from lowzoo.train.machine import default_workers, keep_freed_memory
 from lowzoo.train.methods.base import Method, Now
 from lowzoo.train.methods.build import build_method
@@ -33,9 +41,10 @@ from lowzoo.train.networks import announce_fit, complete_teacher, create_teacher
 from lowzoo.train.onednn import attend_by_products, check_onednn, onednn_products
 from lowzoo.train.progress import Progress, StepClock
 from lowzoo.train.recipes import RobConfig, SeedConfig, TrainConfig
-from lowzoo.train.result import RunResult, conclude
+from lowzoo.train.result import RunResult, Worked, conclude
 from lowzoo.train.tokens import patch_side
-from lowzoo.train.updates import Updates, precision_of
+from lowzoo.train.trackers import TrackedRun, Trackers, check_trackers
+from lowzoo.train.updates import Updates, learning_rates, precision_of
 
 _LOG_STEPS = 10
 
@@ -50,7 +59,9 @@ class Run:
         source: Training images.
         held_out: Labelled images for the monitor, or None.
         folder: Run folder; made if missing.
-        resume: Go on from the folder's checkpoint.
+        resume: Go on from the folder's checkpoint. The configuration may differ from the run's in what
+            `lowzoo.train.changes` allows.
+        from_step: Go back to the checkpoint of this step first, and give up what came after; 0 starts again.
         teacher_cache: Folder of a teacher cache, made if missing.
         say: Called with one line of text for the reader.
         build: Makes the method, as `build_method` does; another one trains something else by this loop.
@@ -67,6 +78,7 @@ class Run:
         folder: Path,
         *,
         resume: bool = False,
+        from_step: int | None = None,
         teacher_cache: Path | None = None,
         say: Callable[[str], None] = lambda _: None,
         build: Callable[..., Method] = build_method,
@@ -83,8 +95,16 @@ class Run:
             self.products = onednn_products
         self.precision, self.autocast = precision_of(config, self.device)
         if not resume and self.main and (folder / "config.toml").exists():
-            raise LowzooError(f"{folder} already holds a run", "Add --resume to go on with it, or name another --out")
-        state = load_checkpoint(folder) if resume else None
+            raise LowzooError(
+                f"{folder} already holds a run",
+                "Add --resume to go on with it, --resume --from 0 to start it again, or name another --out",
+            )
+        state = None
+        if resume:
+            refuse_other_run(folder, run_folder.read_config(folder), config)
+            load = checkpoint.load_checkpoint
+            state = load(folder) if from_step is None else checkpoint.load_step(folder, from_step)
+        trackers = check_trackers(config.log, say) if self.main else []
         torch.manual_seed(config.seed)
         backbone = create_student(config)
         teacher = create_teacher(config, source)
@@ -115,62 +135,111 @@ class Run:
         self.student = self.method.student
         if config.onednn:
             attend_by_products(self.student)
-        self.updates = Updates(config, self.student, self.batches.steps_per_epoch, self.device, self.precision)
+        self.changes = self._changes(state) if resume else []
+        self.updates = Updates(
+            config, self.student, self.batches.steps_per_epoch, self.device, self.precision, self.changes
+        )
         self.finish = ViewFinisher(config, source, self.device, patch_side(backbone))
         self.bad = BadImageLog(folder / self._own("bad_images.txt"), config.max_bad_share)
         self.guard = Guard(self.method.outputs)
         self.step = 0
+        self._worked, self._say = Worked(), say
         if resume:
-            self._restore(state)
+            self._restore(state, back=from_step is not None)
             say(f"Resuming at step {self.step} of {len(self.updates)}")
+            for change in self.changes:
+                say(f"Changed on the way: {change}")
+        self._first = self.step
         self._compile_and_wrap(processes)
         self.monitor = None
         if self.main:
             run_folder.write_config(folder, config)
-            events = EventLog(folder / "tensorboard" if config.tensorboard else None, self.step)
-            self.metrics = MetricsLog(folder / "metrics.jsonl", events)
+            tracked = TrackedRun(folder, config.model_dump(mode="json"), self.step)
+            self.metrics = MetricsLog(folder / "metrics.jsonl", Trackers(trackers, tracked, say))
             if config.monitor_epochs and held_out is not None and source.labels is not None:
                 self.monitor = KnnMonitor(
                     source, held_out, config.global_size, config.monitor_bank, config.monitor_queries
                 )
 
     def train(self, bar: Progress) -> RunResult | None:
-        """Run to the end, with checkpoints on the way, and write what remains of the run; None but in one process."""
-        config = self.config
-        started, first_step = time.perf_counter(), self.step
-        if self.step == 0:
-            self._measure(bar)
-        clock = StepClock(self.device)
-        with bar.running(len(self.updates), self.step) if self.main else nullcontext():
-            for loss in self.steps(clock):
-                epoch, rest = divmod(self.step, self.batches.steps_per_epoch)
-                if self.step % _LOG_STEPS == 0 or rest == 0:
-                    self._log(loss, clock, bar)
-                if rest == 0 and config.monitor_epochs and epoch % config.monitor_epochs == 0:
-                    self._measure(bar)
-                if rest == 0 or (config.checkpoint_steps and self.step % config.checkpoint_steps == 0):
-                    self._save()
-                    clock.pause()
-        if self.step > first_step and config.monitor_epochs and config.epochs % config.monitor_epochs:
-            self._measure(bar)
+        """Run to the end, with checkpoints on the way, and write what remains of the run; None but in one process.
+
+        Raises:
+            Stopped: A signal asked for the end; the checkpoint is that of the step that all processes had reached.
+        """
+        try:
+            with StopRequest().listening() as asked:
+                self._train(bar, asked)
+        finally:
+            if self.main:
+                self.metrics.close()
+        unreadable = self.bad.gather()
         if not self.main:
             return None
-        self.metrics.close()
-        steps = self.step - first_step
         return conclude(
             self.folder,
-            config,
+            self.config,
             self.student,
             self.teacher.facts if self.teacher else None,
             self.source,
             self.device,
             steps=self.step,
             precision=self.precision,
-            images_per_s=round(steps * config.batch_size / (time.perf_counter() - started), 1) if steps else None,
-            unreadable=self.bad.count,
+            trained=self.step > self._first,
+            worked=self._worked,
+            unreadable=unreadable,
+            changes=self.changes,
         )
 
-    def steps(self, clock: StepClock) -> Iterator[torch.Tensor]:
+    def _train(self, bar: Progress, asked: StopRequest) -> None:
+        config, began, before = self.config, time.perf_counter(), self._worked
+
+        def worked() -> Worked:
+            return before.plus((self.step - self._first) * config.batch_size, time.perf_counter() - began)
+
+        clock = StepClock(self.device)
+        with (
+            bar.running(len(self.updates), self.step, config.batch_size) if self.main else nullcontext(),
+            closing(self.steps(clock)) as steps,
+        ):
+            if self.step == 0:
+                self._measure(bar)
+                self._leave_if_asked(asked)
+            for loss in steps:
+                if self.main:
+                    bar.step(self.step, loss)
+                epoch, rest = divmod(self.step, self.batches.steps_per_epoch)
+                if self.step % _LOG_STEPS == 0 or rest == 0:
+                    self._log(loss, clock, bar)
+                if rest == 0 and config.monitor_epochs and epoch % config.monitor_epochs == 0:
+                    self._measure(bar)
+                number = collectives.any_of(asked.number) if self.step < len(self.updates) else 0
+                if number or rest == 0 or (config.checkpoint_steps and self.step % config.checkpoint_steps == 0):
+                    self._worked = worked()
+                    self._save(epoch_end=rest == 0)
+                    clock.pause()
+                if number:
+                    self._leave(number)
+            self._worked = worked()
+            if config.monitor_epochs and self.main and not self.metrics.measured(self.step):
+                self._measure(bar)
+
+    def _leave_if_asked(self, asked: StopRequest) -> None:
+        if number := collectives.any_of(asked.number):
+            self._leave(number)
+
+    def _leave(self, number: int) -> None:
+        """Part from the others, once the first process has written what there is to write."""
+        distributed.barrier()
+        at = f"at step {self.step} of {len(self.updates)}"
+        wrote = f"; its checkpoint is in {self.folder}" if self.step else ""
+        raise Stopped(
+            number,
+            f"{name_of(number)} ended the run {at}{wrote}. Go on by the same command with --resume",
+            told=not self.main,
+        )
+
+    def steps(self, clock: StepClock) -> Generator[torch.Tensor, None, None]:
         """The steps from here to the end of the run; each is done when its loss is given.
 
         Args:
@@ -198,7 +267,7 @@ class Run:
         view_epochs = getattr(config, "view_epochs", 0) or None
         cached = self.teacher is not None and self.teacher.cache is not None
         dataset = ViewDataset(self.source, config.views, config.seed, view_epochs, whole=cached)
-        return make_loader(dataset, self.batches, workers=workers, pin=self.device.type == "cuda")
+        return make_loader(dataset, self.batches, workers=workers, pin=self.device.type == "cuda", say=self._say)
 
     def _one_step(self, parts: Iterable[PendingViews], counter: SampleCounter, clock: StepClock) -> torch.Tensor:
         # Every random choice inside the networks (drop path, dropped patches) depends on the step and the process
@@ -241,7 +310,7 @@ class Run:
             rank = self.guard.features(features, self.step) if self.config.guard and self.step else None
             row = {"step": self.step, "epoch": self.step / self.batches.steps_per_epoch, "knn": round(knn, 3)}
             self.metrics.add(row if rank is None else {**row, "feature_rank": round(rank, 2)})
-            bar.note(knn)
+            bar.note(self.step, knn)
 
     def _log(self, loss: torch.Tensor, clock: StepClock, bar: Progress) -> None:
         value = float(collectives.all_reduce_sum(loss.clone()) / collectives.world_size())
@@ -266,27 +335,72 @@ class Run:
         stem, _, suffix = name.partition(".")
         return name if self.main else f"{stem}.{collectives.rank()}.{suffix}"
 
-    def _save(self) -> None:
+    def _save(self, *, epoch_end: bool) -> None:
+        """Write a checkpoint; of a state that has diverged none, as it would take the place of the last good one."""
+        bad, bad_count = self.bad.of_all()
+        good = all_finite(self.method.state_dict().values()) and self.updates.finite()
+        if collectives.any_of(not good):
+            raise LowzooError(f"weights or their averages are no finite numbers any more at step {self.step}", DIVERGED)
         if self.main:
-            save_checkpoint(
+            checkpoint.save_checkpoint(
                 self.folder,
                 {
                     "step": self.step,
                     "method": self.method.state_dict(),
                     "updates": self.updates.state_dict(),
-                    "bad": self.bad.names,
-                    "bad_count": self.bad.count,
+                    "guard": self.guard.state_dict(),
+                    "bad": bad,
+                    "bad_count": bad_count,
+                    "worked": self._worked.as_dict(),
                 },
             )
+            if epoch_end:
+                checkpoint.keep_checkpoint(self.folder, self.step, self.config.keep_checkpoints)
 
-    def _restore(self, state: dict[str, Any] | None) -> None:
+    def _changes(self, state: dict[str, Any] | None) -> list[Change]:
+        """The record of changed settings, with those that this part of the run begins with.
+
+        Raises:
+            LowzooError: The run has come too far for the new length, or has nothing left to do under new settings.
+        """
+        config, step = self.config, int(state["step"]) if state else 0
+        old, history = run_folder.read_config(self.folder), read_changes(self.folder)
+        per_epoch = self.batches.steps_per_epoch
+        total = config.epochs * per_epoch
+        if step > total:
+            raise LowzooError(
+                f"epochs = {config.epochs} are {total} steps, and the run has made {step}",
+                "Ask for more, or go back with --from STEP",
+            )
+        # What held for the last step: of a run that goes back, not what it was given later.
+        past = [change for change in history if change.step < step]
+        then = first_config(old, [change for change in history if change.step >= step])
+        rates = learning_rates(then, per_epoch, past)
+        changes = merge_changes(history, old, config, step, float(rates[min(step, len(rates)) - 1]) if step else None)
+        if step == total and changed_keys(old, config):
+            raise LowzooError(
+                f"the run has made all its {total} steps, so nothing would be trained under other values of "
+                f"{', '.join(changed_keys(old, config))}",
+                "Add --epochs MORE to train on, or go back with --from STEP",
+            )
+        return changes
+
+    def _restore(self, state: dict[str, Any] | None, *, back: bool) -> None:
         """Go on from a checkpoint; from the start if the run was ended before it wrote one."""
         if state is not None:
             self.step = int(state["step"])
             self.method.load_state_dict(state["method"])
             self.updates.load_state_dict(state["updates"])
-            if self.main:
-                self.bad.restore(state["bad"], state["bad_count"])
+            # Runs from before these were kept have none.
+            self.guard.load_state_dict(state.get("guard", {"stuck": 0, "moved": False}))
+            self._worked = Worked(**state.get("worked", {}))
+        self.bad.restore(state["bad"] if state else [], state["bad_count"] if state else 0)
+        # What the others read of the folder, they have read.
+        distributed.barrier()
         if self.main:
-            remove_leftovers(self.folder)
+            checkpoint.remove_leftovers(self.folder)
+            if back:
+                checkpoint.go_back(self.folder, state)
+            checkpoint.remove_after(self.folder, self.step)
+            write_changes(self.folder, self.changes)
             forget_after(self.folder / "metrics.jsonl", self.step if state is not None else None)

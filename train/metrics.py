@@ -1,4 +1,4 @@
-"""The rows of a run: a line each in `metrics.jsonl`, and TensorBoard's scalars beside them."""
+"""The rows of a run: a line each in `metrics.jsonl`, and what trackers are given beside them."""
 
 import json
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import Any
 
 from lowzoo.errors import LowzooError
 from lowzoo.files import write_text
-from lowzoo.train.events import EventLog
+from lowzoo.train.trackers import Trackers
 
 
 class MetricsLog:
@@ -14,12 +14,17 @@ class MetricsLog:
 
     Args:
         file: The `metrics.jsonl`.
-        events: TensorBoard's part.
+        trackers: Get each row, too.
     """
 
-    def __init__(self, file: Path, events: EventLog) -> None:
+    def __init__(self, file: Path, trackers: Trackers) -> None:
         self._file = file
-        self._events = events
+        self._trackers = trackers
+        self._measured = {row["step"] for row in read_metrics(file) if "knn" in row}
+
+    def measured(self, step: int) -> bool:
+        """Whether there is a row of the monitor at a step."""
+        return step in self._measured
 
     def add(self, row: dict[str, Any]) -> None:
         """Write a row.
@@ -27,7 +32,9 @@ class MetricsLog:
         Raises:
             LowzooError: The disk takes no more.
         """
-        self._events.add(row)
+        if "knn" in row:
+            self._measured.add(row["step"])
+        self._trackers.add(row)
         try:
             with self._file.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
@@ -38,7 +45,7 @@ class MetricsLog:
 
     def close(self) -> None:
         """Write out what is pending."""
-        self._events.close()
+        self._trackers.close()
 
 
 def read_metrics(file: Path) -> list[dict[str, Any]]:

@@ -157,7 +157,9 @@ class Progress:
         """Show the monitor's last figure."""
         self._knn = knn
         if not self._terminal:
-            plain_line(f"step {step} of {self._total}{self._neighbours()}" if step else f"Before training{self._neighbours()}")
+            plain_line(
+                f"step {step} of {self._total}{self._neighbours()}" if step else f"before training{self._neighbours()}"
+            )
 
     def _neighbours(self) -> str:
         return "" if self._knn is None else f", k-NN {self._knn:.1f} %"

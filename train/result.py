@@ -1,6 +1,7 @@
 """What a finished run leaves: weights, head, facts, card and curves."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from lowzoo.catalog import student_architecture
 from lowzoo.data.source import ImageSource
 from lowzoo.train import run_folder
+from lowzoo.train.changes import Change
 from lowzoo.train.curves import draw_curves
 from lowzoo.train.encoder import MultiViewEncoder, feature_width
 from lowzoo.train.head_files import save_head
@@ -37,6 +39,32 @@ class RunResult:
     facts: dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Worked:
+    """What a run has done, over all its parts: an interruption, and steps that it cost, do not count.
+
+    Args:
+        images: Trained on.
+        seconds: That took, with monitor and checkpoints.
+    """
+
+    images: int = 0
+    seconds: float = 0.0
+
+    def plus(self, images: int, seconds: float) -> "Worked":
+        """This and a further part."""
+        return Worked(self.images + images, self.seconds + seconds)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+    @property
+    def images_per_s(self) -> float | None:
+        """Over the whole run; None where no step was timed."""
+        return round(self.images / self.seconds, 1) if self.images and self.seconds else None
+
+
 def conclude(
     folder: Path,
     config: TrainConfig,
@@ -47,8 +75,10 @@ def conclude(
     *,
     steps: int,
     precision: str,
-    images_per_s: float | None,
+    trained: bool,
+    worked: Worked,
     unreadable: int,
+    changes: Sequence[Change] = (),
 ) -> RunResult:
     """Write everything that outlives the run into its folder.
 
@@ -61,8 +91,10 @@ def conclude(
         device: Where it ran.
         steps: Steps of the whole run.
         precision: Of the networks: fp32, bf16 or fp16.
-        images_per_s: Over this part of the run, None if it made no step.
+        trained: Whether this part of the run made a step. If not, it leaves what is known of those that did.
+        worked: By all parts of the run.
         unreadable: Images that could not be read.
+        changes: Of settings, on the way.
     """
     rows = read_metrics(folder / "metrics.jsonl")
     knns = [row["knn"] for row in rows if "knn" in row]
@@ -99,7 +131,8 @@ def conclude(
             "batch_size": config.batch_size,
             "precision": precision,
             "device": device_name(device),
-            "images_per_s": images_per_s,
+            "images_per_s": worked.images_per_s,
+            "changes": [change.as_dict() for change in changes],
             "result": {
                 "loss": losses[-1] if losses else None,
                 "knn": knns[-1] if knns else None,
@@ -108,6 +141,8 @@ def conclude(
             "versions": versions(),
         },
     )
+    if not trained:
+        result.facts.update(run_folder.facts_of_steps(folder, steps))
     run_folder.write_facts(folder, result.facts)
     draw_curves(
         rows, folder / "curves.png", f"{method}: {config.student}" + (f" from {teacher.name}" if teacher else "")

@@ -1,10 +1,12 @@
 """What a run folder holds: enough to reproduce, resume, evaluate, export and publish the run.
 
-config.toml          the resolved configuration
+config.toml          the resolved configuration, as it holds now
+changes.json         settings that were changed on the way, if any were
 run.json             facts: teacher, data, versions, final figures
 metrics.jsonl        one row every few steps and one a monitor
 curves.png           those rows, drawn
 checkpoint.pt        everything to go on from (and checkpoint.previous.pt)
+checkpoints/         some of earlier epochs, to go back to
 teacher_head.safetensors   the fitted head, if one was fitted
 model.safetensors, config.json   the headless student in timm's local-dir format
 head.safetensors     the student's projection head: with it the run can be a teacher
@@ -20,6 +22,7 @@ from torch import nn
 
 from lowzoo.errors import LowzooError
 from lowzoo.files import atomic_path, write_bytes, write_text
+from lowzoo.train.changes import Change
 from lowzoo.train.config import read_toml, to_toml, validate
 from lowzoo.train.recipes import TrainConfig
 from lowzoo.train.views import IMAGENET_MEAN, IMAGENET_STD
@@ -43,19 +46,20 @@ def read_config(folder: Path) -> TrainConfig:
     return validate(read_toml(path))
 
 
-def changed_keys(old: TrainConfig, new: TrainConfig) -> list[str]:
-    """Keys whose values differ, those aside that do not change the result (device, workers, ...)."""
-    free = {"device", "onednn", "workers", "checkpoint_steps", "tensorboard", "guard"}
-    before, after = old.model_dump(), new.model_dump()
-    if before["recipe"] != after["recipe"]:
-        return ["recipe"]
-    return [key for key in before if key not in free and before[key] != after[key]]
-
-
 def write_facts(folder: Path, facts: dict[str, Any]) -> None:
     """Write `run.json` and the card made from it."""
     write_text(folder / "run.json", json.dumps(facts, indent=2) + "\n")
     write_text(folder / "README.md", _card(facts))
+
+
+def facts_of_steps(folder: Path, steps: int) -> dict[str, Any]:
+    """What an earlier `run.json` says of the machine that made these steps; nothing where there is none."""
+    try:
+        before = read_facts(folder)
+    except (OSError, ValueError):
+        return {}
+    machine = ("precision", "device", "images_per_s", "versions")
+    return {key: before[key] for key in machine if before.get("steps") == steps and before.get(key) is not None}
 
 
 def read_facts(folder: Path) -> dict[str, Any]:
@@ -119,6 +123,7 @@ def _card(facts: dict[str, Any]) -> str:
         f"- Data: {data['name']}, {data['images']} images (fingerprint {data['fingerprint']})",
         f"- Length: {facts['epochs']} epochs, {facts['steps']} steps of {facts['batch_size']} images",
     ]
+    lines += [f"- Changed on the way: {Change(**change)}" for change in facts["changes"]]
     if teacher and teacher["extension"]:
         lines.append("- A fitted head is an **extension**: the papers use the teacher's own.")
     if result.get("knn") is not None:

@@ -41,16 +41,17 @@ class SharedPixels:
 
     Args:
         most: Blocks that are kept, more than a loader ever has under way; what is beyond is fresh memory.
+        shared: False gives a worker memory of its own, too.
     """
 
-    def __init__(self, most: int = 64) -> None:
-        self._most = most
+    def __init__(self, most: int = 64, *, shared: bool = True) -> None:
+        self._most, self._shared = most, shared
         self._taken: Tensor | None = None
         self._blocks: list[list[Tensor]] = []
 
     def take(self, shapes: Sequence[Shape]) -> tuple[list[Tensor], Lease | None]:
         """A uint8 tensor for each shape, and what gives them back; None where nobody has to."""
-        if get_worker_info() is None:
+        if not self._shared or get_worker_info() is None:
             return [torch.empty(shape, dtype=torch.uint8) for shape in shapes], None
         if self._taken is None:
             self._taken = _shared((self._most,)).zero_()

@@ -1,13 +1,16 @@
 """The optimiser's part of a step: schedules, loss scaling, clipping, parameter groups."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from lowzoo.errors import LowzooError
+from lowzoo.train.changes import Change, last_extension, rewarm
+from lowzoo.train.guard import all_finite
 from lowzoo.train.methods.base import Method, Now
 from lowzoo.train.optim import make_optimizer, set_step
 from lowzoo.train.recipes import TrainConfig
@@ -34,6 +37,20 @@ def precision_of(config: TrainConfig, device: torch.device) -> tuple[str, Callab
     return precision, partial(torch.autocast, device.type, dtype, enabled=precision != "fp32")
 
 
+def learning_rates(config: TrainConfig, steps_per_epoch: int, changes: Sequence[Change] = ()) -> np.ndarray:
+    """The rate of each step; where the run was given another length on the way, see `rewarm`."""
+    rates = warmup_cosine(
+        progress(config.epochs, steps_per_epoch, config.update),
+        start=config.lr_start,
+        peak=config.peak_lr,
+        end=config.lr_end,
+        warmup=config.warmup,
+        form=config.schedule,
+    )
+    extension = last_extension(changes)
+    return rates if extension is None else rewarm(rates, *extension)
+
+
 class Updates:
     """Moves a student; all schedules are arrays of one value a step.
 
@@ -43,23 +60,23 @@ class Updates:
         steps_per_epoch: Of the run.
         device: Where it trains.
         precision: See `precision_of`.
+        changes: That were made on the way.
     """
 
     def __init__(
-        self, config: TrainConfig, student: nn.Module, steps_per_epoch: int, device: torch.device, precision: str
+        self,
+        config: TrainConfig,
+        student: nn.Module,
+        steps_per_epoch: int,
+        device: torch.device,
+        precision: str,
+        changes: Sequence[Change] = (),
     ) -> None:
         self._config = config
         self._student = student
         where = progress(config.epochs, steps_per_epoch, config.update)
         self.progress = progress(config.epochs, steps_per_epoch, "step")
-        self.rates = warmup_cosine(
-            where,
-            start=config.lr_start,
-            peak=config.peak_lr,
-            end=config.lr_end,
-            warmup=config.warmup,
-            form=config.schedule,
-        )
+        self.rates = learning_rates(config, steps_per_epoch, changes)
         self.decays = cosine(where, config.weight_decay, config.weight_decay_end)
         self._optimizer = make_optimizer(config, student)
         self._scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
@@ -88,5 +105,20 @@ class Updates:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what `state_dict` gave."""
+        constants = ("betas", "momentum")
+        wanted: list[dict[str, Any]] = [{key: g[key] for key in constants if key in g} for g in self._groups]
         self._optimizer.load_state_dict(state["optimizer"])
-        self._scaler.load_state_dict(state["scaler"])
+        # torch restores the constants of the optimiser, too, and the run may go on under others.
+        for group, values in zip(self._groups, wanted, strict=True):
+            group.update(values)
+        # A scaler that was not in use has no state.
+        if state["scaler"]:
+            self._scaler.load_state_dict(state["scaler"])
+
+    def finite(self) -> bool:
+        """Whether all that the optimiser remembers are finite numbers."""
+        return all_finite(x for state in self._optimizer.state.values() for x in state.values())
+
+    @property
+    def _groups(self) -> list[dict[str, Any]]:
+        return self._optimizer.param_groups

@@ -88,6 +88,10 @@ class ViewDrawer:
         self._memory = SharedPixels()
         self._global = np.repeat([group.name == "global" for group in groups], [group.count for group in groups])
 
+    def own_memory(self) -> None:
+        """Lend no shared memory: batches leave a worker as copies."""
+        self._memory = SharedPixels(shared=False)
+
     def draw(self, data: bytes, where: str, epoch: int, index: int) -> Drawn:
         """Draw the views of an image and decode it, if not whole then as small as they allow; see `decode_shrunk`."""
         drawn: dict[tuple[int, int], ViewParams] = {}

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from lowzoo.data.source import open_source, split_names
+from lowzoo.train.changes import changed_keys
 from lowzoo.train.command import TrainWords, default_layers, resolve_words
 from lowzoo.train.encoder import MultiViewEncoder, feature_width
 from lowzoo.train.frozen import FrozenTeacher
@@ -25,7 +26,7 @@ from lowzoo.train.methods.base import Method, Now, Views
 from lowzoo.train.precision import full
 from lowzoo.train.progress import Progress
 from lowzoo.train.recipes import TrainConfig
-from lowzoo.train.run_folder import changed_keys, read_config
+from lowzoo.train.run_folder import read_config
 
 
 class Supervised(Method):

@@ -103,7 +103,8 @@ def main(arguments: list[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)  # as typer does when the pipe breaks earlier
     except Stopped as stopped:
-        print(f"lowzoo: {stopped.message}", file=sys.stderr)
+        if not stopped.told:
+            print(f"lowzoo: {stopped.message}", file=sys.stderr)
         sys.exit(stopped.status)
     except (KeyboardInterrupt, typer.Abort):
         status = _INTERRUPTED

@@ -30,7 +30,29 @@ Precision = Annotated[str | None, typer.Option(help="fp32, bf16, fp16 or auto (b
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1, ... or auto.")]
 Seed = Annotated[int | None, typer.Option(help="Of every random choice.")]
 Out = Annotated[Path | None, typer.Option(help="Run folder; runs/RECIPE-STUDENT if absent.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in the run folder.")]
+Resume = Annotated[
+    bool,
+    typer.Option(
+        "--resume",
+        help="Go on with the run in the run folder. Learning rate, precision, temperatures and weights of losses may "
+        "change on the way (--set lr=...), and so may --epochs: the schedule is then that of the new length, entered "
+        "over a tenth of the steps that are left.",
+    ),
+]
+From = Annotated[
+    int | None,
+    typer.Option(
+        "--from",
+        metavar="STEP",
+        min=0,
+        help="Go on from an earlier checkpoint and give up what came after; 0 starts the run again. Implies --resume; "
+        "keep_checkpoints (4) are kept, one an epoch and then evenly spread.",
+    ),
+]
+Log = Annotated[
+    list[str] | None,
+    typer.Option(metavar="NAME", help="tensorboard (the default), wandb, mlflow or none; may be repeated."),
+]
 Bench = Annotated[
     bool, typer.Option("--bench", help="Time some steps, say what bounds them, and leave without training.")
 ]
@@ -68,6 +90,8 @@ def rob(
     seed: Seed = None,
     out: Out = None,
     resume: Resume = False,
+    from_: From = None,
+    log: Log = None,
     bench: Bench = False,
     preset: Annotated[
         str | None,
@@ -102,6 +126,8 @@ def seed(
     seed: Seed = None,
     out: Out = None,
     resume: Resume = False,
+    from_: From = None,
+    log: Log = None,
     bench: Bench = False,
     preset: Annotated[
         str | None,
@@ -133,6 +159,8 @@ def sslight(
     seed: Seed = None,
     out: Out = None,
     resume: Resume = False,
+    from_: From = None,
+    log: Log = None,
     bench: Bench = False,
     preset: Annotated[
         str | None, typer.Option(help="sslight (the default), or baseline: ordinary views and weights.")
@@ -152,7 +180,9 @@ def sslight(
 
 
 def _options(words: dict[str, Any], *own: str) -> dict[str, Any]:
-    return {key: words[key] for key in (*own, "epochs", "batch_size", "precision", "device", "seed")}
+    shared = ("epochs", "batch_size", "precision", "device", "seed")
+    # typer gives an empty list where an option that may be repeated is absent.
+    return {"log": words["log"] or None, **{key: words[key] for key in (*own, *shared)}}
 
 
 def _run(recipe: str, options: dict[str, Any], choice: dict[str, str | None], words: dict[str, Any]) -> None:
@@ -170,7 +200,9 @@ def _run(recipe: str, options: dict[str, Any], choice: dict[str, str | None], wo
         options=options,
         settings=tuple(words["set_"] or ()),
         out=words["out"],
-        resume=words["resume"],
+        resume=words["resume"] or words["from_"] is not None,
+        from_step=words["from_"],
+        preset_named=words["preset"] is not None or words.get("views") is not None,
         teacher_cache=words.get("teacher_cache"),
         devices=words["devices"],
     )

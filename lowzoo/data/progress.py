@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 # A log of a night stays readable, and who looks at it after half a minute knows that it works.
@@ -55,8 +56,7 @@ def progress_bar(description: str, total: int, *, wanted: bool = True) -> Iterat
         return
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as bar:
-        # A name in square brackets is no style.
-        task = bar.add_task(description.replace("[", r"\["), total=total)
+        task = bar.add_task(escape(description), total=total)
         yield lambda done: bar.advance(task, done)
 
 

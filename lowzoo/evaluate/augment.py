@@ -11,11 +11,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from torch.utils.data import Dataset
 
 from lowzoo.data.decode import BadImage, decode_rgb
 from lowzoo.data.source import ImageSource
-from lowzoo.evaluate.inputs import InputBatch
+from lowzoo.evaluate.inputs import InputBatch, SpecDataset
 from lowzoo.evaluate.preprocess import FILTERS, Preprocessing, to_uint8_input
 from lowzoo.evaluate.probe_settings import Augmentation
 
@@ -25,7 +24,7 @@ Key = tuple[int, int]
 """(epoch, index)."""
 
 
-class AugmentedDataset(Dataset[InputBatch]):
+class AugmentedDataset(SpecDataset):
     """Batches of augmented inputs of (epoch, index) keys."""
 
     def __init__(self, source: ImageSource, spec: Preprocessing, augmentation: Augmentation, seed: int) -> None:

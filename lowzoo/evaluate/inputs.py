@@ -4,6 +4,7 @@ Workers hand over uint8 pixels: a quarter of the bytes of floats through the que
 network is. The pixels lie in the order H, W, C, so that the batch is channels-last without a copy.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,8 +16,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from lowzoo.data.decode import BadImage, decode_rgb
+from lowzoo.data.shared_memory import PREFETCH, ThroughPipe, plan_workers
 from lowzoo.data.source import ImageSource
 from lowzoo.evaluate.preprocess import InputSpec, Preprocessing, to_uint8_input
+from lowzoo.signals import leave_signals_to_the_parent
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,13 @@ class InputBatch:
         return InputBatch(self.pixels.pin_memory(), self.kept, self.errors)
 
 
-class InputDataset(Dataset[InputBatch]):
+class SpecDataset(Dataset[InputBatch]):
+    """Gives whole batches of inputs of one specification."""
+
+    spec: Preprocessing
+
+
+class InputDataset(SpecDataset):
     """The evaluation inputs of a source."""
 
     def __init__(self, source: ImageSource, spec: Preprocessing) -> None:
@@ -66,16 +75,19 @@ class InputDataset(Dataset[InputBatch]):
 
 
 def input_loader(
-    dataset: Dataset[InputBatch], batches: Iterable[Any], *, workers: int, device: str | torch.device
+    dataset: SpecDataset, batches: Iterable[Any], *, workers: int, device: str | torch.device
 ) -> "DataLoader[InputBatch]":
     """Load these batches of indices in order; each worker uses one thread, as there is one worker a core."""
+    images = len(next(iter(batches), ()))  # no later one is larger
+    workers, piped = plan_workers(images * math.prod(dataset.spec.input_size), workers)
     return DataLoader(
         dataset,
         batch_sampler=batches,
         num_workers=workers,
-        collate_fn=_as_it_is,  # type: ignore[arg-type]  # the dataset gives whole batches, which the stub ignores
+        # The dataset gives whole batches, which the stub ignores.
+        collate_fn=ThroughPipe if piped else _as_it_is,  # type: ignore[arg-type]
         pin_memory=torch.device(device).type == "cuda",
-        prefetch_factor=4 if workers else None,
+        prefetch_factor=PREFETCH if workers else None,
         worker_init_fn=_one_thread,
     )
 
@@ -93,4 +105,5 @@ def _as_it_is(batch: InputBatch) -> InputBatch:
 
 
 def _one_thread(_: int) -> None:
+    leave_signals_to_the_parent()
     torch.set_num_threads(1)

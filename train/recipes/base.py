@@ -1,6 +1,7 @@
 """What every recipe has in common: student, views, optimisation, machine, monitor."""
 
-from typing import Annotated, Literal, Self
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 
@@ -9,6 +10,7 @@ from lowzoo.train.schedules import Form, Update
 from lowzoo.train.views import ViewGroup
 
 Share = Annotated[float, Field(ge=0, lt=1)]
+Tracker = Literal["tensorboard", "wandb", "mlflow"]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -37,7 +39,10 @@ class TrainConfig(BaseModel):
         onednn: On a processor, fp32 matrix products by oneDNN instead of MKL: twice the speed on AMD's with AVX-512.
             A ViT's attention then keeps its weights for the backward pass, which takes memory.
         sync_bn: Batch statistics over all devices.
+        keep_checkpoints: Checkpoints that stay for `--from`, beside the two newest; one an epoch until there are more,
+            then those that lie most evenly over the run.
         guard: Stop a run that has collapsed or diverged.
+        log: Trackers that get the numbers of metrics.jsonl, too.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -78,11 +83,28 @@ class TrainConfig(BaseModel):
     seed: NonNegativeInt = 0
     max_bad_share: Share = 0.01
     checkpoint_steps: NonNegativeInt = 500
+    keep_checkpoints: NonNegativeInt = 4
     monitor_epochs: NonNegativeInt = 1
     monitor_bank: PositiveInt = 10_000
     monitor_queries: PositiveInt = 2_000
     guard: bool = True
-    tensorboard: bool = True
+    log: tuple[Tracker, ...] = ("tensorboard",)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _older_words(cls, fields: Any) -> Any:
+        """Read a single name of `log`, and `tensorboard`, the switch from before there were several trackers."""
+        if not isinstance(fields, Mapping):
+            return fields
+        fields = dict(fields)
+        if isinstance(fields.get("log"), str):
+            fields["log"] = [fields["log"]]
+        if list(fields.get("log", ())) == ["none"]:
+            fields["log"] = []
+        if isinstance(fields.get("tensorboard"), bool):
+            wanted = ["tensorboard"] if fields.pop("tensorboard") else []
+            fields["log"] = [*wanted, *(name for name in fields.get("log", ()) if name != "tensorboard")]
+        return fields
 
     @model_validator(mode="after")
     def _views_fit(self) -> Self:
