@@ -1,8 +1,11 @@
 """Writing files so that a reader sees the old content or the new, never a part."""
 
+import atexit
 import contextlib
 import errno
+import functools
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +24,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         path: The final name; missing parent folders are made.
 
     Yields:
-        The temporary path to write to, with the same suffix.
+        The temporary path to write to, with the same suffix; UTF-8 whatever the folder's name, see `plain_path`.
 
     Raises:
         LowzooError: The place cannot be written to or the disk is full.
@@ -35,7 +38,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
         handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
         os.close(handle)
         temporary = Path(name)
-        yield temporary
+        yield plain_path(temporary)
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.chmod(0o666 & ~_umask())
@@ -84,6 +87,30 @@ def writable_folder(path: Path) -> Path:
             f"cannot write to the folder {path}: {error.strerror or error}", "Name another place with --out"
         ) from error
     return path
+
+
+def plain_path(path: Path) -> Path:
+    """A path to the same file that is UTF-8: libraries that are not Python's own take no other.
+
+    Where a folder's name is not, a link in a temporary folder stands for it until this process ends; where the name
+    itself is not, one for the file.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        readable = printable(path.name) == path.name
+        target = path.absolute().parent if readable else path.absolute()
+        return _link(target) / path.name if readable else _link(target)
+    return path
+
+
+@functools.cache
+def _link(target: Path) -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="lowzoo-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    link = folder / f"link{printable(target.suffix)}"
+    link.symlink_to(target)
+    return link
 
 
 def _umask() -> int:

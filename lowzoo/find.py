@@ -14,6 +14,7 @@ from timm.models._hub import load_model_config_from_path
 from lowzoo import catalog, hub, published, zoo
 from lowzoo.architectures.positions import Rule
 from lowzoo.errors import LowzooError
+from lowzoo.files import plain_path
 from lowzoo.model_config import check_arguments, plain_cfg
 from lowzoo.weights_file import check_safetensors, short_digest
 
@@ -153,7 +154,7 @@ def _find_folder(folder: Path) -> Found:
         )
     # As timm's own `local-dir` the older timm releases would take the first safetensors file by name, which in a run
     # folder is the projection head; so the file is named. Whatever other place the configuration names is left aside.
-    cfg = plain_cfg(cfg) | {"file": str(file)}
+    cfg = plain_cfg(cfg) | {"file": str(plain_path(file))}
     return Found(
         name=facts.get("name", folder.resolve().name),
         architecture=architecture,

@@ -16,6 +16,7 @@ from torch import nn
 
 from lowzoo.architectures.official_positions import at_size
 from lowzoo.errors import LowzooError, reason_of
+from lowzoo.files import plain_path
 from lowzoo.find import Found, find
 
 
@@ -76,7 +77,7 @@ def load_model(
             arguments["img_size"] = image_size
     with _explained(found, image_size), torch.random.fork_rng(devices=[]):
         if pretrained and found.file is not None and found.positions != "timm" and "img_size" in arguments:
-            state = at_size(load_file(found.file), arguments["img_size"], found.positions)
+            state = at_size(load_file(plain_path(found.file)), arguments["img_size"], found.positions)
             arguments["pretrained_cfg"] = found.cfg | {"state_dict": state}
         torch.manual_seed(seed)
         model = timm.create_model(found.architecture, pretrained=pretrained, **arguments)
@@ -129,7 +130,7 @@ def _check_complete(model: nn.Module, file: Path) -> None:
     """Refuse a file that left parameters random: with another number of classes timm loads leniently."""
     from safetensors import safe_open
 
-    with safe_open(file, framework="numpy") as tensors:
+    with safe_open(plain_path(file), framework="numpy") as tensors:
         missing = sorted(set(model.state_dict()) - set(tensors.keys()))
     if missing:
         raise LowzooError(f"{file} lacks {len(missing)} tensors, e.g. {missing[0]}", "Write the folder again")

@@ -4,6 +4,7 @@ import hashlib
 from pathlib import Path
 
 from lowzoo.errors import LowzooError
+from lowzoo.files import plain_path
 
 
 def check_safetensors(path: str | Path) -> None:
@@ -21,7 +22,7 @@ def check_safetensors(path: str | Path) -> None:
         raise LowzooError(f"the weights file {path} is missing", "Reinstall lowzoo, or name a file that exists")
     try:
         # The header states where every tensor ends, so a file that was cut short is noticed here.
-        with safe_open(path, framework="numpy"):
+        with safe_open(plain_path(path), framework="numpy"):
             pass
     except (SafetensorError, OSError) as error:
         raise LowzooError(
@@ -44,5 +45,5 @@ def read_metadata(path: Path) -> dict[str, str]:
     """What a safetensors file says of itself beside its tensors."""
     from safetensors import safe_open
 
-    with safe_open(path, framework="numpy") as file:
+    with safe_open(plain_path(path), framework="numpy") as file:
         return dict(file.metadata() or {})

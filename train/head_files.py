@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from lowzoo.errors import LowzooError
-from lowzoo.files import atomic_path
+from lowzoo.files import atomic_path, plain_path
 from lowzoo.train.heads import HeadSpec
 
 _KEY = "lowzoo.head"
@@ -41,13 +41,14 @@ def load_head(path: Path) -> tuple[nn.Module, HeadSpec, int, int]:
         LowzooError: The file is damaged or holds no head.
     """
     try:
-        with safe_open(path, framework="pt") as file:
+        file_of = plain_path(path)
+        with safe_open(file_of, framework="pt") as file:
             facts = json.loads((file.metadata() or {})[_KEY])
         spec = HeadSpec.model_validate(facts["spec"])
         in_dim, out_dim = int(facts["in_dim"]), int(facts["out_dim"])
         head = spec.build(in_dim, out_dim)
         head.load_state_dict(
-            {key: value.float() if value.is_floating_point() else value for key, value in load_file(path).items()}
+            {key: value.float() if value.is_floating_point() else value for key, value in load_file(file_of).items()}
         )
     except (OSError, SafetensorError, KeyError, ValueError, ValidationError, RuntimeError) as error:
         raise LowzooError(f"{path} is not a projection head ({error})", "Get the file again") from error

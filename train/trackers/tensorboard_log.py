@@ -2,6 +2,7 @@
 
 from torch.utils.tensorboard import SummaryWriter
 
+from lowzoo.files import plain_path
 from lowzoo.train.trackers import TrackedRun
 
 
@@ -9,7 +10,7 @@ class TensorBoardLog:
     """Writes scalars to `tensorboard/`; those of an earlier part of the run that lie after its start are hidden."""
 
     def __init__(self, run: TrackedRun) -> None:
-        self._writer = SummaryWriter(str(run.folder / "tensorboard"), purge_step=run.step or None)
+        self._writer = SummaryWriter(str(plain_path(run.folder / "tensorboard")), purge_step=run.step or None)
 
     def log(self, numbers: dict[str, float], step: int) -> None:
         """Write scalars."""

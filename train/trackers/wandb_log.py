@@ -4,7 +4,7 @@ import os
 
 import wandb
 
-from lowzoo.files import write_text
+from lowzoo.files import plain_path, write_text
 from lowzoo.printable import printable
 from lowzoo.train.trackers import TrackedRun
 
@@ -20,7 +20,7 @@ class WandbLog:
             name=printable(run.folder.absolute().name),
             id=identity,
             resume="allow",
-            dir=str(run.folder),
+            dir=str(plain_path(run.folder)),
             config=run.settings,
         )
         write_text(known, identity + "\n")
