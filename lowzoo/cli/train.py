@@ -51,7 +51,11 @@ From = Annotated[
 ]
 Log = Annotated[
     list[str] | None,
-    typer.Option(metavar="NAME", help="tensorboard (the default), wandb, mlflow or none; may be repeated."),
+    typer.Option(
+        metavar="NAME",
+        help="tensorboard (the default), wandb, mlflow or none; may be repeated. torchrun takes this for its own: there "
+        "write --set log=NAME.",
+    ),
 ]
 Bench = Annotated[
     bool, typer.Option("--bench", help="Time some steps, say what bounds them, and leave without training.")

@@ -54,7 +54,9 @@ def plan_workers(bytes_of_batch: int, workers: int, say: Callable[[str], None] |
     if not workers:
         return 0, False
     try:
-        multiprocessing.Lock()
+        # As many as the workers' queues will hold; they are gone again at once.
+        for _ in [multiprocessing.Lock() for _ in range(8 * (workers + 1))]:
+            pass
     except OSError as error:
         # Locks lie there, too; without them there are no processes that work together.
         say(f"{_PLACE} cannot be used ({reason_of(error)}), so images are read without data workers, which is slow")
