@@ -138,7 +138,7 @@ class Trials:
         signals, delays, steps, faults = [], [], [], []
         for _ in range(2 if number % 3 == 2 else 1):
             wanted = rng.choice((signal.SIGKILL, signal.SIGTERM))
-            delay = rng.uniform(0.05, 1) * self.seconds[recipe]
+            delay = rng.uniform(0.05, 0.85) * self.seconds[recipe]
             process = self._start(recipe, out)
             process.join(delay)
             name = "none" if process.exitcode is not None else signal.Signals(wanted).name

@@ -161,20 +161,23 @@ def test_a_full_disk_costs_neither_the_run_nor_the_checkpoint(tmp_path: Path, mo
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint.pt"]
 
 
-def test_resuming_with_other_settings_names_them(world: Path, tmp_path: Path) -> None:
+def test_resuming_with_settings_of_another_run_names_them(world: Path, tmp_path: Path) -> None:
     from lowzoo.train.command import TrainWords, run_training
 
     out = tmp_path / "run"
     start(world, out, config_of(world, "epochs=1")).train(Progress())
 
-    def words(*settings: str, resume: bool) -> TrainWords:
+    def words(*settings: str, resume: bool, layers: tuple[str, ...] = ("rob_dino",)) -> TrainWords:
         chosen = settings_of(world, *settings)
-        return TrainWords("rob", ("rob_dino",), str(world / "pictures"), settings=chosen, out=out, resume=resume)
+        return TrainWords("rob", layers, str(world / "pictures"), settings=chosen, out=out, resume=resume)
 
-    with pytest.raises(LowzooError, match="other values of epochs, lr"):
-        run_training(words("lr=0.5", resume=True), print)
-    with pytest.raises(LowzooError, match="already holds a run"):
+    with pytest.raises(LowzooError, match="other values of batch_size, seed"):
+        run_training(words("lr=0.5", "seed=2", "batch_size=8", resume=True), print)
+    with pytest.raises(LowzooError, match="other values of .*teacher_temperature.* than preset rob_dino \\+ rob_msn"):
+        run_training(words("epochs=1", resume=True, layers=("rob_dino", "rob_msn")), print)
+    with pytest.raises(LowzooError, match="already holds a run") as caught:
         run_training(words("epochs=1", resume=False), print)
+    assert "--from 0" in caught.value.remedy
 
 
 def test_what_changes_the_rounding_alone_may_change_on_resume(world: Path) -> None:

@@ -109,9 +109,10 @@ def start(
     config: TrainConfig,
     *,
     resume: bool = False,
+    from_step: int | None = None,
     cache: Path | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Run:
     """A run on the pictures of `make_pictures`, ready for its first step."""
     source, held_out = open_source(world), open_source(world, "validation")
-    return Run(config, source, held_out, out, resume=resume, teacher_cache=cache, say=say)
+    return Run(config, source, held_out, out, resume=resume, from_step=from_step, teacher_cache=cache, say=say)
