@@ -1,4 +1,4 @@
-"""A run that goes on under other settings, for longer, or from an earlier checkpoint: what it may, and what it records."""
+"""A run goes on under other settings, for longer, or from an earlier checkpoint: what it may, and what it records."""
 
 import json
 from pathlib import Path

@@ -14,6 +14,7 @@ from lowzoo.data.source import ImageSource
 from lowzoo.errors import LowzooError
 from lowzoo.evaluate.device import pick_device
 from lowzoo.files import writable_folder
+from lowzoo.printable import printable
 from lowzoo.signals import Stopped, StopRequest, name_of
 from lowzoo.train import checkpoint, collectives, distributed, run_folder
 from lowzoo.train.bad_images import BadImageLog
@@ -153,9 +154,12 @@ class Run:
         self._compile_and_wrap(processes)
         self.monitor = None
         if self.main:
-            run_folder.write_config(folder, config)
-            tracked = TrackedRun(folder, config.model_dump(mode="json"), self.step)
+            settings = config.model_dump(mode="json")
+            readable = {key: printable(value) if isinstance(value, str) else value for key, value in settings.items()}
+            tracked = TrackedRun(folder, readable, self.step)
             self.metrics = MetricsLog(folder / "metrics.jsonl", Trackers(trackers, tracked, say))
+            # Only what can begin is a run, which a plain command does not touch again.
+            run_folder.write_config(folder, config)
             if config.monitor_epochs and held_out is not None and source.labels is not None:
                 self.monitor = KnnMonitor(
                     source, held_out, config.global_size, config.monitor_bank, config.monitor_queries

@@ -53,8 +53,8 @@ Log = Annotated[
     list[str] | None,
     typer.Option(
         metavar="NAME",
-        help="tensorboard (the default), wandb, mlflow or none; may be repeated. torchrun takes this for its own: there "
-        "write --set log=NAME.",
+        help="tensorboard (the default), wandb, mlflow or none; may be repeated. Under torchrun, which takes --log for "
+        "its own, write --set log=NAME.",
     ),
 ]
 Bench = Annotated[

@@ -1,6 +1,7 @@
 """Weights & Biases: a run of the project "lowzoo"; WANDB_PROJECT, WANDB_MODE and the like choose otherwise."""
 
 import os
+import secrets
 
 import wandb
 
@@ -14,7 +15,7 @@ class WandbLog:
 
     def __init__(self, run: TrackedRun) -> None:
         known = run.folder / "wandb.txt"
-        identity = known.read_text(encoding="utf-8").strip() if known.exists() else wandb.util.generate_id()
+        identity = known.read_text(encoding="utf-8").strip() if known.exists() else secrets.token_hex(8)
         self._run = wandb.init(
             project=os.environ.get("WANDB_PROJECT", "lowzoo"),
             name=printable(run.folder.absolute().name),
