@@ -173,7 +173,7 @@ def test_resuming_with_settings_of_another_run_names_them(world: Path, tmp_path:
 
     with pytest.raises(LowzooError, match="other values of batch_size, seed"):
         run_training(words("lr=0.5", "seed=2", "batch_size=8", resume=True), print)
-    with pytest.raises(LowzooError, match=r"other values of .*teacher_temperature.* than preset rob_dino \+ rob_msn"):
+    with pytest.raises(LowzooError, match=r"other values of .*loss.* than preset rob_dino \+ rob_msn"):
         run_training(words("epochs=1", resume=True, layers=("rob_dino", "rob_msn")), print)
     with pytest.raises(LowzooError, match="already holds a run") as caught:
         run_training(words("epochs=1", resume=False), print)
