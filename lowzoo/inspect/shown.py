@@ -1,0 +1,160 @@
+"""Which pictures a report shows: some of each class, and some of each problem, framed and named."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from lowzoo.data.decode import BadImage
+from lowzoo.files import printable
+from lowzoo.inspect.inspection import Inspection
+from lowzoo.inspect.report import Item
+
+SIDE = 96
+_EACH_CLASS, _MOST_CLASSES, _MOST_PROBLEMS = 4, 60, 24
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """A picture with its caption.
+
+    Args:
+        item: Which; None for a gap between groups.
+        caption: Below it.
+        problem: Whether it is framed as one.
+    """
+
+    item: Item
+    caption: str
+    problem: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """Tiles under one heading.
+
+    Args:
+        title: The heading.
+        remark: What is left out, or empty.
+        tiles: In rows; a row of problems is a group.
+    """
+
+    title: str
+    remark: str
+    rows: tuple[tuple[Tile, ...], ...]
+
+
+def sections(inspection: Inspection) -> Iterator[Section]:
+    """Problems first, then the classes."""
+    report = inspection.report
+    for leak in report.leaks:
+        yield _section(
+            f"In {leak.split} and in {leak.other}",
+            [
+                (
+                    Tile(one, f"{one.split}: {_file(one)}", True),
+                    Tile(two, f"{two.split}: {_file(two)} ({_alike(cosine, i < leak.exact)})", True),
+                )
+                for i, (one, two, cosine) in enumerate(leak.pairs)
+            ],
+        )
+    for title, groups in (
+        ("Alike, with different classes", report.conflicts),
+        ("Alike", [group for group in report.groups if len(group.labels) < 2 and _in_one_split(group.items)]),
+    ):
+        if groups:
+            yield _section(
+                title,
+                [
+                    tuple(
+                        Tile(
+                            item,
+                            f"{item.label or 'no class'}: {_file(item)} ({_alike(group.cosine, group.kind == 'exact')})",
+                            True,
+                        )
+                        for item in group.items
+                    )
+                    for group in groups
+                ],
+            )
+    singles = (
+        ("Cannot be read", [Tile(item, f"{_file(item)}: {reason}", True) for item, reason in report.unreadable]),
+        ("Of one colour throughout", [Tile(item, _file(item), True) for item in report.constant]),
+        ("With numbers clipped", [Tile(item, _file(item), True) for item in report.clipped]),
+        ("Named as another format", [Tile(i, f"{_file(i)} is {found}", True) for i, _, found in report.misnamed]),
+    )
+    for title, tiles in singles:
+        if tiles:
+            yield _section(title, [(tile,) for tile in tiles])
+    yield from _classes(inspection)
+
+
+def thumbnail(inspection: Inspection, item: Item) -> Image.Image | None:
+    """A picture that fits into `SIDE` squared; None for one that cannot be read."""
+    try:
+        pixels = inspection.sources[item.split].pixels(item.index)
+    except BadImage:
+        return None
+    image = Image.fromarray(pixels)
+    image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
+    return image
+
+
+def _section(title: str, rows: list[tuple[Tile, ...]]) -> Section:
+    shown: list[tuple[Tile, ...]] = []
+    tiles = 0
+    for row in rows:
+        if tiles >= _MOST_PROBLEMS:
+            break
+        shown.append(row[:_MOST_PROBLEMS])
+        tiles += len(shown[-1])
+    left = len(rows) - len(shown)
+    cut = sum(len(row) > _MOST_PROBLEMS for row in rows[: len(shown)])
+    remarks = [f"{left:,} more are in the JSON document"] * bool(left) + [
+        f"{cut:,} groups have more pictures than are shown"
+    ] * bool(cut)
+    return Section(f"{title}: {len(rows):,}", "; ".join(remarks), tuple(shown))
+
+
+def _classes(inspection: Inspection) -> Iterator[Section]:
+    """Evenly spaced readable pictures of each class of each split."""
+    broken = {(item.split, item.index) for item, _ in inspection.report.unreadable}
+    for split, source in inspection.sources.items():
+        members: dict[int, list[int]] = defaultdict(list)
+        labels = source.labels.tolist() if source.labels is not None else [-1] * len(source)
+        for index, label in enumerate(labels):
+            if (split, index) not in broken:
+                members[label].append(index)
+        order = sorted(members)
+        rows = []
+        for label in order[:_MOST_CLASSES]:
+            own = members[label]
+            name = "no class" if label < 0 else source.class_names[label] if source.class_names else f"class {label}"
+            count = _EACH_CLASS if len(order) > 1 else 4 * _EACH_CLASS
+            picked = np.unique(np.linspace(0, len(own) - 1, min(count, len(own))).astype(int)).tolist()
+            items = [Item(split, own[i], source.where(own[i]), None if label < 0 else name) for i in picked]
+            rows.append(
+                tuple(Tile(item, f"{printable(name)}: {len(own):,}" if not i else "") for i, item in enumerate(items))
+            )
+        left = len(order) - len(rows)
+        yield Section(
+            f"{split}, by class" if source.labels is not None else split,
+            f"{left:,} more classes are not shown" if left else "",
+            tuple(rows),
+        )
+
+
+def _file(item: Item) -> str:
+    return printable(item.name.rpartition("/")[2])
+
+
+def _in_one_split(items: tuple[Item, ...]) -> bool:
+    """Groups across splits stand among the leaks, except for the copies that one split holds."""
+    splits = [item.split for item in items]
+    return len(set(splits)) < len(splits)
+
+
+def _alike(cosine: float, exact: bool) -> str:
+    return "same bytes" if exact else f"cosine {cosine:.2f}"
