@@ -2,9 +2,9 @@
 
     python benchmarks/near_duplicates.py SRC [--split NAME] [--copies N] [--out benchmarks/results/near_duplicates.json]
 
-Each of N pictures is changed as copies on the web are; the share that is found again is what the thresholds let through.
-All pairs of different pictures of SRC show what they wrongly let through (true duplicates that SRC holds count as wrong
-here). SRC has to hold photographs that are not copies of each other.
+N pictures are changed as copies on the web are; the share that passes both thresholds is what is found again. All pairs
+of different pictures of SRC show what they wrongly let through; true duplicates in SRC count as wrong here, so SRC has
+to hold photographs that are not copies of each other.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from torch.nn.functional import normalize
 from lowzoo.data.source import ImageSource, open_source
 from lowzoo.evaluate.result import versions
 from lowzoo.files import write_text
-from lowzoo.inspect.alike import COSINE, CORRELATION, standardised
+from lowzoo.inspect.alike import CORRELATION, COSINE, standardised
 from lowzoo.inspect.inspection import MODEL, MODEL_SIZE
 from lowzoo.inspect.scan import scan
 from lowzoo.resolve import load_model
@@ -41,12 +41,15 @@ class Encoded:
         return len(self.files)
 
     def encoded(self, index: int) -> bytes:
+        """Give the bytes of picture `index`."""
         return self.files[index]
 
     def where(self, index: int) -> str:
+        """Name picture `index`."""
         return f"copy {index}"
 
     def fingerprint(self) -> str:
+        """Nothing is cached under it."""
         return ""
 
 

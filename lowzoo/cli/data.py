@@ -66,18 +66,21 @@ def data(
     from lowzoo.inspect.inspection import inspect
     from lowzoo.inspect.page import to_html
     from lowzoo.inspect.sheet import draw_sheet
-    from lowzoo.inspect.words import lines
+    from lowzoo.inspect.shown import choose
+    from lowzoo.inspect.words import in_words, lines
 
     for path in (out, sheet):
         if path is not None:
             writable_folder(path.parent)
     seen = inspect(source, options, splits=split or (), model=model if features else None, workers=workers)
-    if out is not None:
-        write_text(out, to_html(seen))
-    if sheet is not None:
-        draw_sheet(seen, sheet)
+    if out is not None or sheet is not None:
+        shown = choose(seen)
+        if out is not None:
+            write_text(out, to_html(seen.report, shown))
+        if sheet is not None:
+            draw_sheet(shown, sheet)
     if json_:
-        print(json.dumps(seen.report.as_dict(), indent=2))
+        print(json.dumps(seen.report.as_dict() | in_words(seen.report), indent=2))
         return
     for line in lines(seen.report):
         print(line)

@@ -2,10 +2,10 @@
 
 Two pictures are nearly the same where the cosine of their features is at least `COSINE` *and* their grey copies of
 16 x 16 pixels correlate by at least `CORRELATION`, as they are or mirrored. Features alone take pictures of one kind
-for copies of each other, small copies alone take any two of one layout; together they err on neither. Both numbers
-were chosen on photographs by `benchmarks/near_duplicates.py`: copies that were re-encoded, resized, mirrored or
-brightened lie above both, of different pictures no pair in twelve million does. Drawings that share most of their lines
-(a burger with and without its lettuce) do lie above both.
+for copies of each other, small copies alone take any two of one layout. Both numbers were chosen on photographs by
+`benchmarks/near_duplicates.py`: of copies that were re-encoded, resized, mirrored or brightened at least 99.6 % are
+found, and of 12 million pairs of different pictures none is taken for a copy. Crops, turned pictures and those without
+their colours are mostly not found. Drawings that share most of their lines are found, as copies may be meant so.
 
 All pairs are compared in blocks, so memory does not grow with the number of pairs.
 Shapes: N pictures, S splits, D dimensions, P pairs.
@@ -161,7 +161,7 @@ def _pairs(
 
 def standardised(small: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Grey copies as (N, 256) of mean 0 and length 1, whose products are correlations."""
-    flat = small.reshape(len(small), -1).astype(np.float32)
+    flat = small.reshape(len(small), small.shape[1] * small.shape[2]).astype(np.float32)
     flat -= flat.mean(axis=1, keepdims=True)
     flat /= np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
     return flat

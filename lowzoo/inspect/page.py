@@ -7,12 +7,11 @@ from collections.abc import Iterator, Mapping
 
 from lowzoo import marks
 from lowzoo.files import printable
-from lowzoo.inspect.inspection import Inspection
 from lowzoo.inspect.report import Report, SplitFacts
-from lowzoo.inspect.shown import SIDE, Section, Tile, sections, thumbnail
-from lowzoo.inspect.words import advice, command, findings, rows
+from lowzoo.inspect.shown import SIDE, Section, Shown, Tile
+from lowzoo.inspect.words import advice, command, findings, method, rows
 
-_MOST_BARS = 60
+_MOST_BARS = 16
 _STYLE = f"""
 :root {{ color-scheme: light dark; --ground: #fff; --card: #f5f6f8; --text: #1b1f24; --quiet: #5a6270; --line: #d6dae1;
   --bar: #0b63ce; --bad: #b3261e; }}
@@ -37,6 +36,7 @@ dd {{ margin: 0; font-variant-numeric: tabular-nums; }}
 .bars {{ display: grid; grid-template-columns: minmax(4rem, max-content) 1fr max-content; gap: .15rem .6rem;
   font-size: .85rem; align-items: center; font-variant-numeric: tabular-nums; }}
 .bars i {{ background: var(--bar); height: .65rem; min-width: 1px; border-radius: 2px; }}
+summary {{ color: var(--quiet); font-size: .875rem; cursor: pointer; padding: .4rem 0; }}
 .bars span:nth-child(3n) {{ text-align: right; }}
 .group {{ display: inline-flex; flex-wrap: wrap; gap: .5rem; margin: 0 .9rem .9rem 0; vertical-align: top; }}
 figure {{ margin: 0; width: {SIDE + 6}px; }}
@@ -49,13 +49,17 @@ code {{ background: var(--card); padding: .1rem .35rem; border-radius: .25rem; }
 """
 
 
-def to_html(inspection: Inspection) -> str:
-    """Write the page."""
-    return "\n".join(_page(inspection)) + "\n"
+def to_html(report: Report, shown: Shown) -> str:
+    """Write the page.
+
+    Args:
+        report: What was seen.
+        shown: Its pictures.
+    """
+    return "\n".join(_page(report, shown)) + "\n"
 
 
-def _page(inspection: Inspection) -> Iterator[str]:
-    report = inspection.report
+def _page(report: Report, shown: Shown) -> Iterator[str]:
     title = _text(f"{report.name}: {report.pictures:,} pictures")
     yield '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">'
     yield f'<meta name="generator" content="{marks.PNG_FIELDS["Software"]}">'
@@ -67,8 +71,8 @@ def _page(inspection: Inspection) -> Iterator[str]:
     for split in report.splits:
         yield from _split(split, report.crop)
     yield "</div>"
-    for section in sections(inspection):
-        yield from _section(inspection, section)
+    for section in shown.sections:
+        yield from _section(shown, section)
     yield "</body>\n</html>"
 
 
@@ -77,17 +81,7 @@ def _verdict(report: Report) -> Iterator[str]:
     yield f"<h2>{f'Problems: {len(found)}' if found else 'No problem found'}</h2>"
     if found:
         yield f'<ul class="bad">{"".join(f"<li>{_text(line)}</li>" for line in found)}</ul>'
-    how = report.features
-    yield (
-        '<p class="quiet">'
-        + (
-            "Nearly same pictures were not looked for; alike means the same bytes here."
-            if how is None
-            else f"Alike: the same bytes, or nearly: cosine of the features of {_text(how['model'])} at {how['size']} px at "
-            f"least {how['cosine']}, and small grey copies that correlate by {how['correlation']}, as they are or mirrored."
-        )
-        + "</p>"
-    )
+    yield f'<p class="quiet">{_text(method(report))}</p>'
     told = list(advice(report))
     if told:
         yield f"<h2>Advice</h2>\n<ul>{''.join(f'<li>{_text(line)}</li>' for line in told)}</ul>"
@@ -102,45 +96,47 @@ def _split(split: SplitFacts, crop: int) -> Iterator[str]:
     if split.classes is None:
         yield '<p class="quiet">No classes.</p>'
     else:
-        yield from _bars(f"Classes: {len(split.classes):,}", split.classes)
+        counts = set(split.classes.values())
+        each = f", {counts.pop():,} pictures each" if len(counts) == 1 else ""
+        yield from _bars(f"Classes: {len(split.classes):,}{each}", split.classes)
     yield "</section>"
 
 
 def _bars(title: str, counts: Mapping[str, int]) -> Iterator[str]:
     if not counts:
         return
-    yield f'<h3>{_text(title)}</h3>\n<div class="bars">'
     most = max(counts.values())
-    for name, count in list(counts.items())[:_MOST_BARS]:
-        yield (f'<span>{_text(name)}</span><i style="width:{100 * count / most:.1f}%"></i><span>{count:,}</span>')
-    yield "</div>"
-    left = list(counts.values())[_MOST_BARS:]
-    if left:
-        yield f'<p class="quiet">and {len(left):,} more with {min(left):,} to {max(left):,} pictures each</p>'
+    bars = [
+        f'<span>{_text(name)}</span><i style="width:{100 * count / most:.1f}%"></i><span>{count:,}</span>'
+        for name, count in counts.items()
+    ]
+    yield f'<h3>{_text(title)}</h3>\n<div class="bars">{"".join(bars[:_MOST_BARS])}</div>'
+    if left := bars[_MOST_BARS:]:
+        yield f'<details><summary>{len(left):,} more</summary><div class="bars">{"".join(left)}</div></details>'
 
 
-def _section(inspection: Inspection, section: Section) -> Iterator[str]:
+def _section(shown: Shown, section: Section) -> Iterator[str]:
     yield f"<h2>{_text(section.title)}</h2>"
     if section.remark:
         yield f'<p class="quiet">{_text(section.remark)}</p>'
     yield "<div>"
     for row in section.rows:
-        yield f'<div class="group">{"".join(_figure(inspection, tile) for tile in row)}</div>'
+        yield f'<div class="group">{"".join(_figure(shown, tile) for tile in row)}</div>'
     yield "</div>"
 
 
-def _figure(inspection: Inspection, tile: Tile) -> str:
+def _figure(shown: Shown, tile: Tile) -> str:
     name = _text(tile.item.name)
-    image = thumbnail(inspection, tile.item)
+    image = shown.image(tile)
     if image is None:
-        shown = '<div class="none">unreadable</div>'
+        content = '<div class="none">unreadable</div>'
     else:
         written = io.BytesIO()
         image.save(written, "JPEG", quality=80)
         address = base64.b64encode(written.getvalue()).decode()
-        shown = f'<img src="data:image/jpeg;base64,{address}" alt="{name}" title="{name}">'
+        content = f'<img src="data:image/jpeg;base64,{address}" alt="{name}" title="{name}">'
     kind = ' class="problem"' if tile.problem else ""
-    return f"<figure{kind}>{shown}<figcaption>{_text(tile.caption)}</figcaption></figure>"
+    return f"<figure{kind}>{content}<figcaption>{_text(tile.caption)}</figcaption></figure>"
 
 
 def _text(words: str) -> str:

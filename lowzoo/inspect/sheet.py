@@ -5,8 +5,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from lowzoo.files import printable
-from lowzoo.inspect.inspection import Inspection
-from lowzoo.inspect.shown import SIDE, Tile, sections, thumbnail
+from lowzoo.inspect.shown import SIDE, Shown, Tile
 from lowzoo.marks import save_png
 
 _COLUMNS, _FRAME, _GAP, _LINE = 12, 3, 8, 14
@@ -15,14 +14,14 @@ _CELL = SIDE + 2 * _FRAME
 _HEIGHT = _CELL + 2 * _LINE + _GAP
 
 
-def draw_sheet(inspection: Inspection, path: Path) -> None:
+def draw_sheet(shown: Shown, path: Path) -> None:
     """Draw it.
 
     Args:
-        inspection: What was seen.
+        shown: What to draw.
         path: The PNG to write.
     """
-    parts = [(section.title, section.remark, _lines(section.rows)) for section in sections(inspection)]
+    parts = [(section.title, section.remark, _lines(section.rows)) for section in shown.sections]
     height = _GAP + sum(2 * _LINE + _GAP + len(lines) * _HEIGHT for _, _, lines in parts)
     sheet = Image.new("RGB", (_GAP + _COLUMNS * (_CELL + _GAP), height), "white")
     pen, font, top = ImageDraw.Draw(sheet), ImageFont.load_default(), _GAP
@@ -31,7 +30,7 @@ def draw_sheet(inspection: Inspection, path: Path) -> None:
         top += 2 * _LINE
         for line in lines:
             for column, tile in enumerate(line):
-                _draw_tile(sheet, pen, font, inspection, tile, _GAP + column * (_CELL + _GAP), top)
+                _draw_tile(sheet, pen, font, shown, tile, _GAP + column * (_CELL + _GAP), top)
             top += _HEIGHT
         top += _GAP
     save_png(sheet, path)
@@ -54,14 +53,14 @@ def _draw_tile(
     sheet: Image.Image,
     pen: ImageDraw.ImageDraw,
     font: ImageFont.ImageFont | ImageFont.FreeTypeFont,
-    inspection: Inspection,
+    shown: Shown,
     tile: Tile,
     left: int,
     top: int,
 ) -> None:
     pen.rectangle((left, top, left + _CELL - 1, top + _CELL - 1), fill=_PROBLEM if tile.problem else _EMPTY)
     pen.rectangle((left + _FRAME, top + _FRAME, left + _FRAME + SIDE - 1, top + _FRAME + SIDE - 1), fill=_EMPTY)
-    image = thumbnail(inspection, tile.item)
+    image = shown.image(tile)
     if image is None:
         pen.text((left + _CELL // 2, top + _CELL // 2), "unreadable", fill=_PROBLEM, font=font, anchor="mm")
     else:

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from lowzoo.data.decode import BadImage
+from lowzoo.data.progress import progress_bar
 from lowzoo.files import printable
 from lowzoo.inspect.inspection import Inspection
 from lowzoo.inspect.report import Item
@@ -21,7 +22,7 @@ class Tile:
     """A picture with its caption.
 
     Args:
-        item: Which; None for a gap between groups.
+        item: Which.
         caption: Below it.
         problem: Whether it is framed as one.
     """
@@ -33,12 +34,12 @@ class Tile:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """Tiles under one heading.
+    """What stands under one heading.
 
     Args:
         title: The heading.
         remark: What is left out, or empty.
-        tiles: In rows; a row of problems is a group.
+        rows: Tiles that belong together: a group of alike pictures, or a class.
     """
 
     title: str
@@ -46,8 +47,38 @@ class Section:
     rows: tuple[tuple[Tile, ...], ...]
 
 
-def sections(inspection: Inspection) -> Iterator[Section]:
-    """Problems first, then the classes."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Shown:
+    """What page and sheet show.
+
+    Args:
+        sections: Problems first, then the classes.
+        images: By split and index, fitting into `SIDE` squared; None for a picture that cannot be read.
+    """
+
+    sections: tuple[Section, ...]
+    images: dict[tuple[str, int], Image.Image | None]
+
+    def image(self, tile: Tile) -> Image.Image | None:
+        """The picture of a tile."""
+        return self.images[tile.item.split, tile.item.index]
+
+
+def choose(inspection: Inspection, *, progress: bool = True) -> Shown:
+    """Choose what to show, and decode it again, small."""
+    found = tuple(_sections(inspection))
+    tiles = [tile for section in found for row in section.rows for tile in row]
+    images: dict[tuple[str, int], Image.Image | None] = {}
+    with progress_bar("drawing pictures", len(tiles), wanted=progress) as advance:
+        for tile in tiles:
+            place = tile.item.split, tile.item.index
+            if place not in images:
+                images[place] = _thumbnail(inspection, tile.item)
+            advance(1)
+    return Shown(found, images)
+
+
+def _sections(inspection: Inspection) -> Iterator[Section]:
     report = inspection.report
     for leak in report.leaks:
         yield _section(
@@ -71,7 +102,8 @@ def sections(inspection: Inspection) -> Iterator[Section]:
                     tuple(
                         Tile(
                             item,
-                            f"{item.label or 'no class'}: {_file(item)} ({_alike(group.cosine, group.kind == 'exact')})",
+                            f"{item.label or 'no class'}: {_file(item)} "
+                            f"({_alike(group.cosine, group.kind == 'exact')})",
                             True,
                         )
                         for item in group.items
@@ -83,7 +115,10 @@ def sections(inspection: Inspection) -> Iterator[Section]:
         ("Cannot be read", [Tile(item, f"{_file(item)}: {reason}", True) for item, reason in report.unreadable]),
         ("Of one colour throughout", [Tile(item, _file(item), True) for item in report.constant]),
         ("With numbers clipped", [Tile(item, _file(item), True) for item in report.clipped]),
-        ("Named as another format", [Tile(i, f"{_file(i)} is {found}", True) for i, _, found in report.misnamed]),
+        (
+            "Named as another format",
+            [Tile(item, f"{_file(item)} is {found}", True) for item, _, found in report.misnamed],
+        ),
     )
     for title, tiles in singles:
         if tiles:
@@ -91,15 +126,18 @@ def sections(inspection: Inspection) -> Iterator[Section]:
     yield from _classes(inspection)
 
 
-def thumbnail(inspection: Inspection, item: Item) -> Image.Image | None:
-    """A picture that fits into `SIDE` squared; None for one that cannot be read."""
+def _thumbnail(inspection: Inspection, item: Item) -> Image.Image | None:
     try:
-        pixels = inspection.sources[item.split].pixels(item.index)
+        decoded = inspection.sources[item.split].decoded(item.index, _divisor)
     except BadImage:
         return None
-    image = Image.fromarray(pixels)
+    image = Image.fromarray(decoded.pixels)
     image.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
     return image
+
+
+def _divisor(height: int, width: int) -> int:
+    return next((by for by in (8, 4, 2) if max(height, width) >= 2 * by * SIDE), 1)
 
 
 def _section(title: str, rows: list[tuple[Tile, ...]]) -> Section:

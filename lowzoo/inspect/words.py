@@ -21,13 +21,18 @@ def lines(report: Report) -> Iterator[str]:
         for name, value in rows(split, report.crop):
             yield f"  {name:14} {value}"
     yield ""
-    yield _method(report)
+    yield method(report)
     found = list(findings(report))
     yield from (f"Problem: {line}" for line in found)
     if not found:
         yield "No problem found"
     yield from (f"Advice: {line}" for line in advice(report))
     yield f"Next: {command(report)}"
+
+
+def in_words(report: Report) -> dict[str, str | list[str]]:
+    """What is wrong, what to do about it and how to go on, for the JSON document."""
+    return {"problems": list(findings(report)), "advice": list(advice(report)), "next": command(report)}
 
 
 def rows(split: SplitFacts, crop: int) -> Iterator[tuple[str, str]]:
@@ -69,10 +74,10 @@ def findings(report: Report) -> Iterator[str]:
             yield f"{_count(len(items), 'picture')} {what}: {_named(items)}"
     if report.misnamed:
         some = ", ".join(f"{short(item)} is {found}" for item, _, found in report.misnamed[:_MOST_NAMED])
-        yield f"{_count(len(report.misnamed), 'name')} promise another format: {some}{_more(report.misnamed)}"
-    for split, other, names in report.lacking:
+        yield f"{_count(len(report.misnamed), 'picture')} named as another format: {some}{_more(report.misnamed)}"
+    for one, other, names in report.lacking:
         some = ", ".join(map(printable, names[:_MOST_NAMED])) + _more(names)
-        yield f"{split} lacks {_count(len(names), 'class', 'classes')} of {other}: {some}"
+        yield f"{one} lacks {_count(len(names), 'class', 'classes')} of {other}: {some}"
     for split in report.splits:
         copies = split.copies + (split.near_copies or 0)
         if copies:
@@ -112,9 +117,7 @@ def advice(report: Report) -> Iterator[str]:
         )
     if report.constant or report.clipped:
         yield "check the range of the numbers (--intensity LOW,HIGH), or remove pictures that show nothing"
-    if any(split.name == "train" for split in report.splits) and any(
-        split == "train" for split, _, _ in report.lacking
-    ):
+    if any(split.name == "train" for split in report.splits) and any(one == "train" for one, _, _ in report.lacking):
         yield "no picture of a class that train lacks can be recognised: add some, or remove the class"
     if any(split.turned for split in report.splits):
         applied = "are turned upright here" if report.orientation == "exif" else "are left as they are stored"
@@ -122,7 +125,7 @@ def advice(report: Report) -> Iterator[str]:
     if all(split.classes is None for split in report.splits):
         yield "without classes the recipes train as well, but eval needs one sub-folder a class or a column of labels"
     elif len(report.splits) == 1:
-        yield "there is one split only, of which eval holds out a fifth of each class; a validation folder would be better"
+        yield "there is one split only, of which eval holds a fifth of each class out; a split of its own is better"
 
 
 def command(report: Report) -> str:
@@ -135,7 +138,8 @@ def short(item: Item) -> str:
     return printable("/".join(item.name.replace("\\", "/").split("/")[-3:]))
 
 
-def _method(report: Report) -> str:
+def method(report: Report) -> str:
+    """How alike pictures were found."""
     how = report.features
     if how is None:
         return "Alike: the same bytes only; nearly same pictures were not looked for (--no-features)"
@@ -184,4 +188,6 @@ def _counts(counts: Mapping[str, int]) -> str:
 
 
 def _percent(part: int, whole: int) -> str:
-    return f"{100 * part / whole:.1f} %" if whole else "-"
+    percent = 100 * part / whole if whole else 0.0
+    # A few of many are not 0.0 %.
+    return f"{percent:.1f} %" if percent >= 1 else f"{percent:.1g} %"
