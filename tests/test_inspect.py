@@ -141,6 +141,7 @@ def test_page_stands_alone_and_escapes_names(seen):
     for name in ("broken.jpg", "constant.png", "mirrored.jpg", "caf\\xe9.jpg", "unreadable"):
         assert name in words
     assert "prefers-color-scheme: dark" in text
+    assert "cat: 8" in words  # of all its pictures, broken ones included
     assert 'name="viewport"' in text
 
 
@@ -214,7 +215,15 @@ def test_a_flat_folder_of_broken_files_is_reported(tmp_path):
     assert report.splits[0].copies == 1
     assert report.splits[0].width is None
     assert report.splits[0].classes is None
-    assert any("no image" in line or "cannot be read" in line for line in lines(report))
+    assert "2 pictures cannot be read" in "\n".join(lines(report))
+
+
+def test_a_class_of_broken_pictures_alone_is_said(tmp_path):
+    for name in ("a/1.jpg", "b/2.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(jpeg(photos()[0]) if name[0] == "b" else b"nothing")
+    shown = choose(inspect(tmp_path, model=None, progress=False), progress=False)
+    assert shown.sections[-1].remark == "1 classes have no picture that can be read"
 
 
 def test_a_table_of_one_split_is_no_leak(tmp_path):

@@ -1,6 +1,6 @@
 """Which pictures a report shows: some of each class, and some of each problem, framed and named."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -165,6 +165,7 @@ def _classes(inspection: Inspection) -> Iterator[Section]:
         for index, label in enumerate(labels):
             if (split, index) not in broken:
                 members[label].append(index)
+        total = Counter(labels)
         order = sorted(members)
         rows = []
         for label in order[:_MOST_CLASSES]:
@@ -174,12 +175,17 @@ def _classes(inspection: Inspection) -> Iterator[Section]:
             picked = np.unique(np.linspace(0, len(own) - 1, min(count, len(own))).astype(int)).tolist()
             items = [Item(split, own[i], source.where(own[i]), None if label < 0 else name) for i in picked]
             rows.append(
-                tuple(Tile(item, f"{printable(name)}: {len(own):,}" if not i else "") for i, item in enumerate(items))
+                tuple(
+                    Tile(item, f"{printable(name)}: {total[label]:,}" if not i else "") for i, item in enumerate(items)
+                )
             )
-        left = len(order) - len(rows)
+        left, broken_classes = len(order) - len(rows), len(total) - len(order)
         yield Section(
             f"{split}, by class" if source.labels is not None else split,
-            f"{left:,} more classes are not shown" if left else "",
+            "; ".join(
+                [f"{left:,} more classes are not shown"] * bool(left)
+                + [f"{broken_classes:,} classes have no picture that can be read"] * bool(broken_classes)
+            ),
             tuple(rows),
         )
 
