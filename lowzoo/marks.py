@@ -1,6 +1,12 @@
 """What lowzoo writes says so, so that it is not taken for the user's pictures when a folder is read again."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lowzoo.files import atomic_path
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 # A text field of PNG, which both Pillow and matplotlib write in front of the pixels.
 PNG_FIELDS = {"Software": "lowzoo"}
@@ -8,6 +14,21 @@ _MARK = b"tEXtSoftware\0lowzoo"
 HEAD_BYTES = 512
 # Key of a parquet file's metadata.
 TABLE_KEY = b"lowzoo"
+
+
+def save_png(image: "Image.Image", path: Path) -> None:
+    """Write a picture as a PNG that says who drew it.
+
+    Raises:
+        LowzooError: See `atomic_path`.
+    """
+    from PIL.PngImagePlugin import PngInfo
+
+    fields = PngInfo()
+    for name, value in PNG_FIELDS.items():
+        fields.add_text(name, value)
+    with atomic_path(path) as temporary:
+        image.save(temporary, "PNG", optimize=True, pnginfo=fields)
 
 
 def is_own_png(head: bytes) -> bool:

@@ -8,6 +8,7 @@ from lowzoo.catalog import Metric
 from lowzoo.errors import LowzooError
 from lowzoo.files import atomic_path
 from lowzoo.listing import Row, figure
+from lowzoo.marks import PNG_FIELDS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -66,7 +67,8 @@ def plot_models(found: list[Row], path: Path, device: str | None = None) -> None
     axes.legend(loc="lower right", frameon=False)
     try:
         with atomic_path(path) as temporary:
-            drawing.savefig(temporary)
+            # Other formats know other fields, and are no pictures of a data set.
+            drawing.savefig(temporary, metadata=PNG_FIELDS if path.suffix.lower() == ".png" else None)
     except ValueError as error:
         raise LowzooError(f"{path} is no picture format ({error})", "Name a file that ends in .png or .svg") from error
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from lowzoo.files import atomic_path
+from lowzoo.marks import PNG_FIELDS
 from lowzoo.printable import printable
 
 
@@ -41,4 +42,4 @@ def draw_curves(rows: list[dict[str, Any]], out: Path, title: str) -> None:
         axis.set_ylabel(label)
         axis.grid(alpha=0.3)
     with atomic_path(out) as temporary:
-        figure.savefig(temporary, format="png")
+        figure.savefig(temporary, format="png", metadata=PNG_FIELDS)

@@ -10,6 +10,7 @@ from lowzoo.bench.report import Group, accuracy_of, engine_of, name_of
 from lowzoo.bench.schema import BenchResult
 from lowzoo.errors import LowzooError
 from lowzoo.files import atomic_path
+from lowzoo.marks import PNG_FIELDS
 
 _COLOURS = ("#0b63ce", "#c1440e", "#6a9c3b", "#7a4fb3", "#1f8a8a", "#b0862a")
 _ROW = 0.42
@@ -28,7 +29,7 @@ def write_png(groups: Sequence[Group], path: Path) -> None:
     """All devices below each other in one picture."""
     figure = _figure(groups)
     with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=150)
+        figure.savefig(temporary, format="png", dpi=150, metadata=PNG_FIELDS)
 
 
 def _figure(groups: Sequence[Group]) -> Any:

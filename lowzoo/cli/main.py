@@ -14,6 +14,7 @@ from lowzoo.cli.bench import bench
 from lowzoo.cli.cards import cards
 from lowzoo.cli.check import check
 from lowzoo.cli.convert import convert
+from lowzoo.cli.data import data
 from lowzoo.cli.download import download
 from lowzoo.cli.embed import embed
 from lowzoo.cli.eval import app as eval_app
@@ -46,6 +47,7 @@ app.command("teachers")(teachers)
 app.command("cards")(cards)
 app.command("download")(download)
 app.command("quickstart")(quickstart)
+app.command("data")(data)
 app.add_typer(eval_app, name="eval")
 app.command("embed")(embed)
 app.command("export")(export)

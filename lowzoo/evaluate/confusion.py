@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from lowzoo.files import atomic_path
+from lowzoo.marks import save_png
 
 _SIDE, _HEAD, _GAP, _LINE = 900, 26, 8, 14
 _INK, _GRID = (30, 30, 30), (225, 225, 225)
@@ -68,8 +68,7 @@ def draw(truth: Tensor, predictions: Tensor, names: Sequence[str] | None, path: 
     for row, (count, true, said) in enumerate(_mistakes(counts)):
         line = f"{count} of {counts[true].sum()} of {labels[true]} taken for {labels[said]}"
         pen.text((_GAP, top + (row + 1) * _LINE), line, fill=_INK, font=font)
-    with atomic_path(path) as temporary:
-        sheet.save(temporary, "PNG", optimize=True)
+    save_png(sheet, path)
 
 
 def _colours(counts: NDArray[np.int64]) -> NDArray[np.uint8]:

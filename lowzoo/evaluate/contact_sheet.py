@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFont
 from lowzoo.data.source import ImageSource
 from lowzoo.evaluate.features import Features
 from lowzoo.evaluate.knn import nearest_neighbours
-from lowzoo.files import atomic_path
+from lowzoo.marks import save_png
 
 _CELL, _FRAME, _TEXT, _GAP, _HEAD = 96, 3, 14, 6, 22
 _SAME, _OTHER, _QUERY, _INK = (30, 150, 60), (205, 45, 40), (70, 70, 70), (30, 30, 30)
@@ -66,8 +66,7 @@ def draw_neighbours(
             pen.rectangle((left, top, left + _outer() - 1, top + _outer() - 1), fill=colour)
             sheet.paste(_thumbnail(source, index), (left + _FRAME, top + _FRAME))
             pen.text((left, top + _outer() + 1), _fit(pen, font, text.strip()), fill=colour, font=font)
-    with atomic_path(path) as temporary:
-        sheet.save(temporary, "PNG", optimize=True)
+    save_png(sheet, path)
 
 
 def one_of_each_class(labels: Sequence[int]) -> list[int]:
