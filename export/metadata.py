@@ -4,6 +4,7 @@ import json
 import math
 
 import lowzoo
+from lowzoo.export.identity import identity
 from lowzoo.export.spec import ExportSpec
 from lowzoo.resolve import Resolved
 
@@ -41,6 +42,7 @@ def metadata(resolved: Resolved, spec: ExportSpec) -> dict[str, str]:
         said["lowzoo.max_loss"] = str(spec.max_loss)
     if spec.classes:
         said["lowzoo.classes"] = json.dumps(spec.classes)
+    said |= identity(resolved, spec)
     if spec.format == "onnx":
         said["lowzoo.min_onnxruntime"] = ONNXRUNTIME_OF_OPSET[spec.opset][spec.precision != "fp32"]
     return said

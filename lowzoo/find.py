@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -13,7 +14,7 @@ from timm.models._hub import load_model_config_from_path
 
 from lowzoo import catalog, hub, published, zoo
 from lowzoo.architectures.positions import Rule
-from lowzoo.errors import LowzooError
+from lowzoo.errors import LowzooError, LowzooWarning
 from lowzoo.model_config import check_arguments, plain_cfg
 from lowzoo.weights_file import check_safetensors, short_digest
 
@@ -68,6 +69,7 @@ def find(word: str, *, pretrained: bool) -> Found:
     if word.startswith(FOLDER_SCHEME):
         return _find_folder(Path(word.removeprefix(FOLDER_SCHEME)))
     base = word.removeprefix(catalog.PREFIX).partition(".")[0]
+    say_if_a_folder_has_this_name(word)
     if word.startswith(catalog.PREFIX) or base in catalog.models():
         return _find_zoo(word, pretrained)
     if "/" not in word and os.sep not in word and is_model(word):
@@ -79,6 +81,19 @@ def find(word: str, *, pretrained: bool) -> Found:
     raise LowzooError(
         f"unknown model {word}{near}", "Name a model of `lowzoo list`, a folder, hf-hub:ORG/NAME, or a timm model"
     )
+
+
+def say_if_a_folder_has_this_name(word: str) -> None:
+    """Tell that a name of the zoo or of timm was taken as such, though a model folder of that name is here."""
+    base = word.removeprefix(catalog.PREFIX).partition(".")[0]
+    known = word.startswith(catalog.PREFIX) or base in catalog.models() or ("/" not in word and is_model(word))
+    if known and (Path(word) / hub.FILES[0]).is_file():
+        whose = "lowzoo's" if base in catalog.models() or word.startswith(catalog.PREFIX) else "timm's"
+        warnings.warn(
+            f"{word} is taken as {whose} model of that name; the folder {word} that is here is ./{word}",
+            LowzooWarning,
+            stacklevel=3,
+        )
 
 
 def _find_zoo(word: str, pretrained: bool) -> Found:

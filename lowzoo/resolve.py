@@ -5,18 +5,26 @@ any timm name.
 """
 
 import contextlib
-from collections.abc import Iterator
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
 from safetensors.torch import load_file
 from torch import nn
 
+from lowzoo import catalog
 from lowzoo.architectures.official_positions import at_size
-from lowzoo.errors import LowzooError, reason_of
-from lowzoo.find import Found, find
+from lowzoo.errors import LowzooError, LowzooWarning, reason_of
+from lowzoo.find import FOLDER_SCHEME, HUB_SCHEME, Found, find
+
+
+# What timm and torchvision call a classifier.
+_HEADS = ("head", "fc", "classifier")
 
 
 @dataclass(frozen=True)
@@ -35,6 +43,11 @@ class Resolved:
         license: SPDX identifier of the weights, empty if not known or if there are none.
         recipe: How the zoo trained them, empty for any other weights.
         trained: False for a random initialisation.
+        source: A word for `load_model` that means these weights from anywhere on this computer; empty if there is none.
+        classes: Number of classes of the classifier that the weights come with; 0 for none.
+        class_names: Their names, where the weights come with them.
+        headless: Whether the network was built without that classifier.
+        head: Whose classifier stands behind the network: "own", the path of a file, or empty for none.
     """
 
     model: nn.Module
@@ -48,6 +61,11 @@ class Resolved:
     license: str
     recipe: str
     trained: bool
+    source: str = ""
+    classes: int = 0
+    class_names: tuple[str, ...] = ()
+    headless: bool = True
+    head: str = ""
 
 
 def load_model(
@@ -74,7 +92,7 @@ def load_model(
         _check_image_size(image_size)
         if found.cfg.get("fixed_input_size"):
             arguments["img_size"] = image_size
-    with _explained(found, image_size), torch.random.fork_rng(devices=[]):
+    with _explained(found, image_size), _timm_silent(), torch.random.fork_rng(devices=[]):
         if pretrained and found.file is not None and found.positions != "timm" and "img_size" in arguments:
             state = at_size(load_file(found.file), arguments["img_size"], found.positions)
             arguments["pretrained_cfg"] = found.cfg | {"state_dict": state}
@@ -82,11 +100,14 @@ def load_model(
         model = timm.create_model(found.architecture, pretrained=pretrained, **arguments)
     if pretrained and found.file is not None:
         _check_complete(model, found.file)
+        _say_what_is_left_out(model, found.file, found.cfg)
     if image_size is not None:
         check_patches(model, image_size)
     cfg = model.pretrained_cfg
     cfg.pop("state_dict", None)
     channels, height, width = cfg["input_size"]
+    own_classes = int(found.cfg.get("num_classes") or 0) if pretrained else 0
+    names = tuple(str(name) for name in found.cfg.get("label_names") or ())
     return Resolved(
         model=model.eval(),
         name=found.name,
@@ -99,7 +120,33 @@ def load_model(
         license=(found.license or cfg.get("license") or "") if pretrained else "",
         recipe=found.recipe if pretrained else "",
         trained=pretrained,
+        source=_source(found),
+        classes=own_classes,
+        class_names=names if len(names) == own_classes else (),
+        headless=not classes,
+        head="own" if classes and own_classes else "",
     )
+
+
+def _source(found: Found) -> str:
+    """A word that means the same weights later: of a folder its place, of the Hub a commit."""
+    if found.name.startswith(HUB_SCHEME):
+        return f"{found.name}@{found.revision}"
+    if found.file is not None:
+        return f"{FOLDER_SCHEME}{found.file.parent.resolve()}"
+    return f"{catalog.PREFIX}{found.name}" if found.name.partition(".")[0] in catalog.models() else found.name
+
+
+@contextlib.contextmanager
+def _timm_silent() -> Iterator[None]:
+    """Keep timm's notes on the keys of a file off the console: what matters of them is said here, in plain words."""
+    logger = logging.getLogger("timm")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 @contextlib.contextmanager
@@ -133,6 +180,23 @@ def _check_complete(model: nn.Module, file: Path) -> None:
         missing = sorted(set(model.state_dict()) - set(tensors.keys()))
     if missing:
         raise LowzooError(f"{file} lacks {len(missing)} tensors, e.g. {missing[0]}", "Write the folder again")
+
+
+def _say_what_is_left_out(model: nn.Module, file: Path, cfg: Mapping[str, Any]) -> None:
+    """Name tensors of a file that the network has no place for, its classifier's aside: that one is left out on purpose."""
+    from safetensors import safe_open
+
+    named = cfg.get("classifier") or ()
+    heads = (named,) if isinstance(named, str) else tuple(named)
+    with safe_open(file, framework="numpy") as tensors:
+        extra = sorted(set(tensors.keys()) - set(model.state_dict()))
+    extra = [key for key in extra if not key.startswith(tuple(f"{head}." for head in (*heads, *_HEADS)))]
+    if extra:
+        warnings.warn(
+            f"{file} holds {len(extra)} tensors that the network has no place for, e.g. {extra[0]}; they are left out",
+            LowzooWarning,
+            stacklevel=3,
+        )
 
 
 def _check_image_size(image_size: int) -> None:

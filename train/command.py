@@ -10,6 +10,7 @@ from typing import Any
 from lowzoo.data.source import open_source, split_names
 from lowzoo.errors import LowzooError
 from lowzoo.evaluate.device import pick_device
+from lowzoo.following import next_line
 from lowzoo.train import distributed
 from lowzoo.train.config import preset_names, resolve
 from lowzoo.train.loop import Run
@@ -206,7 +207,7 @@ def _report(result: RunResult, say: Callable[[str], None]) -> None:
         unreadable = facts["data"]["unreadable"]
         say(f"Images that could not be read, repeats counted: {unreadable}; see {result.folder / 'bad_images.txt'}")
     say(f"Everything is in {result.folder}: weights, head, curves.png, metrics.jsonl, config.toml")
-    say(f"Next: lowzoo eval knn {result.folder}    or    lowzoo export {result.folder} --format onnx")
+    say(next_line(("eval", "knn", result.folder), ("export", result.folder, "--format", "onnx")))
 
 
 def _silent(_: str) -> None:
