@@ -1,6 +1,7 @@
 """The one door: a model and a spec in, a checked file out."""
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,6 +90,7 @@ def export(
     judge: Judge | None = None,
     *,
     force: bool = False,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Artifact:
     """Write the model as `spec` says, run the file against PyTorch on real images, and keep it only if they agree.
 
@@ -98,6 +100,7 @@ def export(
         out: The file; `default_path` by default.
         judge: One that was used before for this model, so that PyTorch does not compute the same again.
         force: Replace a file that is another export.
+        say: Takes a line on what is being done, where a search takes its time.
 
     Raises:
         LowzooError: Unknown model, impossible size, or a place that cannot be written to or holds something else.
@@ -119,9 +122,11 @@ def export(
     refuse_too_large(resolved.model, spec, resolved.name)
     path = out or default_path(resolved, spec)
     own = identity(resolved, spec)
-    if path.exists() and not force:
+    # Anything else that stands there is refused whether it may be replaced or not.
+    is_artifact = (path / "Manifest.json").is_file() if exporter.folder else path.is_file()
+    if is_artifact and not force:
         refuse_to_replace(path, exporter.notes(path), own)
-    judge = judge or Judge(resolved)
+    judge = judge or Judge(resolved, say=say)
     with atomic_place(path, folder=exporter.folder) as temporary:
         warnings = exporter.write(exported_module(resolved, spec), resolved, spec, temporary, judge)
         bounds = bounds_of(spec)

@@ -109,7 +109,7 @@ class _Watch(TorchDispatchMode):
     """Keeps the first place whose results float16 cannot hold."""
 
     def __init__(self, names: Mapping[nn.Module, str]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.names = names
         self.within: list[nn.Module] = []
         self.first: tuple[str, float] | None = None

@@ -55,7 +55,7 @@ def read_head(path: Path) -> tuple[Tensor, Tensor]:
         remedy = "Name the file of a linear probe"
         if len(weights) > 1:
             remedy += "; a classifier inside a whole model is kept by naming that model's folder with --head own"
-        raise LowzooError(f"{path} holds no single `weight` (classes, features) and its `bias`, but {found}", remedy)
+        raise LowzooError(f"{path} holds no `weight` (classes, features) with its `bias` alone, but {found}", remedy)
     weight = tensors[name]
     if weight.ndim == 4 and weight.shape[2:] == (1, 1):  # a convolution over one pixel is a linear layer
         weight = weight.flatten(1)
@@ -94,8 +94,8 @@ def own_classes(resolved: Resolved, named: tuple[str, ...]) -> tuple[tuple[str, 
         return named or resolved.class_names, ""
     numbers = tuple(str(number) for number in range(resolved.classes))
     return numbers, (
-        f"{resolved.name} does not name its {resolved.classes} classes, so they are called 0 to {resolved.classes - 1}; "
-        "name them by --classes FILE"
+        f"{resolved.name} does not name its {resolved.classes} classes, so they are called 0 to "
+        f"{resolved.classes - 1}; name them by --classes FILE"
     )
 
 

@@ -82,7 +82,7 @@ def remember(resolved: Resolved, weights: str) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Reference:
-    """The network that a file is held against, and whether its weights are the file's own; None if that is not known."""
+    """The network that a file is held against, and whether its weights are the file's own (None: not known)."""
 
     resolved: Resolved
     same: bool | None
@@ -123,10 +123,10 @@ def reference_of(
         if against is not None or same is not False:
             return Reference(resolved, same)
         found.append(f"{word.removeprefix(FOLDER_SCHEME)} ({resolved.revision})")
+    weights = notes.get("lowzoo.weights", "")[:19] or "that it does not name"
     raise LowzooError(
-        f"{path} was made from {notes.get('lowzoo.model', source['model'])} with weights "
-        f"{notes.get('lowzoo.weights', '')[:19] or 'that it does not name'} ({notes.get('lowzoo.revision')}), and these "
-        f"are others: {', '.join(found)}",
+        f"{path} was made from {notes.get('lowzoo.model', source['model'])} with weights {weights} "
+        f"({notes.get('lowzoo.revision')}), and these are others: {', '.join(found)}",
         "Name what it should compute by --against MODEL",
     )
 
@@ -136,8 +136,9 @@ def _source(notes: Mapping[str, str]) -> dict[str, Any]:
         said = json.loads(notes.get("lowzoo.source", "{}"))
     except json.JSONDecodeError:
         said = {}
+    said = said if isinstance(said, dict) else {}
     # Files of before the source was noted say a name alone.
-    return said if isinstance(said, dict) and said.get("model") else {"model": notes.get("lowzoo.model", "")}
+    return {**said, "model": said.get("model") or notes.get("lowzoo.model", "")}
 
 
 def _public(source: str) -> str:
@@ -170,7 +171,8 @@ def _at_side(word: str, side: tuple[int, int], notes: Mapping[str, str], *, own:
         more |= {"pretrained": False, "seed": int(revision.removeprefix(_UNTRAINED))}
     resolved = load_model(word, **more)
     if resolved.input_size[1:] != side:
-        resolved = load_model(word, image_size=side[0] if side[0] == side[1] else side, **more)  # type: ignore[arg-type]
+        more["image_size"] = side[0] if side[0] == side[1] else side
+        resolved = load_model(word, **more)
     return resolved
 
 

@@ -163,9 +163,8 @@ class _Search:
     def _holds(self, ranges: Ranges, kept: tuple[str, ...]) -> bool:
         self.tried += 1
         between = "" if self.operators == self.graph.operators else ", what stands between them in float"
-        self.judge.say(
-            f"int8: judging candidate {self.tried}, {len(kept)} of {len(self.graph.weighted)} products in float{between}"
-        )
+        float_ones = f"{len(kept)} of {len(self.graph.weighted)} products in float"
+        self.judge.say(f"int8: judging candidate {self.tried}, {float_ones}{between}")
         self.write(ranges, kept)
         artifact = open_onnx(self.candidate)
         bounds = bounds_of(self.spec)

@@ -22,7 +22,6 @@ from lowzoo.architectures.official_positions import at_size
 from lowzoo.errors import LowzooError, LowzooWarning, reason_of
 from lowzoo.find import FOLDER_SCHEME, HUB_SCHEME, Found, find
 
-
 # What timm and torchvision call a classifier.
 _HEADS = ("head", "fc", "classifier")
 
@@ -183,7 +182,7 @@ def _check_complete(model: nn.Module, file: Path) -> None:
 
 
 def _say_what_is_left_out(model: nn.Module, file: Path, cfg: Mapping[str, Any]) -> None:
-    """Name tensors of a file that the network has no place for, its classifier's aside: that one is left out on purpose."""
+    """Name tensors of a file that the network has no place for; its classifier alone is left out on purpose."""
     from safetensors import safe_open
 
     named = cfg.get("classifier") or ()

@@ -103,8 +103,6 @@ def write_checked(
 
     from lowzoo.export import ParityError
     from lowzoo.export import export as write
-    from lowzoo.export.judge import Judge
-    from lowzoo.resolve import load_model
 
     console = Console(stderr=True)
     try:
@@ -117,10 +115,9 @@ def write_checked(
                     print(stage, file=sys.stderr, flush=True)
 
             if head is None:
-                resolved, remark = load_model(model, image_size=spec.size), ""
-            else:
-                resolved, spec, remark = _with_head(model, spec, head)
-            artifact = write(resolved, spec, out, Judge(resolved, say=say), force=force)
+                return write(model, spec, out, force=force, say=say)
+            resolved, spec, remark = _with_head(model, spec, head)
+            artifact = write(resolved, spec, out, force=force, say=say)
             return dataclasses.replace(artifact, warnings=(remark, *artifact.warnings)) if remark else artifact
     except ParityError as error:
         print(f"lowzoo: error: {error}", file=sys.stderr)
