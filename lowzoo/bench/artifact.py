@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from lowzoo.bench.schema import ModelFile, ModelInput
 from lowzoo.errors import LowzooError
-from lowzoo.weights_file import sha256
 
 IMAGENET: dict[str, tuple[float, ...]] = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 _TYPES = {"tensor(uint8)": np.uint8, "tensor(float)": np.float32, "tensor(float16)": np.float16}
@@ -51,11 +50,13 @@ class OnnxFile:
 
 
 def identify(path: Path, metadata: Mapping[str, str] = MappingProxyType({})) -> ModelFile:
-    """Identify a file, by what its metadata say where it has any."""
+    """Identify a file, with its weights where those lie beside it, by what its metadata say where it has any."""
+    from lowzoo.export.places import digest_of, size_of
+
     return ModelFile(
         file=path.name,
-        sha256=sha256(path),
-        size_bytes=path.stat().st_size,
+        sha256=digest_of(path),
+        size_bytes=size_of(path),
         name=metadata.get("lowzoo.model"),
         revision=metadata.get("lowzoo.revision"),
         precision=metadata.get("lowzoo.precision"),

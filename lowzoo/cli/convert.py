@@ -13,6 +13,7 @@ def convert(
     family: Annotated[
         str | None, typer.Option(help="What the file is, e.g. seed_r18; recognised if absent.", metavar="F")
     ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace another model in the folder.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Convert a published student's or teacher's CHECKPOINT to safetensors.
@@ -22,7 +23,7 @@ def convert(
     """
     from lowzoo.convert.folder import convert_to_folder
 
-    converted = convert_to_folder(checkpoint, out, family)
+    converted = convert_to_folder(checkpoint, out, family, force=force)
     found = converted.family
     needs = found.architecture.startswith(("lowzoo_", "seed_"))
     parameters = sum(value.numel() for key, value in converted.state.items() if value.is_floating_point())
