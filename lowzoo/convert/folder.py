@@ -22,7 +22,7 @@ def convert_to_folder(checkpoint: Path, out: Path, family: str | None = None, *,
         force: Replace a model in the folder that was not made from this checkpoint.
 
     Raises:
-        LowzooError: A folder that holds another model, what `convert_checkpoint` refuses, or a folder that cannot be written to.
+        LowzooError: What `convert_checkpoint` refuses, or a folder that holds another model or cannot be written to.
     """
     converted = convert_checkpoint(checkpoint, family)
     digest = sha256(checkpoint)
