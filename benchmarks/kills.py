@@ -29,7 +29,6 @@ import numpy as np
 import torch
 
 from lowzoo.data.source import ImageSource, open_source
-from lowzoo.evaluate.subset_source import subset
 from lowzoo.files import write_text
 from lowzoo.signals import Stopped, sigterm_as_exception
 from lowzoo.train.checkpoint import load_checkpoint
@@ -88,7 +87,7 @@ class Trial:
 def pictures(split: str, count: int) -> ImageSource:
     """Evenly spread pictures of the embedded set."""
     source = open_source(None, split)
-    return subset(source, np.linspace(0, len(source) - 1, count).astype(np.int64))
+    return source.subset(np.linspace(0, len(source) - 1, count).astype(np.int64))
 
 
 def train(recipe: str, out: Path, resume: bool) -> None:
