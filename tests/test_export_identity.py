@@ -70,6 +70,41 @@ def test_a_name_and_a_folder_of_that_name(scratch):
     assert find("./resnet18", pretrained=True).file == Path("resnet18/model.safetensors")
 
 
+def test_a_checkpoint_with_several_copies_is_found_again(scratch, tmp_path, monkeypatch):
+    torch.manual_seed(0)
+    nets = [timm.create_model("test_resnet", num_classes=0).state_dict() for _ in range(2)]
+    (tmp_path / "secret place").mkdir()
+    file = tmp_path / "secret place" / "last.pth.tar"
+    torch.save({"state_dict": nets[0], "state_dict_ema": nets[1]}, file)
+    word = f"test_resnet@{file}#state_dict"
+    path = export(word, ExportSpec(size=(32, 64)), scratch / "x.onnx").path
+    assert b"secret place" not in path.read_bytes()
+    assert json.loads(notes_of_onnx(path)["lowzoo.source"]) == {"model": "test_resnet@last.pth.tar#state_dict"}
+    assert check_artifact(path).same_weights, "remembered"
+    report = check_artifact(path, f"test_resnet@{file}")
+    assert report.same_weights is False, "another copy in the same file"
+    assert report.broken
+    monkeypatch.setenv("LOWZOO_CACHE", str(tmp_path / "another cache"))
+    with pytest.raises(LowzooError, match=r"made from test_resnet@last.pth.tar#state_dict, .*--against ARCH@FILE"):
+        check_artifact(path)
+    shutil.copy(file, scratch)
+    assert check_artifact(path).same_weights, "beside the file"
+
+
+def test_a_folder_that_prepares_pictures_in_another_way_is_refused(scratch):
+    folder = folder_of(scratch / "m")
+    path = export(load_model("./m"), out=scratch / "x.onnx").path
+    config = json.loads((folder / "config.json").read_text())
+    for key, other in (("crop_mode", "squash"), ("crop_pct", 0.5), ("interpolation", "nearest")):
+        changed = config | {"pretrained_cfg": config["pretrained_cfg"] | {key: other}}
+        (folder / "config.json").write_text(json.dumps(changed))
+        with pytest.raises(LowzooError, match=f"wants a {key} of .*--against"):
+            check_artifact(path)
+    grey = tiny_resolved(nn.Sequential(nn.Conv2d(1, 6, 5), nn.AdaptiveAvgPool2d(1), nn.Flatten()))
+    grey = dataclasses.replace(grey, input_size=(1, 32, 48), mean=(0.5,), std=(0.2,))
+    assert not check_artifact(export(grey, out=scratch / "grey.onnx").path, grey).broken
+
+
 def test_default_names(scratch):
     spec = ExportSpec()
     names = {
