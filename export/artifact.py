@@ -1,19 +1,25 @@
 """The one door: a model and a spec in, a checked file out."""
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from lowzoo.errors import LowzooError
 from lowzoo.evaluate.preprocess import Preprocessing
+from lowzoo.export.bounds import ParityError
 from lowzoo.export.calibrate import calibration_source
+from lowzoo.export.diagnose import why
 from lowzoo.export.formats import EXPORTERS
 from lowzoo.export.graph import exported_module
+from lowzoo.export.identity import identity, refuse_to_replace, remember
 from lowzoo.export.judge import Judge
+from lowzoo.export.large import refuse_too_large
 from lowzoo.export.parity import Parity, bounds_of, enforce
 from lowzoo.export.places import atomic_place, digest_of, size_of
 from lowzoo.export.recipes import preprocessing_text, snippet
 from lowzoo.export.spec import ExportSpec
+from lowzoo.find import FOLDER_SCHEME
 from lowzoo.input_facts import both_sides, size_text
 from lowzoo.resolve import Resolved, load_model
 
@@ -27,6 +33,7 @@ class Artifact:
         spec: What it was exported with.
         model: Name of the model, with the tag of its weights.
         revision: Which weights exactly.
+        weights: Hash of every tensor that was exported.
         input_shape: Of the graph's input; 0 stands for a dynamic batch.
         parity: How far it is from PyTorch.
         size_bytes: Of the file.
@@ -40,6 +47,7 @@ class Artifact:
     spec: ExportSpec
     model: str
     revision: str
+    weights: str
     input_shape: tuple[int, ...]
     parity: Parity
     size_bytes: int
@@ -60,24 +68,43 @@ class Artifact:
 
 
 def default_path(resolved: Resolved, spec: ExportSpec) -> Path:
-    """`MODEL.onnx` in the current folder, without the tag of the weights."""
-    name = resolved.name.rstrip("/").rsplit("/", 1)[-1].partition(".")[0]
-    return Path(f"{name or 'model'}{EXPORTERS[spec.format].suffix}")
+    """`MODEL_SIZE_PRECISION.onnx` in the current folder, with whatever else of the spec is not the default.
+
+    The model's name is whole, its tag and a folder's dots included, so that two exports share a name only if they are
+    the same.
+    """
+    name = resolved.source.removeprefix(FOLDER_SCHEME) if resolved.source.startswith(FOLDER_SCHEME) else resolved.name
+    name = name.rstrip("/").rpartition("/")[2].replace(":", "-") or "model"
+    height, width = resolved.input_size[1:]
+    parts = [name, f"{height}" if height == width else f"{height}x{width}", spec.precision]
+    parts += [spec.target] if spec.target != "cpu" else []
+    parts += [spec.input] if spec.input != "image" else []
+    parts += [f"batch-{spec.batch}"] if spec.batch != 1 else []
+    parts += ["classifier"] if spec.classes else []
+    return Path(f"{'_'.join(parts)}{EXPORTERS[spec.format].suffix}")
 
 
 def export(
-    model: Resolved | str, spec: ExportSpec | None = None, out: Path | None = None, judge: Judge | None = None
+    model: Resolved | str,
+    spec: ExportSpec | None = None,
+    out: Path | None = None,
+    judge: Judge | None = None,
+    *,
+    force: bool = False,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Artifact:
     """Write the model as `spec` says, run the file against PyTorch on real images, and keep it only if they agree.
 
     Args:
         model: A resolved model or a MODEL word.
         spec: Format and shape; an ONNX file of the weights' own size by default.
-        out: The file; `MODEL.onnx` in the current folder by default.
+        out: The file; `default_path` by default.
         judge: One that was used before for this model, so that PyTorch does not compute the same again.
+        force: Replace a file that is another export.
+        say: Takes a line on what is being done, where a search takes its time.
 
     Raises:
-        LowzooError: Unknown model, impossible size, or a place that cannot be written to.
+        LowzooError: Unknown model, impossible size, or a place that cannot be written to or holds something else.
         ParityError: The file does not compute what PyTorch computes; nothing is left on disk.
     """
     spec = spec or ExportSpec()
@@ -93,26 +120,40 @@ def export(
             f"{resolved.name} was created for {size_text((height, width))} px, not {size_text(spec.size)} px",
             "Name the model by its word, or create it at that size",
         )
+    refuse_too_large(resolved.model, spec, resolved.name)
     path = out or default_path(resolved, spec)
-    judge = judge or Judge(resolved)
+    own = identity(resolved, spec)
+    # Anything else that stands there is refused whether it may be replaced or not.
+    is_artifact = (path / "Manifest.json").is_file() if exporter.folder else path.is_file()
+    if is_artifact and not force:
+        refuse_to_replace(path, exporter.notes(path), own)
+    judge = judge or Judge(resolved, say=say)
     with atomic_place(path, folder=exporter.folder) as temporary:
         warnings = exporter.write(exported_module(resolved, spec), resolved, spec, temporary, judge)
         bounds = bounds_of(spec)
-        parity = judge.parity(exporter.load(temporary), with_knn=bounds.knn_loss is not None)
-        enforce(parity, bounds, spec.precision)
+        judge.say("comparing the file with PyTorch")
+        try:
+            parity = judge.parity(exporter.load(temporary), with_knn=bounds.knn_loss is not None)
+            enforce(parity, bounds, spec.precision)
+        except ParityError as error:
+            reason, remedy = why(error, judge, spec.precision, bounds, spec.batch)
+            message = f"{error.message}; {reason}" if reason else error.message
+            raise ParityError(message, f"Nothing was written; {remedy}") from error
+    remember(resolved, own["lowzoo.weights"])
     batch = 0 if spec.batch == "dynamic" else spec.batch
     return Artifact(
         path=path,
         spec=spec,
         model=resolved.name,
         revision=resolved.revision,
+        weights=own["lowzoo.weights"],
         input_shape=(batch, height, width, channels) if spec.pixels_last else (batch, channels, height, width),
         parity=parity,
         size_bytes=size_of(path),
         sha256=digest_of(path),
         preprocess=preprocessing_text(resolved, spec),
         snippet=snippet(resolved, spec),
-        warnings=(*_stand_ins(resolved, judge), *warnings),
+        warnings=(*_left_out(resolved, spec), *_stand_ins(resolved, judge), *warnings),
     )
 
 
@@ -123,3 +164,12 @@ def _stand_ins(resolved: Resolved, judge: Judge) -> tuple[str, ...]:
         f"no embedded picture has {resolved.input_size[0]} channels: the file was compared with PyTorch on the colours "
         "of pictures, repeated",
     )
+
+
+def _left_out(resolved: Resolved, spec: ExportSpec) -> tuple[str, ...]:
+    if resolved.headless and resolved.classes and not spec.classes:
+        return (
+            f"the classifier of {resolved.classes} classes that {resolved.name} comes with is left out: the file gives "
+            "features; --head own keeps it",
+        )
+    return ()

@@ -8,14 +8,16 @@ from pathlib import Path
 from lowzoo.errors import LowzooError
 from lowzoo.evaluate.preprocess import Preprocessing
 from lowzoo.export.bounds import BOUNDS, Bounds, ParityError
+from lowzoo.export.diagnose import diagnosis
 from lowzoo.export.formats import EXPORTERS
+from lowzoo.export.identity import Reference, reference_of
 from lowzoo.export.judge import Judge
 from lowzoo.export.parity import Parity, bounds_of, broken
 from lowzoo.export.places import size_of
 from lowzoo.export.readiness import Readiness, coreml_readiness, onnx_readiness
 from lowzoo.export.runnable import Runnable
 from lowzoo.export.spec import ExportSpec, MaxLoss
-from lowzoo.resolve import Resolved, load_model
+from lowzoo.resolve import Resolved
 
 
 @dataclass(frozen=True)
@@ -28,10 +30,11 @@ class Report:
         precision: What it says of itself, "fp32" if nothing.
         model: What it was compared with.
         revision: Which weights exactly.
+        same_weights: Whether they are the ones that the file was made from; None if it does not say.
         input_shape: Of the graph's input; 0 stands for a dynamic batch.
         parity: How far it is from PyTorch.
         bounds: Of its precision.
-        broken: Each broken bound, with both numbers.
+        broken: Each broken bound, with both numbers, and the reason where it is the network's.
         readiness: What phones can do with it.
     """
 
@@ -40,6 +43,7 @@ class Report:
     precision: str
     model: str
     revision: str
+    same_weights: bool | None
     input_shape: tuple[int, ...]
     parity: Parity
     bounds: Bounds
@@ -52,26 +56,33 @@ class Report:
 
 
 def check_artifact(
-    path: Path, against: str | Resolved | None = None, data: str | None = None, *, with_knn: bool = False
+    path: Path,
+    against: str | Resolved | None = None,
+    data: str | None = None,
+    *,
+    head: str | None = None,
+    with_knn: bool = False,
 ) -> Report:
     """Compare an artifact with a network and analyse it.
 
     Args:
         path: Of the file or folder.
-        against: The network, or its MODEL word; what the artifact names if None.
+        against: The network, or its MODEL word; what the artifact was made from if None.
         data: Images (SRC); the sample set if None.
+        head: "own" or the file of a linear probe, for a classifier; the one that it was made from if None.
         with_knn: Measure the k-NN loss whatever the precision.
 
     Raises:
-        LowzooError: No such artifact, of an unknown format or damaged, or it names no model.
+        LowzooError: No such artifact, of an unknown format or damaged, or what it was made from is not to be found.
         ParityError: It does not run, or what it gives cannot be compared.
     """
     artifact = open_artifact(path)
-    if "lowzoo.classes" in artifact.metadata and not isinstance(against, Resolved):
-        raise LowzooError(
-            f"{path} is a classifier, whose head is not in the model", "Compare it from Python, with the head attached"
-        )
-    resolved = _reference(artifact, against) if not isinstance(against, Resolved) else against
+    if isinstance(against, Resolved):
+        reference = Reference(against, None)
+    else:
+        reference = reference_of(path, artifact.metadata, artifact.side, against, head)
+        _refuse_other_preparation(reference.resolved, artifact)
+    resolved = reference.resolved
     precision = artifact.metadata.get("lowzoo.precision", "fp32")
     if precision not in BOUNDS:
         raise LowzooError(f"{path} says that its precision is {precision!r}", f"Use one of {', '.join(BOUNDS)}")
@@ -79,17 +90,22 @@ def check_artifact(
     promised = artifact.metadata.get("lowzoo.max_loss")
     max_loss = MaxLoss.parse(promised) if promised else MaxLoss()
     bounds = bounds_of(ExportSpec(format=artifact.format, precision=precision, max_loss=max_loss))
-    parity = Judge(resolved, data).parity(artifact, with_knn=with_knn or bounds.knn_loss is not None)
+    judge = Judge(resolved, data)
+    parity = judge.parity(artifact, with_knn=with_knn or bounds.knn_loss is not None)
+    wrong = broken(parity, bounds)
+    if wrong and reference.same is not False and (reason := diagnosis(judge, precision, bounds)[0]):
+        wrong.append(reason)
     return Report(
         path=path,
         format=artifact.format,
         precision=precision,
         model=resolved.name,
         revision=resolved.revision,
+        same_weights=reference.same,
         input_shape=artifact.shape,
         parity=parity,
         bounds=bounds,
-        broken=tuple(broken(parity, bounds)),
+        broken=tuple(wrong),
         readiness=_readiness(artifact),
     )
 
@@ -115,34 +131,25 @@ def open_artifact(path: Path) -> Runnable:
     )
 
 
-def _reference(artifact: Runnable, against: str | None) -> Resolved:
-    word = against or artifact.metadata.get("lowzoo.model")
-    if not word:
-        raise LowzooError(f"{artifact.path} names no model", "Name what it should compute by --against")
-    height, width = artifact.side
-    if height != width:
-        raise LowzooError(f"{artifact.path} takes {height} x {width} px, no square", "Compare it from Python")
-    resolved = load_model(word)
-    if resolved.input_size[1:] != (height, width):
-        resolved = load_model(word, image_size=height)
-    if against is None and resolved.revision != artifact.metadata.get("lowzoo.revision", resolved.revision):
-        raise LowzooError(
-            f"{artifact.path} was made from {word} at {artifact.metadata['lowzoo.revision']}, "
-            f"which is {resolved.revision} here",
-            "Name what it should compute by --against",
-        )
-    _refuse_other_preparation(resolved, artifact)
-    return resolved
-
-
 def _refuse_other_preparation(resolved: Resolved, artifact: Runnable) -> None:
     """A file and a model that disagree on the preparation of pictures cannot be compared on the same ones."""
     said, wanted = artifact.said("preprocessing"), Preprocessing.of(resolved)
-    for word, own in (("mean", wanted.mean), ("std", wanted.std)):
-        stated = tuple(said.get(word, own))
-        if not artifact.pixels and stated != tuple(own):
+    if artifact.channels != wanted.input_size[0]:
+        raise LowzooError(
+            f"{artifact.path} takes {artifact.channels} channels, {resolved.name} takes {wanted.input_size[0]}",
+            "Name another model by --against",
+        )
+    resize = said.get("resize")
+    stated = {**said, **(resize if isinstance(resize, dict) else {})}
+    # A graph that takes pixels normalises them itself, and its features show whether it does so rightly; how a picture
+    # is cut and resized happens before every graph, and no feature shows it.
+    words = ("crop_mode", "crop_pct", "interpolation", *(() if artifact.pixels else ("mean", "std")))
+    for word in words:
+        own = json.loads(json.dumps(getattr(wanted, word)))
+        other = stated.get(word, own)
+        if own != other:
             raise LowzooError(
-                f"{artifact.path} wants a {word} of {json.dumps(stated)}, {resolved.name} of {json.dumps(own)}",
+                f"{artifact.path} wants a {word} of {json.dumps(other)}, {resolved.name} of {json.dumps(own)}",
                 "Name another model by --against",
             )
 

@@ -23,7 +23,7 @@ from lowzoo.errors import LowzooError, reason_of
 from lowzoo.export.bounds import ParityError
 from lowzoo.export.judge import Judge
 from lowzoo.export.metadata import input_facts, metadata, output_meaning
-from lowzoo.export.mil import load_program
+from lowzoo.export.mil import MilError, load_program, read_specification
 from lowzoo.export.quiet import quiet
 from lowzoo.export.runnable import Array, Runnable
 from lowzoo.export.spec import ExportSpec
@@ -121,6 +121,14 @@ def open_coreml(path: Path) -> Runnable:
         run=predict if on_mac else interpret,
         probabilities=classifier,
     )
+
+
+def notes_of_coreml(path: Path) -> dict[str, str]:
+    """What a package says of itself."""
+    try:
+        return dict(read_specification(path)[0].description.metadata.userDefined)
+    except MilError:
+        return {}
 
 
 def _convert(coremltools: Any, module: nn.Module, resolved: Resolved, spec: ExportSpec) -> Any:

@@ -1,9 +1,10 @@
 """ExecuTorch: a `.pte` program for XNNPACK, torch's own way to a phone's processor.
 
-int8 is torch's own post-training quantisation (PT2E) with XNNPACK's quantizer. The file holds no notes: what it was
-made from is known to whoever exported it, and `lowzoo check` needs `--against`.
+int8 is torch's own post-training quantisation (PT2E) with XNNPACK's quantizer. What the file was made from is the text
+that its second method, `lowzoo`, gives.
 """
 
+import json
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -20,12 +21,14 @@ from lowzoo.export.calibrate import calibration_images
 from lowzoo.export.installed import require
 from lowzoo.export.int8 import before_products, first_that_holds, graph_input
 from lowzoo.export.judge import Judge
+from lowzoo.export.metadata import metadata
 from lowzoo.export.quiet import quiet
 from lowzoo.export.runnable import Array, Runnable
 from lowzoo.export.spec import ExportSpec
 from lowzoo.resolve import Resolved
 
 _TYPES = {0: np.uint8, 6: np.float32}  # ScalarType numbers
+_NOTES = "lowzoo"  # name of the method that gives them
 _PRODUCTS = (torch.ops.aten.conv2d.default, torch.ops.aten.linear.default)
 
 
@@ -53,6 +56,7 @@ def write_executorch(
     batch = spec.batch if isinstance(spec.batch, int) else 1
     shape = (batch, height, width, channels) if spec.pixels_last else (batch, channels, height, width)
     example = torch.zeros(shape, dtype=torch.uint8 if spec.input == "image" else torch.float32)
+    notes = json.dumps(metadata(resolved, spec))
     try:
         if spec.precision == "int8":
             with quiet():  # what does not fit this torch fails here, and not once for every way
@@ -62,7 +66,7 @@ def write_executorch(
 
             def write(way: str) -> Runnable:
                 try:
-                    path.write_bytes(_lowered(_quantised(module, example, feeds, way), example))
+                    path.write_bytes(_lowered(_quantised(module, example, feeds, way), example, notes))
                 except LowzooError:
                     raise
                 except Exception as error:  # a pass may raise anything, and another way may do
@@ -75,7 +79,7 @@ def write_executorch(
                 "dynamic": lambda: write("dynamic"),
             }
             return first_that_holds(ways, spec, judge)[1]
-        path.write_bytes(_lowered(module, example))
+        path.write_bytes(_lowered(module, example, notes))
     except LowzooError:
         raise
     except Exception as error:  # a pass of the lowering may raise anything, as may the import beside another torch
@@ -100,9 +104,11 @@ def open_executorch(path: Path) -> Runnable:
         with quiet():
             from executorch.runtime import Runtime
 
-            method = Runtime.get().load_program(str(path)).load_method("forward")
+            program = Runtime.get().load_program(str(path))
+            method = program.load_method("forward")
             (taken,) = (method.metadata.input_tensor_meta(i) for i in range(method.metadata.num_inputs()))
             shape, dtype = tuple(taken.sizes()), np.dtype(_TYPES[taken.dtype()])
+            said = _said(program)
     except Exception as error:  # the runtime raises what its C++ throws
         reason = reason_of(error)
         raise ParityError(f"executorch cannot run the artifact ({reason})", "Export it again") from error
@@ -120,18 +126,38 @@ def open_executorch(path: Path) -> Runnable:
         shape=(shape[0], shape[1], shape[2], shape[3]),
         dtype=dtype,
         pixels=dtype == np.uint8,
-        metadata={},
+        metadata=said,
         run=run,
     )
 
 
-def _lowered(module: nn.Module, example: Tensor) -> bytes:
+def notes_of_executorch(path: Path) -> dict[str, str]:
+    """What a program says of itself; nothing where ExecuTorch is not there to read it."""
+    try:
+        with quiet():
+            from executorch.runtime import Runtime
+
+            return _said(Runtime.get().load_program(str(path)))
+    except Exception:  # the runtime raises what its C++ throws
+        return {}
+
+
+def _said(program: Any) -> dict[str, str]:
+    if _NOTES not in program.method_names:
+        return {}
+    said: dict[str, str] = json.loads(program.load_method(_NOTES).execute([])[0])
+    return said
+
+
+def _lowered(module: nn.Module, example: Tensor, notes: str) -> bytes:
     with quiet():
         from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
         from executorch.exir import to_edge_transform_and_lower
 
         program = torch.export.export(module, (example,))
-        lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
+        lowered = to_edge_transform_and_lower(
+            program, partitioner=[XnnpackPartitioner()], constant_methods={_NOTES: notes}
+        )
         content: bytes = lowered.to_executorch().buffer
     return content
 

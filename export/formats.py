@@ -6,12 +6,12 @@ from pathlib import Path
 
 from torch import nn
 
-from lowzoo.export.coreml import open_coreml, write_coreml
-from lowzoo.export.executorch import open_executorch, write_executorch
+from lowzoo.export.coreml import notes_of_coreml, open_coreml, write_coreml
+from lowzoo.export.executorch import notes_of_executorch, open_executorch, write_executorch
 from lowzoo.export.judge import Judge
-from lowzoo.export.litert import open_litert, write_litert
+from lowzoo.export.litert import notes_of_litert, open_litert, write_litert
 from lowzoo.export.onnx import write_onnx
-from lowzoo.export.onnx_file import open_onnx
+from lowzoo.export.onnx_file import notes_of_onnx, open_onnx
 from lowzoo.export.runnable import Runnable
 from lowzoo.export.spec import ExportSpec
 from lowzoo.resolve import Resolved
@@ -27,17 +27,19 @@ class Exporter:
         write: Writes the module to a path; the judge measures candidates where a search is made.
             Gives warnings.
         load: Gives the artifact in a runtime.
+        notes: What an artifact says of itself, without running it; empty if nothing or if it is none.
     """
 
     suffix: str
     folder: bool
     write: Callable[[nn.Module, Resolved, ExportSpec, Path, Judge], tuple[str, ...]]
     load: Callable[[Path], Runnable]
+    notes: Callable[[Path], dict[str, str]]
 
 
 EXPORTERS = {
-    "onnx": Exporter(".onnx", False, write_onnx, open_onnx),
-    "coreml": Exporter(".mlpackage", True, write_coreml, open_coreml),
-    "executorch": Exporter(".pte", False, write_executorch, open_executorch),
-    "litert": Exporter(".tflite", False, write_litert, open_litert),
+    "onnx": Exporter(".onnx", False, write_onnx, open_onnx, notes_of_onnx),
+    "coreml": Exporter(".mlpackage", True, write_coreml, open_coreml, notes_of_coreml),
+    "executorch": Exporter(".pte", False, write_executorch, open_executorch, notes_of_executorch),
+    "litert": Exporter(".tflite", False, write_litert, open_litert, notes_of_litert),
 }

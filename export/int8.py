@@ -38,6 +38,7 @@ def first_that_holds(ways: Ways, spec: ExportSpec, judge: Judge) -> tuple[str, t
     bounds = bounds_of(spec)
     lost: list[str] = []
     for name, write in ways.items():
+        judge.say(f"int8: trying it {name}")
         try:
             artifact = write()
             # The k-NN loss takes eight times as many images as all the rest.

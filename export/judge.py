@@ -7,6 +7,7 @@ is found too. The features by PyTorch are computed once, however many candidates
 
 import dataclasses
 import functools
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -36,6 +37,7 @@ class Judge:
         data: Labelled images (SRC) for the k-NN loss; the sample set if None.
         knn_pictures: How many of them.
         pictures: How many every artifact is run on, beside the embedded photographs.
+        say: Takes a line on what is being done, where a search takes its time.
     """
 
     def __init__(
@@ -44,8 +46,10 @@ class Judge:
         data: str | None = None,
         knn_pictures: int = KNN_PICTURES,
         pictures: int = PICTURES,
+        say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.resolved = resolved
+        self.say = say
         self._data = data
         self._knn_pictures, self._pictures = knn_pictures, pictures
 

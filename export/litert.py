@@ -127,6 +127,14 @@ def open_litert(path: Path) -> Runnable:
     )
 
 
+def notes_of_litert(path: Path) -> dict[str, str]:
+    """What a file says of itself; nothing where LiteRT is not there to read it."""
+    try:
+        return _noted(path)
+    except Exception:  # a file of another kind: flatbuffers raises what its unpacking throws
+        return {}
+
+
 def _quantised(exact: bytes, feeds: list[NDArray[np.generic]], way: str, path: Path) -> Runnable:
     from ai_edge_quantizer import quantizer, recipe
     from ai_edge_quantizer.algorithm_manager import AlgorithmName

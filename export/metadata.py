@@ -4,6 +4,7 @@ import json
 
 import lowzoo
 from lowzoo.evaluate.framing import border_colour, by_shorter_side, may_have_border, target_size
+from lowzoo.export.identity import identity
 from lowzoo.export.spec import ExportSpec
 from lowzoo.resolve import Resolved
 
@@ -43,6 +44,7 @@ def metadata(resolved: Resolved, spec: ExportSpec) -> dict[str, str]:
         said["lowzoo.max_loss"] = str(spec.max_loss)
     if spec.classes:
         said["lowzoo.classes"] = json.dumps(spec.classes)
+    said |= identity(resolved, spec)
     if spec.format == "onnx":
         said["lowzoo.min_onnxruntime"] = ONNXRUNTIME_OF_OPSET[spec.opset][spec.precision != "fp32"]
     return said

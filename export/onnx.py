@@ -1,4 +1,4 @@
-"""ONNX: torch's dynamo exporter, one file, metadata inside."""
+"""ONNX: torch's dynamo exporter, one file (two where the weights are too large for one), metadata inside."""
 
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from torch import nn
 
 from lowzoo.errors import LowzooError, reason_of
 from lowzoo.export.judge import Judge
+from lowzoo.export.large import large_warning, needs_data_file
 from lowzoo.export.metadata import IR_OF_OPSET, input_facts, metadata, output_meaning
 from lowzoo.export.quantize import quantize_onnx
 from lowzoo.export.quiet import quiet
@@ -32,29 +33,42 @@ def write_onnx(module: nn.Module, resolved: Resolved, spec: ExportSpec, path: Pa
 
     Raises:
         ParityError: No int8 file keeps the stated loss.
-        LowzooError: The network cannot be traced, or the file would be larger than ONNX allows (2 GB).
+        LowzooError: The network cannot be traced.
     """
+    large = needs_data_file(module, spec)
     try:
         with quiet():
-            model = _trace(module, resolved, spec)
+            program = _trace(module, resolved, spec)
+            if large:
+                program.save(path, external_data=True)
+                del program
+                model = onnx.load(path, load_external_data=False)
+            else:
+                model = program.model_proto
         if spec.target == "coreml-ep":
             global_pools(model)
         _describe(model, resolved, spec)
         # The exporter claims the newest file version; the operators need no more than this one.
         model.ir_version = IR_OF_OPSET[spec.opset]
-        onnx.checker.check_model(model)
+        if not large:
+            onnx.checker.check_model(model)
         content = model.SerializeToString()
+        path.write_bytes(content)
+        if large:
+            onnx.checker.check_model(str(path))
     except Exception as error:  # every stage of the exporter has a family of errors of its own
         reason = reason_of(error)
         raise LowzooError(
             f"{resolved.name} cannot be exported to ONNX ({reason})",
-            "Try --batch 1 or another model; --debug shows all",
+            ("Name another model or format" if spec.batch == 1 else "Try --batch 1, or another model")
+            + "; --debug shows all",
         ) from error
-    path.write_bytes(content)
+    if large:
+        return (large_warning(module, spec, path),)
     return quantize_onnx(path, resolved, spec, judge) if spec.precision == "int8" else ()
 
 
-def _trace(module: nn.Module, resolved: Resolved, spec: ExportSpec) -> onnx.ModelProto:
+def _trace(module: nn.Module, resolved: Resolved, spec: ExportSpec) -> torch.onnx.ONNXProgram:
     # A traced dimension of 1 would be taken as fixed, so a dynamic batch is traced with 2.
     batch = 2 if spec.batch == "dynamic" else spec.batch
     channels, height, width = resolved.input_size
@@ -73,7 +87,7 @@ def _trace(module: nn.Module, resolved: Resolved, spec: ExportSpec) -> onnx.Mode
     )
     if program is None:
         raise RuntimeError("the exporter returned nothing")
-    return program.model_proto
+    return program
 
 
 def _describe(model: onnx.ModelProto, resolved: Resolved, spec: ExportSpec) -> None:

@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
 from lowzoo.errors import reason_of
 from lowzoo.export.bounds import ParityError
+from lowzoo.export.large import data_files
 from lowzoo.export.runnable import Array, Runnable
 
 _TYPES = {"tensor(uint8)": np.uint8, "tensor(float)": np.float32, "tensor(float16)": np.float16}
@@ -26,8 +28,7 @@ def open_onnx(path: Path) -> Runnable:
     try:
         session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime has a class of its own for each kind of failure, without a common base
-        reason = reason_of(error)
-        raise ParityError(f"onnxruntime cannot run the artifact ({reason})", "Export it again") from error
+        raise ParityError(f"onnxruntime cannot run the artifact ({_reason(path, error)})", "Export it again") from error
     inputs = session.get_inputs()
     sides = inputs[0].shape[1:] if len(inputs) == 1 and len(inputs[0].shape) == 4 else []
     if not sides or inputs[0].type not in _TYPES or not all(isinstance(side, int) for side in sides):
@@ -51,6 +52,21 @@ def open_onnx(path: Path) -> Runnable:
         metadata=metadata,
         run=run,
     )
+
+
+def _reason(path: Path, error: Exception) -> str:
+    if lost := [file.name for file in data_files(path) if not file.is_file()]:
+        return f"its weights, {lost[0]}, do not lie beside it"
+    return reason_of(error)
+
+
+def notes_of_onnx(path: Path) -> dict[str, str]:
+    """What a file says of itself."""
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except Exception:  # protobuf's DecodeError has moved between its versions
+        return {}
+    return {entry.key: entry.value for entry in model.metadata_props}
 
 
 def _normalises(metadata: dict[str, str], dtype: np.dtype[Any]) -> bool:

@@ -26,8 +26,11 @@ class PlainLayerNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., D)."""
-        centred = x - x.mean(-1, keepdim=True)
-        normal = centred / ((centred * centred).mean(-1, keepdim=True) + self.eps).sqrt()
+        # In float16 a square overflows beyond 255 and the epsilon is next to nothing, so torch's own layer norm, too,
+        # takes its moments in float32.
+        wide = x.float()
+        centred = wide - wide.mean(-1, keepdim=True)
+        normal = (centred / ((centred * centred).mean(-1, keepdim=True) + self.eps).sqrt()).to(x.dtype)
         if self.weight is not None:
             normal = normal * self.weight
         return normal if self.bias is None else normal + self.bias
@@ -45,8 +48,9 @@ class PlainGelu(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Any shape."""
         size = x.abs()
-        # A tensor of ones, because 1 / x becomes a Reciprocal, which NNAPI has not.
-        t = torch.ones(1) / (1 + size * (self._P / math.sqrt(2)))
+        # A tensor of ones, because 1 / x becomes a Reciprocal, which NNAPI has not; of x's type, or float16 becomes
+        # float32 from here on.
+        t = torch.ones(1, dtype=x.dtype, device=x.device) / (1 + size * (self._P / math.sqrt(2)))
         series = t * self._A[-1]
         for coefficient in reversed(self._A[:-1]):
             series = (series + coefficient) * t

@@ -69,6 +69,7 @@ def quantize_onnx(path: Path, resolved: Resolved, spec: ExportSpec, judge: Judge
     feeds = [
         graph_input(image, resolved, spec) for image in calibration_images(spec.calibration, resolved.input_size[0])
     ]
+    judge.say(f"int8: measuring the ranges of activations on {len(feeds)} images")
     with tempfile.TemporaryDirectory() as folder:
         candidate = Path(folder) / "candidate.onnx"
         graph = _prepared(path, Path(folder) / "float.onnx")
@@ -77,6 +78,7 @@ def quantize_onnx(path: Path, resolved: Resolved, spec: ExportSpec, judge: Judge
         chosen = max(ranges.values(), key=lambda each: search.cosine(each, ()))
         kept = search.fewest(chosen)
         model = search.write(chosen, kept)
+        judge.say("int8: timing it beside fp32")
         gain = _speed_up(path, candidate, feeds[0])
     _claim_only_what_is_used(model)
     entry = model.metadata_props.add()
@@ -100,6 +102,7 @@ class _Search:
     def __init__(self, graph: _Graph, candidate: Path, judge: Judge, spec: ExportSpec) -> None:
         self.graph, self.candidate, self.judge, self.spec = graph, candidate, judge, spec
         self.operators = graph.operators
+        self.tried = 0
 
     def write(self, ranges: Ranges, kept: tuple[str, ...], only: tuple[str, ...] = ()) -> onnx.ModelProto:
         """Write the candidate that leaves the nodes `kept` in float, or that quantises `only` some."""
@@ -141,7 +144,11 @@ class _Search:
             self.operators = _WEIGHTED
             if self._holds(ranges, ()):
                 return ()
-        worst = sorted(names, key=lambda name: self.cosine(ranges, (), (name,)))
+        alone = {}
+        for i, name in enumerate(names):
+            self.judge.say(f"int8: quantising product {i + 1} of {len(names)} alone, to find the harmful ones")
+            alone[name] = self.cosine(ranges, (), (name,))
+        worst = sorted(names, key=alone.__getitem__)
         low, high = 0, 1
         while high < len(worst) and not self._holds(ranges, tuple(worst[:high])):
             low, high = high, min(2 * high, len(worst))
@@ -156,6 +163,10 @@ class _Search:
         return tuple(worst[:high])
 
     def _holds(self, ranges: Ranges, kept: tuple[str, ...]) -> bool:
+        self.tried += 1
+        between = "" if self.operators == self.graph.operators else ", what stands between them in float"
+        float_ones = f"{len(kept)} of {len(self.graph.weighted)} products in float"
+        self.judge.say(f"int8: judging candidate {self.tried}, {float_ones}{between}")
         self.write(ranges, kept)
         artifact = open_onnx(self.candidate)
         bounds = bounds_of(self.spec)

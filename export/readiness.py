@@ -14,6 +14,7 @@ from typing import Any
 
 import onnx
 
+from lowzoo.export.large import data_files
 from lowzoo.export.mil import load_program
 from lowzoo.export.places import size_of
 from lowzoo.export.quiet import quiet
@@ -64,10 +65,13 @@ class Readiness:
 
 def onnx_readiness(path: Path) -> Readiness:
     """Analyse an ONNX file."""
-    model = onnx.load(path)
-    accelerators = _accelerators(path)
+    model = onnx.load(path, load_external_data=False)
     operators = dict(Counter(node.op_type for node in model.graph.node).most_common())
-    return Readiness(path.stat().st_size, operators, accelerators, tuple(_advice(model, operators, accelerators)))
+    if data_files(path):
+        too_large = "What accelerators take was not analysed: the weights lie in a file of their own"
+        return Readiness(size_of(path), operators, (), (*_advice(model, operators, ()), too_large))
+    accelerators = _accelerators(path)
+    return Readiness(size_of(path), operators, accelerators, tuple(_advice(model, operators, accelerators)))
 
 
 def coreml_readiness(path: Path) -> Readiness:

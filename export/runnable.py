@@ -97,9 +97,8 @@ def rows_of(artifact: Runnable, images: list[Image], spec: InputSpec) -> Array:
         raise
     except Exception as error:  # every runtime has classes of its own for each kind of failure
         reason = reason_of(error)
-        raise ParityError(
-            f"{artifact.engine} cannot run the artifact ({reason})", "Try --batch 1 or another opset"
-        ) from error
+        remedy = "Export it again" if artifact.shape[0] == 1 else "Export it with --batch 1"
+        raise ParityError(f"{artifact.engine} cannot run the artifact ({reason})", remedy) from error
     return np.stack(rows[: len(images)])
 
 

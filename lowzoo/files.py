@@ -45,11 +45,20 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.replace(path)
         temporary = None
     except OSError as error:
-        remedy = "Free some space" if error.errno == errno.ENOSPC else "Name another place with --out"
-        raise LowzooError(f"cannot write {path}: {error.strerror or error}", remedy) from error
+        raise cannot_write(path, error) from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def cannot_write(path: Path, error: OSError) -> LowzooError:
+    """What to say where the file or folder `path` could not be written."""
+    reason = error.strerror or str(error)
+    if error.errno == errno.ENOENT and path.parent.is_dir():
+        # /proc and its like say of a new file that it does not exist.
+        reason = f"no file can be made in the folder {path.parent}"
+    remedy = "Free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "Name another place with --out"
+    return LowzooError(f"cannot write {path}: {reason}", remedy)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -83,9 +92,11 @@ def writable_folder(path: Path) -> Path:
         with tempfile.TemporaryFile(dir=path):
             pass
     except OSError as error:
-        raise LowzooError(
-            f"cannot write to the folder {path}: {error.strerror or error}", "Name another place with --out"
-        ) from error
+        reason = error.strerror or str(error)
+        if error.errno == errno.ENOENT:
+            # /proc and its like say of a new file that it does not exist.
+            reason = "no file can be made there"
+        raise LowzooError(f"cannot write to the folder {path}: {reason}", "Name another place with --out") from error
     return path
 
 

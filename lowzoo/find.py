@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from lowzoo import catalog, hub, published, zoo
 from lowzoo.architectures.positions import Rule
-from lowzoo.errors import LowzooError
+from lowzoo.errors import LowzooError, LowzooWarning
 from lowzoo.files import plain_path
 from lowzoo.model_config import check_arguments, plain_cfg
 from lowzoo.notes import say_once
@@ -40,6 +41,7 @@ class Found:
         positions: How the authors resample position embeddings for other sizes, see `lowzoo.architectures.positions`.
         explicit_cfg: Whether timm must be handed `cfg`, or finds it by the architecture itself.
         state: Weights that have been read already, out of somebody's checkpoint.
+        source: A word that means the same from every folder of this computer, where `name` does not.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Found:
     positions: Rule = "timm"
     explicit_cfg: bool = False
     state: dict[str, Tensor] | None = None
+    source: str = ""
 
 
 def find(word: str, *, pretrained: bool) -> Found:
@@ -75,6 +78,7 @@ def find(word: str, *, pretrained: bool) -> Found:
     if (checkpoint := split_checkpoint(word)) is not None:
         return _find_checkpoint(*checkpoint, pretrained)
     base = word.removeprefix(catalog.PREFIX).partition(".")[0]
+    say_if_a_folder_has_this_name(word)
     if word.startswith(catalog.PREFIX) or base in catalog.models():
         return _find_zoo(word, pretrained)
     if "/" not in word and os.sep not in word and is_model(word):
@@ -88,6 +92,19 @@ def find(word: str, *, pretrained: bool) -> Found:
     raise LowzooError(
         f"unknown model {word}{near}", "Name a model of `lowzoo list`, a folder, hf-hub:ORG/NAME, or a timm model"
     )
+
+
+def say_if_a_folder_has_this_name(word: str) -> None:
+    """Tell that a name of the zoo or of timm was taken as such, though a model folder of that name is here."""
+    base = word.removeprefix(catalog.PREFIX).partition(".")[0]
+    known = word.startswith(catalog.PREFIX) or base in catalog.models() or ("/" not in word and is_model(word))
+    if known and (Path(word) / hub.FILES[0]).is_file():
+        whose = "lowzoo's" if base in catalog.models() or word.startswith(catalog.PREFIX) else "timm's"
+        warnings.warn(
+            f"{word} is taken as {whose} model of that name; the folder {word} that is here is ./{word}",
+            LowzooWarning,
+            stacklevel=3,
+        )
 
 
 def architecture_of(word: str) -> str:
@@ -133,6 +150,7 @@ def _find_checkpoint(architecture: str, file: Path, branch: str, pretrained: boo
         positions=foreign.positions,
         explicit_cfg=True,
         state=foreign.state,
+        source=f"{architecture}@{file.resolve()}" + (f"#{branch}" if branch else ""),
     )
 
 

@@ -13,11 +13,13 @@ from lowzoo import catalog
 from lowzoo.bench.host import bench_host
 from lowzoo.bench.protocol import Protocol
 from lowzoo.bench.schema import BenchResult
+from lowzoo.errors import LowzooError
 from lowzoo.evaluate.contact_sheet import draw_neighbours
 from lowzoo.evaluate.features import extract_features
 from lowzoo.evaluate.knn_protocol import KnnData, evaluate_knn, open_knn_data
 from lowzoo.evaluate.result import EvaluationResult
 from lowzoo.export import Artifact, ExportSpec, export
+from lowzoo.export.formats import EXPORTERS
 from lowzoo.files import writable_folder, write_text
 from lowzoo.resolve import Resolved, load_model
 
@@ -101,6 +103,7 @@ def run_quickstart(out: Path, say: Callable[[str], None]) -> Summary:
     """
     start = time.monotonic()
     writable_folder(out)
+    _refuse_to_replace(out)
     say(f'1/4 create   timm.create_model("{catalog.PREFIX}{MODEL}", pretrained=True)')
     # Made as a reader would make it, so that every figure below is of the network that timm's own call gives.
     model = timm.create_model(f"{catalog.PREFIX}{MODEL}", pretrained=True)
@@ -113,7 +116,7 @@ def run_quickstart(out: Path, say: Callable[[str], None]) -> Summary:
     picture = out / "neighbours.png"
     _draw(resolved, data, picture)
     say("3/4 export   to ONNX, compared with PyTorch on real images")
-    artifact = export(resolved, ExportSpec(format="onnx"), out / f"{MODEL}.onnx")
+    artifact = export(resolved, ExportSpec(format="onnx"), out / f"{MODEL}.onnx", force=True)
     say(f"4/4 time     on this computer, {PROTOCOL.repeats} fresh processes")
     latency = bench_host(artifact.path, protocol=PROTOCOL)
     write_text(out / "latency.json", latency.to_json())
@@ -127,6 +130,13 @@ def run_quickstart(out: Path, say: Callable[[str], None]) -> Summary:
         picture=picture,
         seconds=time.monotonic() - start,
     )
+
+
+def _refuse_to_replace(out: Path) -> None:
+    """Refuse, before any work, a folder that holds another file of the name that the export takes."""
+    file = out / f"{MODEL}.onnx"
+    if file.exists() and not EXPORTERS["onnx"].notes(file).get("lowzoo.model", "").startswith(f"{MODEL}."):
+        raise LowzooError(f"{file} exists and is not of a quickstart", "Name another folder with --out")
 
 
 def _draw(resolved: Resolved, data: KnnData, picture: Path) -> None:

@@ -5,21 +5,28 @@ timm name, or a checkpoint with the name of its architecture.
 """
 
 import contextlib
-from collections.abc import Iterator
+import logging
+import warnings
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from lowzoo import catalog
 from lowzoo.architectures.official_positions import at_size
-from lowzoo.errors import LowzooError, reason_of
+from lowzoo.errors import LowzooError, LowzooWarning, reason_of
 from lowzoo.files import plain_path
-from lowzoo.find import Found, find
+from lowzoo.find import FOLDER_SCHEME, HUB_SCHEME, Found, find
 from lowzoo.input_facts import Side, both_sides, input_facts, size_text
 from lowzoo.sizes import check_takes, nearest_sizes, patch_sides
+
+# What timm and torchvision call a classifier.
+_HEADS = ("head", "fc", "classifier")
 
 
 @dataclass(frozen=True)
@@ -39,6 +46,11 @@ class Resolved:
         recipe: How the zoo trained them, empty for any other weights.
         trained: False for a random initialisation.
         crop_mode: How a picture of other proportions is made to fit, see `lowzoo.input_facts`.
+        source: A word for `load_model` that means these weights from anywhere on this computer; empty if there is none.
+        classes: Number of classes of the classifier that the weights come with; 0 for none.
+        class_names: Their names, where the weights come with them.
+        headless: Whether the network was built without that classifier.
+        head: Whose classifier stands behind the network: "own", the path of a file, or empty for none.
     """
 
     model: nn.Module
@@ -53,6 +65,11 @@ class Resolved:
     recipe: str
     trained: bool
     crop_mode: str = "center"
+    source: str = ""
+    classes: int = 0
+    class_names: tuple[str, ...] = ()
+    headless: bool = True
+    head: str = ""
 
 
 def load_model(
@@ -83,7 +100,7 @@ def load_model(
     channels = found.arguments.get("in_chans")
     # Refused before the weights are loaded, and read again from what timm made of it.
     input_facts(found.cfg, found.name, size=image_size, channels=channels)
-    with _explained(found, image_size), torch.random.fork_rng(devices=[]):
+    with _explained(found, image_size), _timm_silent(), torch.random.fork_rng(devices=[]):
         state = found.state
         if pretrained and found.file is not None and found.positions != "timm" and "img_size" in arguments:
             state = at_size(state or load_file(plain_path(found.file)), arguments["img_size"], found.positions)
@@ -94,12 +111,16 @@ def load_model(
         model = timm.create_model(found.architecture, pretrained=pretrained, **arguments)
     if pretrained and found.file is not None:
         _check_complete(model, found.file, found.state)
+        if found.state is None:  # of a checkpoint `find` has said what was left out
+            _say_what_is_left_out(model, found.file, found.cfg)
     if image_size is not None:
         check_patches(model, image_size)
         check_takes(model, image_size, found.name, model.pretrained_cfg["input_size"][0])
     cfg = model.pretrained_cfg
     cfg.pop("state_dict", None)
     facts = input_facts(cfg, found.name, size=image_size, channels=channels)
+    own_classes = int(found.cfg.get("num_classes") or 0) if pretrained else 0
+    names = tuple(str(name) for name in found.cfg.get("label_names") or ())
     return Resolved(
         model=model.eval(),
         name=found.name,
@@ -113,7 +134,35 @@ def load_model(
         recipe=found.recipe if pretrained else "",
         trained=pretrained,
         crop_mode=facts.crop_mode,
+        source=_source(found),
+        classes=own_classes,
+        class_names=names if len(names) == own_classes else (),
+        headless=not classes,
+        head="own" if classes and own_classes else "",
     )
+
+
+def _source(found: Found) -> str:
+    """A word that means the same weights later: of a folder or a checkpoint its place, of the Hub a commit."""
+    if found.source:
+        return found.source
+    if found.name.startswith(HUB_SCHEME):
+        return f"{found.name}@{found.revision}"
+    if found.file is not None:
+        return f"{FOLDER_SCHEME}{found.file.parent.resolve()}"
+    return f"{catalog.PREFIX}{found.name}" if found.name.partition(".")[0] in catalog.models() else found.name
+
+
+@contextlib.contextmanager
+def _timm_silent() -> Iterator[None]:
+    """Keep timm's notes on the keys of a file off the console: what matters of them is said here, in plain words."""
+    logger = logging.getLogger("timm")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 @contextlib.contextmanager
@@ -151,6 +200,23 @@ def _check_complete(model: nn.Module, file: Path, state: dict[str, Tensor] | Non
     missing = sorted(set(model.state_dict()) - names)
     if missing:
         raise LowzooError(f"{file} lacks {len(missing)} tensors, e.g. {missing[0]}", "Write the folder again")
+
+
+def _say_what_is_left_out(model: nn.Module, file: Path, cfg: Mapping[str, Any]) -> None:
+    """Name tensors of a file that the network has no place for; its classifier alone is left out on purpose."""
+    from safetensors import safe_open
+
+    named = cfg.get("classifier") or ()
+    heads = (named,) if isinstance(named, str) else tuple(named)
+    with safe_open(plain_path(file), framework="numpy") as tensors:
+        extra = sorted(set(tensors.keys()) - set(model.state_dict()))
+    extra = [key for key in extra if not key.startswith(tuple(f"{head}." for head in (*heads, *_HEADS)))]
+    if extra:
+        warnings.warn(
+            f"{file} holds {len(extra)} tensors that the network has no place for, e.g. {extra[0]}; they are left out",
+            LowzooWarning,
+            stacklevel=3,
+        )
 
 
 def check_patches(model: nn.Module, image_size: Side) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import torch
 from onnx import numpy_helper
 
 from lowzoo.cli.main import main
@@ -23,7 +24,7 @@ def run(words: list[str]) -> int:
 
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lowzoo.export.check.load_model", lambda word, image_size=None: tiny_resolved())
+    monkeypatch.setattr("lowzoo.export.identity.load_model", lambda word, image_size=None: tiny_resolved())
 
 
 @pytest.mark.parametrize("format_", ["onnx", "coreml"])
@@ -65,9 +66,16 @@ def test_a_file_of_other_weights_is_not_compared(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = export(tiny_resolved(), out=tmp_path / "x.onnx").path
-    monkeypatch.setattr("lowzoo.export.check.load_model", lambda word: tiny_resolved(revision="sha256:other"))
+    other = tiny_resolved(revision="sha256:other")
+    torch.nn.init.constant_(other.model.norm.bias, 1e-7)
+    monkeypatch.setattr("lowzoo.export.identity.load_model", lambda word: other)
     assert run([str(path)]) == 2
-    assert "sha256:0123456789ab, which is sha256:other here" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "was made from tiny.tag with weights sha256:" in error
+    assert "(sha256:0123456789ab), and these are others: tiny.tag (sha256:other)" in error
+    assert "--against" in error
+    assert run([str(path), "--against", "tiny"]) == 0
+    assert "which are other weights than the file was made from" in capsys.readouterr().out
 
 
 def test_a_file_is_held_to_what_it_was_exported_with(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -137,3 +137,27 @@ def test_a_stock_folder_needs_no_lowzoo(capsys, tmp_path):
     code = "import sys, timm; timm.create_model('local-dir:folder', pretrained=True); print('lowzoo' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+def test_another_model_is_not_replaced_unless_by_force(capsys, tmp_path):
+    torch.manual_seed(0)
+    nets = [timm.create_model("resnet18", num_classes=0).state_dict() for _ in range(2)]
+    file, out = tmp_path / "last.pth.tar", tmp_path / "folder"
+    torch.save({"state_dict": nets[0], "state_dict_ema": nets[1]}, file)
+    words = ["convert", file, "--out", out, "--arch", "resnet18"]
+    assert run(capsys, *words)[0] == 0
+    assert run(capsys, *words)[0] == 0, "the same again"
+    before = (out / "model.safetensors").read_bytes(), (out / "config.json").read_bytes()
+    other = save(make_content("sslight_dino_r18")[0], tmp_path / "other.pth.tar")
+    for others in (
+        [*words, "--branch", "state_dict"],
+        [*words[:-1], "resnet18.tv_in1k"],
+        ["convert", other, "--out", out],
+    ):
+        status, _, error = run(capsys, *others)
+        assert status == 2
+        assert "holds a model that was not made from this checkpoint in this way" in error
+        assert "--force" in error
+    assert ((out / "model.safetensors").read_bytes(), (out / "config.json").read_bytes()) == before
+    assert run(capsys, *words, "--branch", "state_dict", "--force")[0] == 0
+    assert (out / "model.safetensors").read_bytes() != before[0]

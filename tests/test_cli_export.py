@@ -33,7 +33,8 @@ def test_the_bundled_model_is_the_default(
     facts = json.loads(capsys.readouterr().out)
     assert facts["schema"] == "lowzoo.artifact/1"
     assert facts["model"].startswith("rob_vit_tiny.")
-    assert [path.name for path in tmp_path.iterdir()] == [facts["path"]] == ["rob_vit_tiny.onnx"]
+    assert [path.name for path in tmp_path.iterdir()] == [facts["path"]]
+    assert facts["path"] == "rob_vit_tiny.mobilenetv2_sup_tin100_96_fp32.onnx"
     assert facts["parity"]["relative_error"] <= facts["bounds"]["relative_error"] == 1e-4
 
 
@@ -47,7 +48,7 @@ def test_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "on 64 real images" in text
     for label in ("largest error", "mean error", "relative error", "smallest cosine", "mean cosine", "k-NN agreement"):
         assert label in text
-    assert f"Next: lowzoo bench '{out}'" in text
+    assert f"Next: lowzoo check '{out}'    or    lowzoo bench '{out}'" in text
     assert out.is_file()
 
 

@@ -118,7 +118,7 @@ def test_heads_that_do_not_fit(tmp_path, head):
     with pytest.raises(LowzooError, match=r"takes 5 features, tiny\.tag gives 6"):
         with_head(tiny_resolved(), weight[:, :5], bias, ("cat", "dog", "owl"))
     save_file({"kernel": weight}, tmp_path / "other.safetensors")
-    with pytest.raises(LowzooError, match=r"holds no `weight` \(classes, features\), but kernel \(3, 6\)"):
+    with pytest.raises(LowzooError, match=r"holds no `weight` .*, but kernel \(3, 6\)"):
         read_head(tmp_path / "other.safetensors")
     with pytest.raises(LowzooError, match="cannot be read as a head"):
         read_head(head[1])

@@ -161,7 +161,7 @@ def test_a_damaged_graph_is_refused(monkeypatch, tmp_path, change, said):
     assert not list(tmp_path.iterdir())
     out.write_bytes(b"an older export")
     with pytest.raises(ParityError):
-        export(tiny_resolved(), out=out)
+        export(tiny_resolved(), out=out, force=True)
     assert out.read_bytes() == b"an older export"
     assert len(list(tmp_path.iterdir())) == 1
 

@@ -16,6 +16,7 @@ from lowzoo.errors import LowzooError
 from lowzoo.evaluate.device import pick_device
 from lowzoo.evaluate.knn_protocol import HELD_OUT_SHARE
 from lowzoo.evaluate.subsets import held_out
+from lowzoo.following import next_line
 from lowzoo.printable import printable
 from lowzoo.train import distributed
 from lowzoo.train.changes import changed_keys, first_config, read_changes, refuse_other_run
@@ -291,7 +292,7 @@ def _report(result: RunResult, say: Callable[[str], None]) -> None:
     for oddity, count in facts["data"]["odd"].items():
         say(f"Images that are {oddity}: {count}; see {result.folder / 'odd_images.txt'}")
     say(f"Everything is in {result.folder}: weights, head, curves.png, metrics.jsonl, config.toml")
-    say(f"Next: lowzoo eval knn {result.folder}    or    lowzoo export {result.folder} --format onnx")
+    say(next_line(("eval", "knn", result.folder), ("export", result.folder, "--format", "onnx")))
 
 
 def _silent(_: str) -> None:

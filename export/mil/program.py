@@ -54,6 +54,20 @@ def load_program(path: Path) -> Program:
     Raises:
         MilError: It is no package, is damaged, or holds something that this interpreter does not know.
     """
+    specification, weights = read_specification(path)
+    if specification.WhichOneof("Type") != "mlProgram" or "main" not in specification.mlProgram.functions:
+        raise MilError(f"{path} is no ML program", "Export it as one")
+    function = specification.mlProgram.functions["main"]
+    block = function.block_specializations[function.opset]
+    return _prepare(specification, block, weights.read_bytes() if weights.is_file() else b"")
+
+
+def read_specification(path: Path) -> tuple[Any, Path]:
+    """Read what a `.mlpackage` folder holds beside its weights, and name the file of those.
+
+    Raises:
+        MilError: It is no package, or is damaged.
+    """
     with quiet():
         from coremltools.proto import Model_pb2
     try:
@@ -66,11 +80,7 @@ def load_program(path: Path) -> Program:
         specification.ParseFromString(content)
     except Exception as error:  # protobuf's DecodeError has moved between its versions
         raise MilError(f"{path} holds a damaged model", "Export it again") from error
-    if specification.WhichOneof("Type") != "mlProgram" or "main" not in specification.mlProgram.functions:
-        raise MilError(f"{path} is no ML program", "Export it as one")
-    function = specification.mlProgram.functions["main"]
-    block = function.block_specializations[function.opset]
-    return _prepare(specification, block, weights.read_bytes() if weights.is_file() else b"")
+    return specification, weights
 
 
 def _prepare(specification: Any, block: Any, blobs: bytes) -> Program:

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from lowzoo.bench.schema import ModelFile, ModelInput
 from lowzoo.errors import LowzooError
 from lowzoo.input_facts import InputFacts, channels_last, checked
-from lowzoo.weights_file import sha256
 
 if TYPE_CHECKING:
     from lowzoo.evaluate.preprocess import InputSpec
@@ -55,11 +54,13 @@ class OnnxFile:
 
 
 def identify(path: Path, metadata: Mapping[str, str] = MappingProxyType({})) -> ModelFile:
-    """Identify a file, by what its metadata say where it has any."""
+    """Identify a file, with its weights where those lie beside it, by what its metadata say where it has any."""
+    from lowzoo.export.places import digest_of, size_of
+
     return ModelFile(
         file=path.name,
-        sha256=sha256(path),
-        size_bytes=path.stat().st_size,
+        sha256=digest_of(path),
+        size_bytes=size_of(path),
         name=metadata.get("lowzoo.model"),
         revision=metadata.get("lowzoo.revision"),
         precision=metadata.get("lowzoo.precision"),

@@ -16,6 +16,7 @@ from lowzoo.bench.assemble import assemble, now_utc, repeat_of
 from lowzoo.bench.protocol import Protocol
 from lowzoo.bench.schema import BenchResult, Condition, Device, Engine, ModelFile, ModelInput
 from lowzoo.errors import LowzooError
+from lowzoo.export.large import refuse_two_files
 
 POLL_S = 10.0
 TOKEN_REMEDY = "Get one at aihub.qualcomm.com, then run `qai-hub configure --api_token TOKEN`"
@@ -61,6 +62,7 @@ def bench_cloud(
     Raises:
         LowzooError: No such phone, or a job that fails.
     """
+    refuse_two_files(artifact, "the cloud")
     file = open_onnx(artifact)
     phone = _phone(hub, device)
     start = now_utc()

@@ -11,12 +11,23 @@ if TYPE_CHECKING:
     from lowzoo.export.check import Report
 
 
+_WEIGHTS = {
+    True: ", the weights that the file was made from",
+    False: ", which are other weights than the file was made from",
+    None: "; the file does not say which weights it was made from",
+}
+
+
 def check(
     artifact: Annotated[
         Path, typer.Argument(metavar="ARTIFACT", help="An .onnx, .tflite or .pte file, or an .mlpackage folder.")
     ],
     against: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="What it should compute; the model that it names if absent.")
+        str | None, typer.Option(metavar="MODEL", help="What it should compute; what it was made from if absent.")
+    ] = None,
+    head: Annotated[
+        str | None,
+        typer.Option(metavar="FILE|own", help="Of a classifier; the one that it was made with if absent."),
     ] = None,
     data: Annotated[
         str | None, typer.Option(metavar="SRC", help="Images to compare on; the sample set if absent.")
@@ -25,6 +36,9 @@ def check(
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Compare a file with PyTorch on real images, and tell what a phone's accelerators can do with it.
+
+    A file of `lowzoo export` says what it was made from, with a hash of the weights: other weights of that name are
+    refused. Any other file is compared by --against MODEL.
 
     The exit status is 1 if a bound of its precision is broken.
     """
@@ -37,7 +51,7 @@ def check(
 
     try:
         with Console(stderr=True).status(f"checking {artifact}"):
-            report = check_artifact(artifact, against, data, with_knn=knn)
+            report = check_artifact(artifact, against, data, head=head, with_knn=knn)
     except ParityError as error:
         print(f"lowzoo: error: {error}", file=sys.stderr)
         raise typer.Exit(1) from None
@@ -57,7 +71,7 @@ def _lines(report: "Report") -> Iterator[str]:
     shape = " x ".join(str(side or "N") for side in report.input_shape)
     yield f"{report.path}: {ready.size_bytes / 1e6:.1f} MB, {report.format}, {report.precision}, input {shape}"
     yield ""
-    yield f"Against {report.model} ({report.revision})"
+    yield f"Against {report.model} ({report.revision}){_WEIGHTS[report.same_weights]}"
     yield from parity_lines(report.parity, report.bounds)
     yield f"  {'BROKEN: ' + '; '.join(report.broken) if report.broken else 'every bound is kept'}"
     yield ""

@@ -30,6 +30,7 @@ def convert(
         str | None,
         typer.Option(help="Of a published checkpoint: what it is, e.g. seed_r18; recognised if absent.", metavar="F"),
     ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace another model in the folder.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Convert a CHECKPOINT to safetensors: a published student's or teacher's, or with --arch anybody's.
@@ -45,7 +46,7 @@ def convert(
     from lowzoo.convert.folder import convert_foreign, convert_to_folder
 
     if arch:
-        foreign = convert_foreign(checkpoint, out, arch, branch)
+        foreign = convert_foreign(checkpoint, out, arch, branch, force=force)
         what = foreign.describe(checkpoint)
         architecture, arguments, state, positions = arch.partition(".")[0], foreign.arguments, foreign.state, "timm"
         facts: dict[str, object] = {
@@ -54,7 +55,7 @@ def convert(
             "left_out": foreign.left_out,
         }
     else:
-        converted = convert_to_folder(checkpoint, out, family)
+        converted = convert_to_folder(checkpoint, out, family, force=force)
         found, state = converted.family, converted.state
         architecture, arguments, positions = found.architecture, dict(found.arguments), found.positions
         what = f"{checkpoint.name} is {found.name}: {found.architecture}, {len(state)} tensors, none left over"

@@ -1,6 +1,5 @@
 """`lowzoo export`: a file for a phone, checked against PyTorch."""
 
-import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lowzoo.errors import LowzooError
+from lowzoo.following import next_line
 
 if TYPE_CHECKING:
     from lowzoo.export import Artifact, ExportSpec, Parity
@@ -48,14 +48,20 @@ def export(
         str, typer.Option(metavar="POINTS|cosine:C", help="What int8 and palettes may lose: k-NN points, or a cosine.")
     ] = "1.0",
     head: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Linear probe (safetensors) to put behind the network.")
+        str | None,
+        typer.Option(
+            metavar="FILE|own",
+            help="Classifier: a linear probe (safetensors), or the one that the weights come with; none if absent.",
+        ),
     ] = None,
     classes: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Names of the head's classes, one a line.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="PATH", help="What to write; MODEL.onnx or .mlpackage if absent.")
+        Path | None,
+        typer.Option(metavar="PATH", help="What to write; MODEL_SIZE_PRECISION.onnx, .mlpackage, ... if absent."),
     ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is another export.")] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Export a model and prove that the file computes what PyTorch computes.
@@ -66,7 +72,7 @@ def export(
 
     if batch != "dynamic" and not batch.isdecimal():
         raise LowzooError(f"a batch of {batch!r} is impossible", "Use a number, or dynamic")
-    if (head is None) != (classes is None):
+    if (head is None and classes) or (head not in (None, "own") and classes is None):
         raise LowzooError("a head and the names of its classes go together", "Give both --head and --classes")
 
     from lowzoo.export import ExportSpec, MaxLoss
@@ -87,7 +93,7 @@ def export(
         max_loss=MaxLoss.parse(max_loss),
         classes=read_classes(classes) if classes else (),
     )
-    artifact = write_checked(model, spec, out, head)
+    artifact = write_checked(model, spec, out, head, force=force)
     if json_:
         print(json.dumps(artifact.as_dict(), indent=2))
         return
@@ -95,16 +101,32 @@ def export(
         print(line)
 
 
-def write_checked(model: str, spec: "ExportSpec", out: Path | None, head: Path | None = None) -> "Artifact":
+def write_checked(
+    model: str, spec: "ExportSpec", out: Path | None, head: str | None = None, *, force: bool = False
+) -> "Artifact":
     """Export with a sign of life on stderr; broken parity ends the program with 1, as it is no misuse."""
+    import dataclasses
+
     from rich.console import Console
 
     from lowzoo.export import ParityError
     from lowzoo.export import export as write
 
+    console = Console(stderr=True)
     try:
-        with Console(stderr=True).status(f"exporting {model} and checking it against PyTorch"):
-            return write(_with_head(model, spec, head) if head else model, spec, out)
+        with console.status(f"exporting {model} and checking it against PyTorch") as status:
+
+            def say(stage: str) -> None:
+                if console.is_terminal:
+                    status.update(f"{model}: {stage}")
+                elif stage.startswith("int8"):  # what takes minutes
+                    print(stage, file=sys.stderr, flush=True)
+
+            if head is None:
+                return write(model, spec, out, force=force, say=say)
+            resolved, spec, remark = _with_head(model, spec, head)
+            artifact = write(resolved, spec, out, force=force, say=say)
+            return dataclasses.replace(artifact, warnings=(remark, *artifact.warnings)) if remark else artifact
     except ParityError as error:
         print(f"lowzoo: error: {error}", file=sys.stderr)
         raise typer.Exit(1) from None
@@ -132,11 +154,20 @@ def parity_lines(parity: "Parity", bounds: "Bounds") -> Iterator[str]:
         yield f"  {label:<16} {value:>12}   {bound}".rstrip()
 
 
-def _with_head(model: str, spec: "ExportSpec", head: Path) -> "Resolved":
-    from lowzoo.export.head import read_head, with_head
+def _with_head(model: str, spec: "ExportSpec", head: str) -> "tuple[Resolved, ExportSpec, str]":
+    """The classifier, the spec with the names of its classes, and a warning if nobody names them."""
+    import dataclasses
+
+    from lowzoo.export.head import OWN, own_classes, read_head, with_head
     from lowzoo.resolve import load_model
 
-    return with_head(load_model(model, image_size=spec.size), *read_head(head), spec.classes)
+    if head != OWN:
+        tensors = read_head(Path(head))
+        resolved = with_head(load_model(model, image_size=spec.size), *tensors, spec.classes, Path(head))
+        return resolved, spec, ""
+    resolved = load_model(model, image_size=spec.size, classes=True)
+    classes, remark = own_classes(resolved, spec.classes)
+    return resolved, dataclasses.replace(spec, classes=classes), remark
 
 
 def _report(artifact: "Artifact") -> Iterator[str]:
@@ -164,5 +195,5 @@ def _report(artifact: "Artifact") -> Iterator[str]:
     for line in artifact.warnings:
         yield f"Warning: {line}"
     yield ""
-    following = "bench" if spec.format == "onnx" else "check"
-    yield f"Next: lowzoo {following} {shlex.quote(str(artifact.path))}"
+    check: tuple[str | Path, ...] = ("check", artifact.path)
+    yield next_line(check, ("bench", artifact.path)) if spec.format == "onnx" else next_line(check)

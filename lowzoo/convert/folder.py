@@ -1,10 +1,14 @@
 """A checkpoint as a folder that timm loads."""
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from lowzoo import catalog
 from lowzoo.convert import Converted, convert_checkpoint
 from lowzoo.convert.foreign import Foreign, backbone_names, read_foreign
+from lowzoo.errors import LowzooError
 from lowzoo.model_folder import write_model_folder
 from lowzoo.weights_file import sha256
 
@@ -12,16 +16,17 @@ _SIDE = 224
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-def convert_to_folder(checkpoint: Path, out: Path, family: str | None = None) -> Converted:
+def convert_to_folder(checkpoint: Path, out: Path, family: str | None = None, *, force: bool = False) -> Converted:
     """Convert a checkpoint and write it.
 
     Args:
         checkpoint: A published file.
         out: Folder for `model.safetensors` and `config.json`.
         family: What the file is; recognised if None.
+        force: Replace a model in the folder that was not made from this checkpoint in this way.
 
     Raises:
-        LowzooError: What `convert_checkpoint` refuses, or a folder that cannot be written to.
+        LowzooError: What `convert_checkpoint` refuses, or a folder that holds another model or cannot be written to.
     """
     converted = convert_checkpoint(checkpoint, family)
     cfg = {
@@ -38,6 +43,8 @@ def convert_to_folder(checkpoint: Path, out: Path, family: str | None = None) ->
     }
     if converted.family.positions != "timm":
         facts["positions"] = converted.family.positions
+    if not force:
+        _refuse_to_replace(out, converted.family.architecture, cfg, facts)
     write_model_folder(
         out,
         converted.state,
@@ -49,7 +56,9 @@ def convert_to_folder(checkpoint: Path, out: Path, family: str | None = None) ->
     return converted
 
 
-def convert_foreign(checkpoint: Path, out: Path, architecture: str, branch: str = "") -> Foreign:
+def convert_foreign(
+    checkpoint: Path, out: Path, architecture: str, branch: str = "", *, force: bool = False
+) -> Foreign:
     """Convert anybody's checkpoint of a timm architecture and write its backbone.
 
     Args:
@@ -57,9 +66,10 @@ def convert_foreign(checkpoint: Path, out: Path, architecture: str, branch: str 
         out: Folder for `model.safetensors` and `config.json`.
         architecture: timm's name, or a short name of a student; with a tag, images are prepared as for these weights.
         branch: Which of several copies; chosen if empty.
+        force: Replace a model in the folder that was not made from this checkpoint in this way.
 
     Raises:
-        LowzooError: What `read_foreign` refuses, or a folder that cannot be written to.
+        LowzooError: What `read_foreign` refuses, or a folder that holds another model or cannot be written to.
     """
     base, dot, tag = architecture.partition(".")
     base = catalog.students().get(base, base)
@@ -73,13 +83,35 @@ def convert_foreign(checkpoint: Path, out: Path, architecture: str, branch: str 
     }
     if foreign.positions != "timm":
         facts["positions"] = foreign.positions
+    cfg = {key: foreign.cfg[key] for key in keys if key in foreign.cfg}
+    if not force:
+        _refuse_to_replace(out, base, cfg, facts)
     names = backbone_names(base)
     write_model_folder(
         out,
         {key: value for key, value in foreign.state.items() if key in names},
         base,
-        cfg={key: foreign.cfg[key] for key in keys if key in foreign.cfg},
+        cfg=cfg,
         arguments=foreign.arguments,
         facts=facts,
     )
     return foreign
+
+
+def _refuse_to_replace(out: Path, architecture: str, cfg: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
+    """Refuse a folder of another model: of another checkpoint, another copy in it, or prepared for in another way."""
+    if not (out / "model.safetensors").exists():
+        return
+    own = {key: value for key, value in facts.items() if key != "converted_from"}  # a file may be renamed
+    wanted = json.loads(json.dumps({"pretrained_cfg": dict(cfg), "lowzoo": own}))
+    try:
+        said = json.loads((out / "config.json").read_text(encoding="utf-8"))
+        same = said["architecture"] == architecture
+        same = same and all(said[part].items() >= values.items() for part, values in wanted.items())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        same = False
+    if not same:
+        raise LowzooError(
+            f"{out} holds a model that was not made from this checkpoint in this way",
+            "Name another folder with --out, or replace it with --force",
+        )

@@ -14,6 +14,7 @@ from lowzoo.bench.protocol import STANDARD, Protocol, runs_for, statistics
 from lowzoo.bench.schema import BenchResult, Condition, Engine, ModelFile, ModelInput, Repeat
 from lowzoo.data.progress import progress_bar
 from lowzoo.errors import LowzooError
+from lowzoo.export.large import refuse_two_files
 from lowzoo.weights_file import sha256
 
 PROBE_RUNS = 5
@@ -170,6 +171,7 @@ def _check_room(phone: Phone, needed: int) -> None:
 
 def _identify(artifact: Path, program: Runner) -> ModelFile:
     if program.suffix == ".onnx":
+        refuse_two_files(artifact, "the runner on a phone")
         return open_onnx(artifact).facts()
     if not artifact.is_file():
         raise LowzooError(f"{artifact} does not exist", f"Name a {program.suffix} file")

@@ -21,7 +21,7 @@ def judge_for(file: OnnxFile, pixels: NDArray[Any]) -> Callable[[list[float]], P
     """Compute the reference once, and give what compares features with it.
 
     The reference is the PyTorch network that the file names; onnxruntime on this computer where it names none that can
-    be built, as for a classifier whose head only the file has.
+    be built with the very weights that it was made from.
 
     Args:
         file: Whose features they are.
@@ -52,20 +52,18 @@ def judge_for(file: OnnxFile, pixels: NDArray[Any]) -> Callable[[list[float]], P
 
 
 def _pytorch(file: OnnxFile, pixels: NDArray[Any]) -> NDArray[np.float64] | None:
-    name, revision = (file.metadata.get(f"lowzoo.{key}", "") for key in ("model", "revision"))
-    if not name or "lowzoo.classes" in file.metadata:
+    if "lowzoo.model" not in file.metadata:
         return None
     import torch
 
-    from lowzoo.resolve import load_model
+    from lowzoo.export.identity import reference_of
 
     side = file.shape[1:3] if file.pixels_last else file.shape[2:4]
     try:
-        resolved = load_model(name, image_size=side, pretrained=not revision.startswith("random"))
+        reference = reference_of(file.path, file.metadata, side, None, None)
     except LowzooError:
         return None
-    if resolved.revision != revision:
-        return None
+    resolved = reference.resolved
     planes = torch.from_numpy(
         np.ascontiguousarray(pixels.transpose(0, 3, 1, 2) if file.pixels_last else pixels)
     ).float()

@@ -16,6 +16,7 @@ from lowzoo.bench.browser.server import BenchServer, Content
 from lowzoo.bench.protocol import Protocol
 from lowzoo.bench.schema import BenchResult, ModelInput
 from lowzoo.errors import LowzooError
+from lowzoo.export.large import refuse_two_files
 
 POLL_S = 0.2
 
@@ -67,6 +68,7 @@ class BrowserBench:
     def __init__(self, artifact: Path, place: Place, protocol: Protocol) -> None:
         self.place = place
         self.protocol = protocol
+        refuse_two_files(artifact, "a browser")
         self.file = open_onnx(artifact)
         self.runtime: Runtime = from_folder(place.ort_dist) if place.ort_dist else from_cdn()
         pixels, photo = real_input(self.file)

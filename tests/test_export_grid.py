@@ -1,0 +1,126 @@
+"""Each --for, --precision, --input and --batch of a convolutional network and of a transformer: a right file or a no.
+
+A rewrite for an accelerator that holds in one precision says nothing of the others, and no combination is special.
+"""
+
+import copy
+import itertools
+from functools import cache
+
+import pytest
+import timm
+import torch
+from torch import nn
+
+from lowzoo.errors import LowzooError
+from lowzoo.export import ExportSpec, MaxLoss, export
+from lowzoo.export.judge import Judge
+from lowzoo.export.plain_layers import PlainGelu, PlainLayerNorm
+from lowzoo.export.rewrites import clamps_for_hard_activations, plain_mean_pools, plain_transformer_layers
+from lowzoo.export.spec import FORMATS, INPUTS, PRECISIONS, TARGETS
+from tests.export_fixtures import SIDE, tiny_resolved
+
+
+class Mobile(nn.Module):
+    """Everything that MobileNets are rewritten for: hard activations, a squeeze-and-excitation, a depthwise layer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.norm, self.act = nn.Conv2d(3, 8, 3, 2, 1, bias=False), nn.BatchNorm2d(8), nn.Hardswish()
+        self.depthwise, self.pool = nn.Conv2d(8, 8, 3, 2, 1, groups=8), nn.AdaptiveAvgPool2d(1)
+        self.squeeze, self.gate = nn.Conv2d(8, 8, 1), nn.Hardsigmoid()
+        self.widen = nn.Conv2d(8, 16, 1)
+
+    def forward(self, x):
+        x = self.depthwise(self.act(self.norm(self.stem(x))))
+        x = x * self.gate(self.squeeze(self.pool(x)))
+        return self.pool(self.act(self.widen(x))).flatten(1)
+
+
+NETWORKS = {
+    "cnn": Mobile,
+    # One block: every rewrite of a transformer is inside one, and a trace takes half the time.
+    "vit": lambda: timm.create_model("test_vit", num_classes=0, img_size=SIDE, depth=1, dynamic_img_size=False),
+}
+BATCHES = (1, 3, "dynamic")
+# A quantised random network loses what it loses; what counts here is that the file runs and is held to its bound.
+LOOSE = MaxLoss(None, 0.5)
+
+
+@cache
+def judge_of(name: str) -> Judge:
+    torch.manual_seed(0)
+    network = NETWORKS[name]()
+    for module in network.modules():
+        if isinstance(module, nn.LayerNorm):
+            nn.init.normal_(module.weight, 1, 0.1)
+            nn.init.normal_(module.bias, 0, 0.1)
+    return Judge(tiny_resolved(network), pictures=12)
+
+
+def refusal(format_: str, input_: str, batch: int | str) -> str:
+    """What a combination is refused with by design; empty if it is not."""
+    if format_ != "onnx" and batch == "dynamic":
+        return "exported with a fixed batch"
+    return "a Core ML image is one image" if format_ == "coreml" and input_ == "image" and batch != 1 else ""
+
+
+GRID = [
+    (network, format_, target, precision, input_, batch)
+    for network in NETWORKS
+    for format_ in ("onnx", "coreml")
+    for target, precision, input_, batch in itertools.product(TARGETS, PRECISIONS[format_], INPUTS, BATCHES)
+    # The rewrites are for providers of onnxruntime; elsewhere one of them stands for all.
+    if format_ == "onnx" or target == "cpu" or (target == "nnapi" and precision in ("fp32", "fp16"))
+    # Every --for and --precision takes every --input, and images in a batch of any size. What pixels pass before the
+    # network is the same for all, so the other batches of both inputs are tried on plain float32.
+    if batch == 1 or (batch == "dynamic" and input_ == "image") or (target == "cpu" and precision == "fp32")
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("network", "format_", "target", "precision", "input_", "batch"), GRID)
+def test_every_combination(network, format_, target, precision, input_, batch, tmp_path):
+    def spec():
+        return ExportSpec(format=format_, target=target, precision=precision, input=input_, batch=batch, max_loss=LOOSE)
+
+    if said := refusal(format_, input_, batch):
+        with pytest.raises(LowzooError, match=said):
+            spec()
+        return
+    judge = judge_of(network)
+    path = tmp_path / ("x.onnx" if format_ == "onnx" else "x.mlpackage")
+    artifact = export(judge.resolved, spec(), path, judge)
+    assert artifact.parity.images == len(judge.images)
+    assert artifact.input_shape[0] == (0 if batch == "dynamic" else batch)
+    assert path.exists()
+
+
+def test_the_grid_knows_every_format():
+    assert set(FORMATS) == {"onnx", "coreml", "executorch", "litert"}
+    # The other two have neither --for nor a dynamic batch, and environments and tests of their own.
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize("network", NETWORKS)
+def test_rewrites_keep_the_type_of_what_they_are_given(network, dtype):
+    plain = judge_of(network).resolved.model
+    rewritten = plain_transformer_layers(clamps_for_hard_activations(plain_mean_pools(copy.deepcopy(plain)))).to(dtype)
+    types = set()
+    for module in rewritten.modules():
+        module.register_forward_hook(lambda _, taken, given: types.add(given.dtype))
+    rewritten(torch.rand(1, 3, 32, 32, dtype=dtype))
+    assert types == {dtype}
+
+
+def test_written_out_layers_hold_what_float16_holds():
+    torch.manual_seed(0)
+    x = 400 * torch.randn(4, 64)  # their squares are beyond float16
+    norm = nn.LayerNorm(64)
+    found = PlainLayerNorm(norm).half()(x.half()).float()
+    torch.testing.assert_close(found, norm.float()(x.half().float()), rtol=2e-3, atol=2e-3)
+    constant = PlainLayerNorm(nn.LayerNorm(64)).half()(torch.ones(1, 64).half())
+    assert torch.equal(constant, torch.zeros_like(constant)), "epsilon is not lost"
+    values = torch.linspace(-500, 500, 4001).half()
+    exact = nn.functional.gelu(values.double()).float()
+    torch.testing.assert_close(PlainGelu()(values).float(), exact, rtol=5e-3, atol=5e-3)
