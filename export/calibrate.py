@@ -11,9 +11,9 @@ import onnx
 import onnxruntime
 from numpy.typing import NDArray
 
-from lowzoo.data.source import ImageSource, open_source, split_names
+from lowzoo.data.source import ImageSource
 from lowzoo.errors import LowzooError
-from lowzoo.export.judge import spread
+from lowzoo.export.judge import open_part, spread
 from lowzoo.export.runnable import Image
 
 LEAST_IMAGES = 16
@@ -34,8 +34,7 @@ def calibration_source(word: str | None) -> ImageSource:
     Raises:
         LowzooError: No such set, or fewer than 16 images in it.
     """
-    names = split_names(word)
-    source = open_source(word, "validation" if word is None else names[0])
+    source = open_part(word, "validation" if word is None else "train")
     if len(source) < LEAST_IMAGES:
         raise LowzooError(
             f"{source.name} holds {len(source)} images, too few to calibrate on", f"Name {LEAST_IMAGES} or more"

@@ -14,7 +14,7 @@ import torch
 
 from lowzoo.data.channels import of_colours
 from lowzoo.data.decode import decode_rgb
-from lowzoo.data.source import ImageSource, open_source, split_names
+from lowzoo.data.source import ImageSource, open_set
 from lowzoo.data.stores.samples import demonstration_photos
 from lowzoo.errors import LowzooError
 from lowzoo.evaluate.knn import TEMPERATURE, votes
@@ -22,6 +22,8 @@ from lowzoo.evaluate.preprocess import preprocess
 from lowzoo.export.bounds import ParityError
 from lowzoo.export.parity import Parity, compare
 from lowzoo.export.runnable import Array, Image, Runnable, rows_of
+from lowzoo.notes import say_once
+from lowzoo.printable import printable
 from lowzoo.resolve import Resolved
 
 PICTURES = 60
@@ -97,7 +99,7 @@ class Judge:
 
     @functools.cached_property
     def _labelled(self) -> tuple[list[Image], torch.Tensor, Array]:
-        source = _split(self._data, "train")
+        source = open_part(self._data, "train")
         labels = source.require_labels()
         chosen = spread(len(source), self._knn_pictures)
         channels = self.resolved.input_size[0]
@@ -111,7 +113,7 @@ def real_images(pictures: int = PICTURES, data: str | None = None, channels: int
     Each is (h, w, 3) RGB for a network of 1 or 3 channels. For another number the pictures are those of the data alone,
     with their own bands; without data, colours that are repeated, see `lowzoo.data.channels`.
     """
-    source = _split(data, "validation")
+    source = open_part(data, "validation")
     own = [decoded(source, i, channels, data) for i in spread(len(source), pictures)]
     if data is not None and channels not in (1, 3):
         return own
@@ -150,9 +152,14 @@ def spread(count: int, wanted: int) -> list[int]:
     return list(range(0, count, step))[:wanted]
 
 
-def _split(data: str | None, split: str) -> ImageSource:
-    names = split_names(data)
-    return open_source(data, split if split in names else names[0])
+def open_part(data: str | None, split: str) -> ImageSource:
+    """Open a split of the data, or the first one where that is not there, and say once what the data were made from."""
+    images = open_set(data)
+    source = images.open(split if split in images.splits else images.splits[0])
+    if data is not None:
+        for line in source.found.lines():
+            say_once(printable(line))
+    return source
 
 
 def _as(reference: Array, artifact: Runnable) -> Array:
