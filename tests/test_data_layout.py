@@ -69,7 +69,7 @@ def test_what_lies_beside_splits_is_said():
         "train": ["train/a/1.jpg"],
         "validation": ["val/a/2.jpg"],
     }
-    assert "1 picture in extra/ not part of any split" in notes[0]
+    assert "in no split: 1 picture in extra/" in notes[0]
     assert "cover.jpg" in notes[1]
 
 

@@ -108,11 +108,9 @@ def _divide(
         )
     if others:
         count = sum(folders[folder] for folder in others)
-        notes.append(
-            f"{counted(count, 'picture')} in {some_of(f'{name}/' for name in sorted(others))} not part of any split"
-        )
+        notes.append(f"in no split: {counted(count, 'picture')} in {some_of(f'{name}/' for name in sorted(others))}")
     if loose:
-        notes.append(f"{counted(len(loose), 'picture')} beside the splits not part of any: {some_of(loose)}")
+        notes.append(f"in no split: {counted(len(loose), 'picture')} beside the splits: {some_of(loose)}")
     folder_of = {split: folder for folder, split in split_of.items()}
     first = np.array([path[0] if len(path) > 1 else "" for path in paths])
     return {
@@ -134,8 +132,7 @@ def _classes(paths: list[tuple[str, ...]], indices: NDArray[np.int64], what: str
         )
         return Arranged(indices, None, None)
     if outside:
-        notes.append(
-            f"{counted(len(outside), 'picture')} of {what} beside the class folders without a class: {some_of(outside)}"
-        )
+        loose = counted(len(outside), "picture")
+        notes.append(f"without a class: {loose} of {what} beside the class folders: {some_of(outside)}")
     number = {name: i for i, name in enumerate(names)} | {"": -1}
     return Arranged(indices, np.array([number[folder] for folder in folders], np.int64), tuple(names))
