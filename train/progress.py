@@ -11,6 +11,8 @@ import torch
 from lowzoo.data.progress import Pace, duration, plain_line, progress_bar
 
 Item = TypeVar("Item")
+# Seconds between plain lines of the monitor.
+_LEAST_BETWEEN = 10.0
 
 
 class StepClock:
@@ -91,7 +93,7 @@ class Progress:
     """A run on standard error: loss, k-NN, images/s and the time left; on a terminal as a bar, else as plain lines.
 
     The bar shows waiting for data and the teacher's share, too. Lines come after the first seconds, every half minute,
-    and where the monitor has measured.
+    and where the monitor has measured, at most one every few seconds.
     """
 
     def __init__(self) -> None:
@@ -116,6 +118,7 @@ class Progress:
         self._total = self._batch = 0
         self._pace = Pace()
         self._mark = (0, time.monotonic())
+        self._noted = -_LEAST_BETWEEN
 
     @contextmanager
     def running(self, steps: int, done: int, batch_size: int) -> Iterator[None]:
@@ -156,10 +159,14 @@ class Progress:
     def note(self, step: int, knn: float) -> None:
         """Show the monitor's last figure."""
         self._knn = knn
-        if not self._terminal:
-            plain_line(
-                f"step {step} of {self._total}{self._neighbours()}" if step else f"before training{self._neighbours()}"
-            )
+        now = time.monotonic()
+        # Epochs of a small set take less than a second.
+        if self._terminal or (0 < step < self._total and now < self._noted + _LEAST_BETWEEN):
+            return
+        self._noted = now
+        plain_line(
+            f"step {step} of {self._total}{self._neighbours()}" if step else f"before training{self._neighbours()}"
+        )
 
     def _neighbours(self) -> str:
         return "" if self._knn is None else f", k-NN {self._knn:.1f} %"
