@@ -28,6 +28,7 @@ ELEMENTWISE: dict[str, Callable[..., Any]] = {
     "maximum": lambda x, y: torch.maximum(x, y),
     "minimum": lambda x, y: torch.minimum(x, y),
     "pow": lambda x, y: x**y,
+    "abs": lambda x: x.abs(),
     "sqrt": lambda x: x.sqrt(),
     "rsqrt": lambda x, epsilon=1e-12: (x + epsilon).rsqrt(),
     "exp": lambda x: x.exp(),
