@@ -25,6 +25,7 @@ _BLOCK = 1 << 20
 # Variables of one SQL statement; older libraries allow 999.
 _AT_ONCE = 500
 _THREADS = 8
+_WINDOW = 4096
 # What stands for the content of a file that cannot be read: it is not there for any purpose.
 UNREADABLE = bytes(32)
 
@@ -65,17 +66,20 @@ def remembered(
             except OSError:
                 return absent
 
-        rows: list[tuple[bytes, bytes]] = []
         with ThreadPoolExecutor(_THREADS) as pool, progress_bar(title, len(missing)) as advance:
-            for i, value in zip(missing, pool.map(one, missing), strict=True):
-                found[i] = value
-                key, state = keys[i], states[i]
-                # A file that changed while it was read has another state by now.
-                settled = state is not None and state.changed_ns < began - int(_FRESH_SECONDS * 1e9)
-                if key is not None and settled and value != absent and _state(paths[i]) == state:
-                    rows.append((key, value))
-                advance(1)
-        store.write(rows)
+            # Written now and then: what was read before a kill is not read again.
+            for start in range(0, len(missing), _WINDOW):
+                window = missing[start : start + _WINDOW]
+                rows: list[tuple[bytes, bytes]] = []
+                for i, value in zip(window, pool.map(one, window), strict=True):
+                    found[i] = value
+                    key, state = keys[i], states[i]
+                    # A file that changed while it was read has another state by now.
+                    settled = state is not None and state.changed_ns < began - int(_FRESH_SECONDS * 1e9)
+                    if key is not None and settled and value != absent and _state(paths[i]) == state:
+                        rows.append((key, value))
+                    advance(1)
+                store.write(rows)
     return found
 
 

@@ -18,6 +18,8 @@ from lowzoo.data.stores.stream import StreamReader
 # Changes when a change of the rules changes what is remembered.
 _FACT = "numbers 2"
 _TITLE = "measuring intensities"
+# A task of a thread each would take longer than its work, and memory in proportion to the set.
+_AT_ONCE = 256
 _EIGHT_BITS = frozenset(["jpg", "jpeg", "jpe", "jfif", "jif", "pjpeg", "pjp", "mpo", "gif", "bmp", "dib", "webp"])
 
 # Kind of number, smallest and largest of a picture; the kind alone where the file states its range; nothing for 8 bits.
@@ -75,6 +77,9 @@ def _numbers_of(reader: Reader) -> list[_Numbers]:
 def _of_all(reader: Reader) -> bytes:
     """One line for each picture with more than 8 bits."""
 
+    def some(start: int) -> list[bytes]:
+        return [one(index) for index in range(start, min(start + _AT_ONCE, len(reader)))]
+
     def one(index: int) -> bytes:
         try:
             return _written(_numbers(reader.encoded(index), reader.where(index)))
@@ -82,11 +87,10 @@ def _of_all(reader: Reader) -> bytes:
             return b"[]"
 
     with ThreadPoolExecutor() as pool, progress_bar(_TITLE, len(reader)) as advance:
-        lines = []
-        for line in pool.map(one, range(len(reader))):
-            advance(1)
-            if line != b"[]":
-                lines.append(line)
+        lines: list[bytes] = []
+        for found in pool.map(some, range(0, len(reader), _AT_ONCE)):
+            advance(len(found))
+            lines += [line for line in found if line != b"[]"]
     return b"\n".join(lines) or b"[]"
 
 
