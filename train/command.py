@@ -18,7 +18,7 @@ from lowzoo.evaluate.knn_protocol import HELD_OUT_SHARE
 from lowzoo.evaluate.subsets import held_out
 from lowzoo.following import next_line
 from lowzoo.printable import printable
-from lowzoo.train import distributed
+from lowzoo.train import distributed, run_data
 from lowzoo.train.changes import changed_keys, first_config, read_changes, refuse_other_run
 from lowzoo.train.config import preset_names, read_toml, resolve, validate
 from lowzoo.train.loop import Run
@@ -193,7 +193,7 @@ def open_run(words: TrainWords, config: TrainConfig, folder: Path, say: Callable
     distributed.join(pick_device(config.device))
     if not distributed.is_main():
         say = _silent
-    source, queries = _open_images(words, config, say)
+    source, queries = _open_images(words, config, folder, say)
     what = "embedded sample set" if words.data is None else "data"
     taught = f" from {config.teacher}" if isinstance(config, RobConfig | SeedConfig) else ""
     say(
@@ -219,13 +219,14 @@ def open_run(words: TrainWords, config: TrainConfig, folder: Path, say: Callable
 
 
 def _open_images(
-    words: TrainWords, config: TrainConfig, say: Callable[[str], None]
+    words: TrainWords, config: TrainConfig, folder: Path, say: Callable[[str], None]
 ) -> tuple[ImageSource, ImageSource | None]:
     """The training images and those of the monitor, which a set that is not divided gives up a fifth of each class for.
 
     Args:
         words: Of the command.
         config: What they mean.
+        folder: Of the run.
         say: Receives each line of text.
     """
     images = open_set(words.data, words.reading)
@@ -235,7 +236,9 @@ def _open_images(
             say(printable(line))
     if "validation" in images.splits:
         return source, images.open("validation")
-    if source.labels is None or not config.monitor_epochs:
+    # A run that goes on keeps the images that it was begun with, whatever the monitor does now.
+    begun = run_data.holds_out(folder) if words.resume else None
+    if source.labels is None or not (config.monitor_epochs if begun is None else begun):
         return source, None
     labelled = np.flatnonzero(source.labels >= 0)
     if len(labelled) == len(np.unique(source.labels[labelled])):  # no class can spare an image

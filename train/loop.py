@@ -156,20 +156,25 @@ class Run:
         self.step = 0
         self._worked, self._say = Worked(), say
         if resume:
-            self._restore(state, back=from_step is not None)
+            self._restore(state)
             say(f"Resuming at step {self.step} of {len(self.updates)}")
             for change in self.changes:
                 say(f"Changed on the way: {change}")
         self._first = self.step
         self._compile_and_wrap(processes)
         self.monitor = None
+        # What the others read of the folder, they have read.
+        distributed.barrier()
         if self.main:
             settings = config.model_dump(mode="json")
             readable = {key: printable(value) if isinstance(value, str) else value for key, value in settings.items()}
             tracked = TrackedRun(folder, readable, self.step)
-            self.metrics = MetricsLog(folder / "metrics.jsonl", Trackers(trackers, tracked, say))
+            tracking = Trackers(trackers, tracked, say)
             # Only what can begin is a run, which a plain command does not touch again.
             run_folder.write_config(folder, config)
+            if resume:
+                self._settle(state, back=from_step is not None)
+            self.metrics = MetricsLog(folder / "metrics.jsonl", tracking)
             if config.monitor_epochs and held_out is not None and source.labels is not None:
                 self.monitor = KnnMonitor(
                     source, held_out, config.global_size, config.monitor_bank, config.monitor_queries
@@ -402,7 +407,7 @@ class Run:
             )
         return changes
 
-    def _restore(self, state: dict[str, Any] | None, *, back: bool) -> None:
+    def _restore(self, state: dict[str, Any] | None) -> None:
         """Go on from a checkpoint; from the start if the run was ended before it wrote one."""
         if state is not None:
             self.step = int(state["step"])
@@ -413,10 +418,12 @@ class Run:
             self._worked = Worked(**state.get("worked", {}))
         self.bad.restore(state["bad"] if state else [], state["bad_count"] if state else 0)
         self.odd.restore(state.get("odd", []) if state else [])
-        if self.main:
-            checkpoint.remove_leftovers(self.folder)
-            if back:
-                checkpoint.go_back(self.folder, state)
-            checkpoint.remove_after(self.folder, self.step)
-            write_changes(self.folder, self.changes)
-            forget_after(self.folder / "metrics.jsonl", self.step if state is not None else None)
+
+    def _settle(self, state: dict[str, Any] | None, *, back: bool) -> None:
+        """Bring the folder to where the run goes on; not before all that can refuse to begin has begun."""
+        checkpoint.remove_leftovers(self.folder)
+        if back:
+            checkpoint.go_back(self.folder, state)
+        checkpoint.remove_after(self.folder, self.step)
+        write_changes(self.folder, self.changes)
+        forget_after(self.folder / "metrics.jsonl", self.step if state is not None else None)

@@ -41,6 +41,15 @@ def facts_of(source: ImageSource, unreadable: int = 0, odd: Mapping[str, int] = 
     }
 
 
+def holds_out(folder: Path) -> bool | None:
+    """Whether the run in a folder was begun with held-out images; None where it does not say."""
+    try:
+        begun: bool = json.loads((folder / _FILE).read_text(encoding="utf-8"))["held_out"] is not None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return begun
+
+
 def remember(
     folder: Path, source: ImageSource, held_out: ImageSource | None, *, resume: bool, say: Callable[[str], None]
 ) -> None:

@@ -9,12 +9,14 @@ can say which of them are meant.
 import io
 import warnings
 from collections.abc import Callable
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageSequence
 
-from lowzoo.data.decode import MAX_PIXELS, BadImage, Decoded, Rules, decode, opencv
+from lowzoo.data.decode import MAX_PIXELS, BadImage, Decoded, Rules, decode, decoders, opencv
+from lowzoo.data.formats import register_heif
 from lowzoo.data.intensity import Wide, extremes, joint_range, wide_picture
 from lowzoo.data.orientation import UPRIGHT, orientation_of, upright
 
@@ -45,15 +47,18 @@ def decode_channels(
     """
     if channels in (1, 3):
         return decode(data, where, rules, divisor)
+    register_heif()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data)) as image:
+            with Image.open(io.BytesIO(data), formats=decoders()) as image:
                 if image.width * image.height * channels > 3 * MAX_PIXELS:
                     raise BadImage(where, f"{image.width} x {image.height} x {channels} is too large")
-                bands = [_bands(page, data, where) for page in ImageSequence.Iterator(image)]
+                # No more pages than can be meant: a hostile file may have millions.
+                pages = islice(ImageSequence.Iterator(image), channels + 1)
+                bands = [_bands(page, data, where) for page in pages]
                 turn = orientation_of(image) if rules.orientation == "exif" else UPRIGHT
-    except BadImage:
+    except (MemoryError, BadImage):
         raise
     # PIL's plug-ins raise OSError, SyntaxError, ValueError, struct.error, IndexError... on hostile bytes.
     except Exception as error:

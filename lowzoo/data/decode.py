@@ -45,7 +45,8 @@ class Rules:
     """How the pictures of a source are decoded.
 
     Args:
-        orientation: "exif" turns pictures as their camera noted, "stored" leaves them as they are stored.
+        orientation: "exif" turns pictures as their camera noted, "stored" leaves them as they are stored (but for
+            TIFFs, which the libraries turn).
         intensity: What the numbers of pictures with more than 8 bits mean.
     """
 
@@ -152,7 +153,7 @@ def wide_numbers(data: bytes, where: str) -> list[Wide]:
         return []
     if content.values.ndim == 3:
         return [content]
-    with Image.open(io.BytesIO(data), formats=_decoders()) as image:
+    with Image.open(io.BytesIO(data), formats=decoders()) as image:
         pages = [wide_picture(page, data, opencv(), partial(BadImage, where)) for page in ImageSequence.Iterator(image)]
     return [page for page in pages if page is not None]
 
@@ -173,7 +174,7 @@ def _read_with_pil(data: bytes, where: str) -> _Read:
             # The bound that matters is MAX_PIXELS, where PIL raises; its warning at half of that is noise here.
             warnings.simplefilter("ignore")
             # Named, as PIL hands formats such as PostScript to other programs.
-            with Image.open(io.BytesIO(data), formats=_decoders()) as image:
+            with Image.open(io.BytesIO(data), formats=decoders()) as image:
                 # PIL's own check has the same bound, but any library may have switched it off for the whole process.
                 if image.width * image.height > MAX_PIXELS:
                     raise _too_large(where, image.width, image.height)
@@ -181,7 +182,10 @@ def _read_with_pil(data: bytes, where: str) -> _Read:
                 if wide is None:
                     image.load()
                 # Asked after loading: PIL turns a TIFF by itself, and says so by then.
-                return _Read(np.array(_to_rgb(image)) if wide is None else wide, orientation_of(image))
+                # And OpenCV turns those that it reads.
+                turned = wide is not None and wide.values.ndim == 3 and image.format == "TIFF"
+                orientation = UPRIGHT if turned else orientation_of(image)
+                return _Read(np.array(_to_rgb(image)) if wide is None else wide, orientation)
     except (MemoryError, BadImage):
         raise
     except Image.DecompressionBombError as error:
@@ -205,7 +209,7 @@ def _float_colour(data: bytes, damaged: Callable[[str], BadImage]) -> _Read | No
 
 
 @functools.lru_cache(maxsize=1)
-def _decoders() -> tuple[str, ...]:
+def decoders() -> tuple[str, ...]:
     """The formats that PIL has in this installation."""
     Image.init()
     return tuple(name for name in DECODERS if name in Image.OPEN)

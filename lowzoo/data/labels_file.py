@@ -38,10 +38,14 @@ def classes_by_name(file: Path, names: Sequence[str], root: Path) -> tuple[list[
     line_of = [-1] * len(names)
     absent: list[str] = []
     unsure: list[str] = []
-    for line, (written, label) in enumerate(zip(rows.paths, rows.classes, strict=True)):
+    spellings = [_spellings(written, path, base) for written in rows.paths]
+    # A path that fits nothing counts by its name only where no path fits: other splits have the same names.
+    by_path = any(by == 0 and finders[0].get(spelled, -2) >= 0 for ways in spellings for spelled, by in ways)
+    for line, (written, label, ways) in enumerate(zip(rows.paths, rows.classes, spellings, strict=True)):
         found = -2
-        for spelled, by in _spellings(written, path, base):
-            found = finders[by].get(spelled, -2)
+        for spelled, by in ways:
+            other_place = by > 0 and by_path and "/" in written.replace("\\", "/")
+            found = -2 if other_place else finders[by].get(spelled, -2)
             if found != -2:
                 break
         if found == -2:
@@ -56,6 +60,8 @@ def classes_by_name(file: Path, names: Sequence[str], root: Path) -> tuple[list[
         else:
             classes[found], line_of[found] = label, line
     notes = [*rows.notes]
+    if any(classes) and not by_path:
+        notes.append(f"no path of {path.name} fits; its lines were matched by the names of files alone")
     if not any(classes):
         raise LowzooError(
             f"nothing that {path} names is among the {len(names)} pictures of {root}; it begins with "

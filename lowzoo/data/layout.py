@@ -62,9 +62,9 @@ def arrange(names: Sequence[str], what: str, *, classes: bool = True) -> tuple[d
         whole = {"train": ("", everything)}
         return {split: Arranged(mine, None, None) for split, (_, mine) in (divided or whole).items()}, notes
     if divided is None:
-        return {"train": _classes(paths, everything, what, notes)}, notes
+        return {"train": classes_of(paths, everything, what, notes)}, notes
     return {
-        split: _classes([paths[i][1:] for i in mine], mine, f"{what}/{folder}", notes)
+        split: classes_of([paths[i][1:] for i in mine], mine, f"{what}/{folder}", notes)
         for split, (folder, mine) in divided.items()
     }, notes
 
@@ -118,7 +118,7 @@ def _divide(
     }
 
 
-def _classes(paths: list[tuple[str, ...]], indices: NDArray[np.int64], what: str, notes: list[str]) -> Arranged:
+def classes_of(paths: list[tuple[str, ...]], indices: NDArray[np.int64], what: str, notes: list[str]) -> Arranged:
     """The classes of one split, whose paths begin with them."""
     folders = [path[0] if len(path) > 1 else "" for path in paths]
     outside = [path[-1] for path in paths if len(path) == 1]

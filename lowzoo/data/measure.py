@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 
 from lowzoo.data import formats
-from lowzoo.data.decode import BadImage, wide_numbers
+from lowzoo.data.decode import BadImage, opencv, wide_numbers
 from lowzoo.data.identity import remembered, remembered_of
 from lowzoo.data.intensity import Intensity, Kind, Range, extremes, joint_range
 from lowzoo.data.progress import progress_bar
@@ -17,6 +17,7 @@ from lowzoo.data.stores.stream import StreamReader
 
 # Changes when a change of the rules changes what is remembered.
 _FACT = "numbers 2"
+_UNREAD = b"?"
 _TITLE = "measuring intensities"
 # A task of a thread each would take longer than its work, and memory in proportion to the set.
 _AT_ONCE = 256
@@ -68,10 +69,17 @@ def measure(
 def _numbers_of(reader: Reader) -> list[_Numbers]:
     if isinstance(reader, FolderReader):
         paths = [path for i in range(len(reader)) if formats.extension(path := reader.where(i)) not in _EIGHT_BITS]
-        return [_read(found) for found in remembered(_FACT, paths, _of_file, title=_TITLE, absent=b"[]")]
+        return [_read(found) for found in remembered(_fact(), paths, _of_file, title=_TITLE, absent=_UNREAD)]
     if isinstance(reader, StreamReader):
         return [_numbers(data, "") for data in reader.head()]
-    return [_read(entry) for entry in remembered_of(_FACT, reader.fingerprint(), lambda: _of_all(reader)).split(b"\n")]
+    return [
+        _read(entry) for entry in remembered_of(_fact(), reader.fingerprint(), lambda: _of_all(reader)).split(b"\n")
+    ]
+
+
+def _fact() -> str:
+    """What is remembered depends on who reads 16-bit colours: nobody does without OpenCV."""
+    return f"{_FACT} {'with' if opencv() else 'without'} OpenCV"
 
 
 def _of_all(reader: Reader) -> bytes:
@@ -118,5 +126,7 @@ def _written(numbers: _Numbers) -> bytes:
 
 
 def _read(line: bytes) -> _Numbers:
+    if line == _UNREAD:
+        return ()
     numbers: _Numbers = tuple(json.loads(line))
     return numbers

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from lowzoo.data.class_numbers import Classes, number_classes
 from lowzoo.data.found import Found
 from lowzoo.data.labels_file import classes_by_name
-from lowzoo.data.layout import Arranged, arrange
+from lowzoo.data.layout import Arranged, arrange, classes_of
 from lowzoo.data.reader import Opened, Part, Reader
 from lowzoo.data.split_names import SPLITS
 from lowzoo.data.stores.subset import SubsetReader
@@ -74,7 +74,9 @@ def parts_of(members: Members, what: str, *, root: Path, labels: Path | None = N
         if missing := int((without if members.lost is None else without & ~members.lost).sum()):
             notes.append(f"{missing} pictures of {what} have no class")
     arranged = (
-        _by_column(members, what, notes) if members.splits is not None else _by_folder(members, what, given, notes)
+        _by_column(members, what, given, notes)
+        if members.splits is not None
+        else _by_folder(members, what, given, notes)
     )
     parts: dict[str, Part] = {}
     for split, mine in arranged.items():
@@ -151,10 +153,18 @@ def _by_folder(members: Members, what: str, given: Classes | None, notes: list[s
     return found
 
 
-def _by_column(members: Members, what: str, notes: list[str]) -> dict[str, Arranged]:
+def _by_column(members: Members, what: str, given: Classes | None, notes: list[str]) -> dict[str, Arranged]:
     assert members.splits is not None
     splits = np.array(members.splits)
     outside = int((splits == "").sum())
     if outside:
         notes.append(f"{outside} pictures of {what} belong to no split")
-    return {split: Arranged(np.flatnonzero(splits == split), None, None) for split in SPLITS if (splits == split).any()}
+    found = {}
+    for split in SPLITS:
+        mine = np.flatnonzero(splits == split)
+        if len(mine) and given is None:
+            paths = [tuple(members.names[i].split("/")) for i in mine.tolist()]
+            found[split] = classes_of(paths, mine, f"{what}, {split}", notes)
+        elif len(mine):
+            found[split] = Arranged(mine, None, None)
+    return found

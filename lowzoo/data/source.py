@@ -142,7 +142,12 @@ class ImageSource:
             LowzooError: Only one of the two names its classes.
         """
         mine, theirs = self.class_names, other.class_names
-        if mine == theirs or self.labels is None or other.labels is None:
+        if self.labels is None or other.labels is None:
+            return self
+        if mine is None and theirs is None:
+            known = np.where(np.isin(self.labels, other.labels), self.labels, -1)
+            return dataclasses.replace(self, labels=known)
+        if mine == theirs:
             return self
         if mine is None or theirs is None:
             named, bare = (self, other) if mine is not None else (other, self)

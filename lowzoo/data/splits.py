@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lowzoo import marks
 from lowzoo.data.formats import HEAD_BYTES, PICTURE_EXTENSIONS, extension, starts_like_picture
-from lowzoo.data.found import Found, some_of
+from lowzoo.data.found import Found, kinds_of, some_of
 from lowzoo.data.kinds import HIDDEN_FOLDERS
 from lowzoo.data.members import Members, named_by_user, parts_of, the_only_part
 from lowzoo.data.options import SourceOptions
@@ -32,6 +32,7 @@ from lowzoo.data.stores.zips import zip_members
 from lowzoo.errors import LowzooError
 
 SAMPLES_NAME = "lowzoo-samples"
+_PACKED_KINDS = (".parquet", ".tar", ".zip", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".tbz2", ".txz")
 
 _Parts = tuple[dict[str, Part], Found]
 
@@ -197,7 +198,7 @@ def _of_folder(path: Path, options: SourceOptions) -> _Parts:
     entries = [entry for entry in path.iterdir() if not entry.name.startswith(HIDDEN_FOLDERS)]
     folders = [entry for entry in entries if entry.is_dir()]
     # An archive beside the folders that came out of it is no shard.
-    tars = [] if folders else _files(path, ".tar")
+    tars = [] if folders else _tars(path)
     if tars:
         return _of_folder_of_tars(path, tars, options)
     packed = {
@@ -216,7 +217,7 @@ def _of_folder(path: Path, options: SourceOptions) -> _Parts:
 def _of_folder_of_tars(path: Path, tars: list[Path], options: SourceOptions) -> _Parts:
     _refuse_options(str(path), options, "image_column", "label_column")
     divided, left_out = _divide(tars, split_of_shard)
-    noted = _beside(path, "tars", _noted(left_out, "tars"))
+    noted = _beside(path, "tars", _noted(left_out, "tars"), tars)
     if divided and options.labels is None:
         return {split: partial(open_tars, mine, f"{path}/{split}") for split, mine in divided.items()}, noted
     members = tar_members([tar for tar in tars if tar not in left_out])
@@ -239,6 +240,10 @@ def _of_packed(path: Path, folders: list[Path], options: SourceOptions) -> _Part
             notes += [f"{folder.name}: {note}" for note in found.notes]
             part = the_only_part(inside, str(folder))
             parts[split] = partial(_with_found, part, found)
+    loose = kinds_of(entry.name for entry in path.iterdir() if entry.is_file() and entry.name[0] != ".")
+    if loose:
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in loose.items())
+        notes.append(f"files beside the split folders of {path.name} were left out: {kinds}")
     return {split: parts[split] for split in SPLITS if split in parts}, Found(notes=tuple(notes))
 
 
@@ -273,19 +278,28 @@ def is_archive(name: str) -> bool:
     return is_tar(name) or name.lower().endswith(ZIP_SUFFIX)
 
 
+def _tars(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.iterdir() if is_tar(file.name) and file.is_file() and file.name[0] != ".")
+
+
 def _of_tables(path: Path, tables: list[Path], options: SourceOptions) -> _Parts:
     divided, left_out = _divide(tables, split_of_table)
     parts: dict[str, Part] = {split: partial(open_parquet, mine, options) for split, mine in divided.items()}
-    noted = _beside(path, "parquet files", _noted(left_out, "parquet files"))
+    noted = _beside(path, "parquet files", _noted(left_out, "parquet files"), _files(tables[0].parent, ".parquet"))
     others = [file.name for file in _files(path, ".parquet") if file not in tables]
     if others and tables[0].parent == path:
         noted = noted.with_notes(f"{len(others)} parquet files of {path.name} hold no images: {some_of(others)}")
     return parts or {"train": partial(open_parquet, tables, options)}, noted
 
 
-def _beside(path: Path, what: str, noted: Found) -> Found:
-    """Say that pictures beside the files that hold the set are none of it."""
-    beside = len(list_folder(path).names)
+def _beside(path: Path, what: str, noted: Found, used: Sequence[Path]) -> Found:
+    """Say that pictures and archives beside the files that hold the set are none of it."""
+    listing = list_folder(path)
+    others = Counter(listing.left_out) - kinds_of(file.name for file in used)
+    packed = [f"{count:,} {kind}" for kind, count in others.items() if kind in _PACKED_KINDS]
+    if packed:
+        noted = noted.with_notes(f"left out, as the {what} of {path.name} hold the set: {', '.join(packed)}")
+    beside = len(listing.names)
     if not beside:
         return noted
     return noted.with_notes(

@@ -21,9 +21,11 @@ def read_at(path: str, offset: int, size: int, where: str, what: str = "file") -
         BadImage: It cannot be read, or is shorter.
     """
     try:
-        # Every read gives its position, so a fork may share the file.
-        data = os.pread(_file(path).fileno(), size, offset)
-    except (OSError, ValueError) as error:
+        # Every read gives its position, so a fork may share the file. A size that a hostile archive states is compared
+        # before memory is taken for it.
+        handle = _file(path).fileno()
+        data = os.pread(handle, size, offset) if offset + size <= os.fstat(handle).st_size else b""
+    except (OSError, ValueError, OverflowError) as error:
         raise BadImage(where, getattr(error, "strerror", None) or str(error)) from error
     if len(data) < size:
         raise BadImage(where, f"the {what} has become shorter")

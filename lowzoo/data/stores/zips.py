@@ -30,6 +30,7 @@ from lowzoo.errors import LowzooError
 SUFFIX = ".zip"
 # No file of a picture that may be decoded is larger: 8 bytes a pixel, uncompressed.
 _MOST_BYTES = 8 * MAX_PIXELS
+_BEYOND = 2**60
 _ENCRYPTED = 0x1
 _HEADER = struct.Struct("<4s22xHH")
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)
@@ -128,9 +129,16 @@ def zip_members(path: Path) -> Members:
         found = ", ".join(f"{count} {kind}" for kind, count in left_out.most_common(8))
         raise LowzooError(f"no picture in {path} ({found or 'it is empty'})", "Name an archive that holds images")
     (digest,) = file_digests([str(path)], title="checking archives")
+    # What a hostile archive states may not fit; beyond the archive's end it is all the same.
     facts = np.array(
         [
-            (entry.header_offset, entry.compress_size, entry.file_size, entry.compress_type, entry.CRC)
+            (
+                min(entry.header_offset, _BEYOND),
+                min(entry.compress_size, _BEYOND),
+                min(entry.file_size, _BEYOND),
+                entry.compress_type,
+                entry.CRC,
+            )
             for entry in pictures
         ],
         np.int64,
