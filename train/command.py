@@ -1,6 +1,5 @@
 """From the words of `lowzoo train` to a finished run, and what it says on the way."""
 
-import dataclasses
 import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,8 +13,7 @@ from lowzoo.data.options import DEFAULT_OPTIONS, SourceOptions
 from lowzoo.data.source import ImageSource, open_set
 from lowzoo.errors import LowzooError
 from lowzoo.evaluate.device import pick_device
-from lowzoo.evaluate.knn_protocol import HELD_OUT_SHARE
-from lowzoo.evaluate.subsets import held_out
+from lowzoo.evaluate.knn_protocol import hold_out
 from lowzoo.following import next_line
 from lowzoo.printable import printable
 from lowzoo.train import distributed, run_data
@@ -243,13 +241,12 @@ def _open_images(
     labelled = np.flatnonzero(source.labels >= 0)
     if len(labelled) == len(np.unique(source.labels[labelled])):  # no class can spare an image
         return source, None
-    held = labelled[held_out(source.labels[labelled], HELD_OUT_SHARE, seed=0)[1]]
+    rest, held = hold_out(source)
     say(
         f"Held out for the k-NN monitor: a fifth of each class, {len(held)} images "
         "(--set monitor_epochs=0 trains on all)"
     )
-    rest = np.setdiff1d(np.arange(len(source)), held)
-    return source.subset(rest), dataclasses.replace(source.subset(held), name=f"{source.name}, a fifth of each class")
+    return rest, held
 
 
 def _work(words: TrainWords, config: TrainConfig, folder: Path, say: Callable[[str], None]) -> RunResult | None:

@@ -89,8 +89,11 @@ def open_knn_data(
 
 
 def hold_out(images: ImageSource) -> tuple[ImageSource, ImageSource]:
-    """Divide images with classes: all but a fifth of each class, and that fifth."""
-    rest, held = held_out(images.require_labels(), HELD_OUT_SHARE, seed=0)
+    """Divide images with classes: all but a fifth of each class, those without one among them, and that fifth."""
+    labels = images.labels if images.labels is not None else images.require_labels()
+    labelled = np.flatnonzero(labels >= 0)
+    held = labelled[held_out(labels[labelled], HELD_OUT_SHARE, seed=0)[1]]
+    rest = np.setdiff1d(np.arange(len(images)), held)
     return (
         dataclasses.replace(images.subset(rest), name=f"{images.name} but a fifth of each class"),
         dataclasses.replace(images.subset(held), name=f"{images.name}, a fifth of each class"),

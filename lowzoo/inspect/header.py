@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
+from lowzoo.data.decode import decoders
 from lowzoo.data.formats import DECODERS, extension, register_heif
 from lowzoo.data.orientation import UPRIGHT, orientation_of
 
@@ -57,7 +58,7 @@ def read_header(data: bytes) -> Header | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data), formats=_decoders()) as image:
+            with Image.open(io.BytesIO(data), formats=decoders()) as image:
                 return Header(image.format or "unknown", _mode(image, data), orientation_of(image), _frames(image))
     # Pillow's plug-ins raise almost anything on damaged bytes. Whether the picture can be read is for the decoder to
     # say, which also knows a format that Pillow does not.
@@ -94,12 +95,6 @@ def _frames(image: Image.Image) -> int:
     if image.format in ("MPO", "TIFF") or not getattr(image, "is_animated", False):
         return 1
     return int(getattr(image, "n_frames", 1))
-
-
-@functools.lru_cache(maxsize=1)
-def _decoders() -> tuple[str, ...]:
-    Image.init()
-    return tuple(name for name in DECODERS if name in Image.OPEN)
 
 
 @functools.lru_cache(maxsize=1)
