@@ -3,10 +3,10 @@
 import pytest
 import timm
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 import lowzoo
 from lowzoo import catalog
+from lowzoo.train.step_timer import arithmetic
 
 # The sets of weights of one model differ only in what they hold: one of each size of images is enough.
 NAMES = {
@@ -18,7 +18,7 @@ NAMES = {
 def test_sizes_are_what_is_stated(name):
     entry, weights = catalog.find(name)
     model = timm.create_model(f"lowzoo/{name}").eval()
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
+    with arithmetic() as counter, torch.no_grad():
         features = model(torch.zeros(1, *weights.input_size))
     assert features.shape == (1, entry.feature_dim)
     assert sum(parameter.numel() for parameter in model.parameters()) == weights.params

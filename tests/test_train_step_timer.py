@@ -89,6 +89,18 @@ def test_a_backward_pass_costs_two_forward_passes_also_in_depthwise_layers(group
     assert both.get_total_flops() == 3 * forward.get_total_flops()
 
 
+def test_fused_attention_is_counted_in_both_passes() -> None:
+    query, key, value = (torch.randn(2, 3, 16, 8, requires_grad=True) for _ in range(3))
+    with arithmetic() as forward:
+        torch.nn.functional.scaled_dot_product_attention(query, key, value)
+    with arithmetic() as both:
+        torch.nn.functional.scaled_dot_product_attention(query, key, value).sum().backward()
+    # 2 images of 3 heads: two products of 16 x 16 pairs over 8 channels; a product is two operations.
+    assert forward.get_total_flops() == 2 * 2 * 2 * 3 * 16 * 16 * 8
+    # Two gradients for each of the products, and the first product again, as the pairs are not kept.
+    assert both.get_total_flops() == 3.5 * forward.get_total_flops()
+
+
 def test_the_peak_is_a_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     ticks = iter(range(100))
     monkeypatch.setattr("lowzoo.train.step_timer._synchronised", lambda _: next(ticks))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
+from torch.utils.flop_counter import FlopCounterMode, conv_flop_count, sdpa_backward_flop_count, sdpa_flop_count
 
 from lowzoo.bench.memory import peak_memory_mb
 from lowzoo.train import collectives
@@ -137,9 +137,22 @@ def arithmetic() -> FlopCounterMode:
     """Counts the operations of what runs inside it, two for a product and its sum.
 
     torch 2.15's formula for the backward pass forgets a convolution's groups in the gradient of the weight: a depthwise
-    layer counted as many times as it has channels.
+    layer counted as many times as it has channels. Versions before 2.15 do not count fused attention on the processor.
     """
-    return FlopCounterMode(display=False, custom_mapping={torch.ops.aten.convolution_backward: _backward_flops})
+    formulas = {
+        torch.ops.aten.convolution_backward: _backward_flops,
+        torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops,
+        torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward_flops,
+    }
+    return FlopCounterMode(display=False, custom_mapping=formulas)
+
+
+def _attention_flops(query: Any, key: Any, value: Any, *_others: Any, **_named: Any) -> int:
+    return int(sdpa_flop_count(query, key, value))
+
+
+def _attention_backward_flops(grad: Any, query: Any, key: Any, value: Any, *_others: Any, **_named: Any) -> int:
+    return int(sdpa_backward_flop_count(grad, query, key, value))
 
 
 def _backward_flops(

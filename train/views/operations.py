@@ -99,12 +99,14 @@ def gaussian_kernels(sigma_N: Tensor) -> tuple[Tensor, list[int]]:
     Returns:
         Kernels (N, K) float32 from the centre outwards, summing to 1 over both sides, and their radii, 0 for no blur.
     """
+    if not len(sigma_N):
+        return torch.zeros(0, 1), []  # an empty transform is an error in some versions of MKL
     variance = sigma_N.double().unsqueeze(1) ** 2 / 3
     whole = ((12 * variance + 1).sqrt() - 1).div(2).floor()
     outer = whole + 1
     edge = (2 * whole + 1) * (whole * outer - 3 * variance) / (6 * (variance - outer**2))
     radii = 3 * outer[:, 0].long() * (sigma_N > 0)
-    radius = int(radii.max()) if len(radii) else 0
+    radius = int(radii.max())
     steps = torch.arange(2 * radius + 1)
     distance = torch.minimum(steps, 2 * radius + 1 - steps)
     box = (distance <= whole) + edge * (distance == outer)
