@@ -28,7 +28,7 @@ def run_bench(words: TrainWords, say: Callable[[str], None]) -> dict[str, Any]:
     import json
 
     check_installed()
-    config = resolve_words(words)
+    config = resolve_words(words, say=say)
     config = config.model_copy(update={"monitor_epochs": 0, "log": (), "checkpoint_steps": 0})
     with tempfile.TemporaryDirectory() as scratch:
         run = open_run(words, config, Path(scratch) / "run", say)

@@ -33,7 +33,12 @@ def open_cache(
             f"{source.name} is a stream, whose images have no fixed places in a teacher cache",
             "Name it with hf: in place of hf-stream:, or leave out --teacher-cache",
         )
-    view_epochs = config.view_epochs or config.epochs
+    if config.minutes and not config.view_epochs:
+        raise LowzooError(
+            "a teacher cache needs to know how many views of an image there will be, and minutes do not tell",
+            "Add --set view_epochs=4, after which the global views repeat, or give --epochs or --steps",
+        )
+    view_epochs = config.view_epochs or config.epochs or -(-config.steps * config.batch_size // len(source))
     if isinstance(config, RobConfig) and config.loss == "ibot":
         patches = (config.global_size // patch_side(teacher.backbone)) ** 2
         refuse_patch_targets(len(source), view_epochs, config.global_views, patches, teacher.bottleneck_width)

@@ -22,16 +22,16 @@ from numpy.typing import NDArray
 from lowzoo.errors import LowzooError
 from lowzoo.files import write_text
 from lowzoo.train.config import validate
-from lowzoo.train.recipes import TrainConfig
+from lowzoo.train.recipes import LENGTHS, TrainConfig
 
 FloatArray = NDArray[np.float64]
 
 _FILE = "changes.json"
 
 # Of the machine and the record alone: they change neither what is computed nor, beyond its rounding, the result.
-FREE = frozenset({"device", "onednn", "workers", "checkpoint_steps", "keep_checkpoints", "log", "guard"})
+FREE = frozenset({"device", "onednn", "workers", "checkpoint_steps", "keep_checkpoints", "log", "guard", "chosen"})
 
-_LENGTH_AND_RATE = {"epochs", "lr", "lr_batch", "lr_start", "lr_end", "warmup", "schedule", "update"}
+_LENGTH_AND_RATE = {*LENGTHS, "lr", "lr_batch", "lr_start", "lr_end", "warmup", "schedule", "update"}
 _OPTIMISER = {"weight_decay", "weight_decay_end", "momentum", "betas", "clip_grad", "precision", "compile", "drop_path"}
 _TEMPERATURES = {
     "student_temperature",
@@ -44,7 +44,7 @@ _TEMPERATURES = {
     "kd_temperature",
 }
 _OBJECTIVE = {"alpha", "beta", "patch_weight", "kd_weight", "ema", "ema_end", "freeze_last", "queue_start"}
-_WATCHING = {"monitor_epochs", "monitor_bank", "monitor_queries", "max_bad_share"}
+_WATCHING = {"monitor_epochs", "monitor_times", "monitor_bank", "monitor_queries", "max_bad_share"}
 CHANGEABLE = frozenset(_LENGTH_AND_RATE | _OPTIMISER | _TEMPERATURES | _OBJECTIVE | _WATCHING)
 
 
@@ -57,7 +57,7 @@ class Change:
         key: Of the configuration.
         before: The old value.
         after: The new value.
-        rate: Of `epochs`: the learning rate that the run had reached, where the new schedule takes over.
+        rate: Of a length: the learning rate that the run had reached, where the new schedule takes over.
     """
 
     step: int
@@ -71,7 +71,9 @@ class Change:
         return {key: value for key, value in asdict(self).items() if key != "rate" or value is not None}
 
     def __str__(self) -> str:
-        return f"{self.key} {_word(self.before)} -> {_word(self.after)} from step {self.step} on"
+        none = (0,) if self.key in LENGTHS else ()
+        before, after = ("absent" if x is None or x in none else x for x in (self.before, self.after))
+        return f"{self.key} {before} -> {after} from step {self.step} on"
 
 
 def changed_keys(old: TrainConfig, new: TrainConfig) -> list[str]:
@@ -115,7 +117,7 @@ def merge_changes(
     for change in [*(replace(change, step=min(change.step, step)) for change in history), *fresh]:
         place = change.step, change.key
         first = merged.get(place, change)
-        merged[place] = replace(change, before=first.before, rate=rate if change.key == "epochs" else None)
+        merged[place] = replace(change, before=first.before, rate=rate if change.key in LENGTHS else None)
         if change.step < step:
             merged[place] = replace(merged[place], rate=change.rate)
     return [change for change in merged.values() if change.before != change.after]
@@ -151,7 +153,7 @@ def first_config(config: TrainConfig, changes: Sequence[Change]) -> TrainConfig:
 
 def last_extension(changes: Sequence[Change]) -> tuple[int, float] | None:
     """Step and learning rate at which the run was last given another length, if it was."""
-    found = [(change.step, change.rate) for change in changes if change.key == "epochs" and change.rate is not None]
+    found = [(change.step, change.rate) for change in changes if change.key in LENGTHS and change.rate is not None]
     return max((step, rate) for step, rate in found if rate is not None) if found else None
 
 
@@ -167,7 +169,3 @@ def rewarm(rates: FloatArray, step: int, reached: float) -> FloatArray:
     share = np.arange(1, ramp + 1) / (ramp + 1)
     entered[step : step + ramp] = (1 - share) * reached + share * entered[step : step + ramp]
     return entered
-
-
-def _word(value: object) -> str:
-    return "absent" if value is None else str(value)

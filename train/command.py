@@ -1,6 +1,8 @@
 """From the words of `lowzoo train` to a finished run, and what it says on the way."""
 
 import importlib.util
+import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -10,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from lowzoo.data.options import DEFAULT_OPTIONS, SourceOptions
-from lowzoo.data.source import ImageSource, open_set
+from lowzoo.data.source import ImageSet, ImageSource, open_set
 from lowzoo.errors import LowzooError
 from lowzoo.evaluate.device import pick_device
 from lowzoo.evaluate.knn_protocol import hold_out
@@ -18,7 +20,8 @@ from lowzoo.following import next_line
 from lowzoo.printable import printable
 from lowzoo.train import distributed, run_data
 from lowzoo.train.changes import changed_keys, first_config, read_changes, refuse_other_run
-from lowzoo.train.config import preset_names, read_toml, resolve, validate
+from lowzoo.train.config import named_fields, preset_names, resolve, validate
+from lowzoo.train.defaults import DEFAULT_STUDENTS, choose, look
 from lowzoo.train.loop import Run
 from lowzoo.train.progress import Progress
 from lowzoo.train.recipes import RobConfig, SeedConfig, TrainConfig
@@ -34,7 +37,7 @@ class TrainWords:
 
     Args:
         recipe: rob, seed or sslight.
-        layers: Presets, later ones over earlier ones.
+        layers: Presets, later ones over earlier ones; none for settings that follow from data, device and budget.
         data: Source of images, None for the embedded sample set.
         reading: How its images are found and read.
         config: TOML file.
@@ -63,23 +66,28 @@ class TrainWords:
     devices: int = 1
 
 
-def run_training(words: TrainWords, say: Callable[[str], None]) -> dict[str, Any]:
+def run_training(words: TrainWords, say: Callable[[str], None], began: float | None = None) -> dict[str, Any]:
     """Train; returns the content of `run.json`.
 
     Args:
         words: Of the command.
         say: Receives each line of text.
+        began: When the command began, by `time.monotonic`; now if absent.
     """
+    began = time.monotonic() if began is None else began
     check_installed()
-    resolved = resolve_words(words, say)
-    folder = words.out or Path("runs") / f"{words.recipe}-{resolved.student}"
+    folder = words.out or Path("runs") / f"{words.recipe}-{_student(words)}"
+    images = None
     if words.resume:
-        resolved = _resumed(words, resolved, folder)
+        config = _resumed(words, folder)
         words = words if words.preset_named else replace(words, layers=("of the run",))
+    else:
+        images = None if words.layers else open_set(words.data, words.reading)
+        config = resolve_words(words, images.open("train") if images else None, say)
     if words.devices > 1 and not distributed.under_torchrun():
-        distributed.spawn(words.devices, partial(_work, words, resolved, folder, say), resolved.device)
+        distributed.spawn(words.devices, partial(_work, words, config, folder, say, began), config.device)
         return read_facts(folder)
-    result = _work(words, resolved, folder, say)
+    result = _work(words, config, folder, say, began, images)
     return result.facts if result else {}
 
 
@@ -88,13 +96,15 @@ def default_layers(recipe: str, *, data: str | None, preset: str | None, **choic
 
     Args:
         recipe: rob, seed or sslight.
-        data: Source of images; without one the settings are those of the embedded sample set.
-        preset: Named by the user.
+        data: Source of images; a preset for the embedded sample set goes without one.
+        preset: Named by the user; without one settings follow from data, device and budget.
         choice: The options that pick among the papers' settings: `loss`, `views`, `method`, `student`.
 
     Raises:
         LowzooError: No such preset, or views that do not go with it.
     """
+    if preset is None and choice.get("views") is None:
+        return ()
     if recipe == "sslight":
         return _sslight_layers(data, preset, choice)
     sample = "sample" if recipe == "rob" else f"sample_{recipe}"
@@ -150,36 +160,63 @@ def check_installed() -> None:
         raise LowzooError(f"training needs {' and '.join(missing)}", "Run `pip install 'lowzoo[train]'`")
 
 
-def resolve_words(words: TrainWords, say: Callable[[str], None] = lambda _: None) -> TrainConfig:
+def resolve_words(
+    words: TrainWords, source: ImageSource | None = None, say: Callable[[str], None] = lambda _: None
+) -> TrainConfig:
     """The configuration that a command means.
 
     Args:
         words: Of the command.
+        source: The training images, which settings follow from where the user names no preset.
         say: Told what was chosen where the user named nothing.
 
     Raises:
-        LowzooError: An unknown key, an impossible value, a configuration of another recipe.
+        LowzooError: An unknown key, an impossible value, a configuration of another recipe, unusable images.
     """
-    resolved = resolve(words.layers, words.config, words.options, words.settings)
-    if resolved.init and not _names_student(words):
-        options = {**words.options, "student": student_of(resolved.init)}
+    options = dict(words.options)
+    named = named_fields(words.config, options, words.settings)
+    if named.get("init") and not named.get("student"):
+        named["student"] = options["student"] = student_of(str(named["init"]))
+    if words.layers:
         resolved = resolve(words.layers, words.config, options, words.settings)
+    else:
+        if source is None:
+            source = open_set(words.data, words.reading).open("train")
+        chosen = choose(look(words.recipe, source, named, _processes(words)), named)
+        resolved = resolve(chosen.fields, words.config, options, words.settings)
+        for reason in chosen.reasons:
+            say(f"Chosen: {reason}")
     if resolved.recipe != words.recipe:
         raise LowzooError(
             f"the configuration is one of recipe {resolved.recipe}", f"Run `lowzoo train {resolved.recipe}` with it"
         )
-    named = sizes_named(words.config, words.settings, [group.name for group in resolved.views])
-    views = fitting_views(resolved, named, say)
+    sizes = sizes_named(words.config, words.settings, [group.name for group in resolved.views])
+    views = fitting_views(resolved, sizes, say)
     return resolved if views is None else validate(resolved.model_dump(exclude_none=True) | {"views": views})
 
 
-def _names_student(words: TrainWords) -> bool:
-    """Whether the user, not a preset, has chosen the student."""
-    in_file = words.config is not None and "student" in read_toml(words.config)
-    return bool(words.options.get("student")) or in_file or any(s.startswith("student=") for s in words.settings)
+def _processes(words: TrainWords) -> int:
+    return int(os.environ["WORLD_SIZE"]) if distributed.under_torchrun() else words.devices
 
 
-def open_run(words: TrainWords, config: TrainConfig, folder: Path, say: Callable[[str], None]) -> Run:
+def _student(words: TrainWords) -> str:
+    """The student that the words name, for the name of the folder."""
+    named = named_fields(words.config, words.options, words.settings)
+    if named.get("init") and not named.get("student"):
+        return student_of(str(named["init"]))
+    if words.layers:
+        return resolve(words.layers, words.config, words.options, words.settings).student
+    return str(named.get("student", DEFAULT_STUDENTS[words.recipe]))
+
+
+def open_run(
+    words: TrainWords,
+    config: TrainConfig,
+    folder: Path,
+    say: Callable[[str], None],
+    began: float | None = None,
+    images: ImageSet | None = None,
+) -> Run:
     """One process's run, ready for its first step, and what there is to say before it.
 
     Args:
@@ -187,16 +224,18 @@ def open_run(words: TrainWords, config: TrainConfig, folder: Path, say: Callable
         config: What they mean.
         folder: Run folder.
         say: Receives each line of text.
+        began: When the command began, see `Run`.
+        images: What the words mean, where it was opened already.
     """
     distributed.join(pick_device(config.device))
     if not distributed.is_main():
         say = _silent
-    source, queries = _open_images(words, config, folder, say)
+    source, queries = _open_images(words, config, folder, say, images)
     what = "embedded sample set" if words.data is None else "data"
     taught = f" from {config.teacher}" if isinstance(config, RobConfig | SeedConfig) else ""
     say(
         f"{config.method_name}: {config.student}{taught} on the {what} {source.name} ({len(source)} images), "
-        f"preset {' + '.join(words.layers)}"
+        + (f"preset {' + '.join(words.layers)}" if words.layers else "settings chosen for it")
     )
     if queries is None or source.labels is None:
         say("No k-NN monitor: it needs labels" if source.labels is None else "No k-NN monitor: no image is held out")
@@ -209,6 +248,7 @@ def open_run(words: TrainWords, config: TrainConfig, folder: Path, say: Callable
         from_step=words.from_step,
         teacher_cache=words.teacher_cache,
         say=say,
+        began=began,
     )
     if run.teacher:
         facts = run.teacher.facts
@@ -217,7 +257,7 @@ def open_run(words: TrainWords, config: TrainConfig, folder: Path, say: Callable
 
 
 def _open_images(
-    words: TrainWords, config: TrainConfig, folder: Path, say: Callable[[str], None]
+    words: TrainWords, config: TrainConfig, folder: Path, say: Callable[[str], None], images: ImageSet | None
 ) -> tuple[ImageSource, ImageSource | None]:
     """The training images and those of the monitor, which a set that is not divided gives up a fifth of each class for.
 
@@ -226,8 +266,9 @@ def _open_images(
         config: What they mean.
         folder: Of the run.
         say: Receives each line of text.
+        images: What the words mean, where it was opened already.
     """
-    images = open_set(words.data, words.reading)
+    images = images or open_set(words.data, words.reading)
     source = images.open("train")
     if words.data is not None:
         for line in source.found.lines():
@@ -249,15 +290,22 @@ def _open_images(
     return rest, held
 
 
-def _work(words: TrainWords, config: TrainConfig, folder: Path, say: Callable[[str], None]) -> RunResult | None:
+def _work(
+    words: TrainWords,
+    config: TrainConfig,
+    folder: Path,
+    say: Callable[[str], None],
+    began: float,
+    images: ImageSet | None = None,
+) -> RunResult | None:
     """One process's part of the run."""
-    result = open_run(words, config, folder, say).train(Progress())
+    result = open_run(words, config, folder, say, began, images).train(Progress())
     if result:
         _report(result, say)
     return result
 
 
-def _resumed(words: TrainWords, wanted: TrainConfig, folder: Path) -> TrainConfig:
+def _resumed(words: TrainWords, folder: Path) -> TrainConfig:
     """What the run in `folder` goes on with: its own configuration, and over it what the command names.
 
     Raises:
@@ -267,6 +315,7 @@ def _resumed(words: TrainWords, wanted: TrainConfig, folder: Path) -> TrainConfi
     fields = old.model_dump(mode="json", exclude_none=True)
     config = resolve(fields, words.config, words.options, words.settings)
     if words.preset_named:
+        wanted = resolve_words(words)
         first = first_config(old, read_changes(folder))
         foreign = [key for key in changed_keys(first, wanted) if key in changed_keys(config, wanted)]
         if foreign:

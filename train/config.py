@@ -18,7 +18,7 @@ from lowzoo.catalog import near_matches
 from lowzoo.errors import LowzooError
 from lowzoo.text_file import read_text
 from lowzoo.train.heads import HeadSpec
-from lowzoo.train.recipes import RECIPES, TrainConfig
+from lowzoo.train.recipes import LENGTHS, RECIPES, TrainConfig
 from lowzoo.train.views import ViewGroup
 
 
@@ -42,12 +42,18 @@ def resolve(
     fields: dict[str, Any] = dict(preset) if isinstance(preset, Mapping) else {}
     for layer in [preset] if isinstance(preset, str) else () if isinstance(preset, Mapping) else preset:
         fields = _merge(fields, tomllib.loads(preset_text(layer)))
-    if file is not None:
-        fields = _merge(fields, read_toml(file))
+    return validate(_merge(fields, named_fields(file, options, settings)))
+
+
+def named_fields(
+    file: Path | None = None, options: Mapping[str, Any] | None = None, settings: Sequence[str] = ()
+) -> dict[str, Any]:
+    """The fields that a user has named, later sources over earlier ones; see `resolve`."""
+    fields: dict[str, Any] = read_toml(file) if file is not None else {}
     fields = _merge(fields, {key: value for key, value in (options or {}).items() if value is not None})
     for setting in settings:
         fields = _merge(fields, _parse_setting(setting))
-    return validate(fields)
+    return fields
 
 
 def validate(fields: Mapping[str, Any]) -> TrainConfig:
@@ -164,7 +170,9 @@ def _parse_setting(setting: str) -> dict[str, Any]:
 
 def _merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
     """`high` over `low`; tables are merged, everything else is replaced."""
-    merged = dict(low)
+    # Another length takes the place of the one below, whatever it is given by.
+    lengths = [key for key in LENGTHS if high.get(key)]
+    merged = {key: value for key, value in low.items() if not lengths or key not in LENGTHS}
     for key, value in high.items():
         below = merged.get(key)
         merged[key] = _merge(below, value) if isinstance(below, dict) and isinstance(value, Mapping) else value

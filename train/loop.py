@@ -1,5 +1,6 @@
 """The training loop of every recipe: from a configuration and a source of images to a run folder."""
 
+import math
 import time
 from collections.abc import Callable, Generator, Iterable
 from contextlib import AbstractContextManager, closing, nullcontext
@@ -18,6 +19,7 @@ from lowzoo.printable import printable
 from lowzoo.signals import Stopped, StopRequest, name_of
 from lowzoo.train import checkpoint, collectives, distributed, run_data, run_folder
 from lowzoo.train.bad_images import BadImageLog
+from lowzoo.train.budget import Budget
 from lowzoo.train.caching import open_cache
 from lowzoo.train.changes import (
     Change,
@@ -33,6 +35,7 @@ from lowzoo.train.encoder import create_student
 from lowzoo.train.finish import PendingViews, ViewFinisher
 from lowzoo.train.frozen import FrozenTeacher
 from lowzoo.train.guard import DIVERGED, Guard, all_finite
+from lowzoo.train.length import Length, read_segments, write_segments
 from lowzoo.train.machine import default_workers, keep_freed_memory
 from lowzoo.train.methods.base import Method, Now
 from lowzoo.train.methods.build import build_method
@@ -42,7 +45,7 @@ from lowzoo.train.networks import announce_fit, complete_teacher, create_teacher
 from lowzoo.train.odd_images import OddImageLog
 from lowzoo.train.onednn import attend_by_products, check_onednn, onednn_products
 from lowzoo.train.progress import Progress, StepClock
-from lowzoo.train.recipes import RobConfig, SeedConfig, TrainConfig
+from lowzoo.train.recipes import LENGTHS, RobConfig, SeedConfig, TrainConfig
 from lowzoo.train.result import RunResult, Worked, conclude
 from lowzoo.train.tokens import patch_side
 from lowzoo.train.trackers import TrackedRun, Trackers, check_trackers
@@ -50,6 +53,8 @@ from lowzoo.train.updates import Updates, learning_rates, precision_of
 from lowzoo.train.warm_start import load_init, write_init
 
 _LOG_STEPS = 10
+# Epochs of batches where a budget decides how many there will be.
+_UNENDING = 10**9
 
 
 class Run:
@@ -67,6 +72,7 @@ class Run:
         from_step: Go back to the checkpoint of this step first, and give up what came after; 0 starts again.
         teacher_cache: Folder of a teacher cache, made if missing.
         say: Called with one line of text for the reader.
+        began: When the command began, by `time.monotonic`; a budget counts from there. Now if absent.
         build: Makes the method, as `build_method` does; another one trains something else by this loop.
 
     Raises:
@@ -84,8 +90,10 @@ class Run:
         from_step: int | None = None,
         teacher_cache: Path | None = None,
         say: Callable[[str], None] = lambda _: None,
+        began: float | None = None,
         build: Callable[..., Method] = build_method,
     ) -> None:
+        self._began = time.monotonic() if began is None else began
         check_source(source, config.batch_size)
         self.config, self.source, self.folder = config, source, folder
         self.main = distributed.is_main()
@@ -113,12 +121,17 @@ class Run:
         started_from = load_init(backbone, config.init, config.global_size) if config.init and state is None else None
         teacher = create_teacher(config, source)
         processes = collectives.world_size()
+        per_epoch = len(source) // config.batch_size
+        begun = int(state["step"]) if state else 0
+        self.length = Length.of(config, per_epoch, read_segments(folder) if state else ())
+        if from_step is not None:
+            self.length = self.length.until(begun)
         self.batches = EpochBatches(
             len(source),
             config.batch_size,
-            config.epochs,
+            config.epochs or (math.ceil(self.length.epochs) if config.steps else _UNENDING),
             config.seed,
-            int(state["step"]) if state else 0,
+            begun,
             rank=collectives.rank(),
             world_size=processes,
             accumulate=config.accumulate,
@@ -146,9 +159,7 @@ class Run:
         if config.onednn:
             attend_by_products(self.student)
         self.changes = self._changes(state) if resume else []
-        self.updates = Updates(
-            config, self.student, self.batches.steps_per_epoch, self.device, self.precision, self.changes
-        )
+        self.updates = Updates(config, self.student, self.length, self.device, self.precision, self.changes)
         self.finish = ViewFinisher(config, source, self.device, patch_side(backbone))
         self.bad = BadImageLog(folder / self._own("bad_images.txt"), config.max_bad_share)
         self.odd = OddImageLog(folder / self._own("odd_images.txt"))
@@ -157,7 +168,7 @@ class Run:
         self._worked, self._say = Worked(), say
         if resume:
             self._restore(state)
-            say(f"Resuming at step {self.step} of {len(self.updates)}")
+            say(f"Resuming at step {self.step} of {self._total}")
             for change in self.changes:
                 say(f"Changed on the way: {change}")
         self._first = self.step
@@ -174,6 +185,8 @@ class Run:
             run_folder.write_config(folder, config)
             if resume:
                 self._settle(state, back=from_step is not None)
+            if config.minutes and not self.length.guessed:
+                write_segments(folder, self.length)
             self.metrics = MetricsLog(folder / "metrics.jsonl", tracking)
             if config.monitor_epochs and held_out is not None and source.labels is not None:
                 self.monitor = KnnMonitor(
@@ -204,6 +217,7 @@ class Run:
             self.teacher.facts if self.teacher else None,
             self.device,
             steps=self.step,
+            epochs=self.step / self.batches.steps_per_epoch,
             precision=self.precision,
             data=run_data.facts_of(self.source, unreadable, odd),
             trained=self.step > self._first,
@@ -213,13 +227,18 @@ class Run:
 
     def _train(self, bar: Progress, asked: StopRequest) -> None:
         config, began, before = self.config, time.perf_counter(), self._worked
+        self.budget = (
+            Budget(config.minutes, before.seconds + time.monotonic() - self._began, self.folder, config.monitor_times)
+            if config.minutes
+            else None
+        )
 
         def worked() -> Worked:
             return before.plus((self.step - self._first) * config.batch_size, time.perf_counter() - began)
 
         clock = StepClock(self.device)
         with (
-            bar.running(len(self.updates), self.step, config.batch_size) if self.main else nullcontext(),
+            bar.running(self.length.total, self.step, config.batch_size) if self.main else nullcontext(),
             closing(self.steps(clock)) as steps,
         ):
             if self.step == 0:
@@ -231,18 +250,39 @@ class Run:
                 epoch, rest = divmod(self.step, self.batches.steps_per_epoch)
                 if self.step % _LOG_STEPS == 0 or rest == 0:
                     self._log(loss, clock, bar)
-                if rest == 0 and config.monitor_epochs and epoch % config.monitor_epochs == 0:
+                mark = rest == 0 if config.epochs else self._at_a_mark()
+                if mark and config.monitor_epochs and (not config.epochs or epoch % config.monitor_epochs == 0):
                     self._measure(bar)
-                number = collectives.any_of(asked.number) if self.step < len(self.updates) else 0
-                if number or rest == 0 or (config.checkpoint_steps and self.step % config.checkpoint_steps == 0):
+                number = collectives.any_of(asked.number) if self.step < self.length.total else 0
+                if number or mark or (config.checkpoint_steps and self.step % config.checkpoint_steps == 0):
                     self._worked = worked()
-                    self._save(epoch_end=rest == 0)
+                    self._save(keep=mark)
                     clock.pause()
                 if number:
                     self._leave(number)
+                if self.budget and self.step < self.length.total:
+                    self._lay(self.budget.after(self.step, self.length), bar)
             self._worked = worked()
             if config.monitor_epochs and self.main and not self.metrics.measured(self.step):
                 self._measure(bar)
+
+    def _at_a_mark(self) -> bool:
+        """Whether the last step was the first beyond another part of the run, of a few that are alike."""
+        parts = self.budget.monitors if self.budget else self.config.monitor_times
+        total = self.length.total
+        return self.step * parts // total > (self.step - 1) * parts // total
+
+    def _lay(self, length: Length, bar: Progress) -> None:
+        """Go on under this layout."""
+        if length is not self.length:
+            self.length = length
+            self.updates.lay(length)
+            if self.main:
+                bar.lengthen(length.total)
+
+    @property
+    def _total(self) -> str:
+        return "as many as fit" if self.config.minutes and self.length.guessed else str(self.length.total)
 
     def _leave_if_asked(self, asked: StopRequest) -> None:
         if number := collectives.any_of(asked.number):
@@ -251,7 +291,7 @@ class Run:
     def _leave(self, number: int) -> None:
         """Part from the others, once the first process has written what there is to write."""
         distributed.barrier()
-        at = f"at step {self.step} of {len(self.updates)}"
+        at = f"at step {self.step} of {self._total}"
         wrote = f"; its checkpoint is in {self.folder}" if self.step else ""
         raise Stopped(
             number,
@@ -268,7 +308,8 @@ class Run:
         counter = SampleCounter(self.batches)
         self.method.train()
         batches = clock.iterate(self.finish.pair(self.loader()))
-        for first in batches:
+        while self.step < self.length.total:
+            first = next(batches)
             epoch = first[0].epoch
             # Drawn while the step goes on: the views of all parts at once would take what accumulation saves.
             parts = chain([first], islice(batches, self.config.accumulate - 1))
@@ -326,6 +367,12 @@ class Run:
             self._wrapped = self.method.wrap(lambda student: distributed.wrap_ddp(student, self.device))
 
     def _measure(self, bar: Progress) -> None:
+        began = time.monotonic()
+        self._measure_student(bar)
+        if self.budget:
+            self.budget.measured(time.monotonic() - began)
+
+    def _measure_student(self, bar: Progress) -> None:
         if self.monitor is not None:
             knn, features = self.monitor.measure(self.student.backbone, self.device, self.autocast)
             rank = self.guard.features(features, self.step) if self.config.guard and self.step else None
@@ -356,7 +403,7 @@ class Run:
         stem, _, suffix = name.partition(".")
         return name if self.main else f"{stem}.{collectives.rank()}.{suffix}"
 
-    def _save(self, *, epoch_end: bool) -> None:
+    def _save(self, *, keep: bool) -> None:
         """Write a checkpoint; of a state that has diverged none, as it would take the place of the last good one."""
         (bad, bad_count), odd = self.bad.of_all(), self.odd.of_all()
         good = all_finite(self.method.state_dict().values()) and self.updates.finite()
@@ -376,7 +423,7 @@ class Run:
                     "worked": self._worked.as_dict(),
                 },
             )
-            if epoch_end:
+            if keep:
                 checkpoint.keep_checkpoint(self.folder, self.step, self.config.keep_checkpoints)
 
     def _changes(self, state: dict[str, Any] | None) -> list[Change]:
@@ -388,16 +435,20 @@ class Run:
         config, step = self.config, int(state["step"]) if state else 0
         old, history = run_folder.read_config(self.folder), read_changes(self.folder)
         per_epoch = self.batches.steps_per_epoch
-        total = config.epochs * per_epoch
+        if config.minutes and config.minutes != old.minutes:
+            self.length = self._within_minutes(step, state)
+        total = self.length.total
         if step > total:
+            given = next(name for name in LENGTHS if getattr(config, name))
             raise LowzooError(
-                f"epochs = {config.epochs} are {total} steps, and the run has made {step}",
+                f"{given} = {getattr(config, given)} are {total} steps, and the run has made {step}",
                 "Ask for more, or go back with --from STEP",
             )
         # What held for the last step: of a run that goes back, not what it was given later.
         past = [change for change in history if change.step < step]
         then = first_config(old, [change for change in history if change.step >= step])
-        rates = learning_rates(then, per_epoch, past)
+        then_length = Length.of(then, per_epoch, read_segments(self.folder)).until(step + 1)
+        rates = learning_rates(then, then_length, past)
         changes = merge_changes(history, old, config, step, float(rates[min(step, len(rates)) - 1]) if step else None)
         if step == total and changed_keys(old, config):
             raise LowzooError(
@@ -406,6 +457,21 @@ class Run:
                 "Add --epochs MORE to train on, or go back with --from STEP",
             )
         return changes
+
+    def _within_minutes(self, step: int, state: dict[str, Any] | None) -> Length:
+        """The layout of a run that goes on with other minutes than it was begun with."""
+        per_epoch, minutes = self.batches.steps_per_epoch, self.config.minutes
+        worked = Worked(**state.get("worked", {})) if state else Worked()
+        if not step or not worked.seconds:
+            return Length.of(self.config, per_epoch)
+        left = 60 * minutes - worked.seconds
+        if left <= 0:
+            raise LowzooError(
+                f"minutes = {minutes:g} are spent: the run has taken {worked.seconds / 60:.1f}",
+                "Ask for more, or go back with --from STEP",
+            )
+        total = step + max(1, int(left / worked.seconds * step))
+        return Length.known(total, per_epoch).relaid(step, total)
 
     def _restore(self, state: dict[str, Any] | None) -> None:
         """Go on from a checkpoint; from the start if the run was ended before it wrote one."""

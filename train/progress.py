@@ -136,6 +136,11 @@ class Progress:
             finally:
                 _SHOWN.remove(self)
 
+    def lengthen(self, steps: int) -> None:
+        """Show another number of steps from now on."""
+        self._total = steps
+        self._bar.update(self._task, total=steps)
+
     def step(self, step: int, loss: torch.Tensor) -> None:
         """After each step: write a line if one is due. Only then is the loss fetched, for which a GPU must pause."""
         if self._terminal or not self._pace.due():

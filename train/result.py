@@ -73,6 +73,7 @@ def conclude(
     device: torch.device,
     *,
     steps: int,
+    epochs: float,
     precision: str,
     data: dict[str, Any],
     trained: bool,
@@ -88,6 +89,7 @@ def conclude(
         teacher: Facts of the teacher; None for a recipe without one.
         device: Where it ran.
         steps: Steps of the whole run.
+        epochs: Passes over the data, the last of which may be a part of one.
         precision: Of the networks: fp32, bf16 or fp16.
         data: Facts of the training images, see `lowzoo.train.run_data.facts_of`.
         trained: Whether this part of the run made a step. If not, it leaves what is known of those that did.
@@ -120,7 +122,8 @@ def conclude(
             "init": read_init(folder),
             "teacher": teacher.as_dict() if teacher else None,
             "data": data,
-            "epochs": config.epochs,
+            "epochs": round(epochs, 2) if epochs % 1 else int(epochs),
+            "minutes": config.minutes or None,
             "steps": steps,
             "batch_size": config.batch_size,
             "precision": precision,

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from lowzoo.errors import LowzooError
 from lowzoo.train.changes import Change, last_extension, rewarm
 from lowzoo.train.guard import all_finite
+from lowzoo.train.length import Length
 from lowzoo.train.methods.base import Method, Now
 from lowzoo.train.optim import make_optimizer, set_step
 from lowzoo.train.recipes import TrainConfig
-from lowzoo.train.schedules import cosine, progress, warmup_cosine
+from lowzoo.train.schedules import cosine, warmup_cosine
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -37,18 +38,24 @@ def precision_of(config: TrainConfig, device: torch.device) -> tuple[str, Callab
     return precision, partial(torch.autocast, device.type, dtype, enabled=precision != "fp32")
 
 
-def learning_rates(config: TrainConfig, steps_per_epoch: int, changes: Sequence[Change] = ()) -> np.ndarray:
+def learning_rates(config: TrainConfig, length: Length, changes: Sequence[Change] = ()) -> np.ndarray:
     """The rate of each step; where the run was given another length on the way, see `rewarm`."""
     rates = warmup_cosine(
-        progress(config.epochs, steps_per_epoch, config.update),
+        _where(config, length),
         start=config.lr_start,
         peak=config.peak_lr,
         end=config.lr_end,
         warmup=config.warmup,
-        form=config.schedule,
+        # SSLight's counts the points at which the rate may change, which a budget does not know.
+        form="cosine" if config.minutes and config.schedule == "sslight" else config.schedule,
     )
     extension = last_extension(changes)
     return rates if extension is None else rewarm(rates, *extension)
+
+
+def _where(config: TrainConfig, length: Length) -> np.ndarray:
+    """Progress at which rate and decay are taken."""
+    return length.progress(config.update if config.epochs else "step")
 
 
 class Updates:
@@ -57,7 +64,7 @@ class Updates:
     Args:
         config: Of the run.
         student: With its head.
-        steps_per_epoch: Of the run.
+        length: Of the run.
         device: Where it trains.
         precision: See `precision_of`.
         changes: That were made on the way.
@@ -67,22 +74,27 @@ class Updates:
         self,
         config: TrainConfig,
         student: nn.Module,
-        steps_per_epoch: int,
+        length: Length,
         device: torch.device,
         precision: str,
         changes: Sequence[Change] = (),
     ) -> None:
         self._config = config
         self._student = student
-        where = progress(config.epochs, steps_per_epoch, config.update)
-        self.progress = progress(config.epochs, steps_per_epoch, "step")
-        self.rates = learning_rates(config, steps_per_epoch, changes)
-        self.decays = cosine(where, config.weight_decay, config.weight_decay_end)
+        self._changes = changes
+        self.lay(length)
         self._optimizer = make_optimizer(config, student)
         self._scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
 
     def __len__(self) -> int:
         return len(self.rates)
+
+    def lay(self, length: Length) -> None:
+        """Lay the schedules over a length."""
+        config = self._config
+        self.progress = length.progress()
+        self.rates = learning_rates(config, length, self._changes)
+        self.decays = cosine(_where(config, length), config.weight_decay, config.weight_decay_end)
 
     def backward(self, loss: Tensor) -> None:
         """Add a part's gradients."""

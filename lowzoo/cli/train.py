@@ -1,5 +1,6 @@
 """`lowzoo train`: make new weights; one sub-command a recipe."""
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -40,6 +41,14 @@ TeacherCache = Annotated[
     Path | None, typer.Option(metavar="DIR", help="Keep what the teacher said of each view, for this run and others.")
 ]
 Epochs = Annotated[int | None, typer.Option(help="Passes over the data.")]
+Steps = Annotated[int | None, typer.Option(min=1, help="Length of the run in steps, instead of epochs.")]
+Minutes = Annotated[
+    float | None,
+    typer.Option(
+        help="Length of the run by the clock, loading and monitors included: its schedule is laid over the steps that "
+        "fit. The default where neither a length nor a preset is named, by the number of images."
+    ),
+]
 BatchSize = Annotated[int | None, typer.Option(help="Images in a step, over all devices.")]
 Devices = Annotated[int, typer.Option(min=1, help="Processes on this machine, one a device; or start with torchrun.")]
 Precision = Annotated[str | None, typer.Option(help="fp32, bf16, fp16 or auto (bf16 on an accelerator).")]
@@ -105,6 +114,8 @@ def rob(
         typer.Option(help="'sslight': the softer views and pair weights of that recipe."),
     ] = None,
     epochs: Epochs = None,
+    steps: Steps = None,
+    minutes: Minutes = None,
     batch_size: BatchSize = None,
     devices: Devices = 1,
     precision: Precision = None,
@@ -145,6 +156,8 @@ def seed(
     teacher_head: TeacherHead = None,
     teacher_cache: TeacherCache = None,
     epochs: Epochs = None,
+    steps: Steps = None,
+    minutes: Minutes = None,
     batch_size: BatchSize = None,
     devices: Devices = 1,
     precision: Precision = None,
@@ -182,6 +195,8 @@ def sslight(
     init: Init = None,
     method: Annotated[str | None, typer.Option(help="dino, swav or moco.")] = None,
     epochs: Epochs = None,
+    steps: Steps = None,
+    minutes: Minutes = None,
     batch_size: BatchSize = None,
     devices: Devices = 1,
     precision: Precision = None,
@@ -212,12 +227,13 @@ def sslight(
 
 
 def _options(words: dict[str, Any], *own: str) -> dict[str, Any]:
-    shared = ("epochs", "batch_size", "precision", "device", "seed")
+    shared = ("epochs", "steps", "minutes", "batch_size", "precision", "device", "seed")
     # typer gives an empty list where an option that may be repeated is absent.
     return {"log": words["log"] or None, **{key: words[key] for key in (*own, *shared)}}
 
 
 def _run(recipe: str, options: dict[str, Any], choice: dict[str, str | None], words: dict[str, Any]) -> None:
+    began = time.monotonic()  # before the heavy imports, which a budget of minutes includes
     import json
     from functools import partial
 
@@ -247,6 +263,6 @@ def _run(recipe: str, options: dict[str, Any], choice: dict[str, str | None], wo
         if words["json_"]:
             typer.echo(json.dumps(report))
         return
-    facts = run_training(command, say)
+    facts = run_training(command, say, began)
     if words["json_"] and facts:
         typer.echo(json.dumps(facts))

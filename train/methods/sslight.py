@@ -19,6 +19,9 @@ from lowzoo.train.precision import full
 from lowzoo.train.recipes import SslightConfig
 from lowzoo.train.schedules import teacher_temperature
 
+# Values that the teacher's temperature takes in a run whose length is not given by epochs.
+_TEMPERATURES = 100
+
 
 class _SslightMethod(Method):
     """What the three share: the configuration and the freezing of the head's last layer."""
@@ -56,9 +59,10 @@ class DinoMethod(_SslightMethod):
         config = self.config
         with now.clock.part("teacher"), torch.no_grad(), now.autocast():
             teacher = full(self.twin(views.groups[:1]).scores)
+        points = config.epochs or _TEMPERATURES
         temperature = teacher_temperature(
-            int(now.progress * config.epochs + 1e-9),
-            config.epochs,
+            int(now.progress * points + 1e-9),
+            points,
             start=config.teacher_temperature_start,
             end=config.teacher_temperature,
             warmup=config.teacher_temperature_warmup,

@@ -12,6 +12,9 @@ from lowzoo.train.views import ViewGroup
 Share = Annotated[float, Field(ge=0, lt=1)]
 Tracker = Literal["tensorboard", "wandb", "mlflow"]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+# The length of a run is given by one of these.
+LENGTHS = ("epochs", "steps", "minutes")
+_YEAR = 60 * 24 * 366
 
 
 class TrainConfig(BaseModel):
@@ -33,17 +36,24 @@ class TrainConfig(BaseModel):
         optimizer: adamw, sgd, larc (SGD with VISSL's LARC) or lars (SSLight's).
         decay_rule: Which parameters decay: "names" (all but biases and names with "norm"), "one_d" (all but 1-D
             tensors), "depthwise" (neither 1-D tensors nor depthwise kernels, which LARS still scales), or "all".
+        epochs: Length of the run: passes over the data; 0 where `steps` or `minutes` give it.
+        steps: Length of the run in steps.
+        minutes: Length of the run by the clock, all of the command included: as many steps as fit.
         batch_size: Images in a step, over all devices and accumulated parts.
         accumulate: Parts in which a device goes through its share of the batch.
-        update: Whether rate and decay change every step or every epoch.
+        update: Whether rate and decay change every step or every epoch; in a run whose length is not given by epochs
+            they change every step.
         precision: Of the networks; losses and heads of teachers always compute in fp32.
         onednn: On a processor, fp32 matrix products by oneDNN instead of MKL: twice the speed on AMD's with AVX-512.
             A ViT's attention then keeps its weights for the backward pass, which takes memory.
         sync_bn: Batch statistics over all devices.
         keep_checkpoints: Checkpoints that stay for `--from`, beside the two newest; one an epoch until there are more,
             then those that lie most evenly over the run.
+        monitor_epochs: The monitor measures after every so many epochs; never if 0.
+        monitor_times: How often it measures in a run whose length is not given by epochs.
         guard: Stop a run that has collapsed or diverged.
         log: Trackers that get the numbers of metrics.jsonl, too.
+        chosen: Why settings are what they are, where the user named no preset.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -58,7 +68,9 @@ class TrainConfig(BaseModel):
     views: tuple[ViewGroup, ...]
     student_head: HeadSpec = HeadSpec()
 
-    epochs: PositiveInt
+    epochs: NonNegativeInt = 0
+    steps: NonNegativeInt = 0
+    minutes: Annotated[float, Field(ge=0, le=_YEAR)] = 0.0
     batch_size: PositiveInt
     accumulate: PositiveInt = 1
     optimizer: Literal["adamw", "sgd", "larc", "lars"] = "adamw"
@@ -87,10 +99,12 @@ class TrainConfig(BaseModel):
     checkpoint_steps: NonNegativeInt = 500
     keep_checkpoints: NonNegativeInt = 4
     monitor_epochs: NonNegativeInt = 1
+    monitor_times: PositiveInt = 8
     monitor_bank: PositiveInt = 10_000
     monitor_queries: PositiveInt = 2_000
     guard: bool = True
     log: tuple[Tracker, ...] = ("tensorboard",)
+    chosen: tuple[str, ...] = ()
 
     @model_validator(mode="before")
     @classmethod
@@ -110,6 +124,10 @@ class TrainConfig(BaseModel):
 
     @model_validator(mode="after")
     def _views_fit(self) -> Self:
+        given = [name for name in LENGTHS if getattr(self, name)]
+        if len(given) != 1:
+            word = " and ".join(given) if given else "nothing"
+            raise ValueError(f"the length of a run is given by one of {', '.join(LENGTHS)}, and here by {word}")
         names = [group.name for group in self.views]
         if not names or names[0] != "global" or names.count("global") != 1:
             raise ValueError("views need exactly one group named 'global', and it stands first")

@@ -5,7 +5,7 @@ head of its own needs a fitted head, which is an extension of the paper and is n
 """
 
 from lowzoo.train.teachers.fitting import fit_teacher_head, with_fitted_head
-from lowzoo.train.teachers.loading import load_teacher
+from lowzoo.train.teachers.loading import brings_head, load_teacher
 from lowzoo.train.teachers.teacher import Teacher, TeacherFacts
 
-__all__ = ["Teacher", "TeacherFacts", "fit_teacher_head", "load_teacher", "with_fitted_head"]
+__all__ = ["Teacher", "TeacherFacts", "brings_head", "fit_teacher_head", "load_teacher", "with_fitted_head"]

@@ -50,6 +50,19 @@ def load_teacher(word: str, *, size: int, head: str = "own", file: str = "") -> 
     return _load_model_word(entry.model if entry else word, size, entry, word, head)
 
 
+def brings_head(word: str, *, prototypes: bool) -> bool:
+    """Whether the teacher that a word means has a projection head of its own; nothing is loaded.
+
+    Args:
+        word: As `load_teacher` takes it.
+        prototypes: Whether the head has to end in prototypes, as RoB needs them, or may end in an embedding.
+    """
+    entry = catalog.teachers().get(word)
+    if entry is not None and entry.family != "zoo":
+        return entry.has_prototypes if prototypes else entry.head_included
+    return _head_file(entry.model if entry else word) is not None
+
+
 def _load_published(entry: TeacherEntry, size: int, file: str, *, with_head: bool) -> Teacher:
     if with_head and not entry.head_included:
         raise _no_head(entry.name)
