@@ -1,0 +1,129 @@
+"""What `lowzoo train RECIPE --student S` gives in a few minutes, with settings chosen for the data: k-NN before, after.
+
+    python benchmarks/default_settings.py --data tiny-imagenet-100 --work DIR [--only WORD ...] [--set KEY=VALUE ...]
+
+A row is a recipe, a student and a set of images: the embedded sample set for 3 minutes of two cores, or 5,000
+photographs (every 10th of tiny-imagenet-100's training images; 1,667 of its validation images as queries) for 6. The
+minutes are spent as processor time of one thread, 1.7 seconds for one of two cores, which other work on the machine
+does not change: accuracy does not mind, and speed is measured elsewhere. Each row is trained in its own folder of
+`--work`; a command that was ended goes on where it was. `--set` tries other settings, for an ablation: name it by
+`--label`. The table is results/default_settings.json; ablations go to results/default_settings_ablations.json.
+"""
+
+import argparse
+import json
+import math
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tiny_imagenet_part import part
+
+from lowzoo.data.source import ImageSource, open_set
+from lowzoo.train.config import named_fields, resolve
+from lowzoo.train.defaults import choose, look
+from lowzoo.train.loop import Run
+from lowzoo.train.machine import versions
+from lowzoo.train.metrics import read_metrics
+from lowzoo.train.progress import Progress, StepClock
+from lowzoo.train.recipes import TrainConfig
+
+RECIPES = ("rob", "seed", "sslight")
+STUDENTS = ("vit_tiny", "mobilenetv2", "mobilenetv3_large", "resnet18", "efficientnet_b0")
+MINUTES = {"sample": 3, "photos": 6}
+# Of one thread, for a second of two cores.
+TWO_CORES = 1.7
+RESULTS = Path(__file__).parent / "results"
+_TIMED = 6
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder with the parquet files")
+    parser.add_argument("--work", type=Path, required=True, help="run folders")
+    parser.add_argument("--only", nargs="*", default=(), help="rows whose name holds all of these words")
+    parser.add_argument("--set", nargs="*", default=(), metavar="KEY=VALUE")
+    parser.add_argument("--label", default="")
+    parser.add_argument("--seeds", type=int, default=1)
+    words = parser.parse_args()
+    if bool(words.set) != bool(words.label):
+        parser.error("--set and --label go together")
+    torch.set_num_threads(1)
+    file = RESULTS / ("default_settings_ablations.json" if words.label else "default_settings.json")
+    for images in MINUTES:
+        for recipe in RECIPES:
+            for student in STUDENTS:
+                for seed in range(words.seeds):
+                    name = f"{images}-{recipe}-{student}-{seed}"
+                    if all(word in name for word in words.only):
+                        key = f"{name}-{words.label}" if words.label else name
+                        row(file, key, images, recipe, student, [f"seed={seed}", *words.set], words)
+
+
+def row(
+    file: Path, key: str, images: str, recipe: str, student: str, settings: list[str], words: argparse.Namespace
+) -> None:
+    """Train one row, if it is not there, and add it to the file."""
+    rows: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    if key in rows:
+        return
+    source, queries = _images(images, words.data)
+    folder = words.work / key
+    if (folder / "config.toml").exists():
+        config = resolve((), folder / "config.toml")
+    else:
+        config = _config(recipe, student, settings, source, MINUTES[images])
+    began = time.process_time()
+    resumed = (folder / "config.toml").exists()
+    run = Run(config, source, queries, folder, resume=resumed)
+    result = run.train(Progress())
+    assert result is not None
+    knns = [row["knn"] for row in read_metrics(folder / "metrics.jsonl") if "knn" in row]
+    error = 100 * math.sqrt(knns[-1] / 100 * (1 - knns[-1] / 100) / min(len(queries), config.monitor_queries))
+    rows = json.loads(file.read_text()) if file.exists() else {}
+    rows[key] = {
+        "images": len(source),
+        "queries": min(len(queries), config.monitor_queries),
+        "settings": settings,
+        "steps": config.steps,
+        "batch_size": config.batch_size,
+        "processor_seconds": round(time.process_time() - began),
+        "knn_init": knns[0],
+        "knn": knns[-1],
+        "knn_on_the_way": knns,
+        "sampling_error": round(error, 2),
+        "learned": bool(knns[-1] - knns[0] > 3 * error),
+        "loss": result.loss,
+        "versions": versions(),
+        "cores": os.cpu_count(),
+    }
+    file.write_text(json.dumps(rows, indent=1) + "\n")
+    print(key, f"{knns[0]:.1f} -> {knns[-1]:.1f} %, {config.steps} steps", flush=True)
+
+
+def _images(images: str, data: Path) -> tuple[ImageSource, ImageSource]:
+    if images == "sample":
+        both = open_set(None)
+        return both.open("train"), both.open("validation")
+    return part(data, "train", np.arange(0, 50_000, 10)), part(data, "validation", np.arange(0, 5_000, 3))
+
+
+def _config(recipe: str, student: str, settings: list[str], source: ImageSource, minutes: float) -> TrainConfig:
+    """The settings chosen for these minutes, with as many steps as they have room for."""
+    common = [f"student={student}", "device=cpu", "workers=0", "log=none", "monitor_queries=2000", *settings]
+    named = named_fields(settings=[*common, f"minutes={minutes}"])
+    chosen = choose(look(recipe, source, named, 1), named).fields
+    trial = resolve(chosen, settings=[*common, f"steps={_TIMED + 2}", "monitor_epochs=0"])
+    with tempfile.TemporaryDirectory() as scratch:
+        run = Run(trial, source, None, Path(scratch) / "run")
+        marks = [time.process_time() for _ in run.steps(StepClock(torch.device("cpu")))]
+    pace = (marks[-1] - marks[1]) / (len(marks) - 2)
+    return resolve(chosen, settings=[*common, f"steps={int(minutes * 60 * TWO_CORES / pace)}"])
+
+
+if __name__ == "__main__":
+    main()
