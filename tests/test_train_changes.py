@@ -75,7 +75,7 @@ def test_a_run_goes_on_at_another_rate_and_says_so(world: Path, tmp_path: Path) 
     run = start(world, out, config_of("rob_dino", world, "lr=0.01", "checkpoint_steps=2"))
     for number, _ in enumerate(run.steps(_clock(run)), 1):
         if number == 6:
-            run._save(epoch_end=True)
+            run._save(keep=True)
             break
     facts = _train(world, out, "lr=0.001", "betas=[0.5, 0.9]", resume=True)
     assert [(change["step"], change["key"]) for change in facts["changes"]] == [(6, "lr"), (6, "betas")]
@@ -107,7 +107,7 @@ def test_a_finished_run_is_extended_to_the_same_bits_whether_or_not_it_is_interr
         run = start(world, tmp_path / "broken", longer, resume=True)
         for _ in run.steps(_clock(run)):
             if run.step == stop:
-                run._save(epoch_end=False)
+                run._save(keep=False)
                 break
     assert _train(world, tmp_path / "broken", "epochs=3", resume=True)["changes"] == facts["changes"]
     for file in FILES:

@@ -98,9 +98,9 @@ def test_figures_of_the_papers() -> None:
     assert (seed.queue, seed.student_temperature, seed.teacher_temperature, seed.peak_lr) == (65536, 0.2, 0.01, 0.03)
     assert resolve(("seed", "seed_released")).teacher_temperature == 1e-4
     assert resolve(("seed", "seed_small_patch")).local_views == 6
-    cnn = resolve(default_layers("sslight", data="pictures", preset=None, method="dino", student="resnet18"))
+    cnn = resolve(default_layers("sslight", data="pictures", preset="sslight", method="dino", student="resnet18"))
     assert (cnn.peak_lr, cnn.lr_end, cnn.prototypes) == (pytest.approx(1.92), 0.0048, 4096)
-    vit = resolve(default_layers("sslight", data="pictures", preset=None, method="dino", student="vit_tiny"))
+    vit = resolve(default_layers("sslight", data="pictures", preset="sslight", method="dino", student="vit_tiny"))
     assert (vit.peak_lr, vit.optimizer, vit.prototypes, vit.local_views) == (pytest.approx(2e-3), "adamw", 65536, 10)
 
 

@@ -66,10 +66,10 @@ def test_sizes_that_the_user_named_are_refused_and_others_chosen_aloud():
     with pytest.raises(LowzooError, match=r"global views of 100 px .*view.global.size=96 or 112"):
         resolve_words(words("view.global.size=100"))
     said = []
-    config = resolve_words(words(student="vit_small_patch14_dinov2", teacher="resnet18"), said.append)
+    config = resolve_words(words(student="vit_small_patch14_dinov2", teacher="resnet18"), say=said.append)
     assert [group.size for group in config.views] == [70, 28]
     assert len(said) == 2
-    both = resolve_words(words(student="vit_small_patch14_dinov2"), said.append)
+    both = resolve_words(words(student="vit_small_patch14_dinov2"), say=said.append)
     assert both.global_size == 112, "divided by patches of 14 and of 16"
 
 

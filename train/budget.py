@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from lowzoo.errors import LowzooError
 from lowzoo.train import collectives
 from lowzoo.train.length import Length, write_segments
 
@@ -31,7 +32,11 @@ class Budget:
         spent: Seconds that went before `train` is called, in earlier parts of the run too.
         folder: Of the run; the layout is kept there.
         monitors: Times that the monitor is to measure in the run.
+        say: Receives a line when it is known how many steps fit.
         clock: Seconds.
+
+    Raises:
+        LowzooError: They are spent before the first step.
     """
 
     def __init__(
@@ -40,10 +45,16 @@ class Budget:
         spent: float,
         folder: Path,
         monitors: int,
+        say: Callable[[str], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.seconds = 60 * minutes
-        self.monitors = monitors
+        if spent >= self.seconds:
+            raise LowzooError(
+                f"the {minutes:g} minutes were spent before the first step, after {spent:.0f} s",
+                "Ask for more --minutes",
+            )
+        self.monitors, self._say = monitors, say
         self._spent, self._folder, self._clock = spent, folder, clock
         self._began = clock()
         self._mark: tuple[int, float] | None = None
@@ -84,6 +95,10 @@ class Budget:
         if not first and abs(total - length.total) < max(1, _WORTH * length.total):
             return length
         laid = length.relaid(step, total)
+        if first:
+            seen = "" if laid.epochs >= 1 else ", so not every image will be seen"
+            passes = f"{laid.epochs:.1f}" if laid.epochs < 10 else f"{laid.epochs:.0f}"
+            self._say(f"{total} steps fit into {self.seconds / 60:g} minutes: {passes} passes over the images{seen}")
         if collectives.rank() == 0:
             write_segments(self._folder, laid)
         return laid

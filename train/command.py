@@ -22,6 +22,7 @@ from lowzoo.train import distributed, run_data
 from lowzoo.train.changes import changed_keys, first_config, read_changes, refuse_other_run
 from lowzoo.train.config import named_fields, preset_names, resolve, validate
 from lowzoo.train.defaults import DEFAULT_STUDENTS, choose, look
+from lowzoo.train.label_free import LIMIT
 from lowzoo.train.loop import Run
 from lowzoo.train.progress import Progress
 from lowzoo.train.recipes import RobConfig, SeedConfig, TrainConfig
@@ -29,6 +30,9 @@ from lowzoo.train.result import RunResult
 from lowzoo.train.run_folder import read_config, read_facts
 from lowzoo.train.view_sizes import fitting_views, sizes_named
 from lowzoo.train.warm_start import student_of
+
+# Fewer held-out images tell nothing.
+_FEWEST_HELD_OUT = 10
 
 
 @dataclass(frozen=True)
@@ -237,8 +241,9 @@ def open_run(
         f"{config.method_name}: {config.student}{taught} on the {what} {source.name} ({len(source)} images), "
         + (f"preset {' + '.join(words.layers)}" if words.layers else "settings chosen for it")
     )
-    if queries is None or source.labels is None:
-        say("No k-NN monitor: it needs labels" if source.labels is None else "No k-NN monitor: no image is held out")
+    if config.monitor_epochs and (queries is None or source.labels is None):
+        where = "held-out images" if queries is not None else "training images, as none can be spared"
+        say(f"No k-NN monitor: it needs labels. Others measure {where}")
     run = Run(
         config,
         source,
@@ -277,8 +282,10 @@ def _open_images(
         return source, images.open("validation")
     # A run that goes on keeps the images that it was begun with, whatever the monitor does now.
     begun = run_data.holds_out(folder) if words.resume else None
-    if source.labels is None or not (config.monitor_epochs if begun is None else begun):
+    if not (config.monitor_epochs if begun is None else begun):
         return source, None
+    if source.labels is None:
+        return _spare(source, say)
     labelled = np.flatnonzero(source.labels >= 0)
     if len(labelled) == len(np.unique(source.labels[labelled])):  # no class can spare an image
         return source, None
@@ -288,6 +295,20 @@ def _open_images(
         "(--set monitor_epochs=0 trains on all)"
     )
     return rest, held
+
+
+def _spare(source: ImageSource, say: Callable[[str], None]) -> tuple[ImageSource, ImageSource | None]:
+    """Images without labels, and a tenth of them for the monitors; none of a stream or of a small set."""
+    count = min(LIMIT, len(source) // 10)
+    if source.streamed or count < _FEWEST_HELD_OUT:
+        return source, None
+    order = np.random.default_rng(0).permutation(len(source))
+    held, rest = np.sort(order[:count]), np.sort(order[count:])
+    say(f"Held out for the monitors: {count} images (--set monitor_epochs=0 trains on all)")
+    return (
+        replace(source.subset(rest), name=f"{source.name} but {count} images"),
+        replace(source.subset(held), name=f"{source.name}, {count} images"),
+    )
 
 
 def _work(
@@ -333,8 +354,10 @@ def _report(result: RunResult, say: Callable[[str], None]) -> None:
     speed = f", {facts['images_per_s']:.0f} images/s" if facts["images_per_s"] else ""
     loss = f", loss {result.loss:.3f}" if result.loss is not None else ""
     say(f"\nFinished: {facts['steps']} steps{loss}{speed}")
-    if result.knn is not None:
-        say(f"k-NN top-1 on held-out images (k = 20): {result.knn:.1f} %, at initialisation {result.knn_init:.1f} %")
+    if result.verdict is not None:
+        say(str(result.verdict))
+        if result.verdict.remedy:
+            say(result.verdict.remedy)
     if facts["data"]["unreadable"]:
         unreadable = facts["data"]["unreadable"]
         say(f"Images that could not be read, repeats counted: {unreadable}; see {result.folder / 'bad_images.txt'}")

@@ -48,11 +48,25 @@ def resolve(
 def named_fields(
     file: Path | None = None, options: Mapping[str, Any] | None = None, settings: Sequence[str] = ()
 ) -> dict[str, Any]:
-    """The fields that a user has named, later sources over earlier ones; see `resolve`."""
+    """The fields that a user has named, later sources over earlier ones; see `resolve`.
+
+    Raises:
+        LowzooError: An unreadable file, a word without a value, a length of nothing, two lengths at once.
+    """
     fields: dict[str, Any] = read_toml(file) if file is not None else {}
-    fields = _merge(fields, {key: value for key, value in (options or {}).items() if value is not None})
+    given = {key: value for key, value in (options or {}).items() if value is not None}
+    if len(both := [key for key in LENGTHS if key in given]) > 1:
+        raise LowzooError(
+            f"--{both[0]} and --{both[1]} both give the length of the run", f"Leave out --{both[0]} or --{both[1]}"
+        )
+    fields = _merge(fields, given)
     for setting in settings:
         fields = _merge(fields, _parse_setting(setting))
+    lengths = [key for key in LENGTHS if key in fields]
+    if lengths and not any(fields[key] for key in lengths):
+        raise LowzooError(
+            f"{lengths[-1]} = {fields[lengths[-1]]} leaves no time to train", f"Give more {lengths[-1]}, or none of it"
+        )
     return fields
 
 

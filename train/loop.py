@@ -35,6 +35,7 @@ from lowzoo.train.encoder import create_student
 from lowzoo.train.finish import PendingViews, ViewFinisher
 from lowzoo.train.frozen import FrozenTeacher
 from lowzoo.train.guard import DIVERGED, Guard, all_finite
+from lowzoo.train.label_free import LabelFreeMonitor
 from lowzoo.train.length import Length, read_segments, write_segments
 from lowzoo.train.machine import default_workers, keep_freed_memory
 from lowzoo.train.methods.base import Method, Now
@@ -65,7 +66,7 @@ class Run:
     Args:
         config: Resolved configuration.
         source: Training images.
-        held_out: Labelled images for the monitor, or None.
+        held_out: Images for the monitors, with labels where the source has some; None where none can be spared.
         folder: Run folder; made if missing.
         resume: Go on from the folder's checkpoint. The configuration may differ from the run's in what
             `lowzoo.train.changes` allows.
@@ -173,7 +174,8 @@ class Run:
                 say(f"Changed on the way: {change}")
         self._first = self.step
         self._compile_and_wrap(processes)
-        self.monitor = None
+        self.monitor: KnnMonitor | None = None
+        self.label_free: LabelFreeMonitor | None = None
         # What the others read of the folder, they have read.
         distributed.barrier()
         if self.main:
@@ -188,12 +190,18 @@ class Run:
             if config.minutes and not self.length.guessed:
                 write_segments(folder, self.length)
             self.metrics = MetricsLog(folder / "metrics.jsonl", tracking)
-            if config.monitor_epochs and held_out is not None and source.labels is not None:
-                self.monitor = KnnMonitor(
-                    source, held_out, config.global_size, config.monitor_bank, config.monitor_queries
-                )
-                for note in self.monitor.notes():
-                    say(f"Left out of the k-NN monitor: {note}")
+            if config.monitor_epochs:
+                self._open_monitors(held_out)
+
+    def _open_monitors(self, held_out: ImageSource | None) -> None:
+        config, source = self.config, self.source
+        if held_out is not None and source.labels is not None:
+            self.monitor = KnnMonitor(source, held_out, config.global_size, config.monitor_bank, config.monitor_queries)
+            for note in self.monitor.notes():
+                self._say(f"Left out of the k-NN monitor: {note}")
+        self.label_free = LabelFreeMonitor(held_out if held_out is not None else source, config.global_size)
+        if self.teacher is not None:
+            self.label_free.follow(self.teacher.teacher.backbone, self.device, self.autocast)
 
     def train(self, bar: Progress) -> RunResult | None:
         """Run to the end, with checkpoints on the way, and write what remains of the run; None but in one process.
@@ -222,16 +230,22 @@ class Run:
             data=run_data.facts_of(self.source, unreadable, odd),
             trained=self.step > self._first,
             worked=self._worked,
+            watched=self._watched(),
             changes=self.changes,
         )
 
+    def _watched(self) -> dict[str, int]:
+        """Number of images that each figure of the monitors is a mean over."""
+        label_free = len(self.label_free) if self.label_free else 0
+        knn = {"knn": self.monitor.queries} if self.monitor else {}
+        return {**knn, "teacher_neighbours": label_free, "own_view": label_free}
+
     def _train(self, bar: Progress, asked: StopRequest) -> None:
         config, began, before = self.config, time.perf_counter(), self._worked
-        self.budget = (
-            Budget(config.minutes, before.seconds + time.monotonic() - self._began, self.folder, config.monitor_times)
-            if config.minutes
-            else None
-        )
+        self.budget: Budget | None = None
+        if config.minutes and self.step < self.length.total:
+            spent = before.seconds + time.monotonic() - self._began
+            self.budget = Budget(config.minutes, spent, self.folder, config.monitor_times, self._say)
 
         def worked() -> Worked:
             return before.plus((self.step - self._first) * config.batch_size, time.perf_counter() - began)
@@ -373,12 +387,17 @@ class Run:
             self.budget.measured(time.monotonic() - began)
 
     def _measure_student(self, bar: Progress) -> None:
+        if self.label_free is None:
+            return
+        figures, features = self.label_free.measure(self.student.backbone, self.device, self.autocast)
+        row = {"step": self.step, "epoch": self.step / self.batches.steps_per_epoch, **figures}
         if self.monitor is not None:
             knn, features = self.monitor.measure(self.student.backbone, self.device, self.autocast)
-            rank = self.guard.features(features, self.step) if self.config.guard and self.step else None
-            row = {"step": self.step, "epoch": self.step / self.batches.steps_per_epoch, "knn": round(knn, 3)}
-            self.metrics.add(row if rank is None else {**row, "feature_rank": round(rank, 2)})
-            bar.note(self.step, knn)
+            row["knn"] = round(knn, 3)
+        if self.config.guard and self.step:
+            row["feature_rank"] = round(self.guard.features(features, self.step), 2)
+        self.metrics.add(row)
+        bar.note(self.step, row)
 
     def _log(self, loss: torch.Tensor, clock: StepClock, bar: Progress) -> None:
         value = float(collectives.all_reduce_sum(loss.clone()) / collectives.world_size())

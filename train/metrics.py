@@ -8,6 +8,9 @@ from lowzoo.errors import LowzooError
 from lowzoo.files import write_text
 from lowzoo.train.trackers import Trackers
 
+# Keys of which each row of the monitors has one.
+_MONITORS = {"knn", "rankme"}
+
 
 class MetricsLog:
     """Adds rows of numbers, each with its `step`.
@@ -20,7 +23,7 @@ class MetricsLog:
     def __init__(self, file: Path, trackers: Trackers) -> None:
         self._file = file
         self._trackers = trackers
-        self._measured = {row["step"] for row in read_metrics(file) if "knn" in row}
+        self._measured = {row["step"] for row in read_metrics(file) if _MONITORS & row.keys()}
 
     def measured(self, step: int) -> bool:
         """Whether there is a row of the monitor at a step."""
@@ -32,7 +35,7 @@ class MetricsLog:
         Raises:
             LowzooError: The disk takes no more.
         """
-        if "knn" in row:
+        if _MONITORS & row.keys():
             self._measured.add(row["step"])
         self._trackers.add(row)
         try:

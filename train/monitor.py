@@ -29,7 +29,9 @@ def load_squares(
     Raises:
         LowzooError: None of them can be read.
     """
-    order = np.random.default_rng(seed).permutation(len(source))[:limit]
+    # Of a stream, only the first images can be picked.
+    order = np.arange(len(source)) if source.streamed else np.random.default_rng(seed).permutation(len(source))
+    order = order[:limit]
     spec = Preprocessing((3, size, size), IMAGENET_MEAN, IMAGENET_STD, "bicubic", 1.0)
     squares, kept = [], []
     first_error = ""
@@ -101,6 +103,11 @@ class KnnMonitor:
         self._bank_labels = torch.from_numpy(bank.require_labels()[bank_kept])
         self._query_labels = torch.from_numpy(known.require_labels()[query_kept])
         self.k = min(K, len(self._bank))
+
+    @property
+    def queries(self) -> int:
+        """Number of images that are classified."""
+        return len(self._queries)
 
     def notes(self) -> list[str]:
         """What a reader has to know about the figures."""

@@ -114,7 +114,7 @@ class Progress:
             disable=not self._terminal,
         )
         self._task = self._bar.add_task("train", text="")
-        self._knn: float | None = None
+        self._figures: dict[str, Any] = {}
         self._total = self._batch = 0
         self._pace = Pace()
         self._mark = (0, time.monotonic())
@@ -158,12 +158,12 @@ class Progress:
         text = f"loss {row['loss']:.2f} {row['images_per_s']:.0f} img/s wait {100 * row['data_wait']:.0f}%"
         if "teacher_share" in row:
             text += f" teacher {100 * row['teacher_share']:.0f}%"
-        knn = "" if self._knn is None else f" k-NN {self._knn:.1f}%"
-        self._bar.update(self._task, completed=step, text=text + knn)
+        shown = "".join(f" {word} {self._figures[key]:.1f}%" for key, word in list(_words(self._figures))[:1])
+        self._bar.update(self._task, completed=step, text=text + shown)
 
-    def note(self, step: int, knn: float) -> None:
-        """Show the monitor's last figure."""
-        self._knn = knn
+    def note(self, step: int, figures: dict[str, Any]) -> None:
+        """Show the monitors' last figures."""
+        self._figures = figures
         now = time.monotonic()
         # Epochs of a small set take less than a second.
         if self._terminal or (0 < step < self._total and now < self._noted + _LEAST_BETWEEN):
@@ -174,7 +174,13 @@ class Progress:
         )
 
     def _neighbours(self) -> str:
-        return "" if self._knn is None else f", k-NN {self._knn:.1f} %"
+        return "".join(f", {word} {self._figures[key]:.1f} %" for key, word in _words(self._figures))
+
+
+def _words(figures: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Keys of the monitors' figures with a word for people, the most telling first."""
+    words = (("knn", "k-NN"), ("teacher_neighbours", "neighbours as the teacher's"), ("own_view", "own view found"))
+    return ((key, word) for key, word in words if key in figures)
 
 
 # Terminals show one live bar at a time.

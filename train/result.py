@@ -17,6 +17,7 @@ from lowzoo.train.machine import device_name, versions
 from lowzoo.train.metrics import read_metrics
 from lowzoo.train.recipes import TrainConfig
 from lowzoo.train.teachers import TeacherFacts
+from lowzoo.train.verdict import Verdict, verdict
 from lowzoo.train.warm_start import read_init
 
 
@@ -30,6 +31,7 @@ class RunResult:
         knn: Monitor's top-1 in per cent at the end, None without labels.
         knn_init: The same at initialisation.
         facts: The content of `run.json`.
+        verdict: Whether it has learned, None where nothing was measured twice.
     """
 
     folder: Path
@@ -37,6 +39,7 @@ class RunResult:
     knn: float | None
     knn_init: float | None
     facts: dict[str, Any]
+    verdict: Verdict | None = None
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,7 @@ def conclude(
     data: dict[str, Any],
     trained: bool,
     worked: Worked,
+    watched: dict[str, int],
     changes: Sequence[Change] = (),
 ) -> RunResult:
     """Write everything that outlives the run into its folder.
@@ -94,6 +98,7 @@ def conclude(
         data: Facts of the training images, see `lowzoo.train.run_data.facts_of`.
         trained: Whether this part of the run made a step. If not, it leaves what is known of those that did.
         worked: By all parts of the run.
+        watched: Number of images that each figure of the monitors is a mean over.
         changes: Of settings, on the way.
     """
     rows = read_metrics(folder / "metrics.jsonl")
@@ -107,6 +112,7 @@ def conclude(
         outputs = student.head(torch.zeros(2, features, device=device)).shape[-1]
     save_head(folder / "head.safetensors", student.head, config.student_head, features, outputs)
     method = config.method_name
+    found = verdict(rows, watched)
     result = RunResult(
         folder,
         losses[-1] if losses else None,
@@ -134,9 +140,12 @@ def conclude(
                 "loss": losses[-1] if losses else None,
                 "knn": knns[-1] if knns else None,
                 "knn_init": knns[0] if knns else None,
+                "label_free": _first_and_last(rows, ("teacher_neighbours", "own_view", "rankme")),
+                "better": found.better if found else None,
             },
             "versions": versions(),
         },
+        found,
     )
     if not trained:
         result.facts.update(run_folder.facts_of_steps(folder, steps))
@@ -145,3 +154,9 @@ def conclude(
         rows, folder / "curves.png", f"{method}: {config.student}" + (f" from {teacher.name}" if teacher else "")
     )
     return result
+
+
+def _first_and_last(rows: Sequence[dict[str, Any]], keys: Sequence[str]) -> dict[str, list[float]]:
+    """Figures at the start and at the end, of those that were measured."""
+    found = {key: [row[key] for row in rows if key in row] for key in keys}
+    return {key: [values[0], values[-1]] for key, values in found.items() if values}

@@ -42,7 +42,7 @@ def choose(facts: Facts, named: Mapping[str, Any]) -> Chosen:
     if not any(named.get(name) for name in LENGTHS):
         fields["minutes"] = _minutes(facts)
         reasons.append(
-            f"{fields['minutes']:g} minutes for {facts.images} images (--minutes M, --steps N or --epochs E)"
+            f"{fields['minutes']:g} minutes for {facts.images} images (change by --minutes, --steps or --epochs)"
         )
     batch = named.get("batch_size") or _batch(facts)
     size = _global_size(facts)
