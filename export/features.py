@@ -153,5 +153,5 @@ def _listed(known: tuple[FeatureMap, ...]) -> str:
 def _none(resolved: Resolved, reason: str) -> LowzooError:
     return LowzooError(
         f"{resolved.name} gives no feature maps ({reason})",
-        "Name another model, or export its features by no --features",
+        "Name another model, or leave --features out",
     )

@@ -169,7 +169,8 @@ def compared(resolved: Resolved, reference: tuple[Array, ...], found: tuple[Arra
     if len(found) != len(reference):
         raise ParityError(f"the artifact has {len(found)} outputs, PyTorch {len(reference)}")
     names = [each.name for each in resolved.features] or [""]
-    return [compare(*pair, engine, name) for *pair, name in zip(reference, found, names, strict=True)]
+    outputs = zip(reference, found, names, strict=True)
+    return [compare(exact, given, engine, name) for exact, given, name in outputs]
 
 
 def leave_one_out(features: Array, labels: torch.Tensor) -> float:

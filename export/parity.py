@@ -159,8 +159,9 @@ def _unit(features: Array) -> NDArray[np.float64]:
 
 
 def _cosine(left: NDArray[np.float64], right: NDArray[np.float64]) -> float:
-    norms = float(np.linalg.norm(left) * np.linalg.norm(right))
-    return float(left @ right) / norms if norms else float(not left.any() and not right.any())
+    """0 where either is: dead features agree with nothing."""
+    unit_left, unit_right = (each / max(float(np.linalg.norm(each)), 1e-12) for each in (left, right))
+    return float(unit_left @ unit_right)
 
 
 def _knn_agreement(reference: NDArray[np.float64], found: NDArray[np.float64]) -> float:

@@ -22,6 +22,7 @@ TARGETS = ("cpu", "nnapi", "coreml-ep")
 IOS = ("iOS16", "iOS17", "iOS18")
 INPUTS = ("image", "tensor")
 LAYOUTS = ("nhwc", "nchw")
+_WRITE_INDICES = "Write their indices, such as 2,3,4, or last, or all"
 
 Features = tuple[int, ...] | Literal["last", "all"]
 """Feature maps of a network: their indices, as timm's `out_indices`, or a word."""
@@ -33,8 +34,9 @@ def parse_features(text: str) -> Features:
     Raises:
         LowzooError: Something else.
     """
-    if text == "last" or text == "all":
-        return text
+    words: dict[str, Features] = {"last": "last", "all": "all"}
+    if text in words:
+        return words[text]
     if not re.fullmatch(r"-?\d+(\s*,\s*-?\d+)*", text.strip(), re.ASCII):
         raise LowzooError(
             f"feature maps {text!r} are impossible", "Write their indices, such as 2,3,4, or last, or all"
@@ -138,7 +140,7 @@ class ExportSpec:
                 "feature maps and a classifier do not go into one file", "Give --features, or --head, and not both"
             )
         if self.features == ():
-            raise LowzooError("no feature map is named", "Write their indices, such as 2,3,4, or last, or all")
+            raise LowzooError("no feature map is named", _WRITE_INDICES)
         if self.opset not in OPSETS:
             raise LowzooError(f"opset {self.opset} cannot be written", f"Use {OPSETS[0]} to {OPSETS[-1]}")
 
