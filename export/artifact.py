@@ -10,6 +10,7 @@ from lowzoo.evaluate.preprocess import Preprocessing
 from lowzoo.export.bounds import ParityError
 from lowzoo.export.calibrate import calibration_source
 from lowzoo.export.diagnose import why
+from lowzoo.export.features import with_features
 from lowzoo.export.formats import EXPORTERS
 from lowzoo.export.graph import exported_module
 from lowzoo.export.identity import identity, refuse_to_replace, remember
@@ -21,7 +22,7 @@ from lowzoo.export.recipes import preprocessing_text, snippet
 from lowzoo.export.spec import ExportSpec
 from lowzoo.find import FOLDER_SCHEME
 from lowzoo.input_facts import both_sides, size_text
-from lowzoo.resolve import Resolved, load_model
+from lowzoo.resolve import FeatureMap, Resolved, load_model
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Artifact:
         preprocess: How an app prepares a picture, in words.
         snippet: The same in Swift (Core ML), or Kotlin and, for ONNX, JavaScript.
         warnings: What a user should know, one sentence each.
+        features: What the outputs are, in their order, where they are feature maps.
     """
 
     path: Path
@@ -55,6 +57,7 @@ class Artifact:
     preprocess: str
     snippet: str
     warnings: tuple[str, ...] = ()
+    features: tuple[FeatureMap, ...] = ()
 
     def as_dict(self) -> dict[str, object]:
         """Plain values for JSON, with the bounds that were kept."""
@@ -81,6 +84,7 @@ def default_path(resolved: Resolved, spec: ExportSpec) -> Path:
     parts += [spec.input] if spec.input != "image" else []
     parts += [f"batch-{spec.batch}"] if spec.batch != 1 else []
     parts += ["classifier"] if spec.classes else []
+    parts += [f"features-{'-'.join(str(each.index) for each in resolved.features)}"] if resolved.features else []
     return Path(f"{'_'.join(parts)}{EXPORTERS[spec.format].suffix}")
 
 
@@ -120,6 +124,8 @@ def export(
             f"{resolved.name} was created for {size_text((height, width))} px, not {size_text(spec.size)} px",
             "Name the model by its word, or create it at that size",
         )
+    if spec.features is not None and not resolved.features:
+        resolved = with_features(resolved, spec.features)
     refuse_too_large(resolved.model, spec, resolved.name)
     path = out or default_path(resolved, spec)
     own = identity(resolved, spec)
@@ -127,7 +133,8 @@ def export(
     is_artifact = (path / "Manifest.json").is_file() if exporter.folder else path.is_file()
     if is_artifact and not force:
         refuse_to_replace(path, exporter.notes(path), own)
-    judge = judge or Judge(resolved, say=say)
+    if judge is None or judge.resolved.features != resolved.features:
+        judge = Judge(resolved, say=say)
     with atomic_place(path, folder=exporter.folder) as temporary:
         warnings = exporter.write(exported_module(resolved, spec), resolved, spec, temporary, judge)
         bounds = bounds_of(spec)
@@ -154,6 +161,7 @@ def export(
         preprocess=preprocessing_text(resolved, spec),
         snippet=snippet(resolved, spec),
         warnings=(*_left_out(resolved, spec), *_stand_ins(resolved, judge), *warnings),
+        features=resolved.features,
     )
 
 
@@ -167,6 +175,8 @@ def _stand_ins(resolved: Resolved, judge: Judge) -> tuple[str, ...]:
 
 
 def _left_out(resolved: Resolved, spec: ExportSpec) -> tuple[str, ...]:
+    if resolved.features:
+        return ()  # nobody who asks for maps misses a classifier
     if resolved.headless and resolved.classes and not spec.classes:
         return (
             f"the classifier of {resolved.classes} classes that {resolved.name} comes with is left out: the file gives "

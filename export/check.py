@@ -10,7 +10,7 @@ from lowzoo.evaluate.preprocess import Preprocessing
 from lowzoo.export.bounds import BOUNDS, Bounds, ParityError
 from lowzoo.export.diagnose import diagnosis
 from lowzoo.export.formats import EXPORTERS
-from lowzoo.export.identity import Reference, reference_of
+from lowzoo.export.identity import Reference, giving_maps, reference_of
 from lowzoo.export.judge import Judge
 from lowzoo.export.parity import Parity, bounds_of, broken
 from lowzoo.export.places import size_of
@@ -78,7 +78,7 @@ def check_artifact(
     """
     artifact = open_artifact(path)
     if isinstance(against, Resolved):
-        reference = Reference(against, None)
+        reference = Reference(giving_maps(against, artifact.metadata), None)
     else:
         reference = reference_of(path, artifact.metadata, artifact.side, against, head)
         _refuse_other_preparation(reference.resolved, artifact)

@@ -22,7 +22,7 @@ from torch import nn
 from lowzoo.errors import LowzooError, reason_of
 from lowzoo.export.bounds import ParityError
 from lowzoo.export.judge import Judge
-from lowzoo.export.metadata import input_facts, metadata, output_meaning
+from lowzoo.export.metadata import input_facts, metadata, output_meanings, output_names
 from lowzoo.export.mil import MilError, load_program, read_specification
 from lowzoo.export.quiet import quiet
 from lowzoo.export.runnable import Array, Runnable
@@ -97,16 +97,16 @@ def open_coreml(path: Path) -> Runnable:
     if len(shape) != 4:
         raise ParityError(f"{path} does not take one picture, but {list(shape)}", "Export it again")
     classifier = bool(description.predictedFeatureName)
-    output = description.predictedProbabilitiesName or description.output[0].name
+    # The program calls a classifier's probabilities otherwise than the description does.
     results = [name for name in program.outputs if name != description.predictedFeatureName]
+    outputs = [description.predictedProbabilitiesName] if classifier else results
 
-    def interpret(rows: NDArray[Any]) -> Array:
-        found = program.run(**{taken.name: torch.from_numpy(np.ascontiguousarray(rows, np.float32))})[results[0]]
-        rows_found: Array = found.float().numpy()
-        return rows_found
+    def interpret(rows: NDArray[Any]) -> tuple[Array, ...]:
+        found = program.run(**{taken.name: torch.from_numpy(np.ascontiguousarray(rows, np.float32))})
+        return tuple(found[name].float().numpy() for name in results)
 
-    def predict(rows: NDArray[Any]) -> Array:
-        return _by_core_ml(path, taken.name, output, pixels, rows, json.loads(said.get("lowzoo.classes", "[]")))
+    def predict(rows: NDArray[Any]) -> tuple[Array, ...]:
+        return _by_core_ml(path, taken.name, outputs, pixels, rows, json.loads(said.get("lowzoo.classes", "[]")))
 
     said = dict(description.metadata.userDefined)
     on_mac = sys.platform == "darwin"
@@ -156,7 +156,7 @@ def _convert(coremltools: Any, module: nn.Module, resolved: Resolved, spec: Expo
         program,
         convert_to="mlprogram",
         inputs=[taken],
-        outputs=[coremltools.TensorType(name=spec.output_name, dtype=np.float32)],
+        outputs=[coremltools.TensorType(name=name, dtype=np.float32) for name in output_names(resolved, spec)],
         classifier_config=coremltools.ClassifierConfig(list(spec.classes), _LABEL) if spec.classes else None,
         minimum_deployment_target=getattr(coremltools.target, spec.deployment_target),
         compute_precision=coremltools.precision.FLOAT16 if half else coremltools.precision.FLOAT32,
@@ -182,13 +182,15 @@ def _describe(package: Any, resolved: Resolved, spec: ExportSpec) -> None:
     for key in list(package.user_defined_metadata):
         del package.user_defined_metadata[key]
     package.user_defined_metadata.update(metadata(resolved, spec))
-    package.short_description = f"{resolved.name}: {output_meaning(spec)}"
+    meanings = output_meanings(resolved, spec)
+    package.short_description = f"{resolved.name}: {'; '.join(meanings.values())}"
     package.author = "lowzoo"
     package.license = resolved.license
     package.version = resolved.revision
     package.input_description[spec.input_name] = input_facts(spec, resolved)["values"]
     if not spec.classes:
-        package.output_description[spec.output_name] = output_meaning(spec)
+        for name, meaning in meanings.items():
+            package.output_description[name] = meaning
 
 
 def _save(package: Any, path: Path) -> None:
@@ -215,7 +217,9 @@ def _tidy(path: Path) -> None:
     (path / "Manifest.json").write_text(json.dumps(manifest, indent=4, sort_keys=True))
 
 
-def _by_core_ml(path: Path, name: str, output: str, pixels: bool, rows: NDArray[Any], classes: list[str]) -> Array:
+def _by_core_ml(
+    path: Path, name: str, outputs: list[str], pixels: bool, rows: NDArray[Any], classes: list[str]
+) -> tuple[Array, ...]:
     """Predict on a Mac; an image goes in as an image, as a phone's camera gives it."""
     import coremltools
     from PIL import Image
@@ -225,7 +229,6 @@ def _by_core_ml(path: Path, name: str, output: str, pixels: bool, rows: NDArray[
     if pixels:
         picture = rows[0].transpose(1, 2, 0).astype(np.uint8)
         fed = Image.fromarray(picture[:, :, 0] if picture.shape[2] == 1 else picture)
-    found = model.predict({name: fed})[output]
-    if isinstance(found, dict):
-        found = [[found[label] for label in classes]]
-    return np.asarray(found, np.float32).reshape(len(rows), -1)
+    given = model.predict({name: fed})
+    found = [[[given[each][label] for label in classes]] if classes else given[each] for each in outputs]
+    return tuple(np.asarray(each, np.float32) for each in found)

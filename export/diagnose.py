@@ -16,8 +16,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from lowzoo.evaluate.preprocess import preprocess
 from lowzoo.export.bounds import BOUNDS, Bounds, ParityError
-from lowzoo.export.judge import Judge
-from lowzoo.export.parity import broken, compare
+from lowzoo.export.judge import Judge, compared, torch_outputs
+from lowzoo.export.parity import broken, together
 from lowzoo.export.spec import LOSSY
 
 _LARGEST_HALF = 65504.0
@@ -64,7 +64,7 @@ def diagnosis(judge: Judge, precision: str, bounds: Bounds) -> tuple[str, str]:
 
 def why(error: ParityError, judge: Judge, precision: str, bounds: Bounds, batch: int | str) -> tuple[str, str]:
     """As `diagnosis`, for an error of comparing or of running a file that has just been written."""
-    if not np.isfinite(judge.reference).all():
+    if not all(np.isfinite(output).all() for output in judge.reference):
         return "", "check the weights: PyTorch's own features are not finite"
     if not error.remedy:  # it ran, and what it gave was compared
         return diagnosis(judge, precision, bounds)
@@ -75,10 +75,8 @@ def _float32_error(judge: Judge) -> tuple[float, float, bool] | None:
     """How far PyTorch's float32 is from its float64; None where the network cannot be had in float64."""
     resolved = judge.resolved
     try:
-        exact = copy.deepcopy(resolved.model).double()
-        with torch.inference_mode():
-            rows = [exact(preprocess(image, resolved)[None].double()).float().numpy() for image in judge.images]
-        parity = compare(np.concatenate(rows), judge.reference, "")
+        exact = dataclasses.replace(resolved, model=copy.deepcopy(resolved.model).double())
+        parity = together(compared(resolved, torch_outputs(exact, judge.images), judge.reference, ""))
     except Exception:  # a network may be tied to float32 in ways of its own, and the reason sought is then not this one
         return None
     bounds = dataclasses.replace(BOUNDS["fp32"], knn_loss=None)

@@ -115,9 +115,8 @@ def open_executorch(path: Path) -> Runnable:
     if len(shape) != 4:
         raise ParityError(f"{path} does not take one picture, but {list(shape)}", "Export it again")
 
-    def run(rows: NDArray[Any]) -> Array:
-        found: Array = method.execute([torch.from_numpy(np.ascontiguousarray(rows))])[0].numpy().copy()
-        return found
+    def run(rows: NDArray[Any]) -> tuple[Array, ...]:
+        return tuple(each.numpy().copy() for each in method.execute([torch.from_numpy(np.ascontiguousarray(rows))]))
 
     return Runnable(
         path=path,

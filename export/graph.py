@@ -1,4 +1,4 @@
-"""The network as it is exported: pixels in, features (or class scores) out."""
+"""The network as it is exported: pixels in, features (or class scores, or feature maps) out."""
 
 import torch
 from timm.utils.model import reparameterize_model
@@ -14,7 +14,7 @@ class PixelsIn(nn.Module):
     """Normalise pixels inside the graph, then run the network; no resize is in the graph.
 
     Args:
-        network: Takes normalised (B, C, H, W), gives features (B, D).
+        network: Takes normalised (B, C, H, W), gives features (B, D), or feature maps.
         mean: Of the normalisation, in [0, 1].
         std: Of the normalisation, in [0, 1].
         width: W, where pixels come as (B, H, W, C); None where they come as (B, C, H, W).
@@ -33,8 +33,8 @@ class PixelsIn(nn.Module):
         for name, values in (("scale", scale), ("offset", offset)):
             self.register_buffer(name, values.view(-1, 1, 1) if width is None else values.repeat(width))
 
-    def forward(self, image: Tensor) -> Tensor:
-        """Pixels (B, H, W, C) or (B, C, H, W) in [0, 255] to features (B, D)."""
+    def forward(self, image: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """Pixels (B, H, W, C) or (B, C, H, W) in [0, 255] to what the network gives."""
         if self.width is None:
             planes = image.float() * self.scale + self.offset
         else:
@@ -42,12 +42,12 @@ class PixelsIn(nn.Module):
             # normalisation, which three by three took 2.1 of MobileNetV2's 5.9 ms.
             rows = image.flatten(2).float() * self.scale + self.offset
             planes = rows.unflatten(2, (self.width, self.channels)).permute(0, 3, 1, 2)
-        features: Tensor = self.network(planes)
+        features: Tensor | tuple[Tensor, ...] = self.network(planes)
         return features
 
 
 class HalfInside(nn.Module):
-    """The network in float16 between a float32 input and a float32 output.
+    """The network in float16 between a float32 input and float32 outputs.
 
     Args:
         network: Is changed to float16.
@@ -57,10 +57,10 @@ class HalfInside(nn.Module):
         super().__init__()
         self.network = network.half()
 
-    def forward(self, x: Tensor) -> Tensor:
-        """float32 (B, C, H, W) to float32 (B, D)."""
-        features: Tensor = self.network(x.half())
-        return features.float()
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, ...]:
+        """float32 (B, C, H, W) to float32 (B, D), or to feature maps."""
+        features: Tensor | tuple[Tensor, ...] = self.network(x.half())
+        return tuple(each.float() for each in features) if isinstance(features, tuple) else features.float()
 
 
 def exported_module(resolved: Resolved, spec: ExportSpec) -> nn.Module:

@@ -18,6 +18,7 @@ from lowzoo.data.cache import cache_folder
 from lowzoo.errors import LowzooError
 from lowzoo.evaluate.cache import weights_digest
 from lowzoo.evaluate.preprocess import Preprocessing
+from lowzoo.export.features import with_features
 from lowzoo.export.head import OWN, attach, read_head
 from lowzoo.export.spec import ExportSpec
 from lowzoo.files import write_text
@@ -33,7 +34,9 @@ _UNTRAINED = "random initialisation, seed "
 def identity(resolved: Resolved, spec: ExportSpec) -> dict[str, str]:
     """Key and value pairs for a file's metadata: hash of the weights, source, and hash of all that decides the file."""
     weights = weights_digest(resolved.model)
-    source: dict[str, str] = {"model": _public(resolved.source)}
+    source: dict[str, Any] = {"model": _public(resolved.source)}
+    if resolved.features:
+        source["features"] = [each.index for each in resolved.features]
     if resolved.head == OWN:
         source["head"] = OWN
     elif resolved.head:
@@ -43,6 +46,9 @@ def identity(resolved: Resolved, spec: ExportSpec) -> dict[str, str]:
         "size": None,
         "preprocessing": dataclasses.asdict(Preprocessing.of(resolved)),
     }
+    del decides["features"]  # a word and indices may mean the same maps
+    if resolved.features:
+        decides["features"] = source["features"]
     settings = hashlib.sha256(f"{weights} {json.dumps(decides, sort_keys=True)}".encode()).hexdigest()
     return {
         "lowzoo.weights": f"sha256:{weights}",
@@ -121,6 +127,7 @@ def reference_of(
     for word in words:
         resolved = _at_side(word, side, notes, own=(head or source.get("head")) == OWN)
         resolved = _with_head(resolved, path, source, notes, head)
+        resolved = giving_maps(resolved, notes)
         same = _same(resolved, notes, source)
         if against is not None or same is not False:
             return Reference(resolved, same)
@@ -131,6 +138,18 @@ def reference_of(
         f"({notes.get('lowzoo.revision')}), and these are others: {', '.join(found)}",
         "Name what it should compute by --against MODEL",
     )
+
+
+def giving_maps(resolved: Resolved, notes: Mapping[str, str]) -> Resolved:
+    """Make a network give the feature maps that a file gives, where it gives some.
+
+    Raises:
+        LowzooError: It does not have them, or a classifier was named with them.
+    """
+    indices = _source(notes).get("features")
+    if not isinstance(indices, list) or resolved.features:
+        return resolved
+    return with_features(resolved, tuple(int(index) for index in indices))
 
 
 def _source(notes: Mapping[str, str]) -> dict[str, Any]:

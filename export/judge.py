@@ -7,6 +7,7 @@ is found too. The features by PyTorch are computed once, however many candidates
 
 import dataclasses
 import functools
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -20,8 +21,8 @@ from lowzoo.errors import LowzooError
 from lowzoo.evaluate.knn import TEMPERATURE, votes
 from lowzoo.evaluate.preprocess import preprocess
 from lowzoo.export.bounds import ParityError
-from lowzoo.export.parity import Parity, compare
-from lowzoo.export.runnable import Array, Image, Runnable, rows_of
+from lowzoo.export.parity import Parity, compare, pooled, together
+from lowzoo.export.runnable import Array, Image, Runnable, outputs_of
 from lowzoo.notes import say_once
 from lowzoo.printable import printable
 from lowzoo.resolve import Resolved
@@ -29,6 +30,9 @@ from lowzoo.resolve import Resolved
 PICTURES = 60
 KNN_PICTURES = 512
 KNN_K = 10
+# Of feature maps so many numbers are kept, 256 MB, and of at least so many images.
+_MOST_NUMBERS = 2**26
+_LEAST_IMAGES = 8
 
 
 class Judge:
@@ -62,13 +66,16 @@ class Judge:
 
     @functools.cached_property
     def images(self) -> list[Image]:
-        """What every artifact is run on."""
-        return real_images(self._pictures, self._data, self.resolved.input_size[0])
+        """What every artifact is run on: fewer than wanted where feature maps would fill the memory."""
+        numbers = sum(math.prod(each.shape) for each in self.resolved.features)
+        most = max(_LEAST_IMAGES, _MOST_NUMBERS // numbers) if numbers else None
+        pictures = self._pictures if most is None else min(self._pictures, most - len(demonstration_photos()))
+        return real_images(pictures, self._data, self.resolved.input_size[0])
 
     @functools.cached_property
-    def reference(self) -> Array:
-        """Rows (N, D) by PyTorch for `images`."""
-        return torch_features(self.resolved, self.images)
+    def reference(self) -> tuple[Array, ...]:
+        """By PyTorch for `images`: (N, D) of a network, (N, C, H, W) of each of its feature maps."""
+        return torch_outputs(self.resolved, self.images)
 
     def parity(self, artifact: Runnable, *, with_knn: bool) -> Parity:
         """Measure an artifact.
@@ -80,31 +87,44 @@ class Judge:
         Raises:
             ParityError: It does not run, or gives something else than as many finite numbers.
         """
-        parity = compare(_as(self.reference, artifact), rows_of(artifact, self.images, self.resolved), artifact.engine)
-        if not with_knn:
-            return parity
-        return dataclasses.replace(parity, knn_loss=self.knn_loss(artifact), knn_images=len(self._labelled[0]))
+        found = outputs_of(artifact, self.images, self.resolved)
+        outputs = compared(self.resolved, _as(self.reference, artifact), found, artifact.engine)
+        if with_knn:
+            losses, images = self._knn_losses(artifact), len(self._labelled[0])
+            outputs = [
+                dataclasses.replace(one, knn_loss=loss, knn_images=images)
+                for one, loss in zip(outputs, losses, strict=True)
+            ]
+        return together(outputs) if self.resolved.features else outputs[0]
 
     def knn_loss(self, artifact: Runnable) -> float:
         """Points of leave-one-out k-NN accuracy (k = 10) that an artifact loses; below 0 if it gains.
 
+        Of several outputs the most.
+
         Raises:
             LowzooError: The data have no labels.
         """
+        return max(self._knn_losses(artifact))
+
+    def _knn_losses(self, artifact: Runnable) -> list[float]:
         images, labels, reference = self._labelled
-        found = rows_of(artifact, images, self.resolved)
-        if not np.isfinite(found).all():
+        found = outputs_of(artifact, images, self.resolved, pooled)
+        if not all(np.isfinite(rows).all() for rows in found):
             raise ParityError("features by the artifact are not finite", "Check the weights")
-        return leave_one_out(_as(reference, artifact), labels) - leave_one_out(found, labels)
+        return [
+            leave_one_out(exact, labels) - leave_one_out(rows, labels)
+            for exact, rows in zip(_as(reference, artifact), found, strict=True)
+        ]
 
     @functools.cached_property
-    def _labelled(self) -> tuple[list[Image], torch.Tensor, Array]:
+    def _labelled(self) -> tuple[list[Image], torch.Tensor, tuple[Array, ...]]:
         source = open_part(self._data, "train")
         labels = source.require_labels()
         chosen = spread(len(source), self._knn_pictures)
         channels = self.resolved.input_size[0]
         images = [decoded(source, i, channels, self._data) for i in chosen]
-        return images, torch.from_numpy(labels[chosen]), torch_features(self.resolved, images)
+        return images, torch.from_numpy(labels[chosen]), torch_outputs(self.resolved, images, pooled)
 
 
 def real_images(pictures: int = PICTURES, data: str | None = None, channels: int = 3) -> list[Image]:
@@ -127,10 +147,30 @@ def decoded(source: ImageSource, index: int, channels: int, data: str | None) ->
     return source.decoded(index, channels=channels).pixels
 
 
-def torch_features(resolved: Resolved, images: list[Image]) -> Array:
-    """Features (N, D) by PyTorch, one image at a time."""
+def torch_outputs(
+    resolved: Resolved, images: list[Image], reduce: Callable[[Array], Array] = lambda found: found
+) -> tuple[Array, ...]:
+    """What PyTorch gives, one image at a time: (N, D) of a network, (N, C, H, W) of each of its feature maps."""
+    rows = []
+    dtype = next((each.dtype for each in resolved.model.parameters()), torch.float32)
     with torch.inference_mode():
-        return np.concatenate([resolved.model(preprocess(image, resolved)[None]).numpy() for image in images])
+        for image in images:
+            found = resolved.model(preprocess(image, resolved)[None].to(dtype))
+            rows.append([reduce(each.float().numpy()) for each in (found if isinstance(found, tuple) else (found,))])
+    return tuple(np.concatenate(output) for output in zip(*rows, strict=True))
+
+
+def compared(resolved: Resolved, reference: tuple[Array, ...], found: tuple[Array, ...], engine: str) -> list[Parity]:
+    """Compare each output with PyTorch's.
+
+    Raises:
+        ParityError: They are not as many, differ in shape, or a number is not finite.
+    """
+    if len(found) != len(reference):
+        raise ParityError(f"the artifact has {len(found)} outputs, PyTorch {len(reference)}")
+    names = [each.name for each in resolved.features] or [""]
+    outputs = zip(reference, found, names, strict=True)
+    return [compare(exact, given, engine, name) for exact, given, name in outputs]
 
 
 def leave_one_out(features: Array, labels: torch.Tensor) -> float:
@@ -162,8 +202,8 @@ def open_part(data: str | None, split: str) -> ImageSource:
     return source
 
 
-def _as(reference: Array, artifact: Runnable) -> Array:
+def _as(reference: tuple[Array, ...], artifact: Runnable) -> tuple[Array, ...]:
     """PyTorch's rows in the artifact's terms: the softmax of the scores where it gives that."""
     if not artifact.probabilities:
         return reference
-    return torch.from_numpy(reference).softmax(1).numpy()
+    return tuple(torch.from_numpy(rows).softmax(1).numpy() for rows in reference)

@@ -100,19 +100,15 @@ def open_litert(path: Path) -> Runnable:
     except Exception as error:  # the runtime raises what its C++ throws
         reason = reason_of(error)
         raise ParityError(f"LiteRT cannot run the artifact ({reason})", "Export it again") from error
-    taken, given = interpreter.get_input_details(), interpreter.get_output_details()[0]
+    taken, outputs = interpreter.get_input_details(), interpreter.get_output_details()
     shape, dtype = tuple(int(side) for side in taken[0]["shape"]), np.dtype(taken[0]["dtype"])
     if len(taken) != 1 or len(shape) != 4 or dtype.name not in ("uint8", "float32"):
         raise ParityError(f"{path} does not take one picture, but {dtype} {list(shape)}", "Export it again")
 
-    def run(rows: NDArray[Any]) -> Array:
+    def run(rows: NDArray[Any]) -> tuple[Array, ...]:
         interpreter.set_tensor(taken[0]["index"], np.ascontiguousarray(rows))
         interpreter.invoke()
-        found = interpreter.get_tensor(given["index"])
-        scale, zero = given["quantization"]
-        # A file made elsewhere may give integers with a scale.
-        features: Array = (found.astype(np.float32) - zero) * np.float32(scale) if scale else found
-        return features
+        return tuple(_floats(interpreter.get_tensor(given["index"]), *given["quantization"]) for given in outputs)
 
     said = _noted(path)
     return Runnable(
@@ -125,6 +121,12 @@ def open_litert(path: Path) -> Runnable:
         metadata=said,
         run=run,
     )
+
+
+def _floats(found: NDArray[Any], scale: float, zero: int) -> Array:
+    # A file made elsewhere may give integers with a scale.
+    features: Array = (found.astype(np.float32) - zero) * np.float32(scale) if scale else found
+    return features
 
 
 def notes_of_litert(path: Path) -> dict[str, str]:

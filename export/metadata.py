@@ -1,12 +1,13 @@
 """What an artifact says about itself: which model it is and how to feed it."""
 
+import dataclasses
 import json
 
 import lowzoo
 from lowzoo.evaluate.framing import border_colour, by_shorter_side, may_have_border, target_size
 from lowzoo.export.identity import identity
 from lowzoo.export.spec import ExportSpec
-from lowzoo.resolve import Resolved
+from lowzoo.resolve import FeatureMap, Resolved
 
 # The file version (IR) that belongs to an operator set.
 IR_OF_OPSET = {18: 8, 19: 9, 20: 9, 21: 10}
@@ -28,7 +29,6 @@ def metadata(resolved: Resolved, spec: ExportSpec) -> dict[str, str]:
         "std": resolved.std,
         "normalised_in_graph": spec.input == "image",
     }
-    output = {"name": spec.output_name, "type": "float32", "layout": "BD", "meaning": output_meaning(spec)}
     said = {
         "lowzoo.version": lowzoo.__version__,
         "lowzoo.model": resolved.name,
@@ -38,7 +38,7 @@ def metadata(resolved: Resolved, spec: ExportSpec) -> dict[str, str]:
         "lowzoo.precision": spec.precision,
         "lowzoo.preprocessing": json.dumps(preprocessing),
         "lowzoo.input": json.dumps({"name": spec.input_name, **input_facts(spec, resolved)}),
-        "lowzoo.output": json.dumps(output),
+        **_outputs(resolved, spec),
     }
     if spec.lossy:
         said["lowzoo.max_loss"] = str(spec.max_loss)
@@ -80,6 +80,30 @@ def input_facts(spec: ExportSpec, resolved: Resolved) -> dict[str, str]:
     return {"type": "uint8", "layout": "BHWC" if spec.pixels_last else "BCHW", "values": values}
 
 
-def output_meaning(spec: ExportSpec) -> str:
-    """One line on what comes out."""
-    return f"{spec.output_name}, one row an image"
+def output_names(resolved: Resolved, spec: ExportSpec) -> list[str]:
+    """Names of the graph's outputs, in their order."""
+    return [each.name for each in resolved.features] or [spec.output_name]
+
+
+def output_meanings(resolved: Resolved, spec: ExportSpec) -> dict[str, str]:
+    """One line on what comes out of each output."""
+    if not resolved.features:
+        return {spec.output_name: f"{spec.output_name}, one row an image"}
+    return {each.name: f"feature map {each.index}, stride {each.stride}: {_shape(each)}" for each in resolved.features}
+
+
+def _outputs(resolved: Resolved, spec: ExportSpec) -> dict[str, str]:
+    """`lowzoo.output` of a file that gives features or scores, `lowzoo.outputs`, a list, of one that gives maps."""
+    meanings = output_meanings(resolved, spec)
+    if not resolved.features:
+        output = {"name": spec.output_name, "type": "float32", "layout": "BD", "meaning": meanings[spec.output_name]}
+        return {"lowzoo.output": json.dumps(output)}
+    outputs = [
+        {**dataclasses.asdict(each), "type": "float32", "layout": "BCHW", "meaning": meanings[each.name]}
+        for each in resolved.features
+    ]
+    return {"lowzoo.outputs": json.dumps(outputs)}
+
+
+def _shape(each: FeatureMap) -> str:
+    return f"{each.channels} x {each.height} x {each.width} (channels x height x width)"

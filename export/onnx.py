@@ -10,7 +10,7 @@ from torch import nn
 from lowzoo.errors import LowzooError, reason_of
 from lowzoo.export.judge import Judge
 from lowzoo.export.large import large_warning, needs_data_file
-from lowzoo.export.metadata import IR_OF_OPSET, input_facts, metadata, output_meaning
+from lowzoo.export.metadata import IR_OF_OPSET, input_facts, metadata, output_meanings, output_names
 from lowzoo.export.quantize import quantize_onnx
 from lowzoo.export.quiet import quiet
 from lowzoo.export.rewrites import global_pools
@@ -81,7 +81,7 @@ def _trace(module: nn.Module, resolved: Resolved, spec: ExportSpec) -> torch.onn
         external_data=False,
         opset_version=spec.opset,
         input_names=[spec.input_name],
-        output_names=[spec.output_name],
+        output_names=output_names(resolved, spec),
         dynamic_shapes=({0: torch.export.Dim("batch", min=1)},) if spec.batch == "dynamic" else None,
         verbose=False,
     )
@@ -98,5 +98,6 @@ def _describe(model: onnx.ModelProto, resolved: Resolved, spec: ExportSpec) -> N
         del part.metadata_props[:]
     graph.name = resolved.name
     graph.input[0].doc_string = input_facts(spec, resolved)["values"]
-    graph.output[0].doc_string = output_meaning(spec)
+    for output, meaning in zip(graph.output, output_meanings(resolved, spec).values(), strict=True):
+        output.doc_string = meaning
     onnx.helper.set_model_props(model, metadata(resolved, spec))

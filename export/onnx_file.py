@@ -38,9 +38,8 @@ def open_onnx(path: Path) -> Runnable:
     metadata = dict(session.get_modelmeta().custom_metadata_map)
     name, dtype = inputs[0].name, np.dtype(_TYPES[inputs[0].type])
 
-    def run(rows: NDArray[Any]) -> Array:
-        found: Array = session.run(None, {name: rows})[0].astype(np.float32)
-        return found
+    def run(rows: NDArray[Any]) -> tuple[Array, ...]:
+        return tuple(found.astype(np.float32) for found in session.run(None, {name: rows}))
 
     return Runnable(
         path=path,

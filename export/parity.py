@@ -2,8 +2,10 @@
 
 "Relative error" is the largest absolute difference over the largest absolute feature; "k-NN agreement" is the share of
 images whose nearest neighbour among the others (cosine) is the same by both sets of features, or as near by PyTorch's.
+A feature map (C, H, W) is compared number by number, and its neighbours are found by its means over the positions.
 """
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -33,6 +35,8 @@ class Parity:
         engine: What ran the artifact, with its version.
         knn_loss: Points of leave-one-out k-NN accuracy lost; None where it was not measured.
         knn_images: Number of labelled images that it was measured on.
+        name: Of the output, where the file gives feature maps.
+        outputs: Of a file of feature maps, each output by itself; every number above is then that of the worst.
     """
 
     images: int
@@ -45,38 +49,67 @@ class Parity:
     engine: str
     knn_loss: float | None = None
     knn_images: int = 0
+    name: str = ""
+    outputs: tuple["Parity", ...] = ()
 
     def as_dict(self) -> dict[str, object]:
         """Plain values for JSON."""
         return asdict(self)
 
 
-def compare(reference: Array, found: Array, engine: str) -> Parity:
-    """Measure two sets of features (N, D) of the same images.
+def compare(reference: Array, found: Array, engine: str, name: str = "") -> Parity:
+    """Measure two sets of features (N, D), or of feature maps (N, C, H, W), of the same images.
 
     Raises:
         ParityError: The shapes differ, or a number is not finite.
     """
+    of = f" of {name}" if name else ""
     if reference.shape != found.shape:
-        raise ParityError(f"the artifact gives features of shape {found.shape}, PyTorch {reference.shape}")
+        raise ParityError(f"the artifact gives features{of} of shape {found.shape}, PyTorch {reference.shape}")
     for who, features in (("PyTorch", reference), ("the artifact", found)):
         if bad := int((~np.isfinite(features)).sum()):
             remedy = "Check the weights" if who == "PyTorch" else ""
-            raise ParityError(f"{bad} of {features.size} features by {who} are not finite", remedy)
-    left, right = reference.astype(np.float64), found.astype(np.float64)
-    difference = np.abs(left - right)
-    unit_left, unit_right = _unit(left), _unit(right)
-    cosine = (unit_left * unit_right).sum(1)
+            raise ParityError(f"{bad} of {features.size} features{of} by {who} are not finite", remedy)
+    largest, total, cosines = 0.0, 0.0, []
+    for left, right in zip(reference, found, strict=True):  # one at a time: maps are large, and twice so in float64
+        wide_left, wide_right = left.ravel().astype(np.float64), right.ravel().astype(np.float64)
+        difference = np.abs(wide_left - wide_right)
+        largest, total = max(largest, float(difference.max())), total + float(difference.sum())
+        cosines.append(_cosine(wide_left, wide_right))
     return Parity(
-        images=len(left),
-        max_error=float(difference.max()),
-        mean_error=float(difference.mean()),
-        relative_error=float(difference.max() / max(np.abs(left).max(), 1e-12)),
-        min_cosine=float(cosine.min()),
-        mean_cosine=float(cosine.mean()),
-        knn_agreement=_knn_agreement(unit_left, unit_right),
+        images=len(reference),
+        max_error=largest,
+        mean_error=total / reference.size,
+        relative_error=largest / max(float(np.abs(reference).max()), 1e-12),
+        min_cosine=min(cosines),
+        mean_cosine=sum(cosines) / len(cosines),
+        knn_agreement=_knn_agreement(_unit(pooled(reference)), _unit(pooled(found))),
         engine=engine,
+        name=name,
     )
+
+
+def together(outputs: Sequence[Parity]) -> Parity:
+    """One judgement of several outputs: of each number the worst, with each output by itself."""
+    losses = [one.knn_loss for one in outputs if one.knn_loss is not None]
+    return Parity(
+        images=outputs[0].images,
+        max_error=max(one.max_error for one in outputs),
+        mean_error=max(one.mean_error for one in outputs),
+        relative_error=max(one.relative_error for one in outputs),
+        min_cosine=min(one.min_cosine for one in outputs),
+        mean_cosine=min(one.mean_cosine for one in outputs),
+        knn_agreement=min(one.knn_agreement for one in outputs),
+        engine=outputs[0].engine,
+        knn_loss=max(losses) if losses else None,
+        knn_images=outputs[0].knn_images,
+        outputs=tuple(outputs),
+    )
+
+
+def pooled(features: Array) -> Array:
+    """Rows (B, D) as they are; of maps (B, C, H, W) the means over the positions, (B, C)."""
+    return features if features.ndim == 2 else features.mean((2, 3))
 
 
 def bounds_of(spec: ExportSpec) -> Bounds:
@@ -88,7 +121,9 @@ def bounds_of(spec: ExportSpec) -> Bounds:
 
 
 def broken(parity: Parity, bounds: Bounds) -> list[str]:
-    """Name each bound that is broken, with both numbers; a NaN breaks all."""
+    """Name each bound that is broken, with both numbers and the output if there are several; a NaN breaks all."""
+    if parity.outputs:
+        return [f"{one.name}: {wrong}" for one in parity.outputs for wrong in broken(one, bounds)]
     checks = (
         ("relative error", parity.relative_error, "<=", bounds.relative_error, ".2e"),
         ("smallest cosine", parity.min_cosine, ">=", bounds.min_cosine, ".6f"),
@@ -117,9 +152,16 @@ def enforce(parity: Parity, bounds: Bounds, precision: str) -> None:
         raise ParityError(f"the {precision} artifact does not compute what PyTorch computes: {'; '.join(wrong)}")
 
 
-def _unit(features: NDArray[np.float64]) -> NDArray[np.float64]:
-    unit: NDArray[np.float64] = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
+def _unit(features: Array) -> NDArray[np.float64]:
+    wide = features.astype(np.float64)
+    unit: NDArray[np.float64] = wide / np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), 1e-12)
     return unit
+
+
+def _cosine(left: NDArray[np.float64], right: NDArray[np.float64]) -> float:
+    """0 where either is: dead features agree with nothing."""
+    unit_left, unit_right = (each / max(float(np.linalg.norm(each)), 1e-12) for each in (left, right))
+    return float(unit_left @ unit_right)
 
 
 def _knn_agreement(reference: NDArray[np.float64], found: NDArray[np.float64]) -> float:

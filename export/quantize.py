@@ -23,11 +23,11 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from lowzoo.export.bounds import ParityError
 from lowzoo.export.calibrate import Ranges, activation_ranges, calibration_images
 from lowzoo.export.int8 import before_products, graph_input
-from lowzoo.export.judge import Judge
+from lowzoo.export.judge import Judge, compared
 from lowzoo.export.onnx_file import open_onnx
-from lowzoo.export.parity import bounds_of, broken, compare
+from lowzoo.export.parity import bounds_of, broken
 from lowzoo.export.quiet import quiet
-from lowzoo.export.runnable import rows_of
+from lowzoo.export.runnable import outputs_of
 from lowzoo.export.spec import ExportSpec
 from lowzoo.resolve import Resolved
 
@@ -128,11 +128,12 @@ class _Search:
         return written
 
     def cosine(self, ranges: Ranges, kept: tuple[str, ...], only: tuple[str, ...] = ()) -> float:
-        """Mean cosine with PyTorch on a few images."""
+        """Mean cosine with PyTorch on a few images; of several outputs the least."""
         self.write(ranges, kept, only)
-        images, reference = self.judge.images[:_RANKING_IMAGES], self.judge.reference[:_RANKING_IMAGES]
-        found = rows_of(open_onnx(self.candidate), images, self.judge.resolved)
-        return compare(reference, found, "").mean_cosine
+        resolved, images = self.judge.resolved, self.judge.images[:_RANKING_IMAGES]
+        reference = tuple(output[:_RANKING_IMAGES] for output in self.judge.reference)
+        found = outputs_of(open_onnx(self.candidate), images, resolved)
+        return min(one.mean_cosine for one in compared(resolved, reference, found, ""))
 
     def fewest(self, ranges: Ranges) -> tuple[str, ...]:
         """The fewest nodes, of those that cause most error, that must stay in float."""

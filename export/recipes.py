@@ -8,7 +8,7 @@ from lowzoo.evaluate.framing import border_colour, by_shorter_side, may_have_bor
 from lowzoo.export import drawing
 from lowzoo.export.metadata import colour
 from lowzoo.export.spec import ExportSpec
-from lowzoo.resolve import Resolved
+from lowzoo.resolve import FeatureMap, Resolved
 
 # ITU-R 601 in 16 bits, as PIL makes grey of colours.
 _LUMA = (19595, 38470, 7471)
@@ -65,8 +65,7 @@ def _swift(resolved: Resolved, spec: ExportSpec) -> str:
             "let request = VNCoreMLRequest(model: model)\n"
             "request.imageCropAndScaleOption = .scaleFill  // it has the input's size already\n"
             "try VNImageRequestHandler(cgImage: context.makeImage()!).perform([request])\n"
-            "let found = request.results  // "
-            + ("[VNClassificationObservation]" if spec.classes else "[VNCoreMLFeatureValueObservation]")
+            f"{_vision_results(resolved, spec)}"
         )
     made = f"let input = try MLMultiArray(shape: [1, {channels}, {height}, {width}], dataType: .float32)\n"
     value = (
@@ -90,7 +89,38 @@ def _swift(resolved: Resolved, spec: ExportSpec) -> str:
         f"{filled}"
         "let model = try MLModel(contentsOf: compiledModelURL)\n"
         f'let fed = try MLDictionaryFeatureProvider(dictionary: ["{spec.input_name}": input])\n'
-        f'let found = try model.prediction(from: fed).featureValue(for: "{spec.output_name}")'
+        f"{_swift_results(resolved, spec)}"
+    )
+
+
+def _swift_results(resolved: Resolved, spec: ExportSpec) -> str:
+    run = "try model.prediction(from: fed)"
+    if not resolved.features:
+        return f'let found = {run}.featureValue(for: "{spec.output_name}")'
+    return "\n".join(
+        [
+            f"let found = {run}",
+            *(
+                f'let {each.name} = found.featureValue(for: "{each.name}")!.multiArrayValue!{_shape(each)}'
+                for each in resolved.features
+            ),
+        ]
+    )
+
+
+def _vision_results(resolved: Resolved, spec: ExportSpec) -> str:
+    if not resolved.features:
+        kind = "VNClassificationObservation" if spec.classes else "VNCoreMLFeatureValueObservation"
+        return f"let found = request.results  // [{kind}]"
+    return "\n".join(
+        [
+            "let found = request.results as! [VNCoreMLFeatureValueObservation]",
+            *(
+                f'let {each.name} = found.first {{ $0.featureName == "{each.name}" }}!.featureValue.multiArrayValue!'
+                f"{_shape(each)}"
+                for each in resolved.features
+            ),
+        ]
     )
 
 
@@ -125,7 +155,7 @@ def _kotlin(resolved: Resolved, spec: ExportSpec) -> str:
             "for (c in 0..2) for (pixel in pixels)\n"
             "    buffer.put((((pixel shr (16 - 8 * c)) and 255) / 255f - mean[c]) / std[c])\n"
         )
-    return f"{fill}buffer.rewind()\n" + _RUNS[spec.format](spec, _sides(resolved, spec))
+    return f"{fill}buffer.rewind()\n" + _RUNS[spec.format](spec, _sides(resolved, spec), resolved.features)
 
 
 def _javascript(resolved: Resolved, spec: ExportSpec) -> str:
@@ -154,8 +184,17 @@ def _javascript(resolved: Resolved, spec: ExportSpec) -> str:
     return (
         f"{fill}const session = await ort.InferenceSession.create(modelUrl);\n"
         f'const input = new ort.Tensor("{type_}", values, [1, {_sides(resolved, spec)}]);\n'
-        f"const {{ {spec.output_name}: found }} = await session.run({{ {spec.input_name}: input }});"
+        + _javascript_run(resolved, spec)
     )
+
+
+def _javascript_run(resolved: Resolved, spec: ExportSpec) -> str:
+    run = f"await session.run({{ {spec.input_name}: input }});"
+    if not resolved.features:
+        return f"const {{ {spec.output_name}: found }} = {run}"
+    lines = [f"const found = {run}"]
+    lines += [f"const {each.name} = found.{each.name}.data;{_shape(each)}" for each in resolved.features]
+    return "\n".join(lines)
 
 
 def _sides(resolved: Resolved, spec: ExportSpec) -> str:
@@ -163,31 +202,57 @@ def _sides(resolved: Resolved, spec: ExportSpec) -> str:
     return f"{height}, {width}, {channels}" if spec.pixels_last else f"{channels}, {height}, {width}"
 
 
-def _onnx_run(spec: ExportSpec, sides: str) -> str:
+def _onnx_run(spec: ExportSpec, sides: str, maps: tuple[FeatureMap, ...]) -> str:
     kind = ", OnnxJavaType.UINT8" if spec.input == "image" else ""
+    run = f'session.run(mapOf("{spec.input_name}" to tensor)).use {{ '
+    if maps:
+        names = ", ".join(f'"{each.name}"' for each in maps)
+        read = (
+            f"val maps = {run}found ->\n    listOf({names})"
+            ".associateWith { found.get(it).get().value as Array<Array<Array<FloatArray>>> }\n}\n"
+            + "\n".join(f'val {each.name} = maps.getValue("{each.name}"){_shape(each)}' for each in maps)
+        )
+    else:
+        read = f"val found = {run}it[0].value as Array<FloatArray> }}"
     return (
         "val environment = OrtEnvironment.getEnvironment()\n"
         "val session = environment.createSession(modelBytes)\n"
-        f"val tensor = OnnxTensor.createTensor(environment, buffer, longArrayOf(1, {sides}){kind})\n"
-        f'val found = session.run(mapOf("{spec.input_name}" to tensor)).use {{ it[0].value as Array<FloatArray> }}'
+        f"val tensor = OnnxTensor.createTensor(environment, buffer, longArrayOf(1, {sides}){kind})\n{read}"
     )
 
 
-def _executorch_run(spec: ExportSpec, sides: str) -> str:
+def _executorch_run(spec: ExportSpec, sides: str, maps: tuple[FeatureMap, ...]) -> str:
     make = "fromBlobUnsigned" if spec.input == "image" else "fromBlob"
-    return (
-        "val module = Module.load(modelPath)\n"
-        f"val tensor = Tensor.{make}(buffer, longArrayOf(1, {sides}))\n"
-        "val found = module.forward(EValue.from(tensor))[0].toTensor().dataAsFloatArray"
+    read = [f"val {each.name} = found[{i}].toTensor().dataAsFloatArray{_shape(each)}" for i, each in enumerate(maps)]
+    one = "[0].toTensor().dataAsFloatArray" if not maps else ""
+    return "\n".join(
+        [
+            "val module = Module.load(modelPath)",
+            f"val tensor = Tensor.{make}(buffer, longArrayOf(1, {sides}))",
+            f"val found = module.forward(EValue.from(tensor)){one}",
+            *read,
+        ]
     )
 
 
-def _litert_run(spec: ExportSpec, sides: str) -> str:
-    return (
-        f"val interpreter = Interpreter(modelFile)  // input (1, {sides})\n"
-        "val found = Array(1) { FloatArray(interpreter.getOutputTensor(0).shape()[1]) }\n"
-        "interpreter.run(buffer, found)"
+def _litert_run(spec: ExportSpec, sides: str, maps: tuple[FeatureMap, ...]) -> str:
+    start = f"val interpreter = Interpreter(modelFile)  // input (1, {sides})\n"
+    if not maps:
+        return (
+            f"{start}val found = Array(1) {{ FloatArray(interpreter.getOutputTensor(0).shape()[1]) }}\n"
+            "interpreter.run(buffer, found)"
+        )
+    made = "\n".join(
+        f"val {each.name} = "
+        f"Array(1) {{ Array({each.channels}) {{ Array({each.height}) {{ FloatArray({each.width}) }} }} }}"
+        for each in maps
     )
+    given = ", ".join(f"{i} to {each.name}" for i, each in enumerate(maps))
+    return f"{start}{made}\ninterpreter.runForMultipleInputsOutputs(arrayOf<Any>(buffer), mapOf<Int, Any>({given}))"
+
+
+def _shape(each: FeatureMap) -> str:
+    return f"  // (1, {', '.join(map(str, each.shape))})"
 
 
 _RUNS = {"onnx": _onnx_run, "executorch": _executorch_run, "litert": _litert_run}

@@ -34,7 +34,8 @@ class Runnable:
         dtype: Of the input.
         pixels: The input is pixels in [0, 255] and the graph normalises it.
         metadata: Key and value pairs inside the file.
-        run: A batch of the input's shape to rows (B, D) float32.
+        run: A batch of the input's shape to rows (B, D) or maps (B, C, H, W), float32; one array, or a tuple of them
+            where the file has several outputs.
         probabilities: The rows are a softmax of the class scores.
     """
 
@@ -45,7 +46,7 @@ class Runnable:
     dtype: np.dtype[Any]
     pixels: bool
     metadata: dict[str, str]
-    run: Callable[[NDArray[Any]], Array]
+    run: Callable[[NDArray[Any]], Array | tuple[Array, ...]]
     probabilities: bool = False
 
     @property
@@ -74,32 +75,49 @@ class Runnable:
 
 
 def rows_of(artifact: Runnable, images: list[Image], spec: InputSpec) -> Array:
+    """As `outputs_of`, of an artifact with one output: (N, D).
+
+    Raises:
+        ParityError: It does not run, or has several outputs.
+    """
+    found = outputs_of(artifact, images, spec)
+    if len(found) != 1:
+        raise ParityError(f"the artifact has {len(found)} outputs, and not one")
+    return found[0]
+
+
+def outputs_of(
+    artifact: Runnable, images: list[Image], spec: InputSpec, reduce: Callable[[Array], Array] = lambda found: found
+) -> tuple[Array, ...]:
     """Run an artifact on images, in batches of its own size, the last one filled up.
 
     Args:
         artifact: What runs.
         images: Each (h, w, 3) RGB, or with the channels of the network.
         spec: Resize, crop and normalisation.
+        reduce: What is kept of an output (B, ...), where all of it would take too much memory.
 
     Returns:
-        (N, D).
+        (N, ...) of each output.
 
     Raises:
         ParityError: It does not run.
     """
-    rows: list[Array] = []
+    rows: list[tuple[Array, ...]] = []
     sizes = _batch_sizes(artifact)
     try:
         while len(rows) < len(images):
             batch = [images[i % len(images)] for i in range(len(rows), len(rows) + next(sizes))]
-            rows.extend(artifact.run(np.stack([_input(image, artifact, spec) for image in batch])))
+            found = artifact.run(np.stack([_input(image, artifact, spec) for image in batch]))
+            each = found if isinstance(found, tuple) else (found,)
+            rows.extend(zip(*(reduce(output) for output in each), strict=True))
     except ParityError:
         raise
     except Exception as error:  # every runtime has classes of its own for each kind of failure
         reason = reason_of(error)
         remedy = "Export it again" if artifact.shape[0] == 1 else "Export it with --batch 1"
         raise ParityError(f"{artifact.engine} cannot run the artifact ({reason})", remedy) from error
-    return np.stack(rows[: len(images)])
+    return tuple(np.stack(output) for output in zip(*rows[: len(images)], strict=True))
 
 
 def _batch_sizes(artifact: Runnable) -> Iterator[int]:

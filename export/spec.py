@@ -22,6 +22,26 @@ TARGETS = ("cpu", "nnapi", "coreml-ep")
 IOS = ("iOS16", "iOS17", "iOS18")
 INPUTS = ("image", "tensor")
 LAYOUTS = ("nhwc", "nchw")
+_WRITE_INDICES = "Write their indices, such as 2,3,4, or last, or all"
+
+Features = tuple[int, ...] | Literal["last", "all"]
+"""Feature maps of a network: their indices, as timm's `out_indices`, or a word."""
+
+
+def parse_features(text: str) -> Features:
+    """Read `2,3,4`, `last` or `all`.
+
+    Raises:
+        LowzooError: Something else.
+    """
+    words: dict[str, Features] = {"last": "last", "all": "all"}
+    if text in words:
+        return words[text]
+    if not re.fullmatch(r"-?\d+(\s*,\s*-?\d+)*", text.strip(), re.ASCII):
+        raise LowzooError(
+            f"feature maps {text!r} are impossible", "Write their indices, such as 2,3,4, or last, or all"
+        )
+    return tuple(int(part) for part in text.split(","))
 
 
 @dataclass(frozen=True)
@@ -75,6 +95,8 @@ class ExportSpec:
         calibration: Images (SRC) that int8 activations are calibrated on; the sample set if None.
         max_loss: What a precision below 16 bits may lose.
         classes: Names of the classes when the network ends in a classifier, else empty.
+        features: Give these feature maps (B, C, H, W), an output each, instead of features (B, D); see
+            `lowzoo.export.features`.
 
     Raises:
         LowzooError: Something that cannot be had.
@@ -92,6 +114,7 @@ class ExportSpec:
     calibration: str | None = None
     max_loss: MaxLoss = MaxLoss()
     classes: tuple[str, ...] = ()
+    features: Features | None = None
 
     def __post_init__(self) -> None:
         _one_of("format", self.format, FORMATS)
@@ -112,6 +135,12 @@ class ExportSpec:
             raise LowzooError("a Core ML image is one image", "Use --batch 1, or --input tensor")
         if self.size is not None:
             both_sides(self.size)
+        if self.features is not None and self.classes:
+            raise LowzooError(
+                "feature maps and a classifier do not go into one file", "Give --features, or --head, and not both"
+            )
+        if self.features == ():
+            raise LowzooError("no feature map is named", _WRITE_INDICES)
         if self.opset not in OPSETS:
             raise LowzooError(f"opset {self.opset} cannot be written", f"Use {OPSETS[0]} to {OPSETS[-1]}")
 
@@ -122,7 +151,7 @@ class ExportSpec:
 
     @property
     def output_name(self) -> str:
-        """Name of the graph's output; Core ML's classifiers give probabilities beside the label."""
+        """Name of the graph's output, feature maps apart; Core ML's classifiers give probabilities beside the label."""
         if not self.classes:
             return "features"
         return "probabilities" if self.format == "coreml" else "logits"

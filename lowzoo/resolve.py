@@ -30,6 +30,32 @@ _HEADS = ("head", "fc", "classifier")
 
 
 @dataclass(frozen=True)
+class FeatureMap:
+    """A map that a network gives, see `lowzoo.export.features`.
+
+    Args:
+        name: Of the output, such as "stride8", or "stride16_block11" where others have the same stride.
+        index: Of the map among those of the network, as timm counts them.
+        stride: Pixels of the input from one position to the next.
+        channels: C.
+        height: Of the map, at the input's size.
+        width: Of the map, at the input's size.
+    """
+
+    name: str
+    index: int
+    stride: int
+    channels: int
+    height: int
+    width: int
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W)."""
+        return self.channels, self.height, self.width
+
+
+@dataclass(frozen=True)
 class Resolved:
     """A network that is ready for evaluation, and what one must know to feed it.
 
@@ -51,6 +77,7 @@ class Resolved:
         class_names: Their names, where the weights come with them.
         headless: Whether the network was built without that classifier.
         head: Whose classifier stands behind the network: "own", the path of a file, or empty for none.
+        features: The maps that the network gives as a tuple, instead of (B, D); empty for the usual features.
     """
 
     model: nn.Module
@@ -70,6 +97,7 @@ class Resolved:
     class_names: tuple[str, ...] = ()
     headless: bool = True
     head: str = ""
+    features: tuple[FeatureMap, ...] = ()
 
 
 def load_model(

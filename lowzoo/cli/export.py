@@ -57,6 +57,13 @@ def export(
     classes: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Names of the head's classes, one a line.")
     ] = None,
+    features: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I,J,...|last|all",
+            help="Give these feature maps, an output each, by timm's indices: a CNN's stages, a ViT's patch tokens.",
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="PATH", help="What to write; MODEL_SIZE_PRECISION.onnx, .mlpackage, ... if absent."),
@@ -72,11 +79,16 @@ def export(
 
     if batch != "dynamic" and not batch.isdecimal():
         raise LowzooError(f"a batch of {batch!r} is impossible", "Use a number, or dynamic")
+    if features is not None and (head is not None or classes is not None):
+        raise LowzooError(
+            "feature maps and a classifier do not go into one file", "Give --features, or --head, and not both"
+        )
     if (head is None and classes) or (head not in (None, "own") and classes is None):
         raise LowzooError("a head and the names of its classes go together", "Give both --head and --classes")
 
     from lowzoo.export import ExportSpec, MaxLoss
     from lowzoo.export.head import read_classes
+    from lowzoo.export.spec import parse_features
     from lowzoo.input_facts import parse_size
 
     spec = ExportSpec(
@@ -92,6 +104,7 @@ def export(
         calibration=calibration,
         max_loss=MaxLoss.parse(max_loss),
         classes=read_classes(classes) if classes else (),
+        features=parse_features(features) if features is not None else None,
     )
     artifact = write_checked(model, spec, out, head, force=force)
     if json_:
@@ -133,12 +146,19 @@ def write_checked(
 
 
 def parity_lines(parity: "Parity", bounds: "Bounds") -> Iterator[str]:
-    """The comparison with PyTorch as a table with its bounds."""
+    """The comparison with PyTorch as a table with its bounds; of several outputs, of each."""
+    yield f"Parity with PyTorch on {parity.images} real images, by {parity.engine}"
+    for one in parity.outputs:
+        yield f"  {one.name}"
+        yield from (f"  {line}" for line in _rows(one, bounds))
+    if not parity.outputs:
+        yield from _rows(parity, bounds)
 
+
+def _rows(parity: "Parity", bounds: "Bounds") -> Iterator[str]:
     def at(word: str, bound: float | None) -> str:
         return "" if bound is None else f"at {word} {bound:g}"
 
-    yield f"Parity with PyTorch on {parity.images} real images, by {parity.engine}"
     rows = [
         ("largest error", f"{parity.max_error:.2e}", ""),
         ("mean error", f"{parity.mean_error:.2e}", ""),
@@ -186,6 +206,10 @@ def _report(artifact: "Artifact") -> Iterator[str]:
     kind = (f"{colour} image" if spec.format == "coreml" else f"uint8 {colour}") if spec.input == "image" else "float32"
     yield f"{artifact.path}: {artifact.size_bytes / 1e6:.1f} MB, {artifact.model} ({artifact.revision})"
     yield f"input {spec.input_name}: {kind} {shape}, {system}, {spec.precision}"
+    for each in artifact.features:
+        batch = artifact.input_shape[0] or "N"
+        where = f"map {each.index}, stride {each.stride}"
+        yield f"output {each.name}: float32 {batch} x {' x '.join(map(str, each.shape))} (channels first), {where}"
     yield ""
     yield from parity_lines(artifact.parity, bounds_of(spec))
     yield ""

@@ -9,14 +9,15 @@ from lowzoo.bench.engines import Run
 
 
 def prepare(model: str, threads: int, spinning: bool) -> Run:
-    """Load the file; `spinning` is nothing that this runtime knows. A run copies the input in and the output out."""
+    """Load the file; `spinning` is nothing that this runtime knows. A run copies the input in and every output out."""
     interpreter = Interpreter(model_path=model, num_threads=threads)
     interpreter.allocate_tensors()
-    taken, given = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]
+    taken = interpreter.get_input_details()[0]["index"]
+    given = [output["index"] for output in interpreter.get_output_details()]
 
     def run(pixels: NDArray[Any]) -> object:
         interpreter.set_tensor(taken, pixels)
         interpreter.invoke()
-        return interpreter.get_tensor(given)
+        return [interpreter.get_tensor(index) for index in given]
 
     return run
