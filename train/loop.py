@@ -38,6 +38,7 @@ from lowzoo.train.guard import DIVERGED, Guard, all_finite
 from lowzoo.train.label_free import LabelFreeMonitor
 from lowzoo.train.length import Length, read_segments, write_segments
 from lowzoo.train.machine import default_workers, keep_freed_memory
+from lowzoo.train.memory import estimate, free_memory, taken_memory
 from lowzoo.train.methods.base import Method, Now
 from lowzoo.train.methods.build import build_method
 from lowzoo.train.metrics import MetricsLog, forget_after
@@ -122,6 +123,8 @@ class Run:
         started_from = load_init(backbone, config.init, config.global_size) if config.init and state is None else None
         teacher = create_teacher(config, source)
         processes = collectives.world_size()
+        if not resume:
+            config = self.config = self._in_parts(config, backbone, processes, say)
         per_epoch = len(source) // config.batch_size
         begun = int(state["step"]) if state else 0
         self.length = Length.of(config, per_epoch, read_segments(folder) if state else ())
@@ -192,6 +195,27 @@ class Run:
             self.metrics = MetricsLog(folder / "metrics.jsonl", tracking)
             if config.monitor_epochs:
                 self._open_monitors(held_out)
+
+    def _in_parts(
+        self, config: TrainConfig, backbone: torch.nn.Module, processes: int, say: Callable[[str], None]
+    ) -> TrainConfig:
+        """The same configuration, or one whose batch is divided so that a step fits into memory."""
+        free = free_memory(self.device)
+        if config.accumulate > 1 or config.batch_size % processes or free is None:
+            return config
+        images = config.batch_size // processes
+        needed = estimate(config, backbone, getattr(config, "prototypes", 0), self.device, self.autocast)
+        # Processes on one processor share its memory.
+        sharing = processes if self.device.type == "cpu" else 1
+        parts = collectives.any_of(needed.parts(images, free // sharing, taken_memory(self.device)))
+        if parts == 1:
+            return config
+        say(
+            f"A step of {config.batch_size} images would need {needed.peak(images) / 1e9:.1f} GB, and "
+            f"{free / sharing / 1e9:.1f} are free: it goes through them in {parts} parts (accumulate), "
+            f"{needed.peak(images // parts) / 1e9:.1f} GB"
+        )
+        return config.model_copy(update={"accumulate": parts})
 
     def _open_monitors(self, held_out: ImageSource | None) -> None:
         config, source = self.config, self.source

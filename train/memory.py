@@ -1,0 +1,156 @@
+"""How much memory a run will need, known before its first step; a batch that would not fit is gone through in parts.
+
+What a step keeps for its backward pass is counted on two images, which costs a fraction of a second, and grows with the
+images that go through the networks at once. All else is plain arithmetic. `benchmarks/train_memory.py` compares the
+estimate with the peaks of real runs.
+"""
+
+import copy
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lowzoo.train.recipes import SeedConfig, SslightConfig, TrainConfig
+
+_FLOAT = 4
+_PROBE = 2
+# A processor's allocator keeps what it freed, in pieces that do not always fit the next layer.
+_SCATTER = 1.1
+# Of the memory that is free, a run may take so much: the rest is for the system, data workers and monitors.
+_SHARE = 0.8
+# Scores, their logarithms, softmaxes and gradients live at once.
+_SCORE_COPIES = 5
+# Batches of finished views that wait beside the one that trains.
+_WAITING = 2
+
+
+@dataclass(frozen=True)
+class Memory:
+    """An estimate.
+
+    Args:
+        fixed: Bytes that do not depend on the batch: what the process has now, gradients, the optimiser, a second
+            network.
+        per_image: Bytes for each image that goes through the networks at once.
+    """
+
+    fixed: int
+    per_image: int
+
+    def peak(self, images: int) -> int:
+        """Bytes at the peak of a step with so many images at once."""
+        return self.fixed + images * self.per_image
+
+    def parts(self, images: int, free: int, taken: int) -> int:
+        """The least number of equal parts of a batch that stay within the free memory.
+
+        Args:
+            images: Of a step, in this process.
+            free: Bytes that the device still has.
+            taken: Bytes of the estimate that are in use already.
+        """
+        allowed = _SHARE * free + taken
+        for parts in range(1, images + 1):
+            if images % parts == 0 and self.peak(images // parts) <= allowed:
+                return parts
+        return images
+
+
+def estimate(
+    config: TrainConfig,
+    backbone: nn.Module,
+    outputs: int,
+    device: torch.device,
+    autocast: Callable[[], AbstractContextManager[Any]],
+) -> Memory:
+    """What a run will need.
+
+    Args:
+        config: Of the run.
+        backbone: The student's; left as it is.
+        outputs: Scores of the student's head, K.
+        device: Where it will train.
+        autocast: Makes the context in which networks compute.
+    """
+    weights = sum(parameter.numel() for parameter in backbone.parameters()) * _FLOAT
+    states = {"adamw": 2, "sgd": 1, "larc": 1, "lars": 1}[config.optimizer]
+    twin = isinstance(config, SslightConfig) and config.method != "swav"
+    fixed = taken_memory(device) + weights * (1 + states + twin)
+    views = sum(group.count for group in config.views)
+    pixels = sum(3 * group.count * group.size**2 for group in config.views)
+    loss = views * outputs * _SCORE_COPIES * _FLOAT
+    if isinstance(config, SeedConfig) or (isinstance(config, SslightConfig) and config.method == "moco"):
+        loss += 2 * views * config.queue * _FLOAT
+    kept = kept_for_backward(config, backbone, device, autocast)
+    scatter = _SCATTER if device.type == "cpu" else 1.0
+    return Memory(fixed, int(scatter * kept) + loss + pixels * _FLOAT * (1 + _WAITING))
+
+
+def kept_for_backward(
+    config: TrainConfig, backbone: nn.Module, device: torch.device, autocast: Callable[[], AbstractContextManager[Any]]
+) -> int:
+    """Bytes an image that the student's forward pass over all views keeps for the backward pass.
+
+    The widest of them counts three times, as its gradient and that of the layer before it live beside it.
+    """
+    network = copy.deepcopy(backbone).to(device).train()
+    own = {parameter.untyped_storage().data_ptr() for parameter in network.parameters()}
+    kept: dict[int, int] = {}
+
+    def keep(x: Tensor) -> Tensor:
+        storage = x.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return x
+
+    states = torch.random.get_rng_state()
+    graph = []  # what is kept has to live on, or its place in memory is given to something else
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x), autocast():
+        for group in config.views:
+            images = torch.zeros(_PROBE * group.count, 3, group.size, group.size, device=device)
+            graph.append(network(images.contiguous(memory_format=torch.channels_last)))
+    torch.random.set_rng_state(states)
+    return (sum(kept.values()) + 2 * max(kept.values(), default=0)) // _PROBE
+
+
+def taken_memory(device: torch.device) -> int:
+    """Bytes that this process has on the device now."""
+    if device.type == "cuda":
+        return torch.cuda.memory_allocated(device)
+    return _field(Path("/proc/self/status"), "VmRSS:") or 0
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Bytes that the device has to give; None where it does not tell."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    found = [_field(Path("/proc/meminfo"), "MemAvailable:"), _left_in_group()]
+    known = [bytes_ for bytes_ in found if bytes_ is not None]
+    return min(known) if known else None
+
+
+def _left_in_group() -> int | None:
+    """Bytes left of the limit of this process's control group, as a container has one."""
+    for limit, used in (
+        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+        ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+    ):
+        try:
+            return int(Path(limit).read_text()) - int(Path(used).read_text())
+        except (OSError, ValueError):  # no such group, or no limit
+            continue
+    return None
+
+
+def _field(file: Path, name: str) -> int | None:
+    """A line `name VALUE kB` of a file of the system, in bytes."""
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(name)), None)
