@@ -133,7 +133,8 @@ def export(
         bounds = bounds_of(spec)
         judge.say("comparing the file with PyTorch")
         try:
-            parity = judge.parity(exporter.load(temporary), with_knn=bounds.knn_loss is not None)
+            loaded = exporter.load(temporary)
+            parity = judge.parity(loaded, with_knn=bounds.knn_loss is not None)
             enforce(parity, bounds, spec.precision)
         except ParityError as error:
             reason, remedy = why(error, judge, spec.precision, bounds, spec.batch)
@@ -153,7 +154,7 @@ def export(
         sha256=digest_of(path),
         preprocess=preprocessing_text(resolved, spec),
         snippet=snippet(resolved, spec),
-        warnings=(*_left_out(resolved, spec), *_stand_ins(resolved, judge), *warnings),
+        warnings=(*_left_out(resolved, spec), *_stand_ins(resolved, judge), *warnings, *filter(None, (loaded.not_run,))),
     )
 
 

@@ -36,6 +36,7 @@ class Runnable:
         metadata: Key and value pairs inside the file.
         run: A batch of the input's shape to rows (B, D) float32.
         probabilities: The rows are a softmax of the class scores.
+        not_run: What a phone does with the file and this system could not do, one sentence; empty if nothing.
     """
 
     path: Path
@@ -47,6 +48,7 @@ class Runnable:
     metadata: dict[str, str]
     run: Callable[[NDArray[Any]], Array]
     probabilities: bool = False
+    not_run: str = ""
 
     @property
     def pixels_last(self) -> bool:
