@@ -154,7 +154,12 @@ def export(
         sha256=digest_of(path),
         preprocess=preprocessing_text(resolved, spec),
         snippet=snippet(resolved, spec),
-        warnings=(*_left_out(resolved, spec), *_stand_ins(resolved, judge), *warnings, *filter(None, (loaded.not_run,))),
+        warnings=(
+            *_left_out(resolved, spec),
+            *_stand_ins(resolved, judge),
+            *warnings,
+            *filter(None, (loaded.not_run,)),
+        ),
     )
 
 

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import os
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -15,7 +14,7 @@ from torch import Tensor
 
 from lowzoo import catalog, hub, published, zoo
 from lowzoo.architectures.positions import Rule
-from lowzoo.errors import LowzooError, LowzooWarning
+from lowzoo.errors import LowzooError
 from lowzoo.files import plain_path
 from lowzoo.model_config import check_arguments, plain_cfg
 from lowzoo.notes import say_once
@@ -100,11 +99,7 @@ def say_if_a_folder_has_this_name(word: str) -> None:
     known = word.startswith(catalog.PREFIX) or base in catalog.models() or ("/" not in word and is_model(word))
     if known and (Path(word) / hub.FILES[0]).is_file():
         whose = "lowzoo's" if base in catalog.models() or word.startswith(catalog.PREFIX) else "timm's"
-        warnings.warn(
-            f"{word} is taken as {whose} model of that name; the folder {word} that is here is ./{word}",
-            LowzooWarning,
-            stacklevel=3,
-        )
+        say_once(f"{word} is taken as {whose} model of that name; the folder {word} that is here is ./{word}")
 
 
 def architecture_of(word: str) -> str:

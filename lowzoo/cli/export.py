@@ -25,7 +25,10 @@ def export(
         ),
     ] = "rob_vit_tiny",
     format_: Annotated[str, typer.Option("--format", help="onnx, coreml, executorch or litert.")] = "onnx",
-    precision: Annotated[str, typer.Option(help="fp32, fp16 or int8; Core ML also palette6 or palette4, ExecuTorch and LiteRT int8-dynamic.")] = "fp32",
+    precision: Annotated[
+        str,
+        typer.Option(help="fp32, fp16 or int8; Core ML also palette6 or palette4, ExecuTorch and LiteRT int8-dynamic."),
+    ] = "fp32",
     size: Annotated[
         str | None,
         typer.Option(
@@ -39,7 +42,9 @@ def export(
     ] = "image",
     layout: Annotated[str, typer.Option(help="Of an image that is bytes: nhwc or nchw.")] = "nhwc",
     opset: Annotated[int, typer.Option(help="ONNX operator set.")] = 20,
-    target: Annotated[str, typer.Option("--for", help="nnapi, coreml-ep or cpu: write out what it lacks; coreml: ExecuTorch's own.")] = "cpu",
+    target: Annotated[
+        str, typer.Option("--for", help="nnapi, coreml-ep or cpu: write out what it lacks; coreml: ExecuTorch's own.")
+    ] = "cpu",
     ios: Annotated[str, typer.Option(help="Oldest system for Core ML: iOS16, iOS17 or iOS18.")] = "iOS16",
     calibration: Annotated[
         str | None, typer.Option(metavar="SRC", help="Images to calibrate int8 on; the sample set if absent.")

@@ -177,9 +177,7 @@ def _identify(artifact: Path, program: Runner) -> ModelFile:
     if not artifact.is_file():
         raise LowzooError(f"{artifact} does not exist", f"Name a {program.suffix} file")
     if program.suffix == ".pte" and hands_to_core_ml(artifact):
-        raise LowzooError(
-            f"{artifact} is for Core ML, which no Android phone has", "Export it without --for coreml"
-        )
+        raise LowzooError(f"{artifact} is for Core ML, which no Android phone has", "Export it without --for coreml")
     return identify_other(artifact)
 
 
