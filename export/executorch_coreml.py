@@ -210,9 +210,10 @@ def _passage(path: Path, plan: Any, steps: list[Any]) -> tuple[Any, Any]:
         source = casts[0].args[0] if casts else first
         joined = not casts or casts[0].args[-1] == first
         taken, reads, gives = (plan.values[index].val for index in (source, first, last))
-        if source == plan.inputs[0] and joined and last == plan.outputs[0] and list(taken.sizes) == list(reads.sizes):
-            if int(taken.scalar_type) in _NUMPY and len(taken.sizes) == 4:
-                return reads, gives
+        through = source == plan.inputs[0] and joined and last == plan.outputs[0]
+        picture = int(taken.scalar_type) in _NUMPY and len(taken.sizes) == 4 and list(taken.sizes) == list(reads.sizes)
+        if through and picture:
+            return reads, gives
     raise ParityError(
         f"{path} is not one picture through one Core ML package ({len(delegates)} packages; outside them "
         f"{', '.join(names) or 'nothing'})",

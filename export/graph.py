@@ -92,9 +92,8 @@ def exported_module(resolved: Resolved, spec: ExportSpec) -> nn.Module:
         network = clamps_for_hard_activations(network)
     if spec.target == "nnapi":
         network = plain_transformer_layers(network)
-    if spec.precision == "fp16" and (
-        spec.format == "onnx" or (spec.format == "executorch" and spec.target != "coreml")
-    ):
+    # Core ML's converter and LiteRT's quantizer round the finished program instead.
+    if spec.precision == "fp16" and spec.format in ("onnx", "executorch") and not spec.core_ml_delegate:
         if spec.format == "executorch":
             # torch takes a hard-sigmoid of float16 through float32, and each step there and back ends XNNPACK's part.
             network = clamps_for_hard_sigmoids(network)

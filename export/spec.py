@@ -60,9 +60,9 @@ class ExportSpec:
 
     Args:
         format: One of `FORMATS`.
-        precision: One of `PRECISIONS[format]`. "int8" is of weights alone in Core ML, else of activations too, by ranges
-            that calibration found; "int8-dynamic" finds them in every run; "palette6" and "palette4" keep 64 and 16
-            different weights a tensor.
+        precision: One of `PRECISIONS[format]`. "int8" is of weights alone in Core ML, else of activations too, by
+            ranges that calibration found; "int8-dynamic" finds them in every run; "palette6" and "palette4" keep 64 and
+            16 different weights a tensor.
         size: Side of the input in pixels, or (height, width); the weights' own if None.
         batch: Images in a run, or "dynamic". A dynamic batch leaves phone accelerators next to nothing to run.
         input: "image" is RGB in [0, 255], normalised in the graph; "tensor" is float32 (B, C, H, W), normalised by the

@@ -27,7 +27,9 @@ def export(
     format_: Annotated[str, typer.Option("--format", help="onnx, coreml, executorch or litert.")] = "onnx",
     precision: Annotated[
         str,
-        typer.Option(help="fp32, fp16 or int8; Core ML also palette6 or palette4, ExecuTorch and LiteRT int8-dynamic."),
+        typer.Option(
+            help="fp32, fp16 or int8; Core ML also palette6 or palette4, ExecuTorch and LiteRT also int8-dynamic."
+        ),
     ] = "fp32",
     size: Annotated[
         str | None,
@@ -43,7 +45,10 @@ def export(
     layout: Annotated[str, typer.Option(help="Of an image that is bytes: nhwc or nchw.")] = "nhwc",
     opset: Annotated[int, typer.Option(help="ONNX operator set.")] = 20,
     target: Annotated[
-        str, typer.Option("--for", help="nnapi, coreml-ep or cpu: write out what it lacks; coreml: ExecuTorch's own.")
+        str,
+        typer.Option(
+            "--for", help="nnapi, coreml-ep or cpu: write out what it lacks; coreml: ExecuTorch hands all to Core ML."
+        ),
     ] = "cpu",
     ios: Annotated[str, typer.Option(help="Oldest system for Core ML: iOS16, iOS17 or iOS18.")] = "iOS16",
     calibration: Annotated[
