@@ -19,7 +19,7 @@ from lowzoo.export.parity import Parity, bounds_of, enforce
 from lowzoo.export.places import atomic_place, digest_of, size_of
 from lowzoo.export.recipes import preprocessing_text, snippet
 from lowzoo.export.spec import ExportSpec
-from lowzoo.find import FOLDER_SCHEME
+from lowzoo.find import FOLDER_SCHEME, HUB_SCHEME
 from lowzoo.input_facts import both_sides, size_text
 from lowzoo.resolve import Resolved, load_model
 
@@ -74,6 +74,8 @@ def default_path(resolved: Resolved, spec: ExportSpec) -> Path:
     the same.
     """
     name = resolved.source.removeprefix(FOLDER_SCHEME) if resolved.source.startswith(FOLDER_SCHEME) else resolved.name
+    if name.startswith(HUB_SCHEME):  # of a folder of a repository both, as folders of several are called the same
+        name = "-".join(name.split("/")[1:])
     name = name.rstrip("/").rpartition("/")[2].replace(":", "-") or "model"
     height, width = resolved.input_size[1:]
     parts = [name, f"{height}" if height == width else f"{height}x{width}", spec.precision]

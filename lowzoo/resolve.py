@@ -78,8 +78,8 @@ def load_model(
     """Find, build and load the model that a word means.
 
     Args:
-        word: `rob_vit_tiny` (also `lowzoo/...`, also with `.tag`), `hf-hub:ORG/NAME[@sha]`, a folder with `config.json`
-            and `model.safetensors`, a timm name, or `ARCH@FILE[#BRANCH]` for anybody's checkpoint.
+        word: `rob_vit_tiny` (also `lowzoo/...`, also with `.tag`), `hf-hub:ORG/NAME[/FOLDER][@REVISION]`, a folder with
+            `config.json` and `model.safetensors`, a timm name, or `ARCH@FILE[#BRANCH]` for anybody's checkpoint.
         image_size: Side in pixels of a square input, or (height, width); the weights' own if None.
         pretrained: Load the weights; otherwise the network is random.
         seed: Of the random initialisation.

@@ -21,7 +21,8 @@ def export(
         str,
         typer.Argument(
             metavar="[MODEL]",
-            help="Zoo name, hf-hub:ORG/NAME, run or model folder, timm name, or ARCH@FILE for a checkpoint.",
+            help="Zoo name, hf-hub:ORG/NAME[/FOLDER][@REVISION], run or model folder, timm name, or ARCH@FILE for a "
+            "checkpoint.",
         ),
     ] = "rob_vit_tiny",
     format_: Annotated[str, typer.Option("--format", help="onnx, coreml, executorch or litert.")] = "onnx",
