@@ -99,7 +99,8 @@ def hands_to_core_ml(path: Path) -> bool:
 
 def runs_here() -> bool:
     """Whether this system's ExecuTorch has Core ML, as on a Mac."""
-    from executorch.runtime import Runtime
+    with quiet():
+        from executorch.runtime import Runtime
 
     return BACKEND in Runtime.get().backend_registry.registered_backend_names
 

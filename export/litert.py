@@ -197,17 +197,14 @@ def _has_weights_in(content: bytes, wanted: str) -> bool:
     from ai_edge_litert import schema_py_generated as schema
 
     number = getattr(schema.TensorType, wanted.upper())
-    graph = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content)).subgraphs[0]
     model = schema.Model.GetRootAs(content)
-    return any(
-        tensor.type == number and tensor.shape is not None and np.prod(tensor.shape) > 1 and _held(model, tensor.buffer)
-        for tensor in graph.tensors
-    )
-
-
-def _held(model: Any, index: int) -> bool:
-    buffer = model.Buffers(index)
-    return bool(buffer.DataLength() or buffer.Size())
+    graph = model.Subgraphs(0)
+    for tensor in map(graph.Tensors, range(graph.TensorsLength())):
+        buffer = model.Buffers(tensor.Buffer())
+        held = buffer.DataLength() or buffer.Size()  # a large one lies behind the flatbuffer
+        if tensor.Type() == number and held and np.prod(tensor.ShapeAsNumpy()) > 1:
+            return True
+    return False
 
 
 def _by_signature(exact: bytes, feeds: list[NDArray[np.generic]]) -> dict[str, list[dict[str, NDArray[np.generic]]]]:

@@ -12,6 +12,7 @@ import pytest
 import timm
 import torch
 from huggingface_hub.utils import _http
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from lowzoo import catalog, published
@@ -325,6 +326,7 @@ def test_words_of_the_hub_that_mean_nothing(word):
 def test_every_command_takes_a_folder_at_a_revision_and_check_the_same_commit(nested, tmp_path, monkeypatch, capsys):
     hub, shas, _ = nested
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "pictures").mkdir()
 
     def run(*words):
         with pytest.raises(SystemExit) as status:
@@ -343,7 +345,9 @@ def test_every_command_takes_a_folder_at_a_revision_and_check_the_same_commit(ne
     run("check", exported["path"], "--against", f"hf-hub:someone/many@{commit}/phones/small")
     assert json.loads(run("info", word, "--json"))["revision"] == shas["old"]
     assert list(json.loads(run("download", word, "--json"))) == [word]
-    run("embed", word, "--image-size", "32", "--out", "x.npz")
+    for i in range(3):
+        Image.new("RGB", (40, 40), (80 * i, 9, 9)).save(tmp_path / "pictures" / f"{i}.png")
+    run("embed", "pictures", "--model", word, "--size", "32", "--out", "x.parquet")
     run("bench", word, "--engine", "torch", "--quick", "--size", "64", "--json")
 
 
