@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lowzoo.errors import LowzooError
+from lowzoo.errors import LowzooError, reason_of
 from lowzoo.export.bounds import ParityError
 from lowzoo.export.mil import Program, load_program
 from lowzoo.export.quiet import quiet
@@ -99,10 +99,13 @@ def hands_to_core_ml(path: Path) -> bool:
 
 def runs_here() -> bool:
     """Whether this system's ExecuTorch has Core ML, as on a Mac."""
-    with quiet():
-        from executorch.runtime import Runtime
+    try:
+        with quiet():
+            from executorch.runtime import Runtime
 
-    return BACKEND in Runtime.get().backend_registry.registered_backend_names
+            return BACKEND in Runtime.get().backend_registry.registered_backend_names
+    except Exception:  # one made for another torch; whoever needs it says so
+        return False
 
 
 @dataclass(frozen=True)
@@ -160,10 +163,15 @@ def package_of(path: Path) -> Program:
 
 
 def _read(path: Path) -> Frame:
-    with quiet():
-        from executorch.backends.apple.coreml import executorchcoreml
-        from executorch.exir._serialize._program import deserialize_pte_binary
-
+    try:
+        with quiet():
+            from executorch.backends.apple.coreml import executorchcoreml
+            from executorch.exir._serialize._program import deserialize_pte_binary
+    except Exception as error:  # one made for another torch, or for a system without this part
+        raise ParityError(
+            f"executorch {version('executorch')} cannot take Core ML's part out of {path} here ({reason_of(error)})",
+            "Install the executorch of your torch",
+        ) from error
     try:
         program = deserialize_pte_binary(path.read_bytes()).program
         plans = {plan.name: plan for plan in program.execution_plan}
