@@ -349,6 +349,9 @@ def test_every_command_takes_a_folder_at_a_revision_and_check_the_same_commit(ne
     for i in range(3):
         Image.new("RGB", (40, 40), (80 * i, 9, 9)).save(tmp_path / "pictures" / f"{i}.png")
     run("embed", "pictures", "--model", word, "--size", "32", "--out", "x.parquet")
+    # The processes that time find it in the cache, by its commit.
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     run("bench", word, "--engine", "torch", "--quick", "--size", "64", "--json")
 
 

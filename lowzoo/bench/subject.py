@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from lowzoo.bench.artifact import identify_other, open_onnx, picture, real_input
 from lowzoo.bench.engines import ENGINES, EngineFacts
-from lowzoo.bench.network_word import read_network_word
+from lowzoo.bench.network_word import network_word, read_network_word
 from lowzoo.bench.schema import ModelFile, ModelInput
 from lowzoo.errors import LowzooError, reason_of
+from lowzoo.hub_word import is_hub_word
 from lowzoo.input_facts import channels_last
 
 _EXECUTORCH_TYPES = {0: np.uint8, 6: np.float32}
@@ -100,6 +101,8 @@ def _network(model: str) -> Subject:
         precision="fp32",
     )
     said = ModelInput(name="x", type="float32", shape=shape, content=f"photograph {photo}, normalised beforehand")
+    if is_hub_word(word):  # the fresh processes build these weights, whatever a branch has moved to, from the cache
+        model = network_word(resolved.source, size=size, untrained=not pretrained)
     return Subject(model, facts, said, pixels)
 
 
