@@ -20,7 +20,7 @@ from lowzoo.export.parity import Parity, bounds_of, enforce
 from lowzoo.export.places import atomic_place, digest_of, size_of
 from lowzoo.export.recipes import preprocessing_text, snippet
 from lowzoo.export.spec import ExportSpec
-from lowzoo.find import FOLDER_SCHEME
+from lowzoo.find import FOLDER_SCHEME, HUB_SCHEME
 from lowzoo.input_facts import both_sides, size_text
 from lowzoo.resolve import FeatureMap, Resolved, load_model
 
@@ -77,6 +77,8 @@ def default_path(resolved: Resolved, spec: ExportSpec) -> Path:
     the same.
     """
     name = resolved.source.removeprefix(FOLDER_SCHEME) if resolved.source.startswith(FOLDER_SCHEME) else resolved.name
+    if name.startswith(HUB_SCHEME):  # of a folder of a repository both, as folders of several are called the same
+        name = "-".join(name.split("/")[1:])
     name = name.rstrip("/").rpartition("/")[2].replace(":", "-") or "model"
     height, width = resolved.input_size[1:]
     parts = [name, f"{height}" if height == width else f"{height}x{width}", spec.precision]
@@ -140,7 +142,8 @@ def export(
         bounds = bounds_of(spec)
         judge.say("comparing the file with PyTorch")
         try:
-            parity = judge.parity(exporter.load(temporary), with_knn=bounds.knn_loss is not None)
+            loaded = exporter.load(temporary)
+            parity = judge.parity(loaded, with_knn=bounds.knn_loss is not None)
             enforce(parity, bounds, spec.precision)
         except ParityError as error:
             reason, remedy = why(error, judge, spec.precision, bounds, spec.batch)
@@ -160,7 +163,12 @@ def export(
         sha256=digest_of(path),
         preprocess=preprocessing_text(resolved, spec),
         snippet=snippet(resolved, spec),
-        warnings=(*_left_out(resolved, spec), *_stand_ins(resolved, judge), *warnings),
+        warnings=(
+            *_left_out(resolved, spec),
+            *_stand_ins(resolved, judge),
+            *warnings,
+            *filter(None, (loaded.not_run,)),
+        ),
         features=resolved.features,
     )
 

@@ -33,6 +33,7 @@ BOUNDS = {
     "fp32": Bounds(relative_error=1e-4, min_cosine=0.9999, knn_agreement=1.0),
     "fp16": Bounds(relative_error=5e-2, min_cosine=0.9995, knn_agreement=0.9),
     "int8": Bounds(min_cosine=0.8),
+    "int8-dynamic": Bounds(min_cosine=0.8),
     "palette6": Bounds(min_cosine=0.8),
     "palette4": Bounds(min_cosine=0.8),
 }

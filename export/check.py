@@ -9,6 +9,7 @@ from lowzoo.errors import LowzooError
 from lowzoo.evaluate.preprocess import Preprocessing
 from lowzoo.export.bounds import BOUNDS, Bounds, ParityError
 from lowzoo.export.diagnose import diagnosis
+from lowzoo.export.executorch_coreml import hands_to_core_ml, package_of
 from lowzoo.export.formats import EXPORTERS
 from lowzoo.export.identity import Reference, giving_maps, reference_of
 from lowzoo.export.judge import Judge
@@ -155,8 +156,11 @@ def _refuse_other_preparation(resolved: Resolved, artifact: Runnable) -> None:
 
 
 def _readiness(artifact: Runnable) -> Readiness:
+    advice = (f"{artifact.not_run[0].upper()}{artifact.not_run[1:]}",) if artifact.not_run else ()
     if artifact.format == "onnx":
         return onnx_readiness(artifact.path)
     if artifact.format == "coreml":
         return coreml_readiness(artifact.path)
-    return Readiness(size_of(artifact.path), {})
+    if artifact.format == "executorch" and hands_to_core_ml(artifact.path):
+        return Readiness(size_of(artifact.path), package_of(artifact.path).histogram(), (), advice)
+    return Readiness(size_of(artifact.path), {}, (), advice)

@@ -1,7 +1,7 @@
-"""ExecuTorch: a `.pte` program for XNNPACK, torch's own way to a phone's processor.
+"""ExecuTorch: a `.pte` program for XNNPACK, torch's own way to a phone's processor, or for Core ML.
 
-int8 is torch's own post-training quantisation (PT2E) with XNNPACK's quantizer. What the file was made from is the text
-that its second method, `lowzoo`, gives.
+int8 is torch's own post-training quantisation (PT2E) with XNNPACK's quantizer; of Core ML's see
+`lowzoo.export.executorch_coreml`. What the file was made from is the text that its second method, `lowzoo`, gives.
 """
 
 import json
@@ -18,9 +18,18 @@ from torch import Tensor, nn
 from lowzoo.errors import LowzooError, reason_of
 from lowzoo.export.bounds import ParityError
 from lowzoo.export.calibrate import calibration_images
+from lowzoo.export.executorch_coreml import (
+    NOT_RUN,
+    NOTES,
+    hands_to_core_ml,
+    lower_to_core_ml,
+    open_core_ml_program,
+    runs_here,
+)
 from lowzoo.export.installed import require
 from lowzoo.export.int8 import before_products, first_that_holds, graph_input
 from lowzoo.export.judge import Judge
+from lowzoo.export.large import parameter_bytes
 from lowzoo.export.metadata import metadata
 from lowzoo.export.quiet import quiet
 from lowzoo.export.runnable import Array, Runnable
@@ -28,14 +37,14 @@ from lowzoo.export.spec import ExportSpec
 from lowzoo.resolve import Resolved
 
 _TYPES = {0: np.uint8, 6: np.float32}  # ScalarType numbers
-_NOTES = "lowzoo"  # name of the method that gives them
+_SMALLER = 0.75  # of the bytes in float32, which a file of halves should be well below
 _PRODUCTS = (torch.ops.aten.conv2d.default, torch.ops.aten.linear.default)
 
 
 def write_executorch(
     module: nn.Module, resolved: Resolved, spec: ExportSpec, path: Path, judge: Judge
 ) -> tuple[str, ...]:
-    """Lower the module to XNNPACK and write the program; int8 is the fastest way that keeps the judge's bound.
+    """Lower the module to XNNPACK or Core ML and write the program; int8 is the fastest way that keeps the bound.
 
     Args:
         module: What `exported_module` gave.
@@ -56,9 +65,15 @@ def write_executorch(
     batch = spec.batch if isinstance(spec.batch, int) else 1
     shape = (batch, height, width, channels) if spec.pixels_last else (batch, channels, height, width)
     example = torch.zeros(shape, dtype=torch.uint8 if spec.input == "image" else torch.float32)
-    notes = json.dumps(metadata(resolved, spec))
+    said = metadata(resolved, spec)
     try:
-        if spec.precision == "int8":
+        if spec.core_ml_delegate:
+            said |= {"lowzoo.delegate": "coreml", "lowzoo.deployment_target": spec.deployment_target}
+            said |= {} if runs_here() else {"lowzoo.not_run": NOT_RUN}
+            path.write_bytes(lower_to_core_ml(module, example, {NOTES: json.dumps(said)}, spec))
+            return ()
+        notes = json.dumps(said)
+        if spec.precision.startswith("int8"):
             with quiet():  # what does not fit this torch fails here, and not once for every way
                 import_module("executorch.backends.xnnpack.quantizer.xnnpack_quantizer")
             images = calibration_images(spec.calibration, resolved.input_size[0])
@@ -78,6 +93,8 @@ def write_executorch(
                 "static in products alone": lambda: write("products"),
                 "dynamic": lambda: write("dynamic"),
             }
+            if spec.precision == "int8-dynamic":
+                ways = {"dynamic": ways["dynamic"]}
             return first_that_holds(ways, spec, judge)[1]
         path.write_bytes(_lowered(module, example, notes))
     except LowzooError:
@@ -89,6 +106,12 @@ def write_executorch(
             f"({reason})",
             "Install the executorch of your torch, or name another format",
         ) from error
+    wide = parameter_bytes(resolved.model, spec)
+    if spec.precision == "fp16" and path.stat().st_size > _SMALLER * wide:
+        return (
+            f"the file is {path.stat().st_size / 1e6:.1f} MB, and the weights in float32 are {wide / 1e6:.1f} MB: "
+            "XNNPACK keeps those of convolutions in float32",
+        )
     return ()
 
 
@@ -100,6 +123,9 @@ def open_executorch(path: Path) -> Runnable:
         ParityError: The program does not load, or takes something else than one picture.
     """
     require("executorch", "executorch")
+    core_ml = hands_to_core_ml(path)
+    if core_ml and not runs_here():
+        return open_core_ml_program(path)
     try:
         with quiet():
             from executorch.runtime import Runtime
@@ -121,7 +147,7 @@ def open_executorch(path: Path) -> Runnable:
     return Runnable(
         path=path,
         format="executorch",
-        engine=f"executorch {version('executorch')} (XNNPACK)",
+        engine=f"executorch {version('executorch')} ({'Core ML' if core_ml else 'XNNPACK'})",
         shape=(shape[0], shape[1], shape[2], shape[3]),
         dtype=dtype,
         pixels=dtype == np.uint8,
@@ -142,9 +168,9 @@ def notes_of_executorch(path: Path) -> dict[str, str]:
 
 
 def _said(program: Any) -> dict[str, str]:
-    if _NOTES not in program.method_names:
+    if NOTES not in program.method_names:
         return {}
-    said: dict[str, str] = json.loads(program.load_method(_NOTES).execute([])[0])
+    said: dict[str, str] = json.loads(program.load_method(NOTES).execute([])[0])
     return said
 
 
@@ -155,7 +181,7 @@ def _lowered(module: nn.Module, example: Tensor, notes: str) -> bytes:
 
         program = torch.export.export(module, (example,))
         lowered = to_edge_transform_and_lower(
-            program, partitioner=[XnnpackPartitioner()], constant_methods={_NOTES: notes}
+            program, partitioner=[XnnpackPartitioner()], constant_methods={NOTES: notes}
         )
         content: bytes = lowered.to_executorch().buffer
     return content
@@ -174,6 +200,9 @@ def _quantised(module: nn.Module, example: Tensor, feeds: list[Tensor], way: str
         if way == "products":
             for operator in _PRODUCTS:
                 quantizer.set_operator_type(operator, settings)
+        elif way == "dynamic":
+            # XNNPACK finds ranges in every run for these alone; a convolution so marked fails to lower.
+            quantizer.set_operator_type(torch.ops.aten.linear.default, settings)
         else:
             quantizer.set_global(settings)
         traced = torch.export.export(module, (example,)).module()
@@ -189,5 +218,6 @@ def _quantised(module: nn.Module, example: Tensor, feeds: list[Tensor], way: str
                 observed(feed)
         quantised: nn.Module = convert_pt2e(observed)
     if not any("dequantize_per_channel" in str(node.target) for node in quantised.graph.nodes):  # type: ignore[union-attr]
-        raise ParityError("a file in which no weight is int8", "Use fp32")
+        alone = " (XNNPACK's dynamic int8 is of fully connected layers alone)" if way == "dynamic" else ""
+        raise ParityError(f"a file in which no weight is int8{alone}", "Use fp32")
     return quantised

@@ -5,7 +5,12 @@ from timm.utils.model import reparameterize_model
 from torch import Tensor, nn
 
 from lowzoo.evaluate.batch_norms import fold_batch_norms
-from lowzoo.export.rewrites import clamps_for_hard_activations, plain_mean_pools, plain_transformer_layers
+from lowzoo.export.rewrites import (
+    clamps_for_hard_activations,
+    clamps_for_hard_sigmoids,
+    plain_mean_pools,
+    plain_transformer_layers,
+)
 from lowzoo.export.spec import ExportSpec
 from lowzoo.resolve import Resolved
 
@@ -46,6 +51,23 @@ class PixelsIn(nn.Module):
         return features
 
 
+class FloatFirst(nn.Module):
+    """Bytes to float32 before anything else: Core ML's tensors hold no bytes, so this is left outside its part.
+
+    Args:
+        network: Takes float32.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Bytes of any shape to features (B, D)."""
+        features: Tensor = self.network(image.float())
+        return features
+
+
 class HalfInside(nn.Module):
     """The network in float16 between a float32 input and float32 outputs.
 
@@ -70,7 +92,11 @@ def exported_module(resolved: Resolved, spec: ExportSpec) -> nn.Module:
         network = clamps_for_hard_activations(network)
     if spec.target == "nnapi":
         network = plain_transformer_layers(network)
-    if spec.format == "onnx" and spec.precision == "fp16":
+    # Core ML's converter and LiteRT's quantizer round the finished program instead.
+    if spec.precision == "fp16" and spec.format in ("onnx", "executorch") and not spec.core_ml_delegate:
+        if spec.format == "executorch":
+            # torch takes a hard-sigmoid of float16 through float32, and each step there and back ends XNNPACK's part.
+            network = clamps_for_hard_sigmoids(network)
         # Folded before anything is rounded: the parts of a batch norm span more than float16 can tell apart.
         fold_batch_norms(network.eval())
         network = HalfInside(network)
@@ -79,4 +105,6 @@ def exported_module(resolved: Resolved, spec: ExportSpec) -> nn.Module:
     if spec.input == "image":
         width = resolved.input_size[2] if spec.pixels_last else None
         network = PixelsIn(network, resolved.mean, resolved.std, width)
+        if spec.core_ml_delegate:
+            network = FloatFirst(network)
     return network.eval()

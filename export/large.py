@@ -17,7 +17,8 @@ DATA_SUFFIX = ".data"
 
 def parameter_bytes(network: nn.Module, spec: ExportSpec) -> int:
     """Bytes of the tensors that a file of this precision holds."""
-    wide = 2 if spec.precision == "fp16" else 4
+    # LiteRT's float16 is made from a file in float32, which has to fit as well.
+    wide = 2 if spec.precision == "fp16" and spec.format == "onnx" else 4
     tensors = [*network.parameters(), *network.buffers()]
     return sum(tensor.numel() * (wide if tensor.is_floating_point() else tensor.element_size()) for tensor in tensors)
 

@@ -1,4 +1,4 @@
-"""LiteRT: a `.tflite` file by litert-torch, and int8 by the AI Edge quantizer.
+"""LiteRT: a `.tflite` file by litert-torch, and float16 and int8 by the AI Edge quantizer.
 
 litert-torch 0.10 wants a torch below 2.15, so it is an extra for an environment of its own; running a file takes
 ai-edge-litert alone. What the file was made from stands in a piece of its metadata named "lowzoo".
@@ -29,10 +29,15 @@ from lowzoo.resolve import Resolved
 
 _PRODUCTS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 _NOTE = b"lowzoo"
+_FLOAT_WEIGHTS = (*_PRODUCTS, "CONV_2D_TRANSPOSE", "EMBEDDING_LOOKUP")  # what it can keep in float16
+_HALF_NOT_RUN = (
+    "the weights are float16 and were computed with in float32, as LiteRT does on a CPU; a GPU or an NPU computes in "
+    "float16 as well, which was not run here"
+)
 
 
 def write_litert(module: nn.Module, resolved: Resolved, spec: ExportSpec, path: Path, judge: Judge) -> tuple[str, ...]:
-    """Convert the module and write the file; int8 is the fastest way that keeps the judge's bound.
+    """Convert the module and write the file; float16 is of weights alone, int8 the fastest way that keeps the bound.
 
     Args:
         module: What `exported_module` gave.
@@ -66,7 +71,12 @@ def write_litert(module: nn.Module, resolved: Resolved, spec: ExportSpec, path: 
             "Name another format, or another model",
         ) from error
     warnings: tuple[str, ...] = ()
-    if spec.precision == "int8":
+    if spec.precision == "fp16":
+        _rewritten(path.read_bytes(), "float16 weights", [], path)
+    elif spec.precision == "int8-dynamic":
+        exact = path.read_bytes()
+        _, warnings = first_that_holds({"dynamic": lambda: _quantised(exact, [], "dynamic", path)}, spec, judge)
+    elif spec.precision == "int8":
         feeds = [
             graph_input(image, resolved, spec) for image in calibration_images(spec.calibration, resolved.input_size[0])
         ]
@@ -77,7 +87,8 @@ def write_litert(module: nn.Module, resolved: Resolved, spec: ExportSpec, path: 
             "dynamic": lambda: _quantised(exact, feeds, "dynamic", path),
         }
         _, warnings = first_that_holds(ways, spec, judge)
-    _note(path, metadata(resolved, spec))
+    said = metadata(resolved, spec)
+    _note(path, said | ({"lowzoo.not_run": _HALF_NOT_RUN} if spec.precision == "fp16" else {}))
     return warnings
 
 
@@ -120,6 +131,7 @@ def open_litert(path: Path) -> Runnable:
         pixels=bool(json.loads(said.get("lowzoo.preprocessing", "{}")).get("normalised_in_graph", dtype == np.uint8)),
         metadata=said,
         run=run,
+        not_run=said.get("lowzoo.not_run", ""),
     )
 
 
@@ -138,6 +150,16 @@ def notes_of_litert(path: Path) -> dict[str, str]:
 
 
 def _quantised(exact: bytes, feeds: list[NDArray[np.generic]], way: str, path: Path) -> Runnable:
+    _rewritten(exact, way, feeds, path)
+    return open_litert(path)
+
+
+def _rewritten(exact: bytes, way: str, feeds: list[NDArray[np.generic]], path: Path) -> None:
+    """Have the quantizer write the file with other weights, and look that some are of the type wanted.
+
+    Raises:
+        ParityError: It fails, or there are none.
+    """
     from ai_edge_quantizer import quantizer, recipe
     from ai_edge_quantizer.algorithm_manager import AlgorithmName
     from ai_edge_quantizer.qtyping import TFLOperationName
@@ -155,15 +177,36 @@ def _quantised(exact: bytes, feeds: list[NDArray[np.generic]], way: str, path: P
             elif way == "products":
                 for name in _PRODUCTS:
                     tool.add_static_config(".*", TFLOperationName(name), activation_num_bits=8, weight_num_bits=8)
-            else:
+            elif way == "dynamic":
                 tool.load_quantization_recipe(recipe.dynamic_wi8_afp32())
+            else:
+                for name in _FLOAT_WEIGHTS:
+                    operation = TFLOperationName(name)
+                    tool.add_weight_only_config(".*", operation, num_bits=16, algorithm_key=AlgorithmName.FLOAT_CASTING)
             ranges = tool.calibrate(_by_signature(exact, feeds)) if tool.need_calibration else None
             content = tool.quantize(ranges).quantized_model
     except Exception as error:  # the tool has no error of its own
         reason = reason_of(error)
         raise ParityError(f"the quantizer fails ({reason})", "Use fp32") from error
+    wanted = "int8" if feeds or way == "dynamic" else "float16"
+    if not _has_weights_in(content, wanted):
+        raise ParityError(f"a file in which no weight is {wanted}", "Use fp32")
     path.write_bytes(content)
-    return open_litert(path)
+
+
+def _has_weights_in(content: bytes, wanted: str) -> bool:
+    """Whether a constant of more than one number has the type, and not only what is computed or a scale."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    number = getattr(schema.TensorType, wanted.upper())
+    model = schema.Model.GetRootAs(content)
+    graph = model.Subgraphs(0)
+    for tensor in map(graph.Tensors, range(graph.TensorsLength())):
+        buffer = model.Buffers(tensor.Buffer())
+        held = buffer.DataLength() or buffer.Size()  # a large one lies behind the flatbuffer
+        if tensor.Type() == number and held and np.prod(tensor.ShapeAsNumpy()) > 1:
+            return True
+    return False
 
 
 def _by_signature(exact: bytes, feeds: list[NDArray[np.generic]]) -> dict[str, list[dict[str, NDArray[np.generic]]]]:

@@ -29,10 +29,12 @@ def preprocessing_text(resolved: Resolved, spec: ExportSpec) -> str:
 
 
 def snippet(resolved: Resolved, spec: ExportSpec) -> str:
-    """Code that feeds the artifact one picture: Swift for Core ML, Kotlin otherwise, and JavaScript too for ONNX."""
+    """Code that feeds the artifact one picture: Swift for Core ML, else Kotlin, and JavaScript too for ONNX."""
     many = "" if spec.batch in (1, "dynamic") else f"// One picture of the {spec.batch} that the file takes.\n"
     if spec.format == "coreml":
         return many + _swift(resolved, spec)
+    if spec.core_ml_delegate:
+        return many + _swift_executorch(resolved, spec)
     if spec.format != "onnx":
         return many + _kotlin(resolved, spec)
     return f"{many}// Kotlin\n{_kotlin(resolved, spec)}\n\n// JavaScript\n{_javascript(resolved, spec)}"
@@ -121,6 +123,34 @@ def _vision_results(resolved: Resolved, spec: ExportSpec) -> str:
                 for each in resolved.features
             ),
         ]
+    )
+
+
+def _swift_executorch(resolved: Resolved, spec: ExportSpec) -> str:
+    channels, height, width = resolved.input_size
+    kind = "UInt8" if spec.input == "image" else "Float"
+    made = f"var values = [{kind}](repeating: 0, count: {channels * width * height})\n"
+    sum_ = " + ".join(f"{part} * Int(bytes[4 * i + {c}])" for c, part in enumerate(_LUMA))
+    value = f"UInt8(({sum_} + 32768) >> 16)" if channels == 1 else "bytes[4 * i + c]"
+    normal = spec.input == "tensor"
+    constants = f"let mean: [Float] = [{_numbers(resolved.mean)}], std: [Float] = [{_numbers(resolved.std)}]\n"
+    place = f"{channels} * i + c" if spec.pixels_last else f"c * {width} * {height} + i"
+    filled = (
+        f"{drawing.swift(resolved)}"
+        "let bytes = context.data!.assumingMemoryBound(to: UInt8.self)\n"
+        f"{made}{constants if normal else ''}"
+        f"for c in 0..<{channels} {{ for i in 0..<({width} * {height}) {{\n"
+        f"    values[{place}] = {f'(Float({value}) / 255 - mean[c]) / std[c]' if normal else value}\n"
+        "} }\n"
+        if _from_a_photo(resolved)
+        else f"{made}// Fill it with the {channels} channels of a picture that is prepared as said.\n"
+    )
+    return (
+        f"{filled}"
+        "let module = Module(filePath: modelPath)  // link executorch, backend_coreml and kernels_optimized\n"
+        f"let outputs = try module.forward(Tensor<{kind}>(values, shape: [1, {_sides(resolved, spec)}]))\n"
+        "let tensor: Tensor<Float>? = outputs[0].tensor()\n"
+        "let found = tensor!.scalars()"
     )
 
 

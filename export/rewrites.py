@@ -73,6 +73,11 @@ def clamps_for_hard_activations(network: nn.Module) -> nn.Module:
     return _exchanged(network, clamp)
 
 
+def clamps_for_hard_sigmoids(network: nn.Module) -> nn.Module:
+    """Exchange, in place, every hard-sigmoid of a network by a clamp, and give it back."""
+    return _exchanged(network, lambda child: ClampHardSigmoid() if isinstance(child, _SIGMOIDS) else None)
+
+
 def plain_transformer_layers(network: nn.Module) -> nn.Module:
     """Exchange, in place, layer norms, exact GELUs and attention by what NNAPI can run, and give the network back."""
 

@@ -37,6 +37,7 @@ class Runnable:
         run: A batch of the input's shape to rows (B, D) or maps (B, C, H, W), float32; one array, or a tuple of them
             where the file has several outputs.
         probabilities: The rows are a softmax of the class scores.
+        not_run: What a phone does with the file and this system could not do, one sentence; empty if nothing.
     """
 
     path: Path
@@ -48,6 +49,7 @@ class Runnable:
     metadata: dict[str, str]
     run: Callable[[NDArray[Any]], Array | tuple[Array, ...]]
     probabilities: bool = False
+    not_run: str = ""
 
     @property
     def pixels_last(self) -> bool:

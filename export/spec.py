@@ -10,15 +10,15 @@ from lowzoo.input_facts import Side, both_sides
 PRECISIONS = {
     "onnx": ("fp32", "fp16", "int8"),
     "coreml": ("fp32", "fp16", "int8", "palette6", "palette4"),
-    "executorch": ("fp32", "int8"),
-    "litert": ("fp32", "int8"),
+    "executorch": ("fp32", "fp16", "int8", "int8-dynamic"),
+    "litert": ("fp32", "fp16", "int8", "int8-dynamic"),
 }
 FORMATS = tuple(PRECISIONS)
 # Below 16 bits an artifact is judged by what it is for: the k-NN points that it loses.
-LOSSY = ("int8", "palette6", "palette4")
+LOSSY = ("int8", "int8-dynamic", "palette6", "palette4")
 # The dynamo exporter writes 18 and later; onnxruntime 1.20, the oldest supported, reads up to 21.
 OPSETS = range(18, 22)
-TARGETS = ("cpu", "nnapi", "coreml-ep")
+TARGETS = ("cpu", "nnapi", "coreml-ep", "coreml")
 IOS = ("iOS16", "iOS17", "iOS18")
 INPUTS = ("image", "tensor")
 LAYOUTS = ("nhwc", "nchw")
@@ -80,8 +80,9 @@ class ExportSpec:
 
     Args:
         format: One of `FORMATS`.
-        precision: One of `PRECISIONS[format]`. "int8" is of weights alone in Core ML, else of activations too;
-            "palette6" and "palette4" keep 64 and 16 different weights a tensor.
+        precision: One of `PRECISIONS[format]`. "int8" is of weights alone in Core ML, else of activations too, by
+            ranges that calibration found; "int8-dynamic" finds them in every run; "palette6" and "palette4" keep 64 and
+            16 different weights a tensor.
         size: Side of the input in pixels, or (height, width); the weights' own if None.
         batch: Images in a run, or "dynamic". A dynamic batch leaves phone accelerators next to nothing to run.
         input: "image" is RGB in [0, 255], normalised in the graph; "tensor" is float32 (B, C, H, W), normalised by the
@@ -90,8 +91,9 @@ class ExportSpec:
             images of its own.
         opset: ONNX operator set. 20 writes GELU as one node: a tenth fewer nodes of a ViT than 18, and onnxruntime's
             mobile checker finds the same number of partitions (CoreML ML program 1, NNAPI 38).
-        target: Rewrite what this accelerator cannot take: "nnapi", "coreml-ep" or "cpu".
-        deployment_target: Oldest system that a Core ML file runs on.
+        target: Rewrite what this accelerator cannot take: "nnapi", "coreml-ep" or "cpu"; "coreml" hands an ExecuTorch
+            program to Core ML instead of XNNPACK.
+        deployment_target: Oldest system that a Core ML file, or what ExecuTorch hands to Core ML, runs on.
         calibration: Images (SRC) that int8 activations are calibrated on; the sample set if None.
         max_loss: What a precision below 16 bits may lose.
         classes: Names of the classes when the network ends in a classifier, else empty.
@@ -127,6 +129,16 @@ class ExportSpec:
         _one_of("layout", self.layout, LAYOUTS)
         _one_of("target", self.target, TARGETS)
         _one_of("deployment target", self.deployment_target, IOS)
+        if self.target == "coreml" and self.format != "executorch":
+            raise LowzooError(
+                f"--for coreml is of ExecuTorch's programs, and this is {self.format}",
+                "Use --format executorch, --format coreml for an app without ExecuTorch, or --for coreml-ep for "
+                "onnxruntime",
+            )
+        if self.core_ml_delegate and self.precision == "int8-dynamic":
+            raise LowzooError(
+                "Core ML has no int8-dynamic", "Use --precision int8, which is of weights alone there, or fp16"
+            )
         if self.batch != "dynamic" and (not isinstance(self.batch, int) or not 1 <= self.batch <= 1024):
             raise LowzooError(f"a batch of {self.batch!r} is impossible", "Use a number from 1 to 1024, or dynamic")
         if self.format != "onnx" and self.batch == "dynamic":
@@ -160,6 +172,11 @@ class ExportSpec:
     def pixels_last(self) -> bool:
         """Whether the input is (B, H, W, C) and not (B, C, H, W)."""
         return self.input == "image" and self.layout == "nhwc" and self.format != "coreml"
+
+    @property
+    def core_ml_delegate(self) -> bool:
+        """Whether ExecuTorch hands the network to Core ML and not to XNNPACK."""
+        return self.format == "executorch" and self.target == "coreml"
 
     @property
     def lossy(self) -> bool:

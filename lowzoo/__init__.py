@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from lowzoo.hook import register_with_timm
 
 if TYPE_CHECKING:
-    from lowzoo.api import create_model, list_models, model_info
+    from lowzoo.api import create_model, list_models, load, model_info
 
     __version__: str
 
-__all__ = ["__version__", "create_model", "list_models", "model_info"]
+__all__ = ["__version__", "create_model", "list_models", "load", "model_info"]
 
 register_with_timm()
 

@@ -8,6 +8,9 @@ from lowzoo import catalog
 if TYPE_CHECKING:
     from torch import nn
 
+    from lowzoo.input_facts import Side
+    from lowzoo.resolve import Resolved
+
 
 def create_model(name: str, pretrained: bool = False, **kwargs: Any) -> "nn.Module":
     """Create a model of the zoo; the same as `timm.create_model("lowzoo/NAME", ...)`.
@@ -27,6 +30,23 @@ def create_model(name: str, pretrained: bool = False, **kwargs: Any) -> "nn.Modu
 
     model: nn.Module = timm.create_model(f"lowzoo/{name.removeprefix('lowzoo/')}", pretrained=pretrained, **kwargs)
     return model
+
+
+def load(model: str, *, size: "Side | None" = None, classes: bool = False) -> "Resolved":
+    """Load what a MODEL word means, as every command does: a network with its weights, and how to feed it.
+
+    Args:
+        model: A zoo name, `hf-hub:ORG/NAME[/FOLDER][@REVISION]`, a run or model folder, a timm name, or
+            `ARCH@FILE[#BRANCH]` for a checkpoint.
+        size: Side of the input in pixels, or (height, width); the weights' own if None.
+        classes: Keep the classifier that the weights come with.
+
+    Raises:
+        LowzooError: Unknown word, weights that cannot be had, or an impossible size.
+    """
+    from lowzoo.resolve import load_model
+
+    return load_model(model, image_size=size, classes=classes)
 
 
 def list_models(filter: str = "*", *, pretrained: bool = False) -> list[str]:

@@ -35,7 +35,7 @@ class LowzooError(Exception):
 
 
 class LowzooWarning(UserWarning):
-    """Something that was decided or left out for the caller; the command line prints it as a note on stderr."""
+    """Something that was decided or left out for the caller, said by `lowzoo.notes.say_once`."""
 
 
 def reason_of(error: BaseException) -> str:

@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import os
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
@@ -15,13 +14,14 @@ from torch import Tensor
 
 from lowzoo import catalog, hub, published, zoo
 from lowzoo.architectures.positions import Rule
-from lowzoo.errors import LowzooError, LowzooWarning
+from lowzoo.errors import LowzooError
 from lowzoo.files import plain_path
+from lowzoo.hub_word import SCHEME, fetch_hub_model, is_hub_word
 from lowzoo.model_config import check_arguments, plain_cfg
 from lowzoo.notes import say_once
 from lowzoo.weights_file import check_safetensors, short_digest
 
-HUB_SCHEME = "hf-hub:"
+HUB_SCHEME = SCHEME
 FOLDER_SCHEME = "local-dir:"
 
 
@@ -68,11 +68,9 @@ def find(word: str, *, pretrained: bool) -> Found:
     Raises:
         LowzooError: It means nothing, or its weights cannot be had.
     """
-    if word.startswith(HUB_SCHEME):
-        repository = word.removeprefix(HUB_SCHEME)
-        folder, sha = hub.fetch_model(repository)
-        found = _find_folder(folder)
-        return dataclasses.replace(found, name=f"{HUB_SCHEME}{repository.partition('@')[0]}", revision=sha)
+    if is_hub_word(word):
+        place, folder, sha = fetch_hub_model(word)
+        return dataclasses.replace(_find_folder(folder), name=place.name, revision=sha)
     if word.startswith(FOLDER_SCHEME):
         return _find_folder(Path(word.removeprefix(FOLDER_SCHEME)))
     if (checkpoint := split_checkpoint(word)) is not None:
@@ -90,7 +88,8 @@ def find(word: str, *, pretrained: bool) -> Found:
     near = f" (near: {catalog.students()[word]})" if word in catalog.students() else ""
     near = near or catalog.near_matches(base, [*catalog.models(), *timm.list_models()])
     raise LowzooError(
-        f"unknown model {word}{near}", "Name a model of `lowzoo list`, a folder, hf-hub:ORG/NAME, or a timm model"
+        f"unknown model {word}{near}",
+        "Name a model of `lowzoo list`, a folder, hf-hub:ORG/NAME[/FOLDER][@REVISION], or a timm model",
     )
 
 
@@ -100,11 +99,7 @@ def say_if_a_folder_has_this_name(word: str) -> None:
     known = word.startswith(catalog.PREFIX) or base in catalog.models() or ("/" not in word and is_model(word))
     if known and (Path(word) / hub.FILES[0]).is_file():
         whose = "lowzoo's" if base in catalog.models() or word.startswith(catalog.PREFIX) else "timm's"
-        warnings.warn(
-            f"{word} is taken as {whose} model of that name; the folder {word} that is here is ./{word}",
-            LowzooWarning,
-            stacklevel=3,
-        )
+        say_once(f"{word} is taken as {whose} model of that name; the folder {word} that is here is ./{word}")
 
 
 def architecture_of(word: str) -> str:
@@ -221,7 +216,7 @@ def _find_folder(folder: Path) -> Found:
             raise LowzooError(
                 f"{folder} is no model folder: it holds no {name}" if folder.is_dir() else f"no model folder {folder}",
                 "Name a folder with config.json and model.safetensors, e.g. a finished run; "
-                "a repository of the Hub is written hf-hub:ORG/NAME",
+                "a repository of the Hub is written hf-hub:ORG/NAME[/FOLDER][@REVISION]",
             )
     file = folder / "model.safetensors"
     check_safetensors(file)

@@ -20,12 +20,17 @@ _ATTEMPTS = 3
 _PATIENCE = 4.0  # seconds to find out whether there is a way to the Hub
 
 
-def fetch_model(repository: str, cache_dir: str | Path | None = None) -> tuple[Path, str]:
+class NoRevisionError(LowzooError):
+    """A revision that the repository has not, or the cache where there is no way to the Hub."""
+
+
+def fetch_model(repository: str, cache_dir: str | Path | None = None, *, folder: str = "") -> tuple[Path, str]:
     """Fetch configuration and weights of a model, or take them from the cache.
 
     Args:
         repository: `ORG/NAME` or `ORG/NAME@REVISION`. A full commit sha that is in the cache needs no network.
         cache_dir: Instead of the Hub's own cache.
+        folder: Of the repository, that the files lie in; empty for the repository itself.
 
     Returns:
         The folder that holds `config.json` and `model.safetensors`, and the commit sha they belong to.
@@ -33,7 +38,8 @@ def fetch_model(repository: str, cache_dir: str | Path | None = None) -> tuple[P
     Raises:
         LowzooError: No such repository, revision or file, not in the cache and no way to the Hub, or a damaged file.
     """
-    return fetch_files(repository, FILES, cache_dir)
+    snapshot, sha = fetch_files(repository, [f"{folder}/{file}" if folder else file for file in FILES], cache_dir)
+    return snapshot / folder, sha
 
 
 def fetch_files(repository: str, files: Sequence[str], cache_dir: str | Path | None = None) -> tuple[Path, str]:
@@ -172,11 +178,12 @@ def _explained(name: str, revision: str, files: Sequence[str]) -> Iterator[None]
         yield
     except HFValidationError as error:
         raise LowzooError(
-            f"{name} is no repository name of the Hub", "Write hf-hub:ORG/NAME or hf-hub:ORG/NAME@SHA"
+            f"{name} is no repository name of the Hub",
+            "Write hf-hub:ORG/NAME, hf-hub:ORG/NAME@SHA or hf-hub:ORG/NAME/FOLDER@SHA",
         ) from error
     except LocalEntryNotFoundError as error:  # stands first: it is also an EntryNotFoundError
         pin = f" --revision {revision}" if revision else ""
-        raise LowzooError(
+        raise NoRevisionError(
             f"{name}{at} is not in the local cache and the Hub cannot be reached",
             f"Fetch it where there is a network: `hf download {name}{pin} {' '.join(files)}`",
         ) from error
@@ -185,16 +192,46 @@ def _explained(name: str, revision: str, files: Sequence[str]) -> Iterator[None]
             f"the Hub has no repository {name}", "Check the name; for a private one log in with `hf auth login`"
         ) from error
     except RevisionNotFoundError as error:
-        raise LowzooError(
-            f"the repository {name} has no revision {revision}", "Name a branch, a tag or a full commit sha"
-        ) from error
+        raise NoRevisionError(f"the repository {name} has no revision {revision}", _revisions(name)) from error
     except EntryNotFoundError as error:
         raise LowzooError(
-            f"the repository {name}{at} holds no {' and '.join(files)}",
-            "Name a timm model repository with safetensors weights; pickled weights are not loaded",
+            f"the repository {name}{at} holds no {' and '.join(files)}", _models(name, revision)
         ) from error
     except HfHubHTTPError as error:
         raise LowzooError(f"the Hub refused {name}{at}: {reason_of(error)}", "Try again later") from error
     except OSError as error:  # consistency checks of the client, a full disk, a connection that broke off
         reason = reason_of(error)
         raise LowzooError(f"fetching {name}{at} failed: {reason}", "Run it again; what has arrived is kept") from error
+
+
+def _revisions(name: str) -> str:
+    """The remedy for an unknown revision: those that there are."""
+    from huggingface_hub import HfApi
+
+    general = "Name a branch, a tag or a full commit sha"
+    try:
+        refs = HfApi().list_repo_refs(name)
+    except Exception:  # what is known of the error is worth more than what else is wrong
+        return general
+    return f"{general}: there are {_some([ref.name for ref in (*refs.branches, *refs.tags)])}"
+
+
+def _models(name: str, revision: str) -> str:
+    """The remedy for a folder without a model: those that have one."""
+    from huggingface_hub import HfApi
+
+    general = "Name a timm model repository with safetensors weights; pickled weights are not loaded"
+    try:
+        siblings = HfApi().model_info(name, revision=revision or None).siblings or []
+    except Exception:  # as above
+        return general
+    files = {sibling.rfilename for sibling in siblings}
+    folders = sorted(file.removesuffix(FILES[0]) for file in files if f"/{file}".endswith(f"/{FILES[0]}"))
+    at = f"@{revision}" if revision else ""
+    words = [f"hf-hub:{name}/{folder}".rstrip("/") + at for folder in folders if f"{folder}{FILES[1]}" in files]
+    return f"Name a folder that holds a model: {_some(words)}" if words else general
+
+
+def _some(names: Sequence[str], most: int = 8) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{', '.join(names[:most])}{more}" if names else "none"

@@ -6,7 +6,6 @@ timm name, or a checkpoint with the name of its architecture.
 
 import contextlib
 import logging
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,10 +18,11 @@ from torch import Tensor, nn
 
 from lowzoo import catalog
 from lowzoo.architectures.official_positions import at_size
-from lowzoo.errors import LowzooError, LowzooWarning, reason_of
+from lowzoo.errors import LowzooError, reason_of
 from lowzoo.files import plain_path
 from lowzoo.find import FOLDER_SCHEME, HUB_SCHEME, Found, find
 from lowzoo.input_facts import Side, both_sides, input_facts, size_text
+from lowzoo.notes import say_once
 from lowzoo.sizes import check_takes, nearest_sizes, patch_sides
 
 # What timm and torchvision call a classifier.
@@ -106,8 +106,8 @@ def load_model(
     """Find, build and load the model that a word means.
 
     Args:
-        word: `rob_vit_tiny` (also `lowzoo/...`, also with `.tag`), `hf-hub:ORG/NAME[@sha]`, a folder with `config.json`
-            and `model.safetensors`, a timm name, or `ARCH@FILE[#BRANCH]` for anybody's checkpoint.
+        word: `rob_vit_tiny` (also `lowzoo/...`, also with `.tag`), `hf-hub:ORG/NAME[/FOLDER][@REVISION]`, a folder with
+            `config.json` and `model.safetensors`, a timm name, or `ARCH@FILE[#BRANCH]` for anybody's checkpoint.
         image_size: Side in pixels of a square input, or (height, width); the weights' own if None.
         pretrained: Load the weights; otherwise the network is random.
         seed: Of the random initialisation.
@@ -240,10 +240,8 @@ def _say_what_is_left_out(model: nn.Module, file: Path, cfg: Mapping[str, Any]) 
         extra = sorted(set(tensors.keys()) - set(model.state_dict()))
     extra = [key for key in extra if not key.startswith(tuple(f"{head}." for head in (*heads, *_HEADS)))]
     if extra:
-        warnings.warn(
-            f"{file} holds {len(extra)} tensors that the network has no place for, e.g. {extra[0]}; they are left out",
-            LowzooWarning,
-            stacklevel=3,
+        say_once(
+            f"{file} holds {len(extra)} tensors that the network has no place for, e.g. {extra[0]}; they are left out"
         )
 
 

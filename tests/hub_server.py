@@ -27,6 +27,7 @@ class Repository:
 
     private: bool = False
     commits: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    branches: dict[str, str] = field(default_factory=dict)  # beside main
 
     @property
     def head(self) -> str:
@@ -39,6 +40,7 @@ class Repository:
         return sha
 
     def resolve(self, revision: str) -> str | None:
+        revision = self.branches.get(revision, revision)
         return self.head if revision == "main" else revision if revision in self.commits else None
 
 
@@ -95,12 +97,15 @@ class _Handler(BaseHTTPRequestHandler):
         self._get(body=True)
 
     def _get(self, *, body: bool) -> None:
-        path = unquote(urlsplit(self.path).path)
+        raw = urlsplit(self.path).path
+        path = unquote(raw)
         self.server.requests.append((self.command, path, self.headers.get("Range", "")))
-        if found := re.fullmatch(r"/api/models/([^/]+/[^/]+?)(?:/revision/([^/]+))?", path):
-            self._model_info(found[1], found[2] or "main")
-        elif found := re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", path):
-            self._file(*found.groups(), body=body)
+        if found := re.fullmatch(r"/api/models/([^/]+/[^/]+?)(?:/revision/([^/]+))?", raw):
+            self._model_info(found[1], unquote(found[2] or "main"))
+        elif found := re.fullmatch(r"/api/models/([^/]+/[^/]+)/refs", path):
+            self._refs(found[1])
+        elif found := re.fullmatch(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)", raw):  # a branch's slashes are escaped
+            self._file(*map(unquote, found.groups()), body=body)
         elif path == "/api/whoami-v2":
             self._json(200 if self._authorised() else 401, {"name": "tester", "orgs": [], "auth": {}})
         else:
@@ -116,6 +121,13 @@ class _Handler(BaseHTTPRequestHandler):
             return
         siblings = [{"rfilename": path} for path in repository.commits[sha]]
         self._json(200, {"id": name, "modelId": name, "sha": sha, "private": repository.private, "siblings": siblings})
+
+    def _refs(self, name: str) -> None:
+        if (repository := self._repository(name)) is None:
+            return
+        branches = {"main": repository.head, **repository.branches}
+        listed = [{"name": ref, "ref": f"refs/heads/{ref}", "targetCommit": sha} for ref, sha in branches.items()]
+        self._json(200, {"branches": listed, "tags": [], "converts": []})
 
     def _file(self, name: str, revision: str, path: str, *, body: bool) -> None:
         repository = self._repository(name)

@@ -2,6 +2,7 @@
 
 from importlib.metadata import PackageNotFoundError
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -9,7 +10,7 @@ from torch import nn
 from lowzoo.errors import LowzooError
 from lowzoo.export import ExportSpec, MaxLoss, ParityError, export
 from lowzoo.export.executorch import _quantised, open_executorch
-from lowzoo.export.graph import PixelsIn
+from lowzoo.export.graph import PixelsIn, exported_module
 from tests.export_fixtures import SIDE, tiny_resolved
 
 
@@ -27,6 +28,57 @@ def test_int8(tmp_path):
     spec = ExportSpec(format="executorch", precision="int8", max_loss=MaxLoss(None, 0.99))
     artifact = export(tiny_resolved(), spec, tmp_path / "x.pte")
     assert 0.99 <= artifact.parity.mean_cosine < 1
+
+
+def test_dynamic_int8(tmp_path):
+    pytest.importorskip("executorch.runtime")
+    spec = ExportSpec(format="executorch", precision="int8-dynamic", max_loss=MaxLoss(None, 0.99))
+    # XNNPACK has it for layers of numbers alone.
+    artifact = export(tiny_resolved(Mixed()), spec, tmp_path / "x.pte")
+    assert 0.99 <= artifact.parity.mean_cosine < 1
+    assert open_executorch(artifact.path).metadata["lowzoo.precision"] == "int8-dynamic"
+
+
+class Mixed(nn.Module):
+    """Each picture's mean colours by two layers."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(48, 32), nn.Linear(32, 8)
+
+    def forward(self, x):
+        return self.second(torch.relu(self.first(nn.functional.avg_pool2d(x, 8).flatten(1))))
+
+
+def test_float16_on_xnnpack(tmp_path):
+    pytest.importorskip("executorch.runtime")
+    artifact = export(tiny_resolved(Mixed()), ExportSpec(format="executorch", precision="fp16"), tmp_path / "x.pte")
+    assert 1e-6 < artifact.parity.relative_error < 5e-3
+    assert artifact.parity.engine.endswith("(XNNPACK)")
+    loaded = open_executorch(artifact.path)
+    assert (loaded.dtype, loaded.metadata["lowzoo.precision"]) == (np.uint8, "fp16")
+
+
+def test_a_hard_sigmoid_of_float16_leaves_the_network_in_one_piece():
+    pytest.importorskip("executorch.runtime")
+    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+    from executorch.exir import to_edge_transform_and_lower
+
+    class Gate(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.stem, self.gate, self.act = nn.Conv2d(3, 16, 3, 2), nn.Conv2d(16, 16, 1), nn.Hardsigmoid()
+
+        def forward(self, x):
+            x = torch.relu(self.stem(x))
+            return (x * self.act(self.gate(x.mean((2, 3), keepdim=True)))).mean((2, 3))
+
+    spec = ExportSpec(format="executorch", precision="fp16", input="tensor")
+    module = exported_module(tiny_resolved(Gate()), spec)
+    program = torch.export.export(module, (torch.zeros(1, 3, SIDE, SIDE),))
+    lowered = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
+    targets = [str(node.target) for node in lowered.exported_program().graph.nodes if node.op == "call_function"]
+    assert sum("call_delegate" in target for target in targets) == 1, targets
 
 
 class Brightest(nn.Module):

@@ -13,7 +13,8 @@ import torch
 from torch import nn
 
 from lowzoo.errors import LowzooError
-from lowzoo.export import ExportSpec, MaxLoss, export
+from lowzoo.export import ExportSpec, MaxLoss, ParityError, export
+from lowzoo.export.formats import EXPORTERS
 from lowzoo.export.judge import Judge
 from lowzoo.export.plain_layers import PlainGelu, PlainLayerNorm
 from lowzoo.export.rewrites import clamps_for_hard_activations, plain_mean_pools, plain_transformer_layers
@@ -43,6 +44,8 @@ NETWORKS = {
     "vit": lambda: timm.create_model("test_vit", num_classes=0, img_size=SIDE, depth=1, dynamic_img_size=False),
 }
 BATCHES = (1, 3, "dynamic")
+# What is not there without an extra; LiteRT's wants another torch than the rest.
+EXTRAS = {"executorch": "executorch.runtime", "litert": "litert_torch"}
 # A quantised random network loses what it loses; what counts here is that the file runs and is held to its bound.
 LOOSE = MaxLoss(None, 0.5)
 
@@ -58,8 +61,12 @@ def judge_of(name: str) -> Judge:
     return Judge(tiny_resolved(network), pictures=12)
 
 
-def refusal(format_: str, input_: str, batch: int | str) -> str:
+def refusal(format_: str, target: str, precision: str, input_: str, batch: int | str) -> str:
     """What a combination is refused with by design; empty if it is not."""
+    if target == "coreml" and format_ != "executorch":
+        return "--for coreml is of ExecuTorch's programs"
+    if target == "coreml" and precision == "int8-dynamic":
+        return "Core ML has no int8-dynamic"
     if format_ != "onnx" and batch == "dynamic":
         return "exported with a fixed batch"
     return "a Core ML image is one image" if format_ == "coreml" and input_ == "image" and batch != 1 else ""
@@ -68,10 +75,10 @@ def refusal(format_: str, input_: str, batch: int | str) -> str:
 GRID = [
     (network, format_, target, precision, input_, batch)
     for network in NETWORKS
-    for format_ in ("onnx", "coreml")
+    for format_ in FORMATS
     for target, precision, input_, batch in itertools.product(TARGETS, PRECISIONS[format_], INPUTS, BATCHES)
     # The rewrites are for providers of onnxruntime; elsewhere one of them stands for all.
-    if format_ == "onnx" or target == "cpu" or (target == "nnapi" and precision in ("fp32", "fp16"))
+    if format_ == "onnx" or target in ("cpu", "coreml") or (target == "nnapi" and precision in ("fp32", "fp16"))
     # Every --for and --precision takes every --input, and images in a batch of any size. What pixels pass before the
     # network is the same for all, so the other batches of both inputs are tried on plain float32.
     if batch == 1 or (batch == "dynamic" and input_ == "image") or (target == "cpu" and precision == "fp32")
@@ -84,21 +91,22 @@ def test_every_combination(network, format_, target, precision, input_, batch, t
     def spec():
         return ExportSpec(format=format_, target=target, precision=precision, input=input_, batch=batch, max_loss=LOOSE)
 
-    if said := refusal(format_, input_, batch):
+    if said := refusal(format_, target, precision, input_, batch):
         with pytest.raises(LowzooError, match=said):
             spec()
         return
+    if format_ in EXTRAS:
+        pytest.importorskip(EXTRAS[format_])
     judge = judge_of(network)
-    path = tmp_path / ("x.onnx" if format_ == "onnx" else "x.mlpackage")
+    path = tmp_path / f"x{EXPORTERS[format_].suffix}"
+    if (network, format_, precision) == ("cnn", "executorch", "int8-dynamic"):
+        with pytest.raises(ParityError, match="XNNPACK's dynamic int8 is of fully connected layers alone"):
+            export(judge.resolved, spec(), path, judge)
+        return
     artifact = export(judge.resolved, spec(), path, judge)
     assert artifact.parity.images == len(judge.images)
     assert artifact.input_shape[0] == (0 if batch == "dynamic" else batch)
     assert path.exists()
-
-
-def test_the_grid_knows_every_format():
-    assert set(FORMATS) == {"onnx", "coreml", "executorch", "litert"}
-    # The other two have neither --for nor a dynamic batch, and environments and tests of their own.
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])

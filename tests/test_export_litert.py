@@ -4,6 +4,7 @@ import json
 from importlib.metadata import PackageNotFoundError
 
 import pytest
+from torch import nn
 
 from lowzoo.errors import LowzooError
 from lowzoo.export import ExportSpec, MaxLoss, ParityError, export
@@ -30,6 +31,60 @@ def test_int8(tmp_path):
     artifact = export(tiny_resolved(), spec, tmp_path / "x.tflite")
     assert 0.99 <= artifact.parity.mean_cosine < 1
     assert open_litert(artifact.path).metadata["lowzoo.precision"] == "int8"
+
+
+class Wide(nn.Module):
+    """A layer that is large beside the rest of a file."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 64, 8, 8)
+
+    def forward(self, x):
+        return self.conv(x).amax((2, 3))
+
+
+def test_float16_is_of_weights_alone_and_says_so(tmp_path):
+    pytest.importorskip("litert_torch")
+    exact = export(tiny_resolved(Wide()), ExportSpec(format="litert"), tmp_path / "x.tflite")
+    half = export(tiny_resolved(Wide()), ExportSpec(format="litert", precision="fp16"), tmp_path / "half.tflite")
+    assert 1e-7 < half.parity.relative_error < 5e-3
+    assert half.size_bytes < exact.size_bytes - 0.9 * 2 * 64 * 3 * 64
+    loaded = open_litert(half.path)
+    assert loaded.metadata["lowzoo.precision"] == "fp16"
+    assert "which was not run here" in loaded.metadata["lowzoo.not_run"]
+    assert half.warnings == (loaded.not_run,)
+    assert exact.warnings == ()
+
+
+def test_dynamic_int8(tmp_path):
+    pytest.importorskip("litert_torch")
+    spec = ExportSpec(format="litert", precision="int8-dynamic", max_loss=MaxLoss(None, 0.99))
+    artifact = export(tiny_resolved(Wide()), spec, tmp_path / "x.tflite")
+    assert 0.99 <= artifact.parity.mean_cosine < 1
+    assert artifact.parity.relative_error > 1e-5
+    assert open_litert(artifact.path).metadata["lowzoo.precision"] == "int8-dynamic"
+    strict = ExportSpec(format="litert", precision="int8-dynamic", max_loss=MaxLoss(None, 1.0))
+    with pytest.raises(ParityError, match="no int8 file keeps the stated loss: dynamic gives"):
+        export(tiny_resolved(Wide()), strict, tmp_path / "strict.tflite")
+
+
+class Brightest(nn.Module):
+    """Has sums and no products, so nothing that fewer bits would help."""
+
+    def forward(self, x):
+        return (x + x.roll(1, 2)).amax((2, 3))
+
+
+@pytest.mark.parametrize(
+    ("precision", "said"), [("fp16", "no weight is float16"), ("int8-dynamic", "no weight is int8")]
+)
+def test_a_file_in_which_no_weight_is_smaller_is_refused(precision, said, tmp_path):
+    pytest.importorskip("litert_torch")
+    spec = ExportSpec(format="litert", precision=precision, max_loss=MaxLoss(None, 0.5))
+    with pytest.raises(ParityError, match=said):
+        export(tiny_resolved(Brightest()), spec, tmp_path / "x.tflite")
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_cut_file(tmp_path):

@@ -12,13 +12,17 @@ import pytest
 import timm
 import torch
 from huggingface_hub.utils import _http
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
+import lowzoo
 from lowzoo import catalog, published
 from lowzoo.cli import main as cli
 from lowzoo.convert.folder import convert_to_folder
 from lowzoo.errors import LowzooError
 from lowzoo.resolve import load_model
+from lowzoo.train.teachers import load_teacher
+from lowzoo.train.warm_start import load_init, student_of
 from tests.hub_server import TOKEN, running
 from tests.published_files import make_content, save
 from tests.published_networks import mobilenetv2, seed_mobilenetv3
@@ -242,6 +246,127 @@ def test_a_checkpoint_at_a_plain_address(hub, monkeypatch, tmp_path):
         assert (model(IMAGES) - expected).abs().max() < 1e-5 * expected.abs().max().clamp(min=1)
     (converted,) = (tmp_path / "cache" / "converted").glob("*.safetensors")
     assert b"secret" not in converted.read_bytes()[:2000]
+
+
+@pytest.fixture
+def nested(hub, checkpoint, tmp_path):
+    """A repository with models in folders, one of them on a branch with a slash in its name."""
+    convert_to_folder(checkpoint[0], tmp_path / "folder", FAMILY)
+    files = {path.name: path.read_bytes() for path in (tmp_path / "folder").iterdir()}
+
+    def changed(by):
+        tensors = load_file(tmp_path / "folder" / "model.safetensors")
+        save_file(tensors | {"bn1.bias": tensors["bn1.bias"] + by}, tmp_path / "x.safetensors", {"format": "pt"})
+        return {**files, "model.safetensors": (tmp_path / "x.safetensors").read_bytes()}
+
+    def add(folder, by):
+        return hub.add("someone/many", {f"{folder}{name}": content for name, content in changed(by).items()})
+
+    shas = {"old": add("phones/small/", 1), "branch": add("phones/small/", 2), "main": add("phones/large/", 3)}
+    hub.add("someone/many", {"README.md": b"no model at the top"})
+    hub.repositories["someone/many"].branches |= {"try/this": shas["branch"], "stable": shas["main"]}
+    bias = load_file(tmp_path / "folder" / "model.safetensors")["bn1.bias"]
+    return hub, shas, lambda word: round((load_model(word).model.bn1.bias - bias).mean().item())
+
+
+def test_folders_and_revisions_of_a_repository_however_they_are_written(nested, offline):
+    hub, shas, shift = nested
+    head = hub.repositories["someone/many"].head
+    words = {
+        "hf-hub:someone/many/phones/small": 2,
+        "hf-hub:someone/many/phones/large": 3,
+        f"hf-hub:someone/many/phones/small@{shas['old']}": 1,
+        f"hf-hub:someone/many@{shas['old']}/phones/small": 1,
+        "hf-hub:someone/many/phones/small@try/this": 2,
+        "hf-hub:someone/many@stable/phones/large": 3,
+        "hf-hub:someone/many@try%2Fthis/phones/small/": 2,
+        f"hf_hub:someone/many/phones/small@{shas['old']}": 1,
+        f"hf://someone/many@{shas['old']}/phones/small": 1,
+        f"{hub.endpoint}/someone/many/tree/main/phones/large": 3,
+        f"{hub.endpoint}/someone/many/tree/{shas['old']}/phones/small": 1,
+    }
+    for word, expected in words.items():
+        assert shift(word) == expected, word
+    offline()
+    hub.requests.clear()
+    for word, expected in words.items():
+        assert shift(word) == expected, word
+    assert not hub.requests
+    resolved = load_model("hf-hub:someone/many@stable/phones/large")
+    assert (resolved.name, resolved.revision) == ("hf-hub:someone/many/phones/large", shas["main"])
+    assert resolved.source == f"hf-hub:someone/many/phones/large@{shas['main']}"
+    assert lowzoo.load("hf-hub:someone/many/phones/large", size=64).revision == head
+
+
+def test_what_a_repository_has_is_said_where_something_else_is_named(nested):
+    _, shas, _ = nested
+    with pytest.raises(LowzooError, match=r"has no revision v9") as error:
+        load_model("hf-hub:someone/many/phones/small@v9")
+    assert error.value.remedy.endswith("a full commit sha: there are main, try/this, stable")
+    with pytest.raises(LowzooError, match=r"has no revision v9/phones/small"):
+        load_model("hf-hub:someone/many@v9/phones/small")
+    with pytest.raises(LowzooError, match=r"many holds no phones/config\.json") as error:
+        load_model("hf-hub:someone/many/phones")
+    assert error.value.remedy == (
+        "Name a folder that holds a model: hf-hub:someone/many/phones/large, hf-hub:someone/many/phones/small"
+    )
+    with pytest.raises(LowzooError, match=r"holds no config\.json") as error:
+        load_model(f"hf-hub:someone/many@{shas['old']}")
+    assert error.value.remedy == f"Name a folder that holds a model: hf-hub:someone/many/phones/small@{shas['old']}"
+
+
+@pytest.mark.parametrize(
+    "word", ["hf-hub:", "hf-hub:a/b@", "hf-hub:a/b/../c", "hf-hub:a/b//c", "hf-hub:a/b@main/../c", "hf-hub:a/b@x//y"]
+)
+def test_words_of_the_hub_that_mean_nothing(word):
+    with pytest.raises(LowzooError, match="is no model of the Hub") as error:
+        load_model(word)
+    assert error.value.remedy.startswith("Write hf-hub:ORG/NAME")
+
+
+def test_every_command_takes_a_folder_at_a_revision_and_check_the_same_commit(nested, tmp_path, monkeypatch, capsys):
+    hub, shas, _ = nested
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pictures").mkdir()
+
+    def run(*words):
+        with pytest.raises(SystemExit) as status:
+            cli.main([*words])
+        out, err = capsys.readouterr()
+        assert status.value.code == 0, err
+        return out
+
+    word = f"hf-hub:someone/many/phones/small@{shas['old']}"
+    exported = json.loads(run("export", "hf-hub:someone/many/phones/small", "--size", "64", "--json"))
+    assert exported["path"] == "many-phones-small_64_fp32.onnx"
+    commit = exported["revision"]
+    hub.add("someone/many", {"phones/small/model.safetensors": b"a later commit holds something else"})
+    checked = json.loads(run("check", exported["path"], "--json"))
+    assert (checked["revision"], checked["same_weights"]) == (commit, True)
+    run("check", exported["path"], "--against", f"hf-hub:someone/many@{commit}/phones/small")
+    assert json.loads(run("info", word, "--json"))["revision"] == shas["old"]
+    assert list(json.loads(run("download", word, "--json"))) == [word]
+    for i in range(3):
+        Image.new("RGB", (40, 40), (80 * i, 9, 9)).save(tmp_path / "pictures" / f"{i}.png")
+    run("embed", "pictures", "--model", word, "--size", "32", "--out", "x.parquet")
+    # The processes that time find it in the cache, by its commit.
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    run("bench", word, "--engine", "torch", "--quick", "--size", "64", "--json")
+
+
+def test_students_start_from_and_teachers_are_folders_at_a_revision(nested):
+    _, shas, shift = nested
+    word = f"hf-hub:someone/many@{shas['old']}/phones/small"
+    teacher = load_teacher(word, size=64, head="fitted")
+    assert teacher.facts.name == word
+    assert torch.equal(teacher.backbone.bn1.bias, load_model(word).model.bn1.bias)
+    assert student_of(word) == "mobilenetv2"
+    student = timm.create_model("mobilenetv2_100", num_classes=0)
+    facts = load_init(student, word, 64)
+    assert (facts.name, facts.revision) == ("hf-hub:someone/many/phones/small", shas["old"])
+    assert torch.equal(student.bn1.bias, teacher.backbone.bn1.bias)
+    assert shift(word) == 1
 
 
 def _run_alone(code, server, folder, **environment):

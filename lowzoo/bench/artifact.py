@@ -67,6 +67,14 @@ def identify(path: Path, metadata: Mapping[str, str] = MappingProxyType({})) -> 
     )
 
 
+def identify_other(path: Path) -> ModelFile:
+    """Identify a file of another format than ONNX, by what it says of itself where its runtime is there to read it."""
+    from lowzoo.export.formats import EXPORTERS
+
+    notes = next((exporter.notes for exporter in EXPORTERS.values() if exporter.suffix == path.suffix), None)
+    return identify(path, notes(path) if notes else {})
+
+
 def open_onnx(path: Path) -> OnnxFile:
     """Load an ONNX file and find out how to feed it.
 

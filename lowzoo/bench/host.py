@@ -78,7 +78,7 @@ def bench_host(
         device=device,
         before=before,
         after=condition_now(),
-        engine=_engine(facts, threads, spinning=True),
+        engine=_engine(facts, threads, spinning=True, provider=subject.provider),
         model=subject.facts,
         input=subject.input,
         versions=_versions(facts),
@@ -138,7 +138,7 @@ def compare_host(
         device=device,
         before=before,
         after=condition_now(),
-        engine=_engine(facts, threads, spinning=False),
+        engine=_engine(facts, threads, spinning=False, provider=subject_a.provider),
         a=subject_a.facts,
         b=subject_b.facts,
         ratio=ratio_of(processes),
@@ -175,11 +175,17 @@ def _process(request: dict[str, Any], name: str) -> Any:
     return json.loads(ended.stdout)
 
 
-def _engine(facts: EngineFacts, threads: int, *, spinning: bool) -> Engine:
+def _engine(facts: EngineFacts, threads: int, *, spinning: bool, provider: str) -> Engine:
     settings = dict(facts.settings)
     if facts.name == "onnxruntime":
         settings["spinning"] = "on" if spinning else "off"
-    return Engine(name=facts.name, version=facts.version, provider=facts.provider, threads=threads, settings=settings)
+    return Engine(
+        name=facts.name,
+        version=facts.version,
+        provider=provider or facts.provider,
+        threads=threads,
+        settings=settings,
+    )
 
 
 def _versions(facts: EngineFacts) -> dict[str, str]:

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lowzoo.bench.artifact import identify, open_onnx, picture, real_input
+from lowzoo.bench.artifact import identify_other, open_onnx, picture, real_input
 from lowzoo.bench.engines import ENGINES, EngineFacts
-from lowzoo.bench.network_word import read_network_word
+from lowzoo.bench.network_word import network_word, read_network_word
 from lowzoo.bench.schema import ModelFile, ModelInput
 from lowzoo.errors import LowzooError, reason_of
+from lowzoo.hub_word import is_hub_word
 from lowzoo.input_facts import channels_last
 
 _EXECUTORCH_TYPES = {0: np.uint8, 6: np.float32}
@@ -28,12 +29,14 @@ class Subject:
         facts: Its identity.
         input: What it is fed, in words.
         pixels: What it is fed, (B, H, W, C) or (B, C, H, W).
+        provider: The back end inside the engine, where the file names one of its own.
     """
 
     model: str
     facts: ModelFile
     input: ModelInput
     pixels: NDArray[Any]
+    provider: str = ""
 
     def warnings(self) -> Iterator[str]:
         """What the subject makes different from one run of one picture."""
@@ -52,6 +55,8 @@ def subject_of(engine: EngineFacts, model: str) -> Subject:
     Raises:
         LowzooError: The engine is not installed, or the model cannot be opened or fed.
     """
+    from lowzoo.export.executorch_coreml import hands_to_core_ml, runs_here
+
     engine.require()
     if not engine.suffix:
         return _network(model)
@@ -62,12 +67,18 @@ def subject_of(engine: EngineFacts, model: str) -> Subject:
         return Subject(str(path.resolve()), file.facts(), file.input_facts(f"photograph {photo}"), pixels)
     if not path.is_file():
         raise LowzooError(f"{path} does not exist" if not path.exists() else f"{path} is no file", "Name a file")
+    core_ml = engine is ENGINES["executorch"] and hands_to_core_ml(path)
+    if core_ml and not runs_here():
+        raise LowzooError(
+            f"{path} is for Core ML, which the ExecuTorch of this system lacks",
+            "Time it on a Mac, or export it without --for coreml",
+        )
     name, shape, dtype = (_executorch if engine is ENGINES["executorch"] else _litert)(path)
     if len(shape) != 4 or channels_last(shape) is None:
         raise LowzooError(f"{path} does not take one picture, but {list(shape)}", "Export it again")
     pixels, photo = picture((shape[0], shape[1], shape[2], shape[3]), dtype)
     said = ModelInput(name=name, type=str(dtype), shape=tuple(shape), content=f"photograph {photo}")
-    return Subject(str(path.resolve()), identify(path), said, pixels)
+    return Subject(str(path.resolve()), identify_other(path), said, pixels, "Core ML" if core_ml else "")
 
 
 def _network(model: str) -> Subject:
@@ -90,6 +101,8 @@ def _network(model: str) -> Subject:
         precision="fp32",
     )
     said = ModelInput(name="x", type="float32", shape=shape, content=f"photograph {photo}, normalised beforehand")
+    if is_hub_word(word):  # the fresh processes build these weights, whatever a branch has moved to, from the cache
+        model = network_word(resolved.source, size=size, untrained=not pretrained)
     return Subject(model, facts, said, pixels)
 
 

@@ -17,21 +17,23 @@ def download(
     """Fetch and convert the weights of each MODEL, so that they load without a network later.
 
     They come from where their authors published them, and are kept in the caches of the Hub and of lowzoo. What is
-    there already is not fetched again. hf-hub:ORG/NAME[@SHA] fetches any model repository.
+    there already is not fetched again. hf-hub:ORG/NAME[/FOLDER][@REVISION] fetches any model.
     """
-    wanted = [(model, None if model.startswith("hf-hub:") else catalog.find(model)) for model in models]
+    from lowzoo.hub_word import fetch_hub_model, is_hub_word
+
+    wanted = [(model, None if is_hub_word(model) else catalog.find(model)) for model in models]
     for model, found in wanted:
         if found and not found[1].available:
             raise LowzooError(
                 f"the weights of {model} are {found[1].origin} and cannot be fetched", f"See `lowzoo info {model}`"
             )
-    from lowzoo import hub, published
+    from lowzoo import published
     from lowzoo.weights_file import check_safetensors
 
     files = {}
     for model, found in wanted:
         if found is None:
-            folder, _ = hub.fetch_model(model.removeprefix("hf-hub:"))
+            _, folder, _ = fetch_hub_model(model)
             name, path = model, folder / "model.safetensors"
         else:
             name, path = f"{found[0].name}.{found[1].tag}", published.weights_file(*found)

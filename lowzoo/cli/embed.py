@@ -24,7 +24,8 @@ def embed(
         str,
         typer.Option(
             metavar="MODEL",
-            help="Zoo name, hf-hub:ORG/NAME, run or model folder, timm name, or ARCH@FILE for a checkpoint.",
+            help="Zoo name, hf-hub:ORG/NAME[/FOLDER][@REVISION], run or model folder, timm name, or ARCH@FILE for a "
+            "checkpoint.",
         ),
     ] = "rob_vit_tiny",
     out: Annotated[

@@ -23,7 +23,8 @@ Model = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
-        help="Zoo name, hf-hub:ORG/NAME, run or model folder, timm name, or ARCH@FILE for a checkpoint.",
+        help="Zoo name, hf-hub:ORG/NAME[/FOLDER][@REVISION], run or model folder, timm name, or ARCH@FILE for a "
+        "checkpoint.",
     ),
 ]
 Data = Annotated[

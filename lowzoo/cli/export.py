@@ -21,11 +21,17 @@ def export(
         str,
         typer.Argument(
             metavar="[MODEL]",
-            help="Zoo name, hf-hub:ORG/NAME, run or model folder, timm name, or ARCH@FILE for a checkpoint.",
+            help="Zoo name, hf-hub:ORG/NAME[/FOLDER][@REVISION], run or model folder, timm name, or ARCH@FILE for a "
+            "checkpoint.",
         ),
     ] = "rob_vit_tiny",
     format_: Annotated[str, typer.Option("--format", help="onnx, coreml, executorch or litert.")] = "onnx",
-    precision: Annotated[str, typer.Option(help="fp32, fp16 or int8; for Core ML also palette6 or palette4.")] = "fp32",
+    precision: Annotated[
+        str,
+        typer.Option(
+            help="fp32, fp16 or int8; Core ML also palette6 or palette4, ExecuTorch and LiteRT also int8-dynamic."
+        ),
+    ] = "fp32",
     size: Annotated[
         str | None,
         typer.Option(
@@ -39,7 +45,12 @@ def export(
     ] = "image",
     layout: Annotated[str, typer.Option(help="Of an image that is bytes: nhwc or nchw.")] = "nhwc",
     opset: Annotated[int, typer.Option(help="ONNX operator set.")] = 20,
-    target: Annotated[str, typer.Option("--for", help="nnapi, coreml-ep or cpu: write out what it lacks.")] = "cpu",
+    target: Annotated[
+        str,
+        typer.Option(
+            "--for", help="nnapi, coreml-ep or cpu: write out what it lacks; coreml: ExecuTorch hands all to Core ML."
+        ),
+    ] = "cpu",
     ios: Annotated[str, typer.Option(help="Oldest system for Core ML: iOS16, iOS17 or iOS18.")] = "iOS16",
     calibration: Annotated[
         str | None, typer.Option(metavar="SRC", help="Images to calibrate int8 on; the sample set if absent.")
@@ -198,6 +209,8 @@ def _report(artifact: "Artifact") -> Iterator[str]:
     system = (
         f"opset {spec.opset}"
         if spec.format == "onnx"
+        else f"Core ML delegate, {spec.deployment_target} or later"
+        if spec.core_ml_delegate
         else "XNNPACK"
         if spec.format in ("executorch", "litert")
         else f"{spec.deployment_target} or later"

@@ -17,7 +17,7 @@ _HEADS = {"own": "the teacher's own", "fitted": "fitted"}
 
 def info(
     model: Annotated[
-        str, typer.Argument(help="Zoo name, folder, hf-hub:ORG/NAME[@sha] or timm name.", metavar="MODEL")
+        str, typer.Argument(help="Zoo name, folder, hf-hub:ORG/NAME[/FOLDER][@REVISION] or timm name.", metavar="MODEL")
     ],
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:

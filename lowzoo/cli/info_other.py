@@ -15,7 +15,7 @@ def describe_other(word: str) -> dict[str, Any]:
     """The facts as plain data (JSON-ready); nothing is built, and of weights only the header is read.
 
     Args:
-        word: A folder, `hf-hub:ORG/NAME[@sha]` or a timm name.
+        word: A folder, `hf-hub:ORG/NAME[/FOLDER][@REVISION]` or a timm name.
 
     Raises:
         LowzooError: It means nothing, or its files cannot be had.

@@ -6,8 +6,7 @@ files import nothing heavy at their top, so that `lowzoo --help` needs neither t
 
 import os
 import sys
-import warnings
-from typing import Annotated, Any, cast
+from typing import Annotated, cast
 
 import typer
 
@@ -26,7 +25,8 @@ from lowzoo.cli.publish import publish
 from lowzoo.cli.quickstart import quickstart
 from lowzoo.cli.teachers import teachers
 from lowzoo.cli.train import app as train_app
-from lowzoo.errors import LowzooError, LowzooWarning
+from lowzoo.errors import LowzooError
+from lowzoo.notes import print_notes
 from lowzoo.printable import forgiving_streams
 from lowzoo.signals import Stopped, sigterm_as_exception
 
@@ -84,7 +84,7 @@ def main(arguments: list[str] | None = None) -> None:
         arguments: Words after the program's name; those of this process by default.
     """
     words = sys.argv[1:] if arguments is None else arguments
-    _print_notes()
+    print_notes()
     debug = "--debug" in words
     forgiving_streams()
     try:
@@ -115,20 +115,6 @@ def main(arguments: list[str] | None = None) -> None:
     if status == _INTERRUPTED:
         print("lowzoo: interrupted", file=sys.stderr)
     sys.exit(status if isinstance(status, int) else 0)
-
-
-def _print_notes() -> None:
-    """Print what lowzoo warns of as a line without a place in the code, each once; other packages' warnings as ever."""
-    before = warnings.showwarning
-
-    def show(message: Warning | str, category: type[Warning], *rest: Any, **more: Any) -> None:
-        if issubclass(category, LowzooWarning):
-            print(f"lowzoo: note: {' '.join(str(message).split())}", file=sys.stderr)
-        else:
-            before(message, category, *rest, **more)
-
-    warnings.showwarning = show
-    warnings.simplefilter("default", LowzooWarning)
 
 
 def _report(message: str) -> int:

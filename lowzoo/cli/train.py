@@ -24,8 +24,8 @@ Init = Annotated[
     str | None,
     typer.Option(
         metavar="MODEL",
-        help="Start the student from these weights: zoo name, hf-hub:ORG/NAME, run or model folder, timm name, or "
-        "ARCH@FILE for a checkpoint. Without --student it is the student's architecture too.",
+        help="Start the student from these weights: zoo name, hf-hub:ORG/NAME[/FOLDER][@REVISION], run or model "
+        "folder, timm name, or ARCH@FILE for a checkpoint. Without --student it is the student's architecture too.",
     ),
 ]
 Teacher = Annotated[

@@ -8,12 +8,13 @@ from pathlib import Path
 import lowzoo
 from lowzoo.bench.android.phone import FOLDER, Phone, check_abi, condition, describe, pinning
 from lowzoo.bench.android.runners import RUNNERS, Runner, Said
-from lowzoo.bench.artifact import identify, open_onnx
+from lowzoo.bench.artifact import identify_other, open_onnx
 from lowzoo.bench.assemble import assemble, now_utc, repeat_of
 from lowzoo.bench.protocol import STANDARD, Protocol, runs_for, statistics
 from lowzoo.bench.schema import BenchResult, Condition, Engine, ModelFile, ModelInput, Repeat
 from lowzoo.data.progress import progress_bar
 from lowzoo.errors import LowzooError
+from lowzoo.export.executorch_coreml import hands_to_core_ml
 from lowzoo.export.large import refuse_two_files
 from lowzoo.weights_file import sha256
 
@@ -175,7 +176,9 @@ def _identify(artifact: Path, program: Runner) -> ModelFile:
         return open_onnx(artifact).facts()
     if not artifact.is_file():
         raise LowzooError(f"{artifact} does not exist", f"Name a {program.suffix} file")
-    return identify(artifact)
+    if program.suffix == ".pte" and hands_to_core_ml(artifact):
+        raise LowzooError(f"{artifact} is for Core ML, which no Android phone has", "Export it without --for coreml")
+    return identify_other(artifact)
 
 
 def _input(artifact: Path, program: Runner) -> ModelInput:
