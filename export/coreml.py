@@ -1,7 +1,7 @@
 """Core ML: an ML program by torch.export, in an `.mlpackage` folder.
 
-`torch.jit.trace` of a ViT fails in coremltools 9 with numpy 2.4 (coremltools#2633); `torch.export` with
-`run_decompositions({})` does not. The normalisation is a layer of the graph because an image input has one scale for
+`torch.jit.trace` of a ViT fails in coremltools 9 with numpy 2.4 (coremltools#2633); `torch.export`, decomposed as far as
+coremltools needs it, does not. The normalisation is a layer of the graph because an image input has one scale for
 all three channels, which cannot be exact.
 """
 
@@ -21,12 +21,14 @@ from torch import nn
 
 from lowzoo.errors import LowzooError, reason_of
 from lowzoo.export.bounds import ParityError
+from lowzoo.export.coreml_operators import for_coreml
 from lowzoo.export.judge import Judge
 from lowzoo.export.metadata import input_facts, metadata, output_meaning
 from lowzoo.export.mil import MilError, load_program, read_specification
 from lowzoo.export.quiet import quiet
 from lowzoo.export.runnable import Array, Runnable
 from lowzoo.export.spec import ExportSpec
+from lowzoo.export.trace import traced
 from lowzoo.resolve import Resolved
 
 _LABEL = "classLabel"
@@ -135,7 +137,7 @@ def _convert(coremltools: Any, module: nn.Module, resolved: Resolved, spec: Expo
     channels, height, width = resolved.input_size
     batch = spec.batch if isinstance(spec.batch, int) else 1
     shape = (batch, channels, height, width)
-    program = torch.export.export(module, (torch.zeros(shape),)).run_decompositions({})
+    program = for_coreml(traced(module, torch.zeros(shape)))
     if spec.input == "image":
         layouts, bias = coremltools.colorlayout, 0.0 if channels == 1 else [0.0] * channels
         taken = coremltools.ImageType(
