@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.export import ExportedProgram
 
 from lowzoo.errors import LowzooError
@@ -35,9 +36,20 @@ def _table() -> dict[Any, Callable[..., Any]]:
     return table | {
         # torch's own rule for a view of everything leads to another operator that is not known.
         torch.ops.aten.alias.default: lambda x: x.clone(),
+        torch.ops.aten.unfold.default: _unfold,
         # coremltools makes it an inverse, which adds 1e-4 to x.
         torch.ops.aten.reciprocal.default: lambda x: (torch.ones(1, dtype=x.dtype) / x).reshape(x.shape),
     }
+
+
+def _unfold(x: Tensor, dimension: int, size: int, step: int) -> Tensor:
+    """Windows along a dimension, each at the end: a gather, where torch's own rule reads memory by strides."""
+    if x.ndim == 0:
+        return x.reshape(1)
+    along = dimension % x.ndim
+    count = (x.shape[along] - size) // step + 1
+    places = (torch.arange(count)[:, None] * step + torch.arange(size)).reshape(-1)
+    return x.index_select(along, places).unflatten(along, (count, size)).movedim(along + 1, -1)
 
 
 def known(operator: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Operators of ML programs one by one: what coremltools writes for a function of torch, and by hand what it need not."""
+"""Operators of ML programs one by one: as coremltools writes them for torch's functions, and by hand."""
 
 import math
 
@@ -177,8 +177,9 @@ BY_HAND = [
      torch.where(NUMBERS >= 0, NUMBERS, 0.2 * NUMBERS).clamp(max=1.0)),
     ("linear_activation", {"x": NUMBERS, "alpha": torch.tensor(2.0), "beta": torch.tensor(1.0)}, 2 * NUMBERS + 1),
     ("scaled_tanh", {"x": NUMBERS, "alpha": torch.tensor(2.0), "beta": torch.tensor(0.5)}, 2 * (NUMBERS / 2).tanh()),
-    ("softplus_parametric", {"x": NUMBERS, "alpha": torch.tensor([1.0, 2.0, 3.0]), "beta": torch.tensor([1.0, 0.5, 2.0])},
-     torch.stack([a * functional.softplus(b * NUMBERS[:, i]) for i, (a, b) in enumerate([(1, 1), (2, 0.5), (3, 2)])], 1)),
+    ("softplus_parametric", {"x": NUMBERS, "alpha": torch.tensor([1.0, 2, 3]), "beta": torch.tensor([1, 0.5, 2])},
+     torch.stack([a * functional.softplus(b * NUMBERS[:, i]) for i, (a, b) in enumerate(((1, 1), (2, 0.5), (3, 2)))],
+                 1)),
     ("reduce_prod", {"x": NUMBERS, "axes": torch.tensor([-1, 1]), "keep_dims": torch.tensor(True)},
      NUMBERS.prod(3, keepdim=True).prod(1, keepdim=True)),
     ("reduce_l1_norm", {"x": NUMBERS, "axes": torch.tensor([-1])}, NUMBERS.abs().sum(-1)),
@@ -223,7 +224,8 @@ BY_HAND = [
     ("gather_along_axis", {"x": WHOLE, "indices": torch.tensor([[0, 1, -1, 0]]), "axis": torch.tensor(0)},
      torch.tensor([[-6, -1, 4, -3]])),
     ("scatter", {"data": WHOLE, "indices": torch.tensor([2, 0]), "updates": torch.ones(3, 2, dtype=torch.int64),
-                 "axis": torch.tensor(-1), "mode": "update"}, torch.tensor([[1, -5, 1, -3], [1, -1, 1, 1], [1, 3, 1, 5]])),
+                 "axis": torch.tensor(-1), "mode": "update"},
+     torch.tensor([[1, -5, 1, -3], [1, -1, 1, 1], [1, 3, 1, 5]])),
     ("scatter_along_axis", {"data": torch.ones(2, 2), "indices": torch.tensor([[0, 0], [1, 1]]),
                             "updates": torch.full((2, 2), 4.0), "axis": torch.tensor(1), "mode": "div"},
      torch.tensor([[1 / 16, 1.0], [1.0, 1 / 16]])),

@@ -28,7 +28,7 @@ def by_channel(values: Tensor, x: Tensor) -> Tensor:
 
 
 def real_div(x: Tensor, y: Tensor) -> Tensor:
-    """x / y; of whole numbers the part before the point, as the result is declared whole."""
+    """Quotient; of whole numbers the part before the point, as the result is declared whole."""
     return x / y if x.is_floating_point() or y.is_floating_point() else torch.div(x, y, rounding_mode="trunc")
 
 

@@ -6,8 +6,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lowzoo.export.mil.layers import ints
-
 _REDUCES = {"add": "sum", "mul": "prod", "max": "amax", "min": "amin"}
 
 

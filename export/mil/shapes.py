@@ -111,9 +111,7 @@ def tile(x: Tensor, reps: Tensor) -> Tensor:
 def stack(values: Any, axis: Any = 0) -> Tensor:
     """Join along a new axis; numbers become a list."""
     parts = values if isinstance(values, list) else [values]
-    return torch.stack(
-        [part.reshape(()) if part.numel() == 1 and part.ndim == 0 else part for part in parts], int(axis)
-    )
+    return torch.stack(parts, int(axis))
 
 
 def slice_by_size(x: Tensor, begin: Tensor, size: Tensor) -> Tensor:

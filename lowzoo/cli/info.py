@@ -9,6 +9,7 @@ import typer
 
 from lowzoo import catalog
 from lowzoo.catalog import LatencyEntry, Metric, ModelEntry, WeightsEntry
+from lowzoo.catalog.families import family_of
 
 _WIDTH = 80
 _INDENT = 14
@@ -34,7 +35,8 @@ def info(
         return
     entry, weights = catalog.find(model)
     if json_:
-        print(json.dumps(catalog.describe(model), indent=2))
+        family = family_of(entry.architecture)
+        print(json.dumps(catalog.describe(model) | ({"exports": family.as_dict()} if family else {}), indent=2))
         return
     _print(_sections(entry, weights))
     print(f"\n{catalog.recipes()[entry.recipe].citation}")
@@ -80,6 +82,7 @@ def _sections(entry: ModelEntry, weights: WeightsEntry) -> Iterator[tuple[str, l
             ("size", f"{weights.params / 1e6:.2f} M parameters, {weights.gmacs:.2f} GMAC"),
             ("input", f"{channels} x {height} x {width}, {weights.interpolation}, crop {weights.crop_pct:g}"),
             *[("note", note) for note in entry.notes],
+            *([("exports to", family.sentence())] if (family := family_of(entry.architecture)) else []),
             ("other tags", ", ".join(tag for tag in entry.tags if tag != weights.tag) or "none"),
         ],
     )

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from lowzoo.catalog.families import family_of
 from lowzoo.errors import LowzooError
 
 _SHORT = {"converted_from": "from", "converted_from_sha256": "sha256", "batch_size": "batch"}
@@ -38,6 +39,8 @@ def describe_other(word: str) -> dict[str, Any]:
         "paper": found.cfg.get("paper_ids"),
         "positions": found.positions if found.positions != "timm" else None,
     }
+    if family := family_of(found.architecture):
+        facts["exports"] = family.as_dict()
     if found.file is not None:
         facts |= {"file": str(found.file), **_sizes(found.file), **_made(found.file.parent)}
     return {key: value for key, value in facts.items() if value not in (None, "", [], {})}
@@ -56,6 +59,8 @@ def sections(facts: dict[str, Any]) -> Iterator[tuple[str, list[tuple[str, str]]
             ("weights", f"{facts['tensors']} tensors, {facts['numbers'] / 1e6:.2f} M numbers, {size_mb:.1f} MB")
         )
     lines += [(key, str(facts[key])) for key in ("file", "revision", "recipe", "positions", "paper") if key in facts]
+    if family := family_of(facts["architecture"]):
+        lines.append(("exports to", family.sentence()))
     lines.append(("licence", facts.get("license", "not stated")))
     yield facts["id"], lines
     if made := facts.get("made"):
