@@ -203,8 +203,8 @@ def table(document: dict[str, Any]) -> str:
         "",
         f"Made by `benchmarks/export_families.py` on {machine['cpu']}, one export at a time, fp32, pixels as input; "
         "what is tried of a family, and with which weights, stands in the script. A cell is the processor time of "
-        "export and parity check in seconds, and the largest error of a feature over the largest feature, or the number of "
-        "the reason below. Cells that are empty were not measured.",
+        "export and parity check in seconds, and the largest error of a feature over the largest feature, or the "
+        "number of the reason below. Cells that are empty were not measured.",
         "",
         "| format | families tried | exported with parity | versions |",
         "|---|---|---|---|",

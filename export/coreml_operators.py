@@ -19,7 +19,7 @@ def for_coreml(program: ExportedProgram) -> ExportedProgram:
     Raises:
         LowzooError: Operators remain that it does not know.
     """
-    lowered = program.run_decompositions(_table())
+    lowered: ExportedProgram = program.run_decompositions(_table())
     left = sorted({str(node.target) for node in lowered.graph.nodes if node.op == "call_function" and _unknown(node)})
     if left:
         raise LowzooError(f"coremltools knows no {', '.join(name.removesuffix('.default') for name in left)}", "")
@@ -49,7 +49,8 @@ def _unfold(x: Tensor, dimension: int, size: int, step: int) -> Tensor:
     along = dimension % x.ndim
     count = (x.shape[along] - size) // step + 1
     places = (torch.arange(count)[:, None] * step + torch.arange(size)).reshape(-1)
-    return x.index_select(along, places).unflatten(along, (count, size)).movedim(along + 1, -1)
+    windows: Tensor = x.index_select(along, places).unflatten(along, (count, size)).movedim(along + 1, -1)
+    return windows
 
 
 def known(operator: Any) -> bool:

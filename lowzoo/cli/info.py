@@ -18,14 +18,18 @@ _HEADS = {"own": "the teacher's own", "fitted": "fitted"}
 
 def info(
     model: Annotated[
-        str, typer.Argument(help="Zoo name, folder, hf-hub:ORG/NAME[@sha] or timm name.", metavar="MODEL")
+        str,
+        typer.Argument(
+            help="Zoo name, folder, hf-hub:ORG/NAME[@sha], timm name, or a file of `lowzoo export`.", metavar="MODEL"
+        ),
     ],
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Show everything the catalog knows of MODEL.
 
     How it was made and from what, how to load it, its figures with their source, its licence and what to cite. Of a
-    model that is not in the catalog: what its folder, its repository or timm says of it.
+    model that is not in the catalog: what its folder, its repository or timm says of it, and to which formats timm's
+    family exports; of an exported file what it says of itself.
     """
     if not _in_catalog(model):
         from lowzoo.cli.info_other import describe_other, sections

@@ -16,11 +16,13 @@ def describe_other(word: str) -> dict[str, Any]:
     """The facts as plain data (JSON-ready); nothing is built, and of weights only the header is read.
 
     Args:
-        word: A folder, `hf-hub:ORG/NAME[@sha]` or a timm name.
+        word: A folder, `hf-hub:ORG/NAME[@sha]`, a timm name, or a file of `lowzoo export`.
 
     Raises:
         LowzooError: It means nothing, or its files cannot be had.
     """
+    if (said := _artifact(word)) is not None:
+        return said
     from lowzoo.find import find
 
     found = find(word, pretrained=False)
@@ -48,6 +50,9 @@ def describe_other(word: str) -> dict[str, Any]:
 
 def sections(facts: dict[str, Any]) -> Iterator[tuple[str, list[tuple[str, str]]]]:
     """The same for people: headings, each with names and texts."""
+    if "format" in facts:
+        yield facts["id"], [(key, str(value)) for key, value in facts.items() if key != "id"]
+        return
     lines = [("architecture", " ".join([facts["architecture"], *_pairs(facts.get("arguments", {}))]))]
     if size := facts.get("input_size"):
         shape = " x ".join(map(str, size))
@@ -65,6 +70,22 @@ def sections(facts: dict[str, Any]) -> Iterator[tuple[str, list[tuple[str, str]]
     yield facts["id"], lines
     if made := facts.get("made"):
         yield "Provenance", [(_SHORT.get(key, key), str(value)) for key, value in made.items()]
+
+
+def _artifact(word: str) -> dict[str, Any] | None:
+    """What an exported file says of itself; None for any other word."""
+    path = Path(word)
+    if path.suffix not in (".onnx", ".mlpackage", ".pte", ".tflite") or not path.exists():
+        return None
+    from lowzoo.export.formats import EXPORTERS
+
+    for name, exporter in EXPORTERS.items():
+        if exporter.suffix == path.suffix and path.is_dir() == exporter.folder:
+            notes = {key.removeprefix("lowzoo."): value for key, value in exporter.notes(path).items()}
+            keys = ("unchecked", "model", "revision", "precision", "license", "weights", "source")
+            said = {key: notes[key] for key in keys if notes.get(key)}
+            return {"id": path.name, "format": name, **(said or {"model": "it does not say what it was made from"})}
+    return None
 
 
 def _pairs(arguments: dict[str, Any]) -> list[str]:
