@@ -3,6 +3,7 @@
 import json
 import textwrap
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,6 +11,9 @@ import typer
 from lowzoo import catalog
 from lowzoo.catalog import LatencyEntry, Metric, ModelEntry, WeightsEntry
 from lowzoo.catalog.families import family_of
+
+# What `lowzoo export` writes.
+ARTIFACTS = (".onnx", ".mlpackage", ".pte", ".tflite")
 
 _WIDTH = 80
 _INDENT = 14
@@ -47,7 +51,9 @@ def info(
 
 
 def _in_catalog(model: str) -> bool:
-    """Whether the catalog has it or ought to; anything else is a question to timm and the folders."""
+    """Whether the catalog has it or ought to; anything else is a question to timm, the folders and the files."""
+    if Path(model).suffix in ARTIFACTS and Path(model).exists():  # which is named by its model
+        return False
     base = model.removeprefix(catalog.PREFIX).partition(".")[0]
     return model.startswith(catalog.PREFIX) or base in catalog.models()
 

@@ -75,7 +75,7 @@ def sections(facts: dict[str, Any]) -> Iterator[tuple[str, list[tuple[str, str]]
 def _artifact(word: str) -> dict[str, Any] | None:
     """What an exported file says of itself; None for any other word."""
     path = Path(word)
-    if path.suffix not in (".onnx", ".mlpackage", ".pte", ".tflite") or not path.exists():
+    if not word.endswith((".onnx", ".mlpackage", ".pte", ".tflite")) or not path.exists():
         return None
     from lowzoo.export.formats import EXPORTERS
 
