@@ -5,20 +5,25 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from torch import nn
+
 from lowzoo.errors import LowzooError
 from lowzoo.evaluate.preprocess import Preprocessing
 from lowzoo.export.bounds import ParityError
 from lowzoo.export.calibrate import calibration_source
 from lowzoo.export.diagnose import why
+from lowzoo.export.families import known_reason
 from lowzoo.export.features import with_features
-from lowzoo.export.formats import EXPORTERS
+from lowzoo.export.formats import EXPORTERS, Exporter
 from lowzoo.export.graph import exported_module
 from lowzoo.export.identity import identity, refuse_to_replace, remember
 from lowzoo.export.judge import Judge
 from lowzoo.export.large import refuse_too_large
+from lowzoo.export.mil import UnknownOperatorError
 from lowzoo.export.parity import Parity, bounds_of, enforce
 from lowzoo.export.places import atomic_place, digest_of, size_of
 from lowzoo.export.recipes import preprocessing_text, snippet
+from lowzoo.export.runnable import Runnable
 from lowzoo.export.spec import ExportSpec
 from lowzoo.find import FOLDER_SCHEME, HUB_SCHEME
 from lowzoo.input_facts import both_sides, size_text
@@ -43,6 +48,7 @@ class Artifact:
         snippet: The same in Swift (Core ML), or Kotlin and, for ONNX, JavaScript.
         warnings: What a user should know, one sentence each.
         features: What the outputs are, in their order, where they are feature maps.
+        unchecked: Why the file itself could not be run, and parity is of the graph it was written from; else empty.
     """
 
     path: Path
@@ -58,6 +64,7 @@ class Artifact:
     snippet: str
     warnings: tuple[str, ...] = ()
     features: tuple[FeatureMap, ...] = ()
+    unchecked: str = ""
 
     def as_dict(self) -> dict[str, object]:
         """Plain values for JSON, with the bounds that were kept."""
@@ -97,6 +104,7 @@ def export(
     judge: Judge | None = None,
     *,
     force: bool = False,
+    unchecked: bool = False,
     say: Callable[[str], None] = lambda _: None,
 ) -> Artifact:
     """Write the model as `spec` says, run the file against PyTorch on real images, and keep it only if they agree.
@@ -107,6 +115,7 @@ def export(
         out: The file; `default_path` by default.
         judge: One that was used before for this model, so that PyTorch does not compute the same again.
         force: Replace a file that is another export.
+        unchecked: Keep a file that nothing here can run, marked so; whatever can be checked still is.
         say: Takes a line on what is being done, where a search takes its time.
 
     Raises:
@@ -138,12 +147,14 @@ def export(
     if judge is None or judge.resolved.features != resolved.features:
         judge = Judge(resolved, say=say)
     with atomic_place(path, folder=exporter.folder) as temporary:
-        warnings = exporter.write(exported_module(resolved, spec), resolved, spec, temporary, judge)
+        module = exported_module(resolved, spec)
+        with known_reason(resolved, spec):
+            warnings = exporter.write(module, resolved, spec, temporary, judge)
         bounds = bounds_of(spec)
         judge.say("comparing the file with PyTorch")
         try:
-            loaded = exporter.load(temporary)
-            parity = judge.parity(loaded, with_knn=bounds.knn_loss is not None)
+            runnable, why_not = _opened(exporter, module, resolved, spec, temporary, unchecked=unchecked)
+            parity = judge.parity(runnable, with_knn=bounds.knn_loss is not None)
             enforce(parity, bounds, spec.precision)
         except ParityError as error:
             reason, remedy = why(error, judge, spec.precision, bounds, spec.batch)
@@ -166,10 +177,36 @@ def export(
         warnings=(
             *_left_out(resolved, spec),
             *_stand_ins(resolved, judge),
+            *_marked(why_not),
             *warnings,
-            *filter(None, (loaded.not_run,)),
+            *filter(None, (runnable.not_run,)),
         ),
         features=resolved.features,
+        unchecked=why_not,
+    )
+
+
+def _opened(
+    exporter: Exporter, module: nn.Module, resolved: Resolved, spec: ExportSpec, path: Path, *, unchecked: bool
+) -> tuple[Runnable, str]:
+    """The file in its runtime, or what stands for it, and why."""
+    try:
+        return exporter.load(path), ""
+    except UnknownOperatorError as error:
+        if not unchecked or exporter.unchecked is None:
+            raise LowzooError(
+                f"the file of {resolved.name} cannot be checked here: {error.message}",
+                "Nothing was written; --unchecked writes it all the same, marked so",
+            ) from error
+        return exporter.unchecked(module, resolved, spec, path, error.message), error.message
+
+
+def _marked(why_not: str) -> tuple[str, ...]:
+    if not why_not:
+        return ()
+    return (
+        f"UNCHECKED: {why_not}; parity is of the graph that the file was written from. Run `lowzoo check` on a Mac "
+        "before it is used",
     )
 
 

@@ -13,6 +13,8 @@ from lowzoo.export.executorch_coreml import hands_to_core_ml, package_of
 from lowzoo.export.formats import EXPORTERS
 from lowzoo.export.identity import Reference, giving_maps, reference_of
 from lowzoo.export.judge import Judge
+from lowzoo.export.metadata import UNCHECKED
+from lowzoo.export.mil import UnknownOperatorError
 from lowzoo.export.parity import Parity, bounds_of, broken
 from lowzoo.export.places import size_of
 from lowzoo.export.readiness import Readiness, coreml_readiness, onnx_readiness
@@ -37,6 +39,7 @@ class Report:
         bounds: Of its precision.
         broken: Each broken bound, with both numbers, and the reason where it is the network's.
         readiness: What phones can do with it.
+        unchecked: Why nothing could run it when it was written, as it says; empty for every other file.
     """
 
     path: Path
@@ -50,6 +53,7 @@ class Report:
     bounds: Bounds
     broken: tuple[str, ...]
     readiness: Readiness
+    unchecked: str = ""
 
     def as_dict(self) -> dict[str, object]:
         """Plain values for JSON."""
@@ -108,6 +112,7 @@ def check_artifact(
         bounds=bounds,
         broken=tuple(wrong),
         readiness=_readiness(artifact),
+        unchecked=artifact.metadata.get(UNCHECKED, ""),
     )
 
 
@@ -123,6 +128,10 @@ def open_artifact(path: Path) -> Runnable:
         if path.suffix == exporter.suffix and path.is_dir() == exporter.folder:
             try:
                 return exporter.load(path)
+            except UnknownOperatorError as error:
+                marked = UNCHECKED in exporter.notes(path)
+                said = "; it was exported with --unchecked and says so" if marked else ""
+                raise LowzooError(f"{path} cannot be run here: {error.message}{said}", error.remedy) from error
             except ParityError as error:
                 # Here the artifact is what the user named, so a damaged one is misuse.
                 raise LowzooError(f"{path} cannot be opened: {error.message}", "Export it again") from error

@@ -1,7 +1,7 @@
 """Core ML: an ML program by torch.export, in an `.mlpackage` folder.
 
-`torch.jit.trace` of a ViT fails in coremltools 9 with numpy 2.4 (coremltools#2633); `torch.export` with
-`run_decompositions({})` does not. The normalisation is a layer of the graph because an image input has one scale for
+`torch.jit.trace` of a ViT fails in coremltools 9 with numpy 2.4 (coremltools#2633); `torch.export`, decomposed as far
+as coremltools needs it, does not. The normalisation is a layer of the graph because an image input has one scale for
 all three channels, which cannot be exact.
 """
 
@@ -21,12 +21,14 @@ from torch import nn
 
 from lowzoo.errors import LowzooError, reason_of
 from lowzoo.export.bounds import ParityError
+from lowzoo.export.coreml_operators import for_coreml
 from lowzoo.export.judge import Judge
-from lowzoo.export.metadata import input_facts, metadata, output_meanings, output_names
-from lowzoo.export.mil import MilError, load_program, read_specification
+from lowzoo.export.metadata import UNCHECKED, input_facts, metadata, output_meanings, output_names
+from lowzoo.export.mil import MODEL_FILE, MilError, load_program, read_specification
 from lowzoo.export.quiet import quiet
 from lowzoo.export.runnable import Array, Runnable
 from lowzoo.export.spec import ExportSpec
+from lowzoo.export.trace import traced
 from lowzoo.resolve import Resolved
 
 _LABEL = "classLabel"
@@ -83,33 +85,29 @@ def open_coreml(path: Path) -> Runnable:
 
     Raises:
         ParityError: It is damaged, or takes something else than one picture.
-        MilError: It uses an operator that the interpreter does not know.
+        UnknownOperatorError: It uses an operator that the interpreter does not know.
     """
-    program = load_program(path)
-    description = program.specification.description
+    on_mac = sys.platform == "darwin"
+    program = None if on_mac else load_program(path)
+    description = (program.specification if program else read_specification(path)[0]).description
     if len(description.input) != 1:
         raise ParityError(f"{path} takes {len(description.input)} inputs", "Export it again")
     taken = description.input[0]
-    pixels = taken.type.WhichOneof("Type") == "imageType"
-    image = taken.type.imageType
-    planes = 1 if image.colorSpace == image.GRAYSCALE else 3
-    shape = (1, planes, image.height, image.width) if pixels else tuple(taken.type.multiArrayType.shape)
+    pixels, shape = _taken(taken)
     if len(shape) != 4:
         raise ParityError(f"{path} does not take one picture, but {list(shape)}", "Export it again")
-    classifier = bool(description.predictedFeatureName)
-    # The program calls a classifier's probabilities otherwise than the description does.
-    results = [name for name in program.outputs if name != description.predictedFeatureName]
-    outputs = [description.predictedProbabilitiesName] if classifier else results
-
-    def interpret(rows: NDArray[Any]) -> tuple[Array, ...]:
-        found = program.run(**{taken.name: torch.from_numpy(np.ascontiguousarray(rows, np.float32))})
-        return tuple(found[name].float().numpy() for name in results)
-
-    def predict(rows: NDArray[Any]) -> tuple[Array, ...]:
-        return _by_core_ml(path, taken.name, outputs, pixels, rows, json.loads(said.get("lowzoo.classes", "[]")))
-
     said = dict(description.metadata.userDefined)
-    on_mac = sys.platform == "darwin"
+    results = [each.name for each in description.output if each.name != description.predictedFeatureName]
+    outputs = [description.predictedProbabilitiesName] if description.predictedFeatureName else results
+
+    def run(rows: NDArray[Any]) -> tuple[Array, ...]:
+        if program is None:
+            return _by_core_ml(path, taken.name, outputs, pixels, rows, json.loads(said.get("lowzoo.classes", "[]")))
+        found = program.run(**{taken.name: torch.from_numpy(np.ascontiguousarray(rows, np.float32))})
+        # The program calls a classifier's probabilities otherwise than the description does.
+        named = [name for name in program.outputs if name != description.predictedFeatureName]
+        return tuple(found[name].float().numpy() for name in named)
+
     return Runnable(
         path=path,
         format="coreml",
@@ -118,9 +116,56 @@ def open_coreml(path: Path) -> Runnable:
         dtype=np.dtype(np.float32),
         pixels=pixels,
         metadata=said,
-        run=predict if on_mac else interpret,
-        probabilities=classifier,
+        run=run,
+        probabilities=bool(description.predictedFeatureName),
     )
+
+
+def unchecked_coreml(module: nn.Module, resolved: Resolved, spec: ExportSpec, path: Path, reason: str) -> Runnable:
+    """Mark a package that nothing here can run, and give what was handed to coremltools in its place, run by PyTorch.
+
+    Args:
+        module: What `exported_module` gave.
+        resolved: The network it holds.
+        spec: What the package was written with.
+        path: Of the package.
+        reason: Why it cannot be run, for its metadata.
+    """
+    specification, _ = read_specification(path)
+    specification.description.metadata.userDefined[UNCHECKED] = reason
+    (path / MODEL_FILE).write_bytes(specification.SerializeToString(deterministic=True))
+    shape = _shape(resolved, spec)
+    graph = for_coreml(traced(module, torch.zeros(shape))).module()
+
+    def run(rows: NDArray[Any]) -> tuple[Array, ...]:
+        with torch.no_grad():
+            found = graph(torch.from_numpy(np.ascontiguousarray(rows, np.float32)))
+        return tuple(each.float().numpy() for each in (found if isinstance(found, tuple) else (found,)))
+
+    return Runnable(
+        path=path,
+        format="coreml",
+        engine=f"PyTorch {torch.__version__}, as the graph was before coremltools: the file itself was NOT run",
+        shape=shape,
+        dtype=np.dtype(np.float32),
+        pixels=spec.input == "image",
+        metadata=dict(specification.description.metadata.userDefined),
+        run=run,
+        probabilities=bool(spec.classes),
+    )
+
+
+def _taken(taken: Any) -> tuple[bool, tuple[int, ...]]:
+    """Whether an input is an image, and its shape."""
+    if taken.type.WhichOneof("Type") != "imageType":
+        return False, tuple(taken.type.multiArrayType.shape)
+    image = taken.type.imageType
+    return True, (1, 1 if image.colorSpace == image.GRAYSCALE else 3, image.height, image.width)
+
+
+def _shape(resolved: Resolved, spec: ExportSpec) -> tuple[int, int, int, int]:
+    channels, height, width = resolved.input_size
+    return (spec.batch if isinstance(spec.batch, int) else 1, channels, height, width)
 
 
 def notes_of_coreml(path: Path) -> dict[str, str]:
@@ -132,10 +177,9 @@ def notes_of_coreml(path: Path) -> dict[str, str]:
 
 
 def _convert(coremltools: Any, module: nn.Module, resolved: Resolved, spec: ExportSpec) -> Any:
-    channels, height, width = resolved.input_size
-    batch = spec.batch if isinstance(spec.batch, int) else 1
-    shape = (batch, channels, height, width)
-    program = torch.export.export(module, (torch.zeros(shape),)).run_decompositions({})
+    shape = _shape(resolved, spec)
+    channels = shape[1]
+    program = for_coreml(traced(module, torch.zeros(shape)))
     if spec.input == "image":
         layouts, bias = coremltools.colorlayout, 0.0 if channels == 1 else [0.0] * channels
         taken = coremltools.ImageType(

@@ -34,6 +34,7 @@ from lowzoo.export.metadata import metadata
 from lowzoo.export.quiet import quiet
 from lowzoo.export.runnable import Array, Runnable
 from lowzoo.export.spec import ExportSpec
+from lowzoo.export.trace import traced
 from lowzoo.resolve import Resolved
 
 _TYPES = {0: np.uint8, 6: np.float32}  # ScalarType numbers
@@ -179,7 +180,7 @@ def _lowered(module: nn.Module, example: Tensor, notes: str) -> bytes:
         from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
         from executorch.exir import to_edge_transform_and_lower
 
-        program = torch.export.export(module, (example,))
+        program = traced(module, example)
         lowered = to_edge_transform_and_lower(
             program, partitioner=[XnnpackPartitioner()], constant_methods={NOTES: notes}
         )
@@ -205,14 +206,14 @@ def _quantised(module: nn.Module, example: Tensor, feeds: list[Tensor], way: str
             quantizer.set_operator_type(torch.ops.aten.linear.default, settings)
         else:
             quantizer.set_global(settings)
-        traced = torch.export.export(module, (example,)).module()
-        calls = [node for node in traced.graph.nodes if node.op == "call_function"]
+        graph = traced(module, example).module()
+        calls = [node for node in graph.graph.nodes if node.op == "call_function"]
         normalisation = before_products(
             (node.name, node.target in _PRODUCTS, (read.name for read in node.all_input_nodes), (node.name,))
             for node in calls
         )
         quantizer.set_filter_function(lambda node: node.name not in normalisation)
-        observed = prepare_pt2e(traced, quantizer)
+        observed = prepare_pt2e(graph, quantizer)
         with torch.inference_mode():
             for feed in feeds:
                 observed(feed)

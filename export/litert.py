@@ -25,6 +25,7 @@ from lowzoo.export.metadata import metadata
 from lowzoo.export.quiet import quiet
 from lowzoo.export.runnable import Array, Runnable
 from lowzoo.export.spec import ExportSpec
+from lowzoo.export.trace import traced
 from lowzoo.resolve import Resolved
 
 _PRODUCTS = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
@@ -62,7 +63,7 @@ def write_litert(module: nn.Module, resolved: Resolved, spec: ExportSpec, path: 
         with quiet(), torch.no_grad():
             import litert_torch
 
-            litert_torch.convert(module, (example,)).export(str(path))
+            litert_torch.convert(traced(module, example).module(), (example,)).export(str(path))
     except Exception as error:  # a pass of the conversion may raise anything
         reason = reason_of(error)
         raise LowzooError(

@@ -9,6 +9,8 @@ from lowzoo.export.identity import identity
 from lowzoo.export.spec import ExportSpec
 from lowzoo.resolve import FeatureMap, Resolved
 
+# Why nothing could run the file when it was written; absent from every other file.
+UNCHECKED = "lowzoo.unchecked"
 # The file version (IR) that belongs to an operator set.
 IR_OF_OPSET = {18: 8, 19: 9, 20: 9, 21: 10}
 # The oldest onnxruntime on which files of an operator set were run: in float32, and in float16 or int8. Loading is not

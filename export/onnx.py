@@ -15,6 +15,7 @@ from lowzoo.export.quantize import quantize_onnx
 from lowzoo.export.quiet import quiet
 from lowzoo.export.rewrites import global_pools
 from lowzoo.export.spec import ExportSpec
+from lowzoo.export.trace import traced
 from lowzoo.resolve import Resolved
 
 
@@ -74,15 +75,15 @@ def _trace(module: nn.Module, resolved: Resolved, spec: ExportSpec) -> torch.onn
     channels, height, width = resolved.input_size
     shape = (batch, height, width, channels) if spec.pixels_last else (batch, channels, height, width)
     example = torch.zeros(shape, dtype=torch.uint8 if spec.input == "image" else torch.float32)
+    dynamic = ({0: torch.export.Dim("batch", min=1)},) if spec.batch == "dynamic" else None
     program = torch.onnx.export(
-        module,
+        traced(module, example, dynamic),
         (example,),
         dynamo=True,
         external_data=False,
         opset_version=spec.opset,
         input_names=[spec.input_name],
         output_names=output_names(resolved, spec),
-        dynamic_shapes=({0: torch.export.Dim("batch", min=1)},) if spec.batch == "dynamic" else None,
         verbose=False,
     )
     if program is None:

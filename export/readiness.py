@@ -15,7 +15,7 @@ from typing import Any
 import onnx
 
 from lowzoo.export.large import data_files
-from lowzoo.export.mil import load_program
+from lowzoo.export.mil import operators_of
 from lowzoo.export.places import size_of
 from lowzoo.export.quiet import quiet
 
@@ -76,8 +76,7 @@ def onnx_readiness(path: Path) -> Readiness:
 
 def coreml_readiness(path: Path) -> Readiness:
     """Analyse a Core ML package, which Core ML runs whole; what it places where only a Mac tells."""
-    program = load_program(path)
-    operators = dict(sorted(program.histogram().items(), key=lambda item: -item[1]))
+    operators = dict(sorted(operators_of(path).items(), key=lambda item: -item[1]))
     return Readiness(size_of(path), operators)
 
 

@@ -6,7 +6,15 @@ numbers. This does, with the operators that the zoo's programs use: the package 
 the program declares, so a float16 program shows float16's errors. An operator that is not known is an error by name.
 """
 
-from lowzoo.export.mil.program import Program, load_program, read_specification
-from lowzoo.export.mil.values import MilError
+from lowzoo.export.mil.program import MODEL_FILE, Program, load_program, operators_of, read_specification
+from lowzoo.export.mil.values import MilError, UnknownOperatorError
 
-__all__ = ["MilError", "Program", "load_program", "read_specification"]
+__all__ = [
+    "MODEL_FILE",
+    "MilError",
+    "Program",
+    "UnknownOperatorError",
+    "load_program",
+    "operators_of",
+    "read_specification",
+]

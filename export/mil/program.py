@@ -9,10 +9,11 @@ from torch import Tensor
 
 from lowzoo.errors import reason_of
 from lowzoo.export.mil.ops import OPS
-from lowzoo.export.mil.values import MilError, decode, torch_type
+from lowzoo.export.mil.values import MilError, UnknownOperatorError, decode, torch_type
 from lowzoo.export.quiet import quiet
 
 _DATA = Path("Data/com.apple.CoreML")
+MODEL_FILE = _DATA / "model.mlmodel"
 
 
 @dataclass(frozen=True)
@@ -55,11 +56,26 @@ def load_program(path: Path) -> Program:
         MilError: It is no package, is damaged, or holds something that this interpreter does not know.
     """
     specification, weights = read_specification(path)
+    return _prepare(specification, _main(path, specification), weights.read_bytes() if weights.is_file() else b"")
+
+
+def operators_of(path: Path) -> dict[str, int]:
+    """Number of operators of a `.mlpackage` by type, without constants, whether they are known or not.
+
+    Raises:
+        MilError: It is no package, or is damaged.
+    """
+    types = [operation.type for operation in _main(path, read_specification(path)[0]).operations]
+    return {
+        name: types.count(name) for name in sorted(set(types)) if name != "const" and not name.startswith("constexpr_")
+    }
+
+
+def _main(path: Path, specification: Any) -> Any:
     if specification.WhichOneof("Type") != "mlProgram" or "main" not in specification.mlProgram.functions:
         raise MilError(f"{path} is no ML program", "Export it as one")
     function = specification.mlProgram.functions["main"]
-    block = function.block_specializations[function.opset]
-    return _prepare(specification, block, weights.read_bytes() if weights.is_file() else b"")
+    return function.block_specializations[function.opset]
 
 
 def read_specification(path: Path) -> tuple[Any, Path]:
@@ -71,7 +87,7 @@ def read_specification(path: Path) -> tuple[Any, Path]:
     with quiet():
         from coremltools.proto import Model_pb2
     try:
-        content = (path / _DATA / "model.mlmodel").read_bytes()
+        content = (path / MODEL_FILE).read_bytes()
     except OSError as error:
         raise MilError(f"{path} is no Core ML package", "Name an .mlpackage folder") from error
     weights = path / _DATA / "weights" / "weight.bin"
@@ -86,7 +102,7 @@ def read_specification(path: Path) -> tuple[Any, Path]:
 def _prepare(specification: Any, block: Any, blobs: bytes) -> Program:
     unknown = sorted({op.type for op in block.operations} - set(OPS) - {"const"})
     if unknown:
-        raise MilError(
+        raise UnknownOperatorError(
             f"the program uses operators that the interpreter does not know: {', '.join(unknown)}",
             "Check it with Core ML on a Mac",
         )

@@ -1,4 +1,4 @@
-"""Operators of MIL that move, cut, join or fold values."""
+"""Operators of MIL that move, cut, join or repeat values."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,11 +15,13 @@ def reshape(x: Tensor, shape: Tensor) -> Tensor:
     return x.reshape([x.shape[i] if side == 0 else side for i, side in enumerate(ints(shape))])
 
 
-def concat(values: list[Tensor], axis: Tensor, interleave: Any = False) -> Tensor:
-    """Join along an axis."""
+def concat(values: Any, axis: Any, interleave: Any = False) -> Tensor:
+    """Join along an axis, or take entries of equal parts in turn."""
+    parts = values if isinstance(values, list) else [values]
+    along = int(axis) % parts[0].ndim
     if bool(interleave):
-        raise ValueError("interleaved concatenation")
-    return torch.cat(values, int(axis))
+        return torch.stack(parts, along + 1).flatten(along, along + 1)
+    return torch.cat(parts, along)
 
 
 def split(
@@ -101,23 +103,85 @@ def pad(x: Tensor, pad: Tensor, mode: str = "constant", constant_val: Any = 0.0)
     return x
 
 
-def _reduced(x: Tensor, fold: Callable[..., Tensor], axes: Tensor | None, keep_dims: Any) -> Tensor:
-    return fold(x, ints(axes) if axes is not None else list(range(x.ndim)), keepdim=bool(keep_dims))
+def tile(x: Tensor, reps: Tensor) -> Tensor:
+    """Repeat along each dimension."""
+    return x.repeat(ints(reps))
 
 
-def reduce_mean(x: Tensor, axes: Tensor | None = None, keep_dims: Any = False) -> Tensor:
-    """Mean over `axes`."""
-    return _reduced(x, torch.mean, axes, keep_dims)
+def stack(values: Any, axis: Any = 0) -> Tensor:
+    """Join along a new axis; numbers become a list."""
+    parts = values if isinstance(values, list) else [values]
+    return torch.stack(parts, int(axis))
 
 
-def reduce_sum(x: Tensor, axes: Tensor | None = None, keep_dims: Any = False) -> Tensor:
-    """Sum over `axes`."""
-    return _reduced(x, torch.sum, axes, keep_dims)
+def slice_by_size(x: Tensor, begin: Tensor, size: Tensor) -> Tensor:
+    """x[begin : begin + size] in every dimension; -1 is up to the end."""
+    for axis, (first, count) in enumerate(zip(ints(begin), ints(size), strict=True)):
+        start = first % x.shape[axis] if first < 0 else first
+        x = x.narrow(axis, start, x.shape[axis] - start if count == -1 else count)
+    return x
 
 
-def reduce_max(x: Tensor, axes: Tensor | None = None, keep_dims: Any = False) -> Tensor:
-    """Largest over `axes`."""
-    return _reduced(x, torch.amax, axes, keep_dims)
+def sliding_windows(x: Tensor, axis: Any, size: Any, stride: Any = 1) -> Tensor:
+    """All windows along an axis, each a dimension behind it."""
+    along = int(axis) % x.ndim
+    return x.unfold(along, int(size), int(stride)).movedim(-1, along + 1)
+
+
+def band_part(x: Tensor, lower: Any = -1, upper: Any = -1) -> Tensor:
+    """Zeros outside a band around the diagonal; a width below 0 is all of that side."""
+    below, above = int(lower), int(upper)
+    row, column = torch.arange(x.shape[-2])[:, None], torch.arange(x.shape[-1])[None]
+    keep = ((row - column <= below) | (below < 0)) & ((column - row <= above) | (above < 0))
+    return x * keep if x.dtype != torch.bool else x & keep
+
+
+def reverse(x: Tensor, axes: Tensor | None = None) -> Tensor:
+    """Backwards along `axes`, or along all."""
+    return x.flip(ints(axes) if axes is not None else list(range(x.ndim)))
+
+
+def depth_to_space(x: Tensor, block_size: Any) -> Tensor:
+    """(N, b b C, H, W) to (N, C, b H, b W): the channels of one place in a block lie together."""
+    block, (batch, channels, height, width) = int(block_size), x.shape
+    x = x.reshape(batch, block, block, channels // block**2, height, width)
+    return x.permute(0, 3, 4, 1, 5, 2).reshape(batch, -1, height * block, width * block)
+
+
+def space_to_depth(x: Tensor, block_size: Any) -> Tensor:
+    """(N, C, b H, b W) to (N, b b C, H, W): the channels of one place in a block lie together."""
+    block, (batch, channels, height, width) = int(block_size), x.shape
+    x = x.reshape(batch, channels, height // block, block, width // block, block)
+    return x.permute(0, 3, 5, 1, 2, 4).reshape(batch, -1, height // block, width // block)
+
+
+def space_to_batch(x: Tensor, block_shape: Any, paddings: Any) -> Tensor:
+    """(N, C, H, W), padded, to (bh bw N, C, H / bh, W / bw): a place in a block becomes a picture."""
+    (tall, wide), (top, bottom, left, right) = ints(block_shape), ints(paddings)
+    x = functional.pad(x, (left, right, top, bottom))
+    batch, channels, height, width = x.shape
+    x = x.reshape(batch, channels, height // tall, tall, width // wide, wide)
+    return x.permute(3, 5, 0, 1, 2, 4).reshape(-1, channels, height // tall, width // wide)
+
+
+def batch_to_space(x: Tensor, block_shape: Any, crops: Any) -> Tensor:
+    """The way back from `space_to_batch`, then cropped."""
+    (tall, wide), (top, bottom, left, right) = ints(block_shape), ints(crops)
+    total, channels, height, width = x.shape
+    x = x.reshape(tall, wide, total // (tall * wide), channels, height, width).permute(2, 3, 4, 0, 5, 1)
+    x = x.reshape(-1, channels, height * tall, width * wide)
+    return x[..., top : x.shape[-2] - bottom, left : x.shape[-1] - right]
+
+
+def flatten2d(x: Tensor, axis: Any = 1) -> Tensor:
+    """To two dimensions: what stands before the axis, and the rest."""
+    sides = list(x.shape)[: int(axis)]
+    return x.reshape(int(torch.tensor(sides).prod()) if sides else 1, -1)
+
+
+def range_1d(start: Any, end: Any, step: Any) -> Tensor:
+    """From start up to end, without it."""
+    return torch.arange(start.item(), end.item(), step.item())
 
 
 SHAPES: dict[str, Callable[..., Any]] = {
@@ -129,7 +193,23 @@ SHAPES: dict[str, Callable[..., Any]] = {
     "squeeze": squeeze,
     "expand_dims": expand_dims,
     "pad": pad,
-    "reduce_mean": reduce_mean,
-    "reduce_sum": reduce_sum,
-    "reduce_max": reduce_max,
+    "tile": tile,
+    "stack": stack,
+    "slice_by_size": slice_by_size,
+    "sliding_windows": sliding_windows,
+    "band_part": band_part,
+    "reverse": reverse,
+    "depth_to_space": depth_to_space,
+    "space_to_depth": space_to_depth,
+    "space_to_batch": space_to_batch,
+    "batch_to_space": batch_to_space,
+    "pixel_shuffle": lambda x, upscale_factor: functional.pixel_shuffle(x, int(upscale_factor)),
+    "pixel_unshuffle": lambda x, downscale_factor: functional.pixel_unshuffle(x, int(downscale_factor)),
+    "flatten2d": flatten2d,
+    "shape": lambda x: torch.tensor(x.shape),
+    "fill": lambda shape, value=0.0: torch.full(ints(shape), value.item() if isinstance(value, Tensor) else value),
+    "fill_like": lambda ref_tensor, value=0.0: torch.full(
+        ref_tensor.shape, value.item() if isinstance(value, Tensor) else value
+    ),
+    "range_1d": range_1d,
 }

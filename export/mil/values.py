@@ -30,6 +30,10 @@ class MilError(LowzooError):
     """A package that cannot be read or a program that this interpreter does not know."""
 
 
+class UnknownOperatorError(MilError):
+    """A program that may be right, but uses what this interpreter does not know."""
+
+
 def torch_type(number: int) -> torch.dtype:
     """The torch type of a MIL type; unsigned and sub-byte integers are widened."""
     if number == FLOAT16:

@@ -155,6 +155,10 @@ def as_result(
     artifact: Path, repeats: list[Repeat], phone: Any, units: str, given: ModelInput, protocol: Protocol, start: str
 ) -> BenchResult:
     """The result in the one schema."""
+    from lowzoo.export.coreml import notes_of_coreml
+    from lowzoo.export.metadata import UNCHECKED
+
+    reason = notes_of_coreml(artifact).get(UNCHECKED, "")
     files = sorted(file for file in artifact.rglob("*") if file.is_file())
     digest = hashlib.sha256()
     for file in files:
@@ -194,6 +198,7 @@ def as_result(
         ),
         input=given,
         versions={"lowzoo": lowzoo.__version__, "coremltools": version("coremltools")},
+        warnings=[f"the file was exported unchecked: {reason}"] if reason else [],
     )
 
 

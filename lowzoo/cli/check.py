@@ -70,6 +70,8 @@ def _lines(report: "Report") -> Iterator[str]:
     ready = report.readiness
     shape = " x ".join(str(side or "N") for side in report.input_shape)
     yield f"{report.path}: {ready.size_bytes / 1e6:.1f} MB, {report.format}, {report.precision}, input {shape}"
+    if report.unchecked:
+        yield f"UNCHECKED when it was exported: {report.unchecked}; what follows is the check it lacked"
     yield ""
     yield f"Against {report.model} ({report.revision}){_WEIGHTS[report.same_weights]}"
     yield from parity_lines(report.parity, report.bounds)

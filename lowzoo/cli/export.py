@@ -80,6 +80,12 @@ def export(
         typer.Option(metavar="PATH", help="What to write; MODEL_SIZE_PRECISION.onnx, .mlpackage, ... if absent."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is another export.")] = False,
+    unchecked: Annotated[
+        bool,
+        typer.Option(
+            "--unchecked", help="Keep a Core ML file that only a Mac can run, marked so; all else is still checked."
+        ),
+    ] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Export a model and prove that the file computes what PyTorch computes.
@@ -117,7 +123,7 @@ def export(
         classes=read_classes(classes) if classes else (),
         features=parse_features(features) if features is not None else None,
     )
-    artifact = write_checked(model, spec, out, head, force=force)
+    artifact = write_checked(model, spec, out, head, force=force, unchecked=unchecked)
     if json_:
         print(json.dumps(artifact.as_dict(), indent=2))
         return
@@ -126,7 +132,13 @@ def export(
 
 
 def write_checked(
-    model: str, spec: "ExportSpec", out: Path | None, head: str | None = None, *, force: bool = False
+    model: str,
+    spec: "ExportSpec",
+    out: Path | None,
+    head: str | None = None,
+    *,
+    force: bool = False,
+    unchecked: bool = False,
 ) -> "Artifact":
     """Export with a sign of life on stderr; broken parity ends the program with 1, as it is no misuse."""
     import dataclasses
@@ -147,9 +159,9 @@ def write_checked(
                     print(stage, file=sys.stderr, flush=True)
 
             if head is None:
-                return write(model, spec, out, force=force, say=say)
+                return write(model, spec, out, force=force, unchecked=unchecked, say=say)
             resolved, spec, remark = _with_head(model, spec, head)
-            artifact = write(resolved, spec, out, force=force, say=say)
+            artifact = write(resolved, spec, out, force=force, unchecked=unchecked, say=say)
             return dataclasses.replace(artifact, warnings=(remark, *artifact.warnings)) if remark else artifact
     except ParityError as error:
         print(f"lowzoo: error: {error}", file=sys.stderr)

@@ -3,12 +3,17 @@
 import json
 import textwrap
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from lowzoo import catalog
 from lowzoo.catalog import LatencyEntry, Metric, ModelEntry, WeightsEntry
+from lowzoo.catalog.families import family_of
+
+# What `lowzoo export` writes.
+ARTIFACTS = (".onnx", ".mlpackage", ".pte", ".tflite")
 
 _WIDTH = 80
 _INDENT = 14
@@ -17,14 +22,19 @@ _HEADS = {"own": "the teacher's own", "fitted": "fitted"}
 
 def info(
     model: Annotated[
-        str, typer.Argument(help="Zoo name, folder, hf-hub:ORG/NAME[/FOLDER][@REVISION] or timm name.", metavar="MODEL")
+        str,
+        typer.Argument(
+            help="Zoo name, folder, hf-hub:ORG/NAME[/FOLDER][@REVISION], timm name, or a file of `lowzoo export`.",
+            metavar="MODEL",
+        ),
     ],
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Show everything the catalog knows of MODEL.
 
     How it was made and from what, how to load it, its figures with their source, its licence and what to cite. Of a
-    model that is not in the catalog: what its folder, its repository or timm says of it.
+    model that is not in the catalog: what its folder, its repository or timm says of it, and to which formats timm's
+    family exports; of an exported file what it says of itself.
     """
     if not _in_catalog(model):
         from lowzoo.cli.info_other import describe_other, sections
@@ -34,14 +44,17 @@ def info(
         return
     entry, weights = catalog.find(model)
     if json_:
-        print(json.dumps(catalog.describe(model), indent=2))
+        family = family_of(entry.architecture)
+        print(json.dumps(catalog.describe(model) | ({"exports": family.as_dict()} if family else {}), indent=2))
         return
     _print(_sections(entry, weights))
     print(f"\n{catalog.recipes()[entry.recipe].citation}")
 
 
 def _in_catalog(model: str) -> bool:
-    """Whether the catalog has it or ought to; anything else is a question to timm and the folders."""
+    """Whether the catalog has it or ought to; anything else is a question to timm, the folders and the files."""
+    if Path(model).suffix in ARTIFACTS and Path(model).exists():  # which is named by its model
+        return False
     base = model.removeprefix(catalog.PREFIX).partition(".")[0]
     return model.startswith(catalog.PREFIX) or base in catalog.models()
 
@@ -80,6 +93,7 @@ def _sections(entry: ModelEntry, weights: WeightsEntry) -> Iterator[tuple[str, l
             ("size", f"{weights.params / 1e6:.2f} M parameters, {weights.gmacs:.2f} GMAC"),
             ("input", f"{channels} x {height} x {width}, {weights.interpolation}, crop {weights.crop_pct:g}"),
             *[("note", note) for note in entry.notes],
+            *([("exports to", family.sentence())] if (family := family_of(entry.architecture)) else []),
             ("other tags", ", ".join(tag for tag in entry.tags if tag != weights.tag) or "none"),
         ],
     )

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from lowzoo.catalog.families import family_of
 from lowzoo.errors import LowzooError
 
 _SHORT = {"converted_from": "from", "converted_from_sha256": "sha256", "batch_size": "batch"}
@@ -15,11 +16,13 @@ def describe_other(word: str) -> dict[str, Any]:
     """The facts as plain data (JSON-ready); nothing is built, and of weights only the header is read.
 
     Args:
-        word: A folder, `hf-hub:ORG/NAME[/FOLDER][@REVISION]` or a timm name.
+        word: A folder, `hf-hub:ORG/NAME[/FOLDER][@REVISION]`, a timm name, or a file of `lowzoo export`.
 
     Raises:
         LowzooError: It means nothing, or its files cannot be had.
     """
+    if (said := _artifact(word)) is not None:
+        return said
     from lowzoo.find import find
 
     found = find(word, pretrained=False)
@@ -38,6 +41,8 @@ def describe_other(word: str) -> dict[str, Any]:
         "paper": found.cfg.get("paper_ids"),
         "positions": found.positions if found.positions != "timm" else None,
     }
+    if family := family_of(found.architecture):
+        facts["exports"] = family.as_dict()
     if found.file is not None:
         facts |= {"file": str(found.file), **_sizes(found.file), **_made(found.file.parent)}
     return {key: value for key, value in facts.items() if value not in (None, "", [], {})}
@@ -45,6 +50,9 @@ def describe_other(word: str) -> dict[str, Any]:
 
 def sections(facts: dict[str, Any]) -> Iterator[tuple[str, list[tuple[str, str]]]]:
     """The same for people: headings, each with names and texts."""
+    if "format" in facts:
+        yield facts["id"], [(key, str(value)) for key, value in facts.items() if key != "id"]
+        return
     lines = [("architecture", " ".join([facts["architecture"], *_pairs(facts.get("arguments", {}))]))]
     if size := facts.get("input_size"):
         shape = " x ".join(map(str, size))
@@ -56,10 +64,28 @@ def sections(facts: dict[str, Any]) -> Iterator[tuple[str, list[tuple[str, str]]
             ("weights", f"{facts['tensors']} tensors, {facts['numbers'] / 1e6:.2f} M numbers, {size_mb:.1f} MB")
         )
     lines += [(key, str(facts[key])) for key in ("file", "revision", "recipe", "positions", "paper") if key in facts]
+    if family := family_of(facts["architecture"]):
+        lines.append(("exports to", family.sentence()))
     lines.append(("licence", facts.get("license", "not stated")))
     yield facts["id"], lines
     if made := facts.get("made"):
         yield "Provenance", [(_SHORT.get(key, key), str(value)) for key, value in made.items()]
+
+
+def _artifact(word: str) -> dict[str, Any] | None:
+    """What an exported file says of itself; None for any other word."""
+    path = Path(word)
+    if not word.endswith((".onnx", ".mlpackage", ".pte", ".tflite")) or not path.exists():
+        return None
+    from lowzoo.export.formats import EXPORTERS
+
+    for name, exporter in EXPORTERS.items():
+        if exporter.suffix == path.suffix and path.is_dir() == exporter.folder:
+            notes = {key.removeprefix("lowzoo."): value for key, value in exporter.notes(path).items()}
+            keys = ("unchecked", "model", "revision", "precision", "license", "weights", "source")
+            said = {key: notes[key] for key in keys if notes.get(key)}
+            return {"id": path.name, "format": name, **(said or {"model": "it does not say what it was made from"})}
+    return None
 
 
 def _pairs(arguments: dict[str, Any]) -> list[str]:

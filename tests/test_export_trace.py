@@ -1,0 +1,82 @@
+"""What is known at export is computed once, and what coremltools does not take is decomposed."""
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from lowzoo.export.coreml_operators import for_coreml, known
+from lowzoo.export.trace import traced
+
+
+def operators(program) -> set[str]:
+    return {str(node.target) for node in program.graph.nodes if node.op == "call_function"}
+
+
+class Resampled(nn.Module):
+    """A table for 4 x 4 patches, resampled in every run."""
+
+    def __init__(self):
+        super().__init__()
+        self.patch = nn.Conv2d(3, 6, 4, 4)
+        self.table = nn.Parameter(torch.randn(1, 6, 4, 4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.patch(x)
+        table = nn.functional.interpolate(self.table, x.shape[2:], mode="bicubic", antialias=True)
+        return (x + table).mean((2, 3))
+
+
+def test_a_table_is_resampled_once():
+    torch.manual_seed(0)
+    net, x = Resampled().eval(), torch.randn(1, 3, 24, 32)
+    program = traced(net, x)
+    assert not any("upsample" in name for name in operators(program))
+    assert all(tuple(value.shape) != (1, 6, 4, 4) for value in program.state_dict.values()), "no dead weight"
+    torch.testing.assert_close(program.module()(x), net(x))
+    torch.testing.assert_close(for_coreml(program).module()(x), net(x))
+
+
+def test_a_vit_that_takes_several_sizes():
+    net = timm.create_model("test_vit", num_classes=0, img_size=160, dynamic_img_size=True).eval()
+    x = torch.randn(2, 3, 96, 128)
+    with torch.no_grad():
+        expected = net(x)
+    program = traced(net, x)
+    assert not any("upsample" in name for name in operators(program))
+    torch.testing.assert_close(program.module()(x), expected)
+
+
+def test_a_dynamic_batch_stays_dynamic():
+    net, x = Resampled().eval(), torch.randn(2, 3, 24, 32)
+    program = traced(net, x, ({0: torch.export.Dim("batch", min=1)},))
+    assert not any("upsample" in name for name in operators(program))
+    for batch in (1, 5):
+        images = torch.randn(batch, 3, 24, 32)
+        torch.testing.assert_close(program.module()(images), net(images))
+
+
+def test_a_network_without_such_tables_is_traced_as_it_is():
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten()).eval()
+    assert set(traced(net, torch.zeros(1, 3, 8, 8)).state_dict) == {"0.weight", "0.bias"}
+
+
+def test_chance_is_not_folded():
+    class Noisy(nn.Module):
+        def forward(self, x):
+            return x + torch.rand(3) * 2
+
+    program = traced(Noisy(), torch.zeros(3))
+    assert any("rand" in name for name in operators(program))
+
+
+def test_whatever_coremltools_lacks_is_decomposed():
+    class Net(nn.Module):
+        def forward(self, x):
+            windows = x.unfold(2, 3, 2).unfold(3, 3, 2).sum((-1, -2))
+            scaled = torch.addcmul(windows, windows, windows, value=0.5)
+            return torch.ops.aten.alias(torch.lerp(scaled, windows, 0.3)).reciprocal().flatten(1)
+
+    net, x = Net(), torch.rand(1, 2, 9, 9) + 1
+    program = for_coreml(traced(net, x))
+    assert all(known(node.target) for node in program.graph.nodes if node.op == "call_function")
+    torch.testing.assert_close(program.module()(x), net(x))
