@@ -128,7 +128,7 @@ def rob(
     bench: Bench = False,
     preset: Annotated[
         str | None,
-        typer.Option(help="rob_dino, rob_swav, ... (the paper's), sample (the default without --data), tin100."),
+        typer.Option(help="rob_dino, rob_swav, ... (the paper's), sample, tin100; by data and budget if absent."),
     ] = None,
     config: Config = None,
     set_: Settings = None,
@@ -138,9 +138,10 @@ def rob(
 ) -> None:
     """Fit a small student to a frozen teacher's prototype distribution (RoB, arXiv 2301.09451).
 
-    With no option at all it trains on the embedded sample set in about two minutes. The paper's settings of each loss
-    are the presets rob_dino, rob_swav, rob_swav_bridge, rob_ibot and rob_msn; a later source wins: preset, --config,
-    options, --set.
+    With no option at all it trains on the embedded sample set for three minutes. Settings follow from images, device
+    and budget (--minutes, --steps or --epochs) where no preset is named. The paper's settings of each loss are the
+    presets rob_dino, rob_swav, rob_swav_bridge, rob_ibot and rob_msn; a later source wins: preset, --config, options,
+    --set.
     """
     options = _options(locals(), "student", "init", "teacher", "teacher_head", "loss")
     _run("rob", options, {"loss": loss, "views": views}, locals())
@@ -170,7 +171,9 @@ def seed(
     bench: Bench = False,
     preset: Annotated[
         str | None,
-        typer.Option(help="seed, seed_released, seed_simclr, seed_small_patch, or sample_seed (without --data)."),
+        typer.Option(
+            help="seed, seed_released, seed_simclr, seed_small_patch, sample_seed; by data and budget if absent."
+        ),
     ] = None,
     config: Config = None,
     set_: Settings = None,
@@ -180,8 +183,9 @@ def seed(
 ) -> None:
     """Let a small student reproduce a frozen teacher's similarities to past images (SEED, arXiv 2101.04731).
 
-    With no option at all it trains on the embedded sample set. Local views in the settings turn on the small-patch
-    extension (preset seed_small_patch). A later source wins: preset, --config, options, --set.
+    With no option at all it trains on the embedded sample set for three minutes. Settings follow from images, device
+    and budget where no preset is named; --preset seed is the paper's. Local views in the settings turn on the
+    small-patch extension (preset seed_small_patch). A later source wins: preset, --config, options, --set.
     """
     options = _options(locals(), "student", "init", "teacher", "teacher_head")
     _run("seed", options, {}, locals())
@@ -193,7 +197,7 @@ def sslight(
     data: Data = None,
     student: Student = None,
     init: Init = None,
-    method: Annotated[str | None, typer.Option(help="dino, swav or moco.")] = None,
+    method: Annotated[str | None, typer.Option(help="dino, swav or moco; moco if absent, and dino in the paper's presets.")] = None,
     epochs: Epochs = None,
     steps: Steps = None,
     minutes: Minutes = None,
@@ -208,7 +212,10 @@ def sslight(
     log: Log = None,
     bench: Bench = False,
     preset: Annotated[
-        str | None, typer.Option(help="sslight (the default), or baseline: ordinary views and weights.")
+        str | None,
+        typer.Option(
+            help="sslight or baseline (ordinary views and weights): the paper's; by data and budget if absent."
+        ),
     ] = None,
     config: Config = None,
     set_: Settings = None,
@@ -219,8 +226,9 @@ def sslight(
     """Train a small network without any teacher, by softer views (SSLight, arXiv 2210.02808).
 
     The two presets differ in four settings: scales of global and local views, size of local views, weights of the
-    pairs. With no option at all it trains on the embedded sample set. A later source wins: preset, --config, options,
-    --set.
+    pairs. With no option at all it trains on the embedded sample set for three minutes, by MoCo-v2 with softer views;
+    settings follow from images, device and budget where no preset is named. A later source wins: preset, --config,
+    options, --set.
     """
     options = _options(locals(), "student", "init", "method")
     _run("sslight", options, {"method": method, "student": student}, locals())
