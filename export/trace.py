@@ -35,6 +35,10 @@ def traced(module: nn.Module, example: Tensor, dynamic_shapes: Any = None) -> Ex
         program = torch.export.export(module, (example,), dynamic_shapes=dynamic_shapes)
         graph = program.module()
         assert isinstance(graph, fx.GraphModule)
+        if _writes_into_constants(graph):
+            # As a program without such writes, in which a node has one value.
+            graph = program.run_decompositions({}).module()
+            assert isinstance(graph, fx.GraphModule)
         if not fold_constants(graph):
             return program
         return torch.export.export(graph, (example,), dynamic_shapes=dynamic_shapes)
@@ -71,11 +75,28 @@ def fold_constants(graph: fx.GraphModule) -> int:
     return made
 
 
+def _writes_into_constants(graph: fx.GraphModule) -> bool:
+    """Whether something is written, in place, into a tensor that depends on weights alone or on nothing."""
+    known: set[fx.Node] = set()
+    for node in graph.graph.nodes:
+        if node.op == "call_function" and _is_mutable(node) and any(each in known for each in node.all_input_nodes):
+            return True
+        if node.op == "get_attr" or (
+            node.op == "call_function" and all(each in known for each in node.all_input_nodes)
+        ):
+            known.add(node)
+    return False
+
+
+def _is_mutable(node: fx.Node) -> bool:
+    return isinstance(node.target, torch._ops.OpOverload) and node.target._schema.is_mutable
+
+
 def _may_fold(node: fx.Node, values: dict[fx.Node, Any]) -> bool:
     if node.op != "call_function" or not all(each in values for each in node.all_input_nodes):
         return False
     if isinstance(node.target, torch._ops.OpOverload):
-        return torch.Tag.nondeterministic_seeded not in node.target.tags and not node.target._schema.is_mutable
+        return torch.Tag.nondeterministic_seeded not in node.target.tags and not _is_mutable(node)
     return _name(node) == "getitem"
 
 

@@ -80,3 +80,36 @@ def test_whatever_coremltools_lacks_is_decomposed():
     program = for_coreml(traced(net, x))
     assert all(known(node.target) for node in program.graph.nodes if node.op == "call_function")
     torch.testing.assert_close(program.module()(x), net(x))
+
+
+class Written(nn.Module):
+    """A table that is written into, place by place, by what is known and by what is not."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        table = torch.zeros(3, 4)
+        table[0] = self.weight * 2
+        before = table.sum() * torch.ones(4)
+        table[1] = table[0].square()
+        table[2] = x[0]
+        return x * before + table.sum(0) + self.weight.exp().add_(1)
+
+
+def test_what_is_written_in_place_is_folded_as_it_is_when_it_is_read():
+    torch.manual_seed(0)
+    net, x = Written().eval(), torch.randn(2, 4)
+    program = traced(net, torch.zeros(2, 4))
+    with torch.no_grad():
+        torch.testing.assert_close(program.module()(x), net(x))
+
+
+def test_positions_that_a_network_computes_in_its_first_run():
+    torch.manual_seed(0)
+    net = timm.create_model("convit_tiny", num_classes=0, img_size=32, depth=2, local_up_to_layer=2).eval()
+    program = traced(net, torch.zeros(1, 3, 32, 32))
+    x = torch.randn(1, 3, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(program.module()(x), net(x))

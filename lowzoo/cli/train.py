@@ -197,7 +197,9 @@ def sslight(
     data: Data = None,
     student: Student = None,
     init: Init = None,
-    method: Annotated[str | None, typer.Option(help="dino, swav or moco; moco if absent, and dino in the paper's presets.")] = None,
+    method: Annotated[
+        str | None, typer.Option(help="dino, swav or moco; moco if absent, and dino in the paper's presets.")
+    ] = None,
     epochs: Epochs = None,
     steps: Steps = None,
     minutes: Minutes = None,
