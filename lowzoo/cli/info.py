@@ -9,6 +9,7 @@ import typer
 
 from lowzoo import catalog
 from lowzoo.catalog import LatencyEntry, Metric, ModelEntry, WeightsEntry
+from lowzoo.early import refuse_early
 
 _WIDTH = 80
 _INDENT = 14
@@ -17,7 +18,10 @@ _HEADS = {"own": "the teacher's own", "fitted": "fitted"}
 
 def info(
     model: Annotated[
-        str, typer.Argument(help="Zoo name, folder, hf-hub:ORG/NAME[@sha] or timm name.", metavar="MODEL")
+        str,
+        typer.Argument(
+            help="Zoo name, folder, hf-hub:ORG/NAME[@sha] or timm name.", metavar="MODEL", callback=refuse_early
+        ),
     ],
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lowzoo.early import refuse_early, refuse_early_checkpoint
 from lowzoo.cli.source_options import reads_images
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ Init = Annotated[
     str | None,
     typer.Option(
         metavar="MODEL",
+        callback=refuse_early,
         help="Start the student from these weights: zoo name, hf-hub:ORG/NAME, run or model folder, timm name, or "
         "ARCH@FILE for a checkpoint. Without --student it is the student's architecture too.",
     ),
@@ -30,7 +32,8 @@ Init = Annotated[
 Teacher = Annotated[
     str | None,
     typer.Option(
-        help="Teacher: a name of `lowzoo teachers`, a run folder, timm name, or ARCH@FILE[#BRANCH] (a checkpoint)."
+        help="Teacher: a name of `lowzoo teachers`, a run folder, timm name, or ARCH@FILE[#BRANCH] (a checkpoint).",
+        callback=refuse_early_checkpoint,
     ),
 ]
 TeacherHead = Annotated[
