@@ -53,13 +53,13 @@ _FLOAT_NOTE = "lowzoo.int8_float_nodes"
 
 @dataclass(frozen=True)
 class _Graph:
-    """A float graph that is ready to be quantised: what may be, at least, its products, and what stands before them."""
+    """A float graph that is ready to be quantised: what may be, at least, its products, and what else stays in float."""
 
     model: onnx.ModelProto
     operators: tuple[str, ...]
     least: tuple[str, ...]
     weighted: tuple[str, ...]
-    before: tuple[str, ...]
+    floats: tuple[str, ...]
 
     def with_followers(self, kept: tuple[str, ...]) -> tuple[str, ...]:
         """Names of products, and of what reads, up to the next products, nothing but what these make."""
@@ -135,7 +135,7 @@ class _Search:
                 QuantType.QUInt8,
                 TensorsData(CalibrationMethod.MinMax, data),
                 list(only),
-                [*kept, *self.graph.before],
+                [*kept, *self.graph.floats],
                 list(self.operators),
                 {},
             )
@@ -150,7 +150,10 @@ class _Search:
         self.write(ranges, kept, only)
         images, reference = self.judge.images[:_RANKING_IMAGES], self.judge.reference[:_RANKING_IMAGES]
         found = rows_of(open_onnx(self.candidate), images, self.judge.resolved)
-        return compare(reference, found, "").mean_cosine
+        try:
+            return compare(reference, found, "").mean_cosine
+        except ParityError:  # it is not finite
+            return -1.0
 
     def fewest(self, ranges: Ranges) -> tuple[str, ...]:
         """The fewest products, of those that cause most error, that must stay in float."""
@@ -200,10 +203,13 @@ class _Search:
         self.write(ranges, kept if alone else self.graph.with_followers(kept))
         artifact = open_onnx(self.candidate)
         bounds = bounds_of(self.spec)
-        # The k-NN loss takes eight times as many images as all the rest.
-        if broken(self.judge.parity(artifact, with_knn=False), replace(bounds, knn_loss=None)):
+        try:
+            # The k-NN loss takes eight times as many images as all the rest.
+            if broken(self.judge.parity(artifact, with_knn=False), replace(bounds, knn_loss=None)):
+                return False
+            return bounds.knn_loss is None or self.judge.knn_loss(artifact) <= bounds.knn_loss
+        except ParityError:  # it is not finite, or PyTorch's own is not, which the last comparison says
             return False
-        return bounds.knn_loss is None or self.judge.knn_loss(artifact) <= bounds.knn_loss
 
 
 def _claim_only_what_is_used(model: onnx.ModelProto) -> None:
@@ -252,8 +258,14 @@ def _prepared(path: Path, prepared: Path, *, for_cpu: bool) -> _Graph:
         _WEIGHTED if transformer else _WEIGHTED + _FUSED + _BETWEEN,
         _WEIGHTED if transformer else _WEIGHTED + _FUSED,
         tuple(name for name in weighted if name not in stem),
-        before + _with_followers(model.graph, weighted, stem),
+        before + _with_followers(model.graph, weighted, stem) + _scalings(model.graph),
     )
+
+
+def _scalings(graph: onnx.GraphProto) -> tuple[str, ...]:
+    """Products with constants a channel: of the constants, which may differ by any factor, 8 bits would leave zeros."""
+    constants = {tensor.name for tensor in graph.initializer if math.prod(tensor.dims) > 1}
+    return tuple(node.name for node in graph.node if node.op_type == "Mul" and constants.intersection(node.input))
 
 
 def _small_stem(graph: onnx.GraphProto, weighted: tuple[str, ...]) -> tuple[str, ...]:
