@@ -53,7 +53,7 @@ _FLOAT_NOTE = "lowzoo.int8_float_nodes"
 
 @dataclass(frozen=True)
 class _Graph:
-    """A float graph that is ready to be quantised: what may be, at least, its products, and what else stays in float."""
+    """A float graph that is ready to be quantised: what may be, at least, its products, and what stays in float."""
 
     model: onnx.ModelProto
     operators: tuple[str, ...]

@@ -204,10 +204,10 @@ def _called(file: IO[bytes]) -> Iterator[str]:
                     yield ".".join(words[-2:])
             elif kind == "MEMOIZE":
                 memo[len(memo)] = words[-1] if words else ""
-            elif kind in ("BINPUT", "LONG_BINPUT", "PUT"):
-                memo[int(argument)] = words[-1] if words else ""
-            elif kind in ("BINGET", "LONG_BINGET", "GET"):
-                words.append(memo.get(int(argument), ""))
+            elif kind in ("BINPUT", "LONG_BINPUT", "PUT") and isinstance(argument, int):
+                memo[argument] = words[-1] if words else ""
+            elif kind in ("BINGET", "LONG_BINGET", "GET") and isinstance(argument, int):
+                words.append(memo.get(argument, ""))
             elif isinstance(argument, str):
                 words.append(argument)
             del words[:-2]

@@ -1,6 +1,6 @@
 """Which classes a checkpoint may name: plain data, and whatever is not the language's own.
 
-Others' classes are never imported, see `lowzoo.torch_file`; of the standard library only what holds data is let through.
+Others' classes are never imported, see `lowzoo.torch_file`; of the standard library only what holds data may be named.
 """
 
 import _compat_pickle
@@ -44,6 +44,4 @@ def is_harmless(name: str) -> bool:
     name = plain_name(name) if plain_name(name) in PLAIN else name.removeprefix("__builtin__.")
     root = name.partition(".")[0]
     standard = root in _STANDARD or root in ("builtins", "__builtin__")
-    return (
-        name in PLAIN or name in _TAKEN_BY_TORCH or ("." in name and (root in _KNOWN_MODULES or not standard))
-    )
+    return name in PLAIN or name in _TAKEN_BY_TORCH or ("." in name and (root in _KNOWN_MODULES or not standard))

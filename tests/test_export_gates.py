@@ -1,4 +1,4 @@
-"""Gates and vectors of an int8 graph: the same function from whole numbers, and nothing left on the way through floats."""
+"""Gates and vectors of an int8 graph: the same function from whole numbers, and no way through floats left."""
 
 from collections import Counter
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lowzoo.early import refuse_early
+
 if TYPE_CHECKING:
     from lowzoo.export.check import Report
 

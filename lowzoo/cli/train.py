@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lowzoo.early import refuse_early, refuse_early_checkpoint
 from lowzoo.cli.source_options import reads_images
+from lowzoo.early import refuse_early, refuse_early_checkpoint
 
 if TYPE_CHECKING:
     from lowzoo.data.options import SourceOptions
