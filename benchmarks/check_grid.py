@@ -5,8 +5,10 @@
 The combinations are those of the code's own registry: formats x precisions x inputs x batches x (headless, own
 classifier) x sizes (square, not square) x channels (1, 3, 4). What an export refuses by design is a row that says so.
 Each file is made by the command line, in a folder of its own, from a small network of timm with random weights, and the
-command that the export prints is run as it stands. Without --every, batches, sizes and channels are varied one at a
-time, which tries each value with each format and precision. A format whose package is not here is left out and said.
+command that the export prints is run as it stands. Rows are added to what FILE.json holds, so that formats whose
+packages want different environments are tried one after the other. Without --every, batches, heads, sizes and channels
+are varied one at a time, which tries each value with each format and precision. A format whose package is not here is
+left out and said.
 """
 
 import argparse
@@ -22,8 +24,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import timm
 import torch
+from PIL import Image
 from timm.models import save_for_hf
 
 from lowzoo.cli.main import main as lowzoo
@@ -105,6 +109,10 @@ def attempt(combination: tuple[Any, ...], pictures: Path) -> dict[str, Any]:
         return facts | {"outcome": "kept", "command": " ".join(command)}
 
 
+def _order(row: dict[str, Any]) -> tuple[Any, ...]:
+    return (list(EXPORTERS).index(row["format"]), *(str(row[name]) for name in NAMES))
+
+
 def _error(text: str) -> str:
     lines = [line for line in text.splitlines() if line.startswith("lowzoo: error")]
     return lines[-1].removeprefix("lowzoo: error: ") if lines else ""
@@ -112,12 +120,10 @@ def _error(text: str) -> str:
 
 def make_pictures(folder: Path) -> None:
     """Pictures of 4 bands, to calibrate on."""
-    import numpy as np
-
     random = np.random.default_rng(0)
     folder.mkdir()
     for i in range(20):
-        np.save(folder / f"{i}.npy", random.integers(0, 256, (64, 64, 4), dtype=np.uint8))
+        Image.fromarray(random.integers(0, 256, (64, 64, 4), dtype=np.uint8), "RGBA").save(folder / f"{i}.png")
 
 
 def table(document: dict[str, Any]) -> str:
@@ -150,7 +156,8 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     out = arguments.out.resolve()
-    document: dict[str, Any] = {"rows": [], "absent": []}
+    document: dict[str, Any] = json.loads(out.read_text()) if out.exists() else {"rows": []}
+    document["absent"] = []
     with tempfile.TemporaryDirectory() as cache:
         os.environ["LOWZOO_CACHE"] = cache
         pictures = Path(cache) / "pictures"
@@ -162,7 +169,8 @@ def main() -> None:
             if "is not installed" in row.get("said", ""):
                 document["absent"].append(combination[0])
                 continue
-            document["rows"].append(row)
+            others = [each for each in document["rows"] if any(each[name] != row[name] for name in NAMES)]
+            document["rows"] = sorted([*others, row], key=_order)
             print(*combination, row["outcome"], row.get("said", ""), flush=True)
             write_text(out, json.dumps(document, indent=1) + "\n")
             write_text(out.with_suffix(".md"), table(document))
