@@ -65,6 +65,8 @@ def run(words: list[str]) -> tuple[int, str]:
         try:
             lowzoo(words)
         except SystemExit as ended:
+            if ended.code in (130, 143):  # it was this script that was to stop
+                raise
             return int(ended.code or 0), out.getvalue()
     return 0, out.getvalue()
 
