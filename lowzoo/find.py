@@ -13,12 +13,13 @@ from timm.models._hub import load_model_config_from_path
 from torch import Tensor
 
 from lowzoo import catalog, hub, published, zoo
-from lowzoo.architectures.positions import Rule
+from lowzoo.early import unknown_model
 from lowzoo.errors import LowzooError
 from lowzoo.files import plain_path
 from lowzoo.hub_word import SCHEME, fetch_hub_model, is_hub_word
 from lowzoo.model_config import check_arguments, plain_cfg
 from lowzoo.notes import say_once
+from lowzoo.position_rules import Rule
 from lowzoo.weights_file import check_safetensors, short_digest
 
 HUB_SCHEME = SCHEME
@@ -85,12 +86,7 @@ def find(word: str, *, pretrained: bool) -> Found:
         raise _no_architecture(word)
     if "/" in word or os.sep in word or Path(word).exists():
         return _find_folder(Path(word))
-    near = f" (near: {catalog.students()[word]})" if word in catalog.students() else ""
-    near = near or catalog.near_matches(base, [*catalog.models(), *timm.list_models()])
-    raise LowzooError(
-        f"unknown model {word}{near}",
-        "Name a model of `lowzoo list`, a folder, hf-hub:ORG/NAME[/FOLDER][@REVISION], or a timm model",
-    )
+    raise unknown_model(word, timm.list_models())
 
 
 def say_if_a_folder_has_this_name(word: str) -> None:

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from timm.models import get_pretrained_cfg
 from torch import Tensor
 
 from lowzoo.files import atomic_path, writable_folder, write_text
@@ -36,6 +35,7 @@ def write_model_folder(
         LowzooError: The folder cannot be written to.
     """
     from safetensors.torch import save_file
+    from timm.models import get_pretrained_cfg
 
     writable_folder(folder)
     with atomic_path(folder / "model.safetensors") as temporary:

@@ -1,9 +1,7 @@
 """Reading other people's torch files: nothing in them is run, tensors are taken by name, and all of them or none."""
 
-import _compat_pickle
 import argparse
 import re
-import sys
 import warnings
 import zipfile
 from collections import OrderedDict
@@ -14,35 +12,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lowzoo.early import could_run_code
 from lowzoo.errors import LowzooError
+from lowzoo.harmless import PLAIN, is_harmless
 
 # Two harmless classes that published files hold beside their tensors: command-line arguments (DINO, iBOT), and the
 # configuration of SSLight, which is a dictionary by another name and needs no fvcore.
 _ALLOWED = (argparse.Namespace, (OrderedDict, "fvcore.common.config.CfgNode"))
-# Containers of the language that torch's own list of harmless classes lacks.
-_PLAIN = {
-    kind.__name__: kind
-    for kind in (
-        object,
-        bool,
-        int,
-        float,
-        complex,
-        str,
-        bytes,
-        bytearray,
-        tuple,
-        list,
-        dict,
-        set,
-        frozenset,
-        slice,
-        range,
-    )
-}
-# Modules of the standard library whose objects trainers keep beside tensors; any other one has no business there.
-_KNOWN_MODULES = {"argparse", "collections", "dataclasses", "datetime", "decimal", "enum", "functools", "pathlib"}
-_STANDARD = sys.stdlib_module_names | _compat_pickle.IMPORT_MAPPING.keys()  # pickles use the names of Python 2
 _MOST_CLASSES = 500
 
 
@@ -135,15 +111,10 @@ def _stand_in(error: Exception, others: dict[str, Any], path: Path) -> bool:
     text = " ".join(str(error).split())
     if found := re.search(r"GLOBAL ([\w.]+)", text):
         name = found[1].removeprefix("__builtin__.")
-        root = name.partition(".")[0]
-        harmless = name in _PLAIN or ("." in name and (root in _KNOWN_MODULES or root not in _STANDARD))
-        if not harmless or "blocked" in text or name in others:
-            raise LowzooError(
-                f"{path} holds more than tensors ({name}) and could run code; it was not loaded",
-                "Get the file from its publisher, or save the state dict alone",
-            ) from error
+        if not is_harmless(name) or "blocked" in text or name in others:
+            raise could_run_code(path, name) from error
         key = name if "." in name else f"builtins.{name}"
-        others[key] = _PLAIN.get(name) or type("StandIn", (StandIn,), {"__module__": name})
+        others[key] = PLAIN.get(name) or type("StandIn", (StandIn,), {"__module__": name})
         return True
     # A dictionary or a list by another name is filled item by item, which the reader does with the plain ones alone.
     if found := re.search(r"Can only (SETITEMS?|append|extend) .* got <class '([\w.]+)\.StandIn'>", text):

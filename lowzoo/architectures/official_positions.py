@@ -11,7 +11,8 @@ from safetensors.torch import load_file
 from timm.models import PretrainedCfg, model_entrypoint
 from torch import Tensor, nn
 
-from lowzoo.architectures.positions import Rule, resize_positions, set_position_rule
+from lowzoo.architectures.positions import resize_positions, set_position_rule
+from lowzoo.position_rules import Rule
 
 _RULE: Final = "dino"
 

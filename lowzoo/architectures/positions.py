@@ -9,7 +9,6 @@ At 96 px the features differ by 0.04 to 0.29 between them, on scales of 2 to 90.
 """
 
 from types import MethodType
-from typing import Literal
 
 import torch
 from timm.layers import resample_abs_pos_embed
@@ -17,8 +16,7 @@ from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
 from lowzoo.errors import LowzooError
-
-Rule = Literal["timm", "dino", "msn"]
+from lowzoo.position_rules import Rule
 
 
 def resize_positions(positions_1NC: Tensor, grid: tuple[int, int], rule: Rule) -> Tensor:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lowzoo.early import refuse_early_checkpoints
 from lowzoo.errors import LowzooError
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ def bench(
         list[str] | None,
         typer.Argument(
             metavar="[MODEL|ARTIFACT] [B]",
+            callback=refuse_early_checkpoints,
             help="A file, or a MODEL that is exported first; two are compared in turns (host). "
             "`lowzoo bench report FILE...` makes a page or a picture of results.",
         ),

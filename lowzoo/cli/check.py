@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lowzoo.early import refuse_early
+
 if TYPE_CHECKING:
     from lowzoo.export.check import Report
 
@@ -23,7 +25,10 @@ def check(
         Path, typer.Argument(metavar="ARTIFACT", help="An .onnx, .tflite or .pte file, or an .mlpackage folder.")
     ],
     against: Annotated[
-        str | None, typer.Option(metavar="MODEL", help="What it should compute; what it was made from if absent.")
+        str | None,
+        typer.Option(
+            metavar="MODEL", help="What it should compute; what it was made from if absent.", callback=refuse_early
+        ),
     ] = None,
     head: Annotated[
         str | None,

@@ -6,12 +6,18 @@ from typing import Annotated
 
 import typer
 
+from lowzoo.early import refuse_architecture, refuse_checkpoint
 from lowzoo.errors import LowzooError
 
 
 def convert(
     checkpoint: Annotated[
-        Path, typer.Argument(help="The file: .pth, .pth.tar, .ckpt, .bin or .safetensors.", metavar="CHECKPOINT")
+        Path,
+        typer.Argument(
+            help="The file: .pth, .pth.tar, .ckpt, .bin or .safetensors.",
+            metavar="CHECKPOINT",
+            callback=refuse_checkpoint,
+        ),
     ],
     out: Annotated[Path, typer.Option(help="Folder to write to.", metavar="DIR")],
     arch: Annotated[
@@ -20,6 +26,7 @@ def convert(
             help="Of anybody's checkpoint: timm's name of its architecture; with a tag (resnet18.a1_in1k) images are "
             "prepared as for those weights.",
             metavar="NAME",
+            callback=refuse_architecture,
         ),
     ] = None,
     branch: Annotated[

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lowzoo.cli.source_options import reads_images
+from lowzoo.early import refuse_early
 from lowzoo.errors import LowzooError
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ def data(
         str,
         typer.Option(
             metavar="MODEL",
+            callback=refuse_early,
             help="Whose features find nearly same pictures, and below whose input a picture counts as small.",
         ),
     ] = "rob_vit_tiny",

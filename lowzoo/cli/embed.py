@@ -8,6 +8,7 @@ import typer
 
 from lowzoo.cli import eval_options as options
 from lowzoo.cli.source_options import reads_images, say_found
+from lowzoo.early import refuse_early
 from lowzoo.errors import LowzooError
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ def embed(
         str,
         typer.Option(
             metavar="MODEL",
+            callback=refuse_early,
             help="Zoo name, hf-hub:ORG/NAME[/FOLDER][@REVISION], run or model folder, timm name, or ARCH@FILE for a "
             "checkpoint.",
         ),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lowzoo.cli.source_options import say_found
+from lowzoo.early import refuse_early
 from lowzoo.errors import LowzooError
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ Model = Annotated[
     str,
     typer.Argument(
         metavar="MODEL",
+        callback=refuse_early,
         help="Zoo name, hf-hub:ORG/NAME[/FOLDER][@REVISION], run or model folder, timm name, or ARCH@FILE for a "
         "checkpoint.",
     ),

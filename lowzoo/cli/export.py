@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lowzoo.early import refuse_early
 from lowzoo.errors import LowzooError
 from lowzoo.following import next_line
 
@@ -21,6 +22,7 @@ def export(
         str,
         typer.Argument(
             metavar="[MODEL]",
+            callback=refuse_early,
             help="Zoo name, hf-hub:ORG/NAME[/FOLDER][@REVISION], run or model folder, timm name, or ARCH@FILE for a "
             "checkpoint.",
         ),

@@ -11,6 +11,7 @@ import typer
 from lowzoo import catalog
 from lowzoo.catalog import LatencyEntry, Metric, ModelEntry, WeightsEntry
 from lowzoo.catalog.families import family_of
+from lowzoo.early import refuse_early
 
 # What `lowzoo export` writes.
 ARTIFACTS = (".onnx", ".mlpackage", ".pte", ".tflite")
@@ -26,6 +27,7 @@ def info(
         typer.Argument(
             help="Zoo name, folder, hf-hub:ORG/NAME[/FOLDER][@REVISION], timm name, or a file of `lowzoo export`.",
             metavar="MODEL",
+            callback=refuse_early,
         ),
     ],
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from lowzoo.cli.source_options import reads_images
+from lowzoo.early import refuse_early, refuse_early_checkpoint
 
 if TYPE_CHECKING:
     from lowzoo.data.options import SourceOptions
@@ -24,6 +25,7 @@ Init = Annotated[
     str | None,
     typer.Option(
         metavar="MODEL",
+        callback=refuse_early,
         help="Start the student from these weights: zoo name, hf-hub:ORG/NAME[/FOLDER][@REVISION], run or model "
         "folder, timm name, or ARCH@FILE for a checkpoint. Without --student it is the student's architecture too.",
     ),
@@ -31,7 +33,8 @@ Init = Annotated[
 Teacher = Annotated[
     str | None,
     typer.Option(
-        help="Teacher: a name of `lowzoo teachers`, a run folder, timm name, or ARCH@FILE[#BRANCH] (a checkpoint)."
+        help="Teacher: a name of `lowzoo teachers`, a run folder, timm name, or ARCH@FILE[#BRANCH] (a checkpoint).",
+        callback=refuse_early_checkpoint,
     ),
 ]
 TeacherHead = Annotated[

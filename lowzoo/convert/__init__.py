@@ -9,7 +9,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
 
 from lowzoo.catalog import near_matches
@@ -21,6 +20,10 @@ from lowzoo.torch_file import read_torch_file
 FAMILIES: dict[str, Family] = {
     family.name: family for room in (sslight, seed, dino, swav, msn, moco) for family in room.FAMILIES
 }
+
+
+# Of every network here, by timm's names. A file without any is refused before timm is imported to build one.
+_FIRST_LAYERS = {"cls_token", "conv1.weight", "conv_stem.weight", "stem.conv.weight"}
 
 
 @dataclass(frozen=True)
@@ -109,6 +112,8 @@ def _recognised(content: Mapping[str, Any], path: Path) -> Converted:
 
 def _misfit(state: State, family: Family) -> str:
     """What stands in the way of the network being filled completely; empty if nothing does."""
+    if not _FIRST_LAYERS & state.keys():
+        return "its first layer is missing"
     expected = _skeleton_of(family)
     # Counters of batches matter to no result; some older files lack them.
     missing = [key for key in expected if key not in state and not key.endswith("num_batches_tracked")]
@@ -129,6 +134,8 @@ def _skeleton_of(family: Family) -> dict[str, torch.Size]:
 @cache
 def _skeleton(architecture: str, arguments: tuple[tuple[str, Any], ...]) -> dict[str, torch.Size]:
     """Names and shapes in the state dict of a headless network, which is not allocated."""
+    import timm  # takes as long as all the rest, which may refuse the file first
+
     with torch.device("meta"):
         model = timm.create_model(architecture, num_classes=0, **dict(arguments))
     return {key: value.shape for key, value in model.state_dict().items()}

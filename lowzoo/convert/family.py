@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
-from lowzoo.architectures.positions import Rule
+from lowzoo.position_rules import Rule
 from lowzoo.torch_file import without_module
 
 State = dict[str, Tensor]

@@ -12,16 +12,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
 from safetensors import SafetensorError
-from timm.models import get_pretrained_cfg
 from torch import Tensor, nn
 
 from lowzoo import catalog
-from lowzoo.architectures.positions import Rule
 from lowzoo.convert import recognise
+from lowzoo.early import knows_architecture, refuse_architecture
 from lowzoo.errors import LowzooError
+from lowzoo.position_rules import Rule
 from lowzoo.torch_file import StandIn, module_tensors, read_torch_file
 
 # What torch.compile, FSDP and activation checkpointing write between the names of a network.
@@ -116,9 +115,7 @@ def read_foreign(path: Path, architecture: str, branch: str = "") -> Foreign:
         LowzooError: Unknown architecture, a damaged file, one that could run code, or one that does not fit.
     """
     base, _, tag = architecture.partition(".")
-    if not timm.is_model(base):
-        near = catalog.near_matches(base, timm.list_models())
-        raise LowzooError(f"unknown architecture {architecture}{near}", "Name one of timm's")
+    refuse_architecture(architecture)
     content = read_checkpoint(path)
     if not branch and (known := recognise(content, base)) is not None:
         family = known.family
@@ -188,7 +185,7 @@ def stated_architecture(content: Mapping[str, Any]) -> str:
     """The architecture that a checkpoint itself names, if timm knows it; empty otherwise."""
     arguments = content.get("args")
     for word in (content.get("arch"), content.get("architecture"), getattr(arguments, "model", None)):
-        if isinstance(word, str) and timm.is_model(word.partition(".")[0]):
+        if isinstance(word, str) and knows_architecture(word):
             return word
     return ""
 
@@ -284,6 +281,9 @@ def _classifier(architecture: str, fit: _Fit, expected: _Skeleton) -> tuple[int,
 
 def _skeleton(architecture: str, classes: int = 0) -> _Skeleton:
     """Names and shapes of a network, which is not allocated where its code allows that."""
+    import timm  # only here: what is no checkpoint has been refused by now
+    from timm.models import get_pretrained_cfg
+
     try:
         with torch.device("meta"):
             model: nn.Module = timm.create_model(architecture, num_classes=classes)
@@ -315,6 +315,8 @@ def _plain(tensor: Tensor, path: Path, name: str) -> Tensor:
 
 def _cfg(architecture: str, side: int | None, classes: int | None, content: Mapping[str, Any]) -> dict[str, Any]:
     """How images are prepared: as the file says, or as timm does for the architecture or the tag."""
+    from timm.models import get_pretrained_cfg
+
     known = get_pretrained_cfg(architecture)
     cfg: dict[str, Any] = known.to_dict() if known else {}
     for key in ("url", "file", "hf_hub_id", "hf_hub_filename", "source", "state_dict", "custom_load", "license", "tag"):
@@ -365,7 +367,7 @@ def _nearest(content: Mapping[str, Any], architecture: str) -> str:
     """A common architecture that the file fills, if there is one."""
     branches = list(_branches(content))
     for name in dict.fromkeys([*catalog.students().values(), *_STUDENTS]):
-        if name == architecture or not timm.is_model(name):
+        if name == architecture or not knows_architecture(name):
             continue
         expected = _skeleton(name)
         if any(fit.complete for place, state in branches for fit in _fits(place, state, expected)):

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from lowzoo.architectures.positions import Rule
 from lowzoo.convert.family import Family, State, inside, stage_and_block, tensors
+from lowzoo.position_rules import Rule
 
 _BRANCHES = {"dino": "student.backbone.", "swav": "network.backbone.", "moco": "encoder_q.backbone."}
 _RESNET = {"0": "conv1", "1": "bn1", "4": "layer1", "5": "layer2", "6": "layer3", "7": "layer4"}

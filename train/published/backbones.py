@@ -5,9 +5,10 @@ from typing import Any, cast
 import timm
 from torch import nn
 
-from lowzoo.architectures.positions import Rule, set_position_rule
+from lowzoo.architectures.positions import set_position_rule
 from lowzoo.architectures.wide_resnet import WideResNet50
 from lowzoo.catalog import TeacherEntry
+from lowzoo.position_rules import Rule
 
 
 def build_backbone(entry: TeacherEntry) -> nn.Module:
