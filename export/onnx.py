@@ -76,19 +76,27 @@ def _trace(module: nn.Module, resolved: Resolved, spec: ExportSpec) -> torch.onn
     shape = (batch, height, width, channels) if spec.pixels_last else (batch, channels, height, width)
     example = torch.zeros(shape, dtype=torch.uint8 if spec.input == "image" else torch.float32)
     dynamic = ({0: torch.export.Dim("batch", min=1)},) if spec.batch == "dynamic" else None
-    program = torch.onnx.export(
-        traced(module, example, dynamic),
-        (example,),
-        dynamo=True,
-        external_data=False,
-        opset_version=spec.opset,
-        input_names=[spec.input_name],
-        output_names=output_names(resolved, spec),
-        verbose=False,
-    )
-    if program is None:
-        raise RuntimeError("the exporter returned nothing")
-    return program
+
+    def write(what: nn.Module | torch.export.ExportedProgram) -> torch.onnx.ONNXProgram:
+        program = torch.onnx.export(
+            what,
+            (example,),
+            dynamo=True,
+            external_data=False,
+            opset_version=spec.opset,
+            input_names=[spec.input_name],
+            output_names=output_names(resolved, spec),
+            dynamic_shapes=None if isinstance(what, torch.export.ExportedProgram) else dynamic,
+            verbose=False,
+        )
+        if program is None:
+            raise RuntimeError("the exporter returned nothing")
+        return program
+
+    try:
+        return write(traced(module, example, dynamic))
+    except Exception:  # of a module, the exporter knows several ways to trace it; of a program, the one that it is
+        return write(module)
 
 
 def _describe(model: onnx.ModelProto, resolved: Resolved, spec: ExportSpec) -> None:

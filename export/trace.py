@@ -19,6 +19,7 @@ _VIEWS = {
     "empty", "zeros", "ones", "full", "arange", "scalar_tensor", "chunk", "split", "split_with_sizes", "unbind",
     "getitem",
 }  # fmt: skip
+_ONLY_VIEWS = (torch.ops.aten.view.default, torch.ops.aten._unsafe_view.default)
 # A folded tensor may be this many numbers, or twice what it is made of.
 _SMALL = 2**20
 
@@ -41,7 +42,16 @@ def traced(module: nn.Module, example: Tensor, dynamic_shapes: Any = None) -> Ex
             assert isinstance(graph, fx.GraphModule)
         if not fold_constants(graph):
             return program
-        return torch.export.export(graph, (example,), dynamic_shapes=dynamic_shapes)
+        return _reshaping(torch.export.export(graph, (example,), dynamic_shapes=dynamic_shapes))
+
+
+def _reshaping(program: ExportedProgram) -> ExportedProgram:
+    """With reshapes in place of views: the strides that a view counts on change as a converter decomposes the rest."""
+    for node in program.graph.nodes:
+        if node.op == "call_function" and node.target in _ONLY_VIEWS:
+            node.target = torch.ops.aten.reshape.default
+    program.graph_module.recompile()
+    return program
 
 
 def fold_constants(graph: fx.GraphModule) -> int:
