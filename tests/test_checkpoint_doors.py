@@ -12,9 +12,9 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
+import lowzoo
 from lowzoo.cli.main import main
 from lowzoo.evaluate.preprocess import preprocess, to_uint8_input
-from lowzoo.resolve import load_model
 from tests.test_convert_foreign import LAYOUTS, network, under
 
 # Small, so that four doors take seconds; the names and the layouts are those of its large relatives.
@@ -110,8 +110,10 @@ def test_a_trainer_s_checkpoint_through_every_door(trainer, tmp_path, capsys, mo
         warnings.simplefilter("ignore")
         file = TRAINERS[trainer](tmp_path, wanted, other, headless)
     word = f"{ARCHITECTURE}@{file.name}"
-    resolved = load_model(word, image_size=SIDE)
-    said = capsys.readouterr().err
+    with warnings.catch_warnings(record=True) as notes:
+        warnings.simplefilter("always")
+        resolved = lowzoo.load(word, size=SIDE)
+    said = "\n".join(str(note.message) for note in notes)
     half = "half" in trainer
     picture = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE, 3), np.uint8)
     images = preprocess(picture, resolved)[None]
@@ -123,7 +125,7 @@ def test_a_trainer_s_checkpoint_through_every_door(trainer, tmp_path, capsys, mo
     assert difference < 0.02 if half else difference == 0
     if trainer == "timm train script":
         assert "took state_dict_ema (also there: state_dict; add #state_dict for that)" in said
-        raw = load_model(f"{word}#state_dict", image_size=SIDE).model
+        raw = lowzoo.load(f"{word}#state_dict", size=SIDE).model
         with torch.no_grad():
             assert not torch.equal(raw(images), own)
 
