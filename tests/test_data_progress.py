@@ -49,15 +49,16 @@ def test_a_run_shows_loss_neighbours_speed_and_time_left(capsys: pytest.CaptureF
     bar = Progress()
     with bar.running(20, 10, 8):
         bar.step(11, torch.tensor(2.5))
-        bar.note(12, 43.21)
+        bar.note(12, {"step": 12, "knn": 43.21, "own_view": 8.0, "rankme": 30.5})
+        bar.lengthen(21)
         bar.step(12, torch.tensor(2.25))
         assert list(track([1, 2], "loading images")) == [1, 2]
     lines = capsys.readouterr().err.splitlines()
     assert lines[0].startswith("step 11 of 20, loss 2.500, ")
     assert lines[0].endswith(" left")
     assert " images/s, " in lines[0]
-    assert lines[1] == "step 12 of 20, k-NN 43.2 %"
-    assert lines[2].startswith("step 12 of 20, loss 2.250, k-NN 43.2 %, ")
+    assert lines[1] == "step 12 of 20, k-NN 43.2 %, own view found 8.0 %"
+    assert lines[2].startswith("step 12 of 21, loss 2.250, k-NN 43.2 %, own view found 8.0 %, ")
     assert lines[-1].startswith("loading images: 2 of 2")
 
 
