@@ -142,7 +142,7 @@ def test_a_timm_model_from_the_cache(tmp_path):
         ("vit_tiny_patch16_18", "unknown model vit_tiny_patch16_18 .near: vit_tiny_patch16_"),
         ("no/such/folder", "no model folder no/such/folder"),
         ("hf-hub:someone/else", "someone/else is not in the local cache"),
-        ("hf-hub:a//b", "no repository name"),
+        ("hf-hub:a//b", "is no model of the Hub"),
     ],
 )
 def test_words_that_mean_nothing_here(word, message):
