@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.export import ExportedProgram
 
 from lowzoo.errors import LowzooError
+from lowzoo.export.coreml_ranks import lower_ranks
 
 
 def for_coreml(program: ExportedProgram) -> ExportedProgram:
@@ -20,6 +21,7 @@ def for_coreml(program: ExportedProgram) -> ExportedProgram:
         LowzooError: Operators remain that it does not know.
     """
     lowered: ExportedProgram = program.run_decompositions(_table())
+    lower_ranks(lowered)
     left = sorted({str(node.target) for node in lowered.graph.nodes if node.op == "call_function" and _unknown(node)})
     if left:
         raise LowzooError(f"coremltools knows no {', '.join(name.removesuffix('.default') for name in left)}", "")

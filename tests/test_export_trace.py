@@ -1,10 +1,14 @@
 """What is known at export is computed once, and what coremltools does not take is decomposed."""
 
+import math
+
+import pytest
 import timm
 import torch
 from torch import Tensor, nn
 
 from lowzoo.export.coreml_operators import for_coreml, known
+from lowzoo.export.coreml_ranks import merge
 from lowzoo.export.trace import traced
 
 
@@ -113,3 +117,34 @@ def test_positions_that_a_network_computes_in_its_first_run():
     x = torch.randn(1, 3, 32, 32)
     with torch.no_grad():
         torch.testing.assert_close(program.module()(x), net(x))
+
+
+@pytest.mark.parametrize(
+    ("shape", "order"),
+    [
+        ((1, 3, 4, 8, 5, 8), (0, 2, 4, 1, 3, 5)),
+        ((2, 4, 7, 5, 7, 6), (0, 1, 3, 2, 4, 5)),
+        ((2, 1, 3, 1, 2, 4), (5, 3, 0, 1, 2, 4)),
+        ((1, 1, 1, 1, 1, 1), (5, 4, 3, 2, 1, 0)),
+        ((2, 3, 2, 3, 2, 3), (0, 1, 2, 3, 4, 5)),
+    ],
+)
+def test_a_permutation_of_many_dimensions_is_one_of_fewer(shape, order):
+    x = torch.arange(math.prod(shape))
+    sizes, merged = merge(list(shape), list(order))
+    assert len(sizes) < len(shape)
+    torch.testing.assert_close(x.reshape(sizes).permute(merged).flatten(), x.reshape(shape).permute(order).flatten())
+
+
+class Windows(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        batch, channels, height, width = x.shape
+        x = x.reshape(batch, channels, height // 4, 4, width // 4, 4).permute(0, 2, 4, 1, 3, 5)
+        return x.reshape(-1, channels, 16).softmax(2).sum(1)
+
+
+def test_windows_are_cut_without_a_sixth_dimension():
+    x = torch.randn(1, 3, 8, 12)
+    program = for_coreml(traced(Windows().eval(), torch.zeros_like(x)))
+    assert all(node.meta["val"].ndim <= 5 for node in program.graph.nodes if isinstance(node.meta.get("val"), Tensor))
+    torch.testing.assert_close(program.module()(x), Windows()(x))
