@@ -20,6 +20,8 @@ _VIEWS = {
     "getitem",
 }  # fmt: skip
 _ONLY_VIEWS = (torch.ops.aten.view.default, torch.ops.aten._unsafe_view.default)
+# Dimensions of queries, keys and values that converters know.
+_ATTENDED = 4
 # A folded tensor may be this many numbers, or twice what it is made of.
 _SMALL = 2**20
 
@@ -40,18 +42,45 @@ def traced(module: nn.Module, example: Tensor, dynamic_shapes: Any = None) -> Ex
             # As a program without such writes, in which a node has one value.
             graph = program.run_decompositions({}).module()
             assert isinstance(graph, fx.GraphModule)
-        if not fold_constants(graph):
-            return program
-        return _reshaping(torch.export.export(graph, (example,), dynamic_shapes=dynamic_shapes))
+        if fold_constants(graph):
+            program = torch.export.export(graph, (example,), dynamic_shapes=dynamic_shapes)
+        return _as_converters_take_it(program)
 
 
-def _reshaping(program: ExportedProgram) -> ExportedProgram:
-    """With reshapes in place of views: the strides that a view counts on change as a converter decomposes the rest."""
-    for node in program.graph.nodes:
+def _as_converters_take_it(program: ExportedProgram) -> ExportedProgram:
+    """With reshapes in place of views, whose strides change as a converter decomposes the rest, and flat attention."""
+    for node in list(program.graph.nodes):
         if node.op == "call_function" and node.target in _ONLY_VIEWS:
             node.target = torch.ops.aten.reshape.default
+        elif node.target is torch.ops.aten.scaled_dot_product_attention.default:
+            _flatten_attention(program.graph, node)
     program.graph_module.recompile()
     return program
+
+
+def _flatten_attention(graph: fx.Graph, node: fx.Node) -> None:
+    """Let attention over windows, of more than four dimensions, be one over as many images; masks are left alone."""
+    tensors: list[Any] = list(node.args[:3])
+    masked = len(node.args) > 3 and node.args[3] is not None
+    shape = list(node.meta["val"].shape)
+    if len(shape) <= _ATTENDED or masked or node.kwargs.get("attn_mask") is not None:
+        return
+    if any(each.meta["val"].ndim != len(shape) for each in tensors) or any(
+        each.meta["val"].shape[: 1 - _ATTENDED] != tensors[0].meta["val"].shape[: 1 - _ATTENDED] for each in tensors
+    ):
+        return
+    extra = len(shape) - _ATTENDED
+    with graph.inserting_before(node):
+        flat = [graph.call_function(torch.ops.aten.flatten.using_ints, (each, 0, extra)) for each in tensors]
+        for ours, theirs in zip(flat, tensors, strict=True):
+            ours.meta = {"val": theirs.meta["val"].flatten(0, extra)}
+    node.args = (*flat, *node.args[3:])
+    # Of the sizes, only the first may be that of a dynamic batch.
+    with graph.inserting_after(node):
+        back = graph.call_function(torch.ops.aten.reshape.default, (node, [-1, *shape[1:]]))
+    back.meta = {"val": node.meta["val"]}
+    node.meta = {**node.meta, "val": node.meta["val"].flatten(0, extra)}
+    node.replace_all_uses_with(back, delete_user_cb=lambda user: user is not back)
 
 
 def fold_constants(graph: fx.GraphModule) -> int:

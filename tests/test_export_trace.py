@@ -148,3 +148,20 @@ def test_windows_are_cut_without_a_sixth_dimension():
     program = for_coreml(traced(Windows().eval(), torch.zeros_like(x)))
     assert all(node.meta["val"].ndim <= 5 for node in program.graph.nodes if isinstance(node.meta.get("val"), Tensor))
     torch.testing.assert_close(program.module()(x), Windows()(x))
+
+
+class Attention(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        rows = x.flatten(2).transpose(1, 2).reshape(x.shape[0], 2, 3, 8, 3)
+        return nn.functional.scaled_dot_product_attention(rows, rows * 2, rows + 1).mean((1, 2, 3))
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_attention_over_windows_is_one_over_images(dynamic):
+    shapes = ({0: torch.export.Dim("batch", min=1)},) if dynamic else None
+    program = traced(Attention().eval(), torch.zeros(2, 3, 6, 8), shapes)
+    attended = [node for node in program.graph.nodes if "scaled_dot_product" in str(node.target)]
+    assert [node.args[0].meta["val"].ndim for node in attended] == [4]
+    for batch in (1, 5) if dynamic else (2,):
+        x = torch.randn(batch, 3, 6, 8)
+        torch.testing.assert_close(program.module()(x), Attention()(x))

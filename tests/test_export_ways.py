@@ -19,7 +19,7 @@ def exact(tmp_path_factory):
 
 
 def test_the_first_way_that_holds(exact):
-    wrong = replace(exact, run=lambda rows: -exact.run(rows))
+    wrong = replace(exact, run=lambda rows: tuple(-output for output in exact.run(rows)))
     written = []
 
     def way(name, artifact):
@@ -38,7 +38,7 @@ def test_no_way_holds(exact):
     def fails():
         raise ParityError("the quantizer fails (odd)", "Use fp32")
 
-    wrong = replace(exact, run=lambda rows: -exact.run(rows))
+    wrong = replace(exact, run=lambda rows: tuple(-output for output in exact.run(rows)))
     with pytest.raises(
         ParityError, match=r"turned gives smallest cosine -1.*; broken gives the quantizer fails \(odd\)"
     ):
