@@ -15,7 +15,7 @@ from lowzoo.train.config import resolve
 from lowzoo.train.defaults import Facts, choose, look
 from lowzoo.train.defaults.facts import BUNDLED_TEACHER
 
-FACTS = Facts("rob", images=5000, side=300, student="vit_tiny_patch16_224", accelerator=False, cores=2)
+FACTS = Facts("rob", images=5000, side=300, student="vit_tiny_patch16_224", accelerator=False)
 SETS = [2, 3, 5, 12, 70, 600, 5_000, 50_000, 1_281_167]
 
 

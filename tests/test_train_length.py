@@ -66,6 +66,8 @@ def test_a_budget_is_kept_also_where_the_machine_changes_its_speed(tmp_path: Pat
     clock, said = _Clock(), []
     budget = Budget(10, spent=30, folder=tmp_path, monitors=8, say=said.append, clock=clock)
     budget.measured(4.0)
+    budget.plan_monitors()
+    assert budget.monitors == 8
     clock.now += 4.0
     length, step = Length(20, (Segment(0, 0.0, 1000),)), 0
     while step < length.total:
@@ -116,3 +118,12 @@ def test_one_length_takes_the_place_of_another(first: str, second: str) -> None:
 def test_a_length_of_nothing_is_refused(word: str) -> None:
     with pytest.raises(LowzooError, match=f"{word.partition('=')[0]} = "):
         resolve("sample", settings=[word])
+
+
+def test_a_slow_monitor_measures_less_often(tmp_path: Path) -> None:
+    budget = Budget(1, spent=0, folder=tmp_path, monitors=8)
+    budget.measured(2.5)
+    budget.plan_monitors()
+    assert budget.monitors == 2  # a tenth of a minute
+    budget.measured(60.0)
+    assert budget.monitors == 2, "all processes stop at the same marks to the end"

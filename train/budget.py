@@ -62,9 +62,16 @@ class Budget:
         self._steps = 0
 
     def measured(self, seconds: float) -> None:
-        """Note how long the monitor took; it will take as long again, and gets a share of the budget alone."""
+        """Note how long the monitor took; it will take as long again."""
         self._measuring = seconds
-        self.monitors = max(1, min(self.monitors, int(_MONITOR_SHARE * self.seconds / max(seconds, 1e-9))))
+
+    def plan_monitors(self) -> None:
+        """Let the monitor, which was measured once, have its share of the budget alone.
+
+        All processes call this together, as only the first one measures and all have to stop at the same marks.
+        """
+        fitting = max(1, min(self.monitors, int(_MONITOR_SHARE * self.seconds / max(self._measuring, 1e-9))))
+        self.monitors = collectives.any_of(fitting if collectives.rank() == 0 else 0)
 
     def after(self, step: int, length: Length) -> Length:
         """The layout after `step` steps were made: the same, or another one."""

@@ -87,7 +87,8 @@ def run_training(words: TrainWords, say: Callable[[str], None], began: float | N
         words = words if words.preset_named else replace(words, layers=("of the run",))
     else:
         images = None if words.layers else open_set(words.data, words.reading)
-        config = resolve_words(words, images.open("train") if images else None, say)
+        first = os.environ.get("RANK", "0") == "0"
+        config = resolve_words(words, images.open("train") if images else None, say if first else _silent)
     if words.devices > 1 and not distributed.under_torchrun():
         distributed.spawn(words.devices, partial(_work, words, config, folder, say, began), config.device)
         return read_facts(folder)
@@ -336,7 +337,8 @@ def _resumed(words: TrainWords, folder: Path) -> TrainConfig:
     fields = old.model_dump(mode="json", exclude_none=True)
     config = resolve(fields, words.config, words.options, words.settings)
     if words.preset_named:
-        wanted = resolve_words(words)
+        # In how many parts a batch fits is found out as a run begins.
+        wanted = resolve_words(words).model_copy(update={"accumulate": config.accumulate})
         first = first_config(old, read_changes(folder))
         foreign = [key for key in changed_keys(first, wanted) if key in changed_keys(config, wanted)]
         if foreign:

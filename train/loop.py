@@ -124,7 +124,8 @@ class Run:
         teacher = create_teacher(config, source)
         processes = collectives.world_size()
         if not resume:
-            config = self.config = self._in_parts(config, backbone, processes, say)
+            scores = teacher.facts.prototypes if teacher is not None else 0
+            config = self.config = self._in_parts(config, backbone, scores, processes, say)
         per_epoch = len(source) // config.batch_size
         begun = int(state["step"]) if state else 0
         self.length = Length.of(config, per_epoch, read_segments(folder) if state else ())
@@ -197,14 +198,14 @@ class Run:
                 self._open_monitors(held_out)
 
     def _in_parts(
-        self, config: TrainConfig, backbone: torch.nn.Module, processes: int, say: Callable[[str], None]
+        self, config: TrainConfig, backbone: torch.nn.Module, scores: int, processes: int, say: Callable[[str], None]
     ) -> TrainConfig:
         """The same configuration, or one whose batch is divided so that a step fits into memory."""
         free = free_memory(self.device)
         if config.accumulate > 1 or config.batch_size % processes or free is None:
             return config
         images = config.batch_size // processes
-        needed = estimate(config, backbone, getattr(config, "prototypes", 0), self.device, self.autocast)
+        needed = estimate(config, backbone, scores or getattr(config, "prototypes", 0), self.device, self.autocast)
         # Processes on one processor share its memory.
         sharing = processes if self.device.type == "cpu" else 1
         parts = collectives.any_of(needed.parts(images, free // sharing, taken_memory(self.device)))
@@ -268,7 +269,8 @@ class Run:
         config, began, before = self.config, time.perf_counter(), self._worked
         self.budget: Budget | None = None
         if config.minutes and self.step < self.length.total:
-            spent = before.seconds + time.monotonic() - self._began
+            # One number for all processes, as it may end the run.
+            spent = collectives.any_of(int(before.seconds + time.monotonic() - self._began))
             self.budget = Budget(config.minutes, spent, self.folder, config.monitor_times, self._say)
 
         def worked() -> Worked:
@@ -281,6 +283,8 @@ class Run:
         ):
             if self.step == 0:
                 self._measure(bar)
+                if self.budget:
+                    self.budget.plan_monitors()
                 self._leave_if_asked(asked)
             for loss in steps:
                 if self.main:

@@ -6,10 +6,8 @@ from statistics import median
 from typing import Any, Literal
 
 import numpy as np
-import torch
 
 from lowzoo import catalog
-from lowzoo.bench.machine import usable_cores
 from lowzoo.data.decode import BadImage
 from lowzoo.data.source import ImageSource
 from lowzoo.errors import LowzooError
@@ -34,7 +32,6 @@ class Facts:
         side: Median of their shorter sides in pixels, over some of them.
         student: timm's name of the student's architecture.
         accelerator: Whether the device is one; else it is a processor.
-        cores: That this process may use.
         teacher_head: Whether the teacher brings the head that the recipe needs; always without a teacher.
         processes: Of the run.
     """
@@ -44,7 +41,6 @@ class Facts:
     side: int
     student: str
     accelerator: bool
-    cores: int
     teacher_head: bool = True
     processes: int = 1
 
@@ -78,7 +74,6 @@ def look(recipe: str, source: ImageSource, fields: Mapping[str, Any], processes:
         side=_side(source),
         student=catalog.student_architecture(str(fields.get("student", DEFAULT_STUDENTS[recipe])), recipe),
         accelerator=pick_device(str(fields.get("device", "auto"))).type != "cpu",
-        cores=min(usable_cores(), torch.get_num_threads()),
         teacher_head=brings_head(str(fields.get("teacher", BUNDLED_TEACHER)), prototypes=recipe == "rob"),
         processes=processes,
     )

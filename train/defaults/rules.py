@@ -86,7 +86,8 @@ def _batch(facts: Facts) -> int:
     batch = most
     while batch > 4 and batch * 4 > facts.images:
         batch //= 2
-    batch = min(batch, facts.images)
+    # A fifth of the images may be held out.
+    batch = min(batch, max(2, facts.images * 4 // 5))
     return max(batch, facts.processes) // facts.processes * facts.processes
 
 
