@@ -1,6 +1,7 @@
 """Where the file of a catalog teacher is on this machine; without torch, so that a list can say it."""
 
 import importlib.util
+from importlib.resources import files
 from pathlib import Path
 
 from lowzoo import catalog
@@ -13,6 +14,8 @@ def local_file(entry: TeacherEntry) -> Path | None:
     path: Path | None
     if entry.model:
         path = catalog.find(entry.model)[1].path
+    elif entry.bundled:
+        path = Path(str(files("lowzoo.weights").joinpath(entry.bundled)))
     elif entry.package_module:
         spec = importlib.util.find_spec(entry.package_module)
         places = spec.submodule_search_locations if spec else None

@@ -23,6 +23,7 @@ from lowzoo.train.monitor import features_of, load_squares
 from lowzoo.train.recipes import RobConfig, SeedConfig, TrainConfig
 from lowzoo.train.teachers import Teacher, fit_teacher_head, load_teacher, with_fitted_head
 from lowzoo.train.teachers.classifier import ClassifierHead
+from lowzoo.train.teachers.resized import Resized
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -44,7 +45,8 @@ def create_teacher(config: TrainConfig, source: ImageSource) -> Teacher | None:
     supervised = isinstance(config, RobConfig) and config.loss == "kd"
     _check_head(config)
     head = "classifier" if supervised else config.teacher_head
-    teacher = load_teacher(config.teacher, size=config.global_size, head=head, file=config.teacher_file)
+    size = config.teacher_size or config.global_size
+    teacher = load_teacher(config.teacher, size=size, head=head, file=config.teacher_file)
     if isinstance(config, RobConfig) and config.loss == "ibot" and not hasattr(teacher.head, "patch_scores"):
         raise LowzooError(
             f"loss ibot needs a teacher whose head scores patches, and that of {config.teacher} does not",
@@ -119,6 +121,8 @@ def complete_teacher(
     fold_batch_norms(teacher.backbone)
     if not (isinstance(config, RobConfig) and config.loss == "ibot"):
         shorten_last_block(teacher.backbone)
+    if config.teacher_size:
+        teacher = Teacher(Resized(teacher.backbone, config.teacher_size), teacher.head, teacher.facts)
     if teacher.head is None:
         if is_main() and not (folder / _HEAD).exists():
             teacher = _fit(_to(teacher, device), config, source, folder, device, autocast)

@@ -69,8 +69,8 @@ def sizes_named(file: Path | None, settings: Sequence[str], names: Sequence[str]
 
 
 def _teacher_patch(config: TrainConfig) -> int:
-    if not isinstance(config, RobConfig | SeedConfig):
-        return 1
+    if not isinstance(config, RobConfig | SeedConfig) or config.teacher_size:
+        return 1  # there is no teacher, or views are resized for it
     entry = catalog.teachers().get(config.teacher)
     if entry is not None and entry.family != "zoo":
         return entry.patch_size or _patch(entry.architecture)

@@ -64,11 +64,12 @@ class TeacherEntry:
         width: Factor of all widths of a ResNet, the stem's included.
         positions: How the ViT resamples its position embeddings for other sizes: `timm`, `dino` or `msn`.
         model: Zoo name, for family `zoo`.
+        bundled: File name in the weights folder of the package.
         url: Address of the file.
         signed: The address works only with a signature (`?...`) that stands in `page`.
         page: Where the publisher links to the file.
         file: File name of the checkpoint.
-        package: Distribution that carries the file, `name==version`.
+        package: Distribution that carries the file, or that the bundled one was taken from, `name==version`.
         package_module: Importable name of that distribution.
         package_path: The file's path inside the module's folder.
         sha256: Of the file, when it was computed on the real file or published.
@@ -101,6 +102,7 @@ class TeacherEntry:
     width: int = 1
     positions: str = "timm"
     model: str = ""
+    bundled: str = ""
     url: str = ""
     signed: bool = False
     page: str = ""

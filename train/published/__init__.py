@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from safetensors.torch import load_file
 from torch import nn
 
 from lowzoo.catalog import TeacherEntry
@@ -17,6 +18,7 @@ from lowzoo.train.published.backbones import build_backbone
 from lowzoo.train.published.heads import build_head
 from lowzoo.train.published.layouts import Parts, split_dino, split_moco, split_msn, split_simclr, split_swav
 from lowzoo.train.published.mobilenetv2 import split_mobilenetv2_flat
+from lowzoo.weights_file import check_safetensors
 
 _LAYOUTS: dict[str, Callable[[Mapping[str, Any], Path], Parts]] = {
     "dino": split_dino,
@@ -43,6 +45,14 @@ class Published(NamedTuple):
     outputs: int
 
 
+def _read(path: Path) -> dict[str, Any]:
+    """The tensors of a torch file, or of a bundled one."""
+    if path.suffix != ".safetensors":
+        return read_torch_file(path)
+    check_safetensors(path)
+    return dict(load_file(path))
+
+
 def load_published(path: Path, entry: TeacherEntry, *, with_head: bool = True) -> Published:
     """Backbone and head of a catalog teacher.
 
@@ -54,7 +64,7 @@ def load_published(path: Path, entry: TeacherEntry, *, with_head: bool = True) -
     Raises:
         LowzooError: The file is damaged, could run code, has another layout, no head, or does not fit.
     """
-    parts = _LAYOUTS[entry.family](read_torch_file(path), path)
+    parts = _LAYOUTS[entry.family](_read(path), path)
     if with_head and not parts.head:
         raise LowzooError(
             f"{path} has no projection head, and teacher {entry.name} needs one",

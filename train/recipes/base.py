@@ -174,6 +174,7 @@ class TeacherSettings(BaseModel):
 
     Args:
         teacher: A name of the teacher catalog, a run folder, or any MODEL word.
+        teacher_size: Side in pixels that views are resized to for the teacher; 0 leaves them as they are.
         teacher_head: "own" demands the teacher's own head; "fitted" fits prototypes to its embeddings instead, which is
             an extension of the papers.
         teacher_file: The checkpoint, for a catalog teacher that is not found by itself.
@@ -188,6 +189,7 @@ class TeacherSettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     teacher: str = "dino_vits16"
+    teacher_size: Annotated[int, Field(ge=0, le=1024)] = 0
     teacher_head: Literal["own", "fitted"] = "own"
     teacher_file: str = ""
     prototypes: PositiveInt = 1024

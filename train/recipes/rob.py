@@ -78,6 +78,8 @@ class RobConfig(TrainConfig, TeacherSettings):
             raise ValueError("the patch term of loss 'ibot' pairs equal views, so swapped must be false")
         if self.loss == "ibot" and self.teacher_head == "fitted":
             raise ValueError("loss 'ibot' needs a teacher whose own head scores patches, not teacher_head 'fitted'")
+        if self.loss == "ibot" and self.teacher_size:
+            raise ValueError("loss 'ibot' pairs patches of the same views, so teacher_size must be 0")
         if self.loss == "ibot" and self.patch_drop:
             raise ValueError("loss 'ibot' masks patches, so patch_drop must be 0")
         return self

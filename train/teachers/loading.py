@@ -146,7 +146,7 @@ def _checkpoint(entry: TeacherEntry, file: str) -> Path:
             raise LowzooError(f"the teacher's file {named} does not exist", "Name it with --set teacher_file=PATH")
         return _checked(entry, named)
     if (path := local_file(entry)) is not None:
-        return _checked(entry, path)
+        return path if entry.bundled else _checked(entry, path)
     if entry.package:
         raise LowzooError(
             f"teacher {entry.name} lies in the package {entry.package}, which is not installed",
