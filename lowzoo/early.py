@@ -1,7 +1,8 @@
 """Saying no before torch and timm are imported, which alone take longer than anybody waits for a mistyped word.
 
-A name is looked up in the text of timm's modules, and a checkpoint's pickle is read as a list of instructions, none of
-which is followed. Only what is certain is refused; whatever is doubtful is left to those who read the file in earnest.
+A name is looked up in the text of timm's modules, a checkpoint's pickle is read as a list of instructions, none of
+which is followed, and the names and shapes in it are compared with those that lowzoo knows of timm's architectures.
+Only what is certain is refused; whatever is doubtful is left to those who read the file in earnest.
 """
 
 import functools
@@ -44,7 +45,8 @@ def refuse_early(word: str | None) -> str | None:
         if known or file.is_file():
             if not known:
                 raise unknown_architecture(architecture)
-            refuse_file(file)
+            branch = rest.rpartition("#")[2] if file != Path(rest).expanduser() else ""
+            refuse_misfit(file, architecture, branch)
         return word
     if word.startswith(catalog.PREFIX) or name.partition(".")[0] in catalog.models() or Path(word).is_dir():
         return word
@@ -74,6 +76,58 @@ def refuse_checkpoint(checkpoint: Path) -> Path:
     """The same for a file that is named alone."""
     refuse_file(checkpoint)
     return checkpoint
+
+
+def refuse_misfit(checkpoint: Path, architecture: str, branch: str = "") -> None:
+    """Refuse a file that is no checkpoint, or one whose names and shapes are not those of the architecture.
+
+    Args:
+        checkpoint: Anybody's.
+        architecture: timm's name or a student's short one, with or without a tag.
+        branch: Which of several copies; any if empty.
+
+    Raises:
+        LowzooError: It is one of these; nothing is said where only torch and timm can tell.
+    """
+    refuse_file(checkpoint)
+    if "timm" not in sys.modules:  # with it, no time is spared
+        compare_outline(checkpoint, architecture, branch)
+
+
+def compare_outline(checkpoint: Path, architecture: str, branch: str = "") -> None:
+    """The part of `refuse_misfit` that compares names and shapes, with nothing but those of the file.
+
+    Raises:
+        LowzooError: They are not the architecture's.
+    """
+    from lowzoo.catalog.shapes import known_skeleton
+    from lowzoo.convert import could_be_published
+    from lowzoo.convert.fit import places_of
+    from lowzoo.convert.outline import read_outline
+
+    base, dot, tag = architecture.removeprefix(catalog.PREFIX).partition(".")
+    base = catalog.students().get(base, base)
+    if known_skeleton(base) is None or (content := read_outline(checkpoint)) is None:
+        return
+    if branch or not could_be_published(content, base):
+        places_of(checkpoint, f"{base}{dot}{tag}", content, branch, known_skeleton)
+
+
+def refuse_unpublished(checkpoint: Path, family: str | None) -> None:
+    """Refuse a file that is no checkpoint, or none that is known by its names and shapes.
+
+    Args:
+        checkpoint: Of a publisher that lowzoo knows.
+        family: What it is; any if None.
+
+    Raises:
+        LowzooError: It is one of these; nothing is said where only torch and timm can tell.
+    """
+    refuse_file(checkpoint)
+    if "timm" not in sys.modules:
+        from lowzoo.convert import refuse_published
+
+        refuse_published(checkpoint, family)
 
 
 def refuse_architecture(architecture: str | None) -> str | None:

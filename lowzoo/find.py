@@ -147,7 +147,8 @@ def _find_checkpoint(architecture: str, file: Path, branch: str, pretrained: boo
 
 def _no_architecture(word: str) -> LowzooError:
     """What to say of a lone checkpoint: the file itself may name its architecture."""
-    from lowzoo.convert.foreign import read_checkpoint, stated_architecture
+    from lowzoo.convert.fit import stated_architecture
+    from lowzoo.convert.foreign import read_checkpoint
 
     named = (
         "" if Path(word).suffix in (".onnx", ".pte", ".tflite") else stated_architecture(read_checkpoint(Path(word)))

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from lowzoo.early import refuse_architecture, refuse_checkpoint
+from lowzoo.early import refuse_architecture, refuse_checkpoint, refuse_misfit, refuse_unpublished
 from lowzoo.errors import LowzooError
 
 
@@ -50,6 +50,10 @@ def convert(
         raise LowzooError("a family has its architecture", "Give --arch or --family")
     if branch and not arch:
         raise LowzooError("--branch goes with --arch", "Give both")
+    if arch:
+        refuse_misfit(checkpoint, arch, branch)
+    else:
+        refuse_unpublished(checkpoint, family)
     from lowzoo.convert.folder import convert_foreign, convert_to_folder
 
     if arch:
