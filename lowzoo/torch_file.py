@@ -109,7 +109,8 @@ def fill(module: nn.Module, state: Mapping[str, Tensor], path: Path, what: str) 
     if wrong:
         key = wrong[0]
         raise LowzooError(
-            f"{path} does not fit {what}: {key} is {shape_text(complete[key].shape)} there, {shape_text(expected[key].shape)} expected",
+            f"{path} does not fit {what}: {key} is {shape_text(complete[key].shape)} there, "
+            f"{shape_text(expected[key].shape)} expected",
             "Name the right file",
         )
     try:

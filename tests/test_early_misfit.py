@@ -21,10 +21,8 @@ from tests.test_early import _run
 
 # Of each of timm's larger modules one, so that the table is compared with more than the zoo's own students.
 OTHERS = (
-    "resnet50", "wide_resnet50_2", "seresnext50_32x4d", "vit_small_patch16_224", "vit_base_patch14_reg4_dinov2",
-    "deit3_small_patch16_224", "mobilenetv3_small_100", "mobilenetv4_conv_small", "efficientnet_b1", "convnextv2_nano",
-    "swin_tiny_patch4_window7_224", "fastvit_t8", "repvit_m0_9", "regnety_002", "densenet121", "xcit_nano_12_p16_224",
-    "levit_128s", "eva02_tiny_patch14_224", "edgenext_xx_small", "ghostnetv3_100", "mixer_s32_224", "hrnet_w18_small",
+    "seresnext50_32x4d", "vit_small_patch16_224", "vit_base_patch14_reg4_dinov2", "mobilenetv4_conv_small",
+    "convnextv2_nano", "swin_tiny_patch4_window7_224", "fastvit_t8", "regnety_002", "eva02_tiny_patch14_224",
 )  # fmt: skip
 
 
@@ -153,8 +151,7 @@ def test_early_and_late_agree_to_the_word(name, tmp_path):
     assert decided
 
 
-@pytest.mark.parametrize("name", ["sslight_dino_r18", "sslight_moco_mnv2", "seed_mobilenetv3_large", "seed_r18",
-                                  "dino_vits16", "dino_r50", "msn_vits16", "swav_r50", "moco_v2_r50"])  # fmt: skip
+@pytest.mark.parametrize("name", ["sslight_moco_mnv2", "seed_mobilenetv3_large", "seed_r18", "dino_r50", "msn_vits16"])
 def test_published_files_pass_and_are_told_from_others(name, tmp_path):
     file = save(make_content(name)[0], tmp_path / "checkpoint.pth")
     family = FAMILIES[name]

@@ -1,7 +1,7 @@
 """Names and shapes of the tensors of timm's architectures, so that what does not fit is refused without building one.
 
-They stand in `shapes.zip`, which `benchmarks/architecture_shapes.py` writes: a member for each of timm's modules, with a
-line for each different state dict, headless. A normalisation layer is written `name*C`, a weight with its bias
+They stand in `shapes.zip`, which `benchmarks/architecture_shapes.py` writes: a member for each of timm's modules, with
+a line for each different state dict, headless. A normalisation layer is written `name*C`, a weight with its bias
 `name+AxB`, any other tensor `name:AxB`.
 """
 

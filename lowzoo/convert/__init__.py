@@ -79,7 +79,7 @@ def convert_checkpoint(path: Path, family: str | None = None) -> Converted:
 
 
 def refuse_published(path: Path, family: str | None = None) -> None:
-    """Refuse early what `convert_checkpoint` would refuse, as far as names and shapes tell; needs neither torch nor timm.
+    """Refuse early what `convert_checkpoint` would refuse, as far as names and shapes tell, without torch and timm.
 
     Raises:
         LowzooError: No such family, or none that fits.
@@ -94,9 +94,7 @@ def refuse_published(path: Path, family: str | None = None) -> None:
         return
 
 
-def family_in(
-    content: Mapping[str, Any], path: Path, skeleton: Callable[[Family], Shapes] | None = None
-) -> Family:
+def family_in(content: Mapping[str, Any], path: Path, skeleton: Callable[[Family], Shapes] | None = None) -> Family:
     """The family that a file is of, by its names and shapes.
 
     Args:

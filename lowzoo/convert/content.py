@@ -1,4 +1,4 @@
-"""What lies in a checkpoint, by name and shape: the same whether torch read the tensors or only their outlines are known.
+"""What lies in a checkpoint, by name and shape: the same whether torch read the tensors or their outlines are known.
 
 A content is what a file holds: dictionaries in dictionaries, with tensors, or an `Outline` in place of each.
 """

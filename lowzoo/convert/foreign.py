@@ -1,5 +1,6 @@
 """Anybody's checkpoint of a named architecture: the network that lies in it, and what was left out of it."""
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,9 +92,7 @@ def read_foreign(path: Path, architecture: str, branch: str = "") -> Foreign:
     arguments = {"img_size": side} if side and expected.fixed else {}
     places = tuple(fit.place for fit in others)
     taken = {name: best.own[name] for name in names if name in best.own}
-    return Foreign(
-        state, classes, arguments, cfg, "timm", best.place, places, in_words(beside(content, taken, places))
-    )
+    return Foreign(state, classes, arguments, cfg, "timm", best.place, places, in_words(beside(content, taken, places)))
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -143,6 +142,7 @@ def _classifier(architecture: str, fit: Fit, expected: Skeleton) -> tuple[int, d
     return (classes, extra) if there and extra else (0, {})
 
 
+@functools.cache
 def timm_skeleton(architecture: str, classes: int = 0) -> Skeleton:
     """Names and shapes of a network, which is not allocated where its code allows that."""
     import timm  # only here: what is no checkpoint has been refused by now

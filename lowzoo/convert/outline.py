@@ -30,7 +30,7 @@ class _UndecidedError(Exception):
 
 
 class _Inert(dict[Any, Any], StandIn):
-    """An object of any class: a dictionary as far as it is filled like one, which is what torch's reader makes of it."""
+    """An object of any class: a dictionary as far as it is filled like one, which is what `torch_file` makes of it."""
 
     def __new__(cls, *arguments: Any, **named: Any) -> "_Inert":
         return dict.__new__(cls)
