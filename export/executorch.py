@@ -78,8 +78,10 @@ def write_executorch(
         if spec.precision.startswith("int8"):
             with quiet():  # what does not fit this torch fails here, and not once for every way
                 import_module("executorch.backends.xnnpack.quantizer.xnnpack_quantizer")
-            images = calibration_images(spec.calibration, resolved.input_size[0])
-            feeds = [torch.from_numpy(graph_input(image, resolved, spec)) for image in images]
+            feeds = [example]  # ranges that are found in every run need no pictures
+            if spec.precision == "int8":
+                images = calibration_images(spec.calibration, resolved.input_size[0])
+                feeds = [torch.from_numpy(graph_input(image, resolved, spec)) for image in images]
 
             def write(way: str) -> Runnable:
                 try:
@@ -87,7 +89,7 @@ def write_executorch(
                 except LowzooError:
                     raise
                 except Exception as error:  # a pass may raise anything, and another way may do
-                    raise ParityError(f"what XNNPACK cannot lower ({reason_of(error)})", "Use fp32") from error
+                    raise ParityError(f"what XNNPACK cannot lower ({plain_reason(error)})", "Use fp32") from error
                 return open_executorch(path)
 
             ways = {

@@ -22,7 +22,7 @@ _KNOWN = (
         rf"No (?:ONNX function|decompositions?) (?:found|registered) for .*?op={_OPERATOR}",
         "it uses torch's {0}, which the ONNX exporter does not know",
     ),
-    (rf"Missing out variants:? *\{{?{_OPERATOR}", "it uses torch's {0}, which ExecuTorch has no code for"),
+    (r"Missing out variants:? *\{?'?(?:\w+::)?(\w+)", "it uses the operator {0}, which ExecuTorch has no code for"),
     (rf"[Ll]owering not found:? *{_OPERATOR}", "it uses torch's {0}, which litert-torch does not know"),
     (r"[Dd]ata[- ]dependent|GuardOnDataDependent|[Dd]ynamic control flow", _BY_VALUES),
 )

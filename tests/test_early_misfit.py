@@ -103,9 +103,10 @@ def test_python_says_no_too(folder):
 
     program = """
 import sys, lowzoo
+from lowzoo.errors import LowzooError
 try:
     lowzoo.load("resnet18@resnet34.pth")
-except lowzoo.LowzooError as error:
+except LowzooError as error:
     print(error, *(name for name in ("torch", "timm") if name in sys.modules))
 """
     found = subprocess.run([sys.executable, "-c", program], cwd=folder, capture_output=True, text=True, check=False)

@@ -14,7 +14,10 @@ SAID = {
     "No ONNX function found for <OpOverload(op='aten._fft_r2c', overload='default')>. Failure message": (
         "it uses torch's _fft_r2c, which the ONNX exporter does not know"
     ),
-    "Missing out variants: {'aten::_fft_r2c'}": "it uses torch's _fft_r2c, which ExecuTorch has no code for",
+    "Missing out variants: {'aten::_fft_r2c'}": "it uses the operator _fft_r2c, which ExecuTorch has no code for",
+    "Missing out variants: {'quantized_decomposed::choose_qparams'}": (
+        "it uses the operator choose_qparams, which ExecuTorch has no code for"
+    ),
     "Lowering not found: aten._fft_r2c.default": "it uses torch's _fft_r2c, which litert-torch does not know",
     "Could not guard on data-dependent expression Eq(u0, 1)": (
         "what it computes next depends on the values in the picture, which no fixed graph can follow"

@@ -69,8 +69,9 @@ def convert(
         converted = convert_to_folder(checkpoint, out, family, force=force)
         found, state = converted.family, converted.state
         architecture, arguments, positions = found.architecture, dict(found.arguments), found.positions
-        what = f"{checkpoint.name} is {found.name}: {found.architecture}, {len(state)} tensors, none left over"
-        facts = {"family": found.name}
+        left = f"left out {converted.left_out}" if converted.left_out else "none left over"
+        what = f"{checkpoint.name} is {found.name}: {found.architecture}, {len(state)} tensors; {left}"
+        facts = {"family": found.name, "left_out": converted.left_out}
     needs = architecture.startswith(("lowzoo_", "seed_"))
     parameters = sum(value.numel() for key, value in state.items() if value.is_floating_point())
     if json_:
