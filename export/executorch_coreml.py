@@ -114,14 +114,15 @@ def _reproducible(result: Any) -> Any:
         specification, _ = read_specification(manifest.parent)
         (manifest.parent / MODEL_FILE).write_bytes(specification.SerializeToString(deterministic=True))
         tidy(manifest.parent)
-        facts = manifest.parent.parent / "metadata.json"
+        root = manifest.parent.parent  # its name goes into the program too
+        facts = root / "metadata.json"
         said = json.loads(facts.read_text(encoding="utf-8"))
         digest = hashlib.sha256()
         for file in sorted(manifest.parent.rglob("*")):
             if file.is_file():
                 digest.update(file.relative_to(folder).as_posix().encode() + file.read_bytes())
         facts.write_text(json.dumps(said | {"identifier": f"executorch_{digest.hexdigest()[:32]}"}), encoding="utf-8")
-        result.processed_bytes = executorchcoreml.flatten_directory_contents(folder)
+        result.processed_bytes = executorchcoreml.flatten_directory_contents(str(root))
     return result
 
 

@@ -21,6 +21,8 @@ from lowzoo.errors import LowzooError
 from lowzoo.harmless import is_harmless
 
 _ARTIFACTS = (".onnx", ".pte", ".tflite", ".mlpackage")
+# A word that ends like this and is a file means the file, though `resnet34.pth` looks like a model with a tag.
+_CHECKPOINTS = (".pth", ".pt", ".ckpt", ".bin", ".tar", ".torch", ".safetensors")
 _MAGIC = 0x1950A86A20F9469CFC6C
 # Of torch's older form: magic number, version, machine, and then the object.
 _OLDER_PARTS = 4
@@ -48,16 +50,26 @@ def refuse_early(word: str | None) -> str | None:
             branch = rest.rpartition("#")[2] if file != Path(rest).expanduser() else ""
             refuse_misfit(file, architecture, branch)
         return word
+    if is_checkpoint(word):
+        refuse_file(Path(word))
+        _refuse_alone(word)
+        return word
     if word.startswith(catalog.PREFIX) or name.partition(".")[0] in catalog.models() or Path(word).is_dir():
         return word
     if Path(word).is_file():
         if Path(word).suffix not in _ARTIFACTS and not knows_architecture(word):
             refuse_file(Path(word))
+            _refuse_alone(word)
         return word
     # With timm there already no time is spared, and `lowzoo.find` says the same.
     if "/" not in word and os.sep not in word and "timm" not in sys.modules and not knows_architecture(word):
         raise unknown_model(word, architectures())
     return word
+
+
+def is_checkpoint(word: str) -> bool:
+    """Whether a word names a checkpoint that is here, whatever models are called."""
+    return Path(word).suffix in _CHECKPOINTS and Path(word).is_file()
 
 
 def refuse_early_checkpoint(word: str | None) -> str | None:
@@ -111,6 +123,16 @@ def compare_outline(checkpoint: Path, architecture: str, branch: str = "") -> No
         return
     if branch or not could_be_published(content, base):
         places_of(checkpoint, f"{base}{dot}{tag}", content, branch, known_skeleton)
+
+
+def _refuse_alone(word: str) -> None:
+    if "timm" in sys.modules:
+        return
+    from lowzoo.convert.fit import no_architecture
+    from lowzoo.convert.outline import read_outline
+
+    if (content := read_outline(Path(word))) is not None:
+        raise no_architecture(word, content)
 
 
 def refuse_unpublished(checkpoint: Path, family: str | None) -> None:

@@ -78,6 +78,9 @@ COMMANDS = (
     "check x.onnx --against mobilenetv3_large@resnet34.pth",
     "bench resnet18@resnet34.pth",
     "train rob --init resnet18@resnet34.pth",
+    "export resnet34.pth",
+    "embed --model wrapped.ckpt",
+    "info resnet34.safetensors",
 )
 
 
@@ -111,6 +114,14 @@ except LowzooError as error:
 """
     found = subprocess.run([sys.executable, "-c", program], cwd=folder, capture_output=True, text=True, check=False)
     assert found.stdout.strip().endswith("Name its architecture; resnet34 fits"), found
+
+
+@pytest.mark.parametrize("name", ["resnet34.pth", "rob_vit_tiny.pth", "any.ckpt"])
+def test_a_file_that_is_called_like_a_model_is_a_file(name, folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / name).write_bytes((folder / "resnet34.pth").read_bytes())
+    with pytest.raises(LowzooError, match=f"{name} is a file, .* Write ARCH@{name}"):
+        lowzoo.load(name)
 
 
 def refusal(function, *arguments):

@@ -106,6 +106,15 @@ def stated_architecture(content: Mapping[str, Any]) -> str:
     return ""
 
 
+def no_architecture(word: str, content: Mapping[str, Any]) -> LowzooError:
+    """What to say of a checkpoint that is named alone: the file itself may tell its architecture."""
+    named = stated_architecture(content)
+    return LowzooError(
+        f"{word} is a file, and a checkpoint alone does not say which network it holds",
+        f"Write {named or 'ARCH'}@{word}" + ("" if named else ", with timm's name of its architecture"),
+    )
+
+
 def common_architectures() -> list[str]:
     """Those that are tried on a file that does not fit."""
     return list(dict.fromkeys([*catalog.students().values(), *_COMMON]))
