@@ -3,8 +3,8 @@
     python benchmarks/architecture_shapes.py --list FILE.json      # what the timm that is here has
     python benchmarks/architecture_shapes.py OLDEST.json NEWEST.json    # the package's own file, from two such lists
 
-An architecture whose tensors differ between the two timm releases is left out, and printed; it is then judged by timm
-itself, as is everything with a timm that is older than the one or newer than the other. Networks are built without
+An architecture whose tensors differ between the two timm releases is printed, and told for the newest alone; with any
+other it is judged by timm itself, as is everything with a timm that is older than the one or newer than the other. Networks are built without
 memory where their code allows it; the list takes some ten minutes.
 """
 
@@ -49,13 +49,14 @@ def write(oldest: dict[str, Any], newest: dict[str, Any], out: Path) -> None:
     members: dict[str, list[str]] = defaultdict(list)
     index = [f"{oldest['timm']} {newest['timm']}"]
     for name, (module, line) in newest["architectures"].items():
+        only = ""
         if oldest["architectures"].get(name, (module, line))[1] != line:
-            print(f"{name} has other tensors in timm {oldest['timm']} and is left out")
-            continue
+            print(f"{name} has other tensors in timm {oldest['timm']}")
+            only = f" {newest['timm']}"
         assert Skeleton.decode(line).encode() == line
         if line not in members[module]:
             members[module].append(line)
-        index.append(f"{name} {module} {members[module].index(line)}")
+        index.append(f"{name} {module} {members[module].index(line)}{only}")
     with atomic_path(out) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_LZMA) as archive:
         for name, lines in sorted({**members, INDEX: index}.items()):
             archive.writestr(zipfile.ZipInfo(name, _DATE), "\n".join(lines), zipfile.ZIP_LZMA)

@@ -113,14 +113,16 @@ def _index() -> dict[str, tuple[str, int]]:
     first, *rest = _member(INDEX)
     oldest, newest = first.split()
     try:
-        if not Version(oldest) <= Version(version("timm")) <= Version(newest):
+        here = Version(version("timm"))
+        if not Version(oldest) <= here <= Version(newest):
             return {}
     except (PackageNotFoundError, InvalidVersion):
         return {}
     found = {}
     for text in rest:
-        name, member, line = text.split()
-        found[name] = (member, int(line))
+        name, member, line, *only = text.split()
+        if not only or here == Version(only[0]):
+            found[name] = (member, int(line))
     return found
 
 
