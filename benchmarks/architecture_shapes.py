@@ -4,8 +4,8 @@
     python benchmarks/architecture_shapes.py OLDEST.json NEWEST.json    # the package's own file, from two such lists
 
 An architecture whose tensors differ between the two timm releases is printed, and told for the newest alone; with any
-other it is judged by timm itself, as is everything with a timm that is older than the one or newer than the other. Networks are built without
-memory where their code allows it; the list takes some ten minutes.
+other it is judged by timm itself, as is everything with a timm that is older than the one or newer than the other.
+Networks are built without memory where their code allows it; the list takes some ten minutes.
 """
 
 import argparse

