@@ -76,7 +76,7 @@ def check_artifact(
         against: The network, or its MODEL word; what the artifact was made from if None.
         data: Images (SRC); the sample set if None.
         head: "own" or the file of a linear probe, for a classifier; the one that it was made from if None.
-        features: The feature maps that its outputs are, in their order, for a file that does not say so.
+        features: The feature maps that its outputs are, from fine to coarse, for a file that does not say so.
         with_knn: Measure the k-NN loss whatever the precision.
 
     Raises:

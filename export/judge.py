@@ -169,7 +169,7 @@ def compared(resolved: Resolved, reference: tuple[Array, ...], found: tuple[Arra
     if len(found) != len(reference):
         raise ParityError(
             f"the artifact has {len(found)} outputs, PyTorch {len(reference)}",
-            "Name the feature maps that its outputs are, in their order, by --features, or a file of one output",
+            "Name the feature maps that its outputs are, from fine to coarse, by --features, or a file of one output",
         )
     names = [each.name for each in resolved.features] or [""]
     outputs = zip(reference, found, names, strict=True)

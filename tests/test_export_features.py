@@ -261,11 +261,14 @@ def test_a_file_made_elsewhere_is_checked_when_its_outputs_are_named(folders, tm
 
     status, text = said()
     assert status == 1
-    assert "has 2 outputs, PyTorch 1. Name the feature maps that its outputs are, in their order, by --features" in text
+    assert (
+        "has 2 outputs, PyTorch 1. Name the feature maps that its outputs are, from fine to coarse, by --features"
+        in text
+    )
     status, text = said("--features", "1,3")
     assert status == 0, text
     assert "every bound is kept" in text
-    assert said("--features", "3,1")[0] == 1, "another order"
+    assert said("--features", "1,2")[0] == 1, "other maps"
 
 
 def test_the_same_maps_by_another_word_are_the_same_export(folders, tmp_path):

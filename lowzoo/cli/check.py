@@ -38,7 +38,7 @@ def check(
         str | None,
         typer.Option(
             metavar="I,J,...|last|all",
-            help="Of a file made elsewhere with several outputs: the feature maps that they are, in their order.",
+            help="Of a file made elsewhere with several outputs: the feature maps that they are, from fine to coarse.",
         ),
     ] = None,
     data: Annotated[
