@@ -78,10 +78,8 @@ def write_executorch(
         if spec.precision.startswith("int8"):
             with quiet():  # what does not fit this torch fails here, and not once for every way
                 import_module("executorch.backends.xnnpack.quantizer.xnnpack_quantizer")
-            feeds = [example]  # ranges that are found in every run need no pictures
-            if spec.precision == "int8":
-                images = calibration_images(spec.calibration, resolved.input_size[0])
-                feeds = [torch.from_numpy(graph_input(image, resolved, spec)) for image in images]
+            images = calibration_images(spec.calibration, resolved.input_size[0])
+            feeds = [torch.from_numpy(graph_input(image, resolved, spec)) for image in images]
 
             def write(way: str) -> Runnable:
                 try:
