@@ -24,6 +24,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import documents
 import numpy as np
 import timm
 import torch
@@ -33,7 +34,6 @@ from timm.models import save_for_hf
 from lowzoo.cli.main import main as lowzoo
 from lowzoo.export.formats import EXPORTERS
 from lowzoo.export.spec import INPUTS, PRECISIONS
-from lowzoo.files import write_text
 from lowzoo.following import commands_of
 
 OUT = Path(__file__).parent / "results" / "check_grid.json"
@@ -158,7 +158,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     out = arguments.out.resolve()
-    document: dict[str, Any] = json.loads(out.read_text()) if out.exists() else {"rows": []}
+    document = documents.read(out, {"rows": []})
     document["absent"] = []
     with tempfile.TemporaryDirectory() as cache:
         os.environ["LOWZOO_CACHE"] = cache
@@ -174,8 +174,7 @@ def main() -> None:
             others = [each for each in document["rows"] if any(each[name] != row[name] for name in NAMES)]
             document["rows"] = sorted([*others, row], key=_order)
             print(*combination, row["outcome"], row.get("said", ""), flush=True)
-            write_text(out, json.dumps(document, indent=1) + "\n")
-            write_text(out.with_suffix(".md"), table(document))
+            documents.write(out, document, table)
 
 
 if __name__ == "__main__":

@@ -33,16 +33,16 @@ import tempfile
 import time
 import warnings
 from collections import Counter
-from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import documents
 import torch
 from torch import nn
 
 from lowzoo.bench.machine import this_device
 from lowzoo.errors import LowzooError
+from lowzoo.export.reasons import reason_alone
 from lowzoo.files import write_text
 from lowzoo.resolve import Resolved, load_model
 
@@ -53,6 +53,7 @@ FORMATS = ("onnx", "coreml", "executorch", "litert")
 PACKAGES = ("torch", "timm", "onnxruntime", "coremltools", "executorch", "litert-torch")
 LARGEST = 30e6
 MARK = "RESULT "
+MARKED = r" \*"
 
 
 def chosen() -> dict[str, dict[str, Any]]:
@@ -204,7 +205,8 @@ def table(document: dict[str, Any]) -> str:
         f"Made by `benchmarks/export_families.py` on {machine['cpu']}, one export at a time, fp32, pixels as input; "
         "what is tried of a family, and with which weights, stands in the script. A cell is the processor time of "
         "export and parity check in seconds, and the largest error of a feature over the largest feature, or the "
-        "number of the reason below. Cells that are empty were not measured.",
+        "number of the reason below. Cells that are empty were not measured. Those with a star were measured with the "
+        "weights as timm has them: with those that let every branch count, PyTorch itself is too coarse in float32.",
         "",
         "| format | families tried | exported with parity | versions |",
         "|---|---|---|---|",
@@ -242,8 +244,8 @@ def _cell(row: dict[str, Any] | None, reasons: dict[str, int]) -> str:
     if row is None:
         return ""
     if row["status"] == "ok":
-        return f"{row['seconds']:.0f} s, {row['relative_error']:.0e}"
-    return f"no ({reasons.setdefault(row['reason'], len(reasons) + 1)})"
+        return f"{row['seconds']:.0f} s, {row['relative_error']:.0e}{MARKED if 'weights' in row else ''}"
+    return f"no ({reasons.setdefault(reason_alone(row['reason']), len(reasons) + 1)})"
 
 
 def data(document: dict[str, Any]) -> str:
@@ -256,7 +258,8 @@ def data(document: dict[str, Any]) -> str:
         lines += ["", f"[{family}]", f"tried = {json.dumps(facts['architecture'])}"]
         for format_ in FORMATS:
             if row := rows.get(format_):
-                lines.append(f"{format_} = {json.dumps('ok' if row['status'] == 'ok' else row['reason'])}")
+                result = "ok" if row["status"] == "ok" else reason_alone(row["reason"])
+                lines.append(f"{format_} = {json.dumps(result)}")
     return "\n".join([*lines, ""])
 
 
@@ -282,14 +285,14 @@ def main() -> None:
     if arguments.one:
         print(MARK + json.dumps(export_one(arguments.one, arguments.format[0], arguments.pictures)))
         return
-    document = _read(arguments.out)
+    document = documents.read(arguments.out)
     if arguments.tables:
         write_tables(document, arguments.out)
         return
     if not document:
         print("choosing an architecture of each family", flush=True)
         document = {"families": chosen(), "machine": this_device().model_dump(), "rows": {}}
-        write_text(arguments.out, json.dumps(document, indent=1) + "\n")
+        documents.write(arguments.out, document)
     for format_ in arguments.format:
         for family, facts in document["families"].items():
             if not facts or (arguments.only and not {family, facts["architecture"]} & set(arguments.only)):
@@ -298,32 +301,16 @@ def main() -> None:
             if row and not (arguments.again and (arguments.only or row["status"] != "ok")):
                 continue
             row = measured(facts["architecture"], format_, arguments)
-            row |= {"when": datetime.now(UTC).isoformat("T", "minutes"), "load_average": os.getloadavg()[0]}
-            row |= {"versions": _versions()}
+            row |= documents.circumstances() | {"versions": documents.versions(PACKAGES)}
             print(family, facts["architecture"], format_, row, flush=True)
             # Read again, as an environment for another format may have added rows since.
-            document = _read(arguments.out)
+            document = documents.read(arguments.out)
             document["rows"].setdefault(family, {})[format_] = row
-            write_text(arguments.out, json.dumps(document, indent=1) + "\n")
+            documents.write(arguments.out, document)
             write_tables(document, arguments.out)
     for format_ in arguments.format:
         found = Counter(rows[format_]["status"] for rows in document["rows"].values() if format_ in rows)
         print(format_, dict(found))
-
-
-def _read(path: Path) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {}
-    return document
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
 
 
 if __name__ == "__main__":

@@ -19,16 +19,13 @@ one after the other, each in its environment; FILE.md is the table that a person
 
 import argparse
 import dataclasses
-import json
-import os
 import statistics
 import tempfile
 import time
-from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import documents
 import numpy as np
 import torch
 from torch import nn
@@ -41,7 +38,6 @@ from lowzoo.export import Artifact, ExportSpec, MaxLoss, export
 from lowzoo.export.formats import EXPORTERS
 from lowzoo.export.judge import Judge, real_images
 from lowzoo.export.spec import PRECISIONS
-from lowzoo.files import write_text
 from lowzoo.resolve import Resolved, load_model
 from lowzoo.train.teachers import load_teacher
 
@@ -49,7 +45,6 @@ OUT = Path(__file__).parent / "results" / "export_matrix.json"
 MODELS = ("vit_tiny", "resnet18", "resnet34", "mobilenetv2", "mobilenetv3_large", "efficientnet_b0")
 STOCK = {"mobilenetv2": "mobilenetv2_100", "mobilenetv3_large": "mobilenetv3_large_100"}
 CELLS = tuple(f"{format_}:{precision}" for format_, precisions in PRECISIONS.items() for precision in precisions)
-PACKAGES = ("torch", "timm", "numpy", "onnxruntime", "coremltools", "executorch", "litert-torch", "ai-edge-litert")
 COLUMNS = ("MB", "export s", "mean cosine", "max error", "rel. error", "k-NN lost", "ms", "fp32 / this")
 
 
@@ -98,7 +93,7 @@ def measure(name: str, judge: Judge, cell: str, folder: Path, arguments: argpars
         max_loss=MaxLoss(1.0) if resolved.trained else MaxLoss(None, 0.99),
     )
     path = folder / f"{name}-{precision}{EXPORTERS[format_].suffix}"
-    facts: dict[str, Any] = {"load_average": os.getloadavg()[0], "when": datetime.now(UTC).isoformat("T", "minutes")}
+    facts = documents.circumstances()
     start = time.perf_counter()
     try:
         artifact = export(resolved, spec, path, judge)
@@ -201,7 +196,7 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.weights = dict(named.split("=", 1) for named in arguments.weights)
     torch.set_num_threads(1)
-    document = json.loads(arguments.out.read_text()) if arguments.out.exists() else {"cells": {}}
+    document = documents.read(arguments.out, {"cells": {}})
     document |= {"size": arguments.size, "machine": this_device().model_dump()}
     with tempfile.TemporaryDirectory() as folder:
         for name in arguments.models:
@@ -214,21 +209,10 @@ def main() -> None:
             weights = judge.resolved.revision if judge.resolved.trained else "random"
             for cell in arguments.cells:
                 facts = measure(name, judge, cell, Path(folder), arguments)
-                document["cells"].setdefault(name, {})[cell] = facts | {"weights": weights, "versions": _versions()}
+                facts |= {"weights": weights, "versions": documents.versions()}
+                document["cells"].setdefault(name, {})[cell] = facts
                 print(name, cell, facts, flush=True)
-                # After every cell, because a sweep takes long and may be stopped.
-                write_text(arguments.out, json.dumps(document, indent=1) + "\n")
-                write_text(arguments.out.with_suffix(".md"), table(document))
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+                documents.write(arguments.out, document, table)
 
 
 if __name__ == "__main__":

@@ -15,18 +15,15 @@ one after the other; FILE.md is the table that a person reads. A cell that fails
 """
 
 import argparse
-import json
-import os
 import tempfile
 import time
-from datetime import UTC, datetime
-from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
+import documents
 import timm
 import torch
-from export_matrix import PACKAGES, model_of
+from export_matrix import model_of
 from timm.models import save_for_hf
 
 from lowzoo.bench.machine import this_device
@@ -38,7 +35,6 @@ from lowzoo.export.features import with_features
 from lowzoo.export.formats import EXPORTERS
 from lowzoo.export.judge import real_images
 from lowzoo.export.spec import Features
-from lowzoo.files import write_text
 from lowzoo.resolve import Resolved, load_model
 
 OUT = Path(__file__).parent / "results" / "feature_maps.json"
@@ -81,7 +77,7 @@ def measure(name: str, folder: Path, trained: bool, cell: str, arguments: argpar
         features=MODELS[name][1],
     )
     path = folder.parent / f"{name}-{precision}{EXPORTERS[format_].suffix}"
-    facts: dict[str, Any] = {"load_average": os.getloadavg()[0], "when": datetime.now(UTC).isoformat("T", "minutes")}
+    facts = documents.circumstances()
     start = time.perf_counter()
     try:
         artifact = export(str(folder), spec, path)
@@ -127,7 +123,7 @@ def table(document: dict[str, Any]) -> str:
         "|---" * (4 + len(COLUMNS)) + "|",
     ]
     for name, facts in document["models"].items():
-        for cell, found in facts["cells"].items():
+        for cell, found in sorted(facts["cells"].items(), key=lambda item: CELLS.index(item[0])):
             start = f"| {name} | {facts['weights']} | {cell.replace(':', ' | ')} |"
             if "refused" in found:
                 lines.append(f"{start} refused: {found['refused']} |" + " |" * (len(COLUMNS) - 1))
@@ -153,9 +149,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=OUT)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    installed = {each.metadata["Name"]: each.version for each in distributions()}
-    versions = {name: installed[name] for name in PACKAGES if name in installed}
-    document = json.loads(arguments.out.read_text()) if arguments.out.exists() else {"models": {}}
+    document = documents.read(arguments.out, {"models": {}})
     document |= {"script": "benchmarks/feature_maps.py", "machine": this_device().model_dump()}
     with tempfile.TemporaryDirectory() as place:
         for name in arguments.models:
@@ -173,10 +167,9 @@ def main() -> None:
             }
             for cell in arguments.cells:
                 found = measure(name, folder, plain.trained, cell, arguments)
-                facts["cells"][cell] = found | {"versions": versions}
+                facts["cells"][cell] = found | {"versions": documents.versions()}
                 print(name, cell, found, flush=True)
-                write_text(arguments.out, json.dumps(document, indent=1) + "\n")
-                write_text(arguments.out.with_suffix(".md"), table(document))
+                documents.write(arguments.out, document, table)
 
 
 if __name__ == "__main__":

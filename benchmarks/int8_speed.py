@@ -12,8 +12,6 @@
 """
 
 import argparse
-import json
-import os
 import statistics
 import tempfile
 import time
@@ -21,6 +19,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import documents
 import numpy as np
 import onnx
 import onnxruntime
@@ -31,7 +30,6 @@ from lowzoo.bench.machine import this_device
 from lowzoo.errors import LowzooError
 from lowzoo.export import ExportSpec, MaxLoss, export
 from lowzoo.export.judge import Judge
-from lowzoo.files import write_text
 from lowzoo.resolve import Resolved, load_model
 
 OUT = Path(__file__).parent / "results" / "int8_speed.json"
@@ -95,7 +93,7 @@ def measure(name: str, arguments: argparse.Namespace, folder: Path) -> dict[str,
     resolved = model_of(name, arguments.size, arguments.weights)
     loss = MaxLoss(1.0) if name in arguments.weights else MaxLoss(None, arguments.cosine)
     exact, small = folder / f"{name}.fp32.onnx", folder / f"{name}.int8.onnx"
-    facts: dict[str, Any] = {"weights": resolved.revision, "load_average": os.getloadavg()[0]}
+    facts: dict[str, Any] = {"weights": resolved.revision, **documents.circumstances()}
     try:
         export(resolved, ExportSpec(size=arguments.size), exact)
         spec = ExportSpec(size=arguments.size, precision="int8", max_loss=loss)
@@ -162,14 +160,13 @@ def main() -> None:
     arguments = parser.parse_args()
     arguments.weights = dict(named.split("=", 1) for named in arguments.weights)
     torch.set_num_threads(1)
-    document = json.loads(arguments.out.read_text()) if arguments.out.exists() else {"models": {}}
+    document = documents.read(arguments.out, {"models": {}})
     document |= {"size": arguments.size, "machine": this_device().model_dump()}
     with tempfile.TemporaryDirectory() as folder:
         for name in arguments.models:
             document["models"][name] = measure(name, arguments, Path(folder))
             print(name, document["models"][name], flush=True)
-            write_text(arguments.out, json.dumps(document, indent=1) + "\n")
-            write_text(arguments.out.with_suffix(".md"), table(document))
+            documents.write(arguments.out, document, table)
 
 
 if __name__ == "__main__":

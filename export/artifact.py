@@ -1,6 +1,7 @@
 """The one door: a model and a spec in, a checked file out."""
 
 import dataclasses
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,7 +101,7 @@ def default_path(resolved: Resolved, spec: ExportSpec) -> Path:
 def export(
     model: Resolved | str,
     spec: ExportSpec | None = None,
-    out: Path | None = None,
+    out: str | Path | None = None,
     judge: Judge | None = None,
     *,
     force: bool = False,
@@ -112,7 +113,7 @@ def export(
     Args:
         model: A resolved model or a MODEL word.
         spec: Format and shape; an ONNX file of the weights' own size by default.
-        out: The file; `default_path` by default.
+        out: The file; `default_path` by default, also in a folder: one that is there, or a text that ends in a slash.
         judge: One that was used before for this model, so that PyTorch does not compute the same again.
         force: Replace a file that is another export.
         unchecked: Keep a file that nothing here can run, marked so; whatever can be checked still is.
@@ -124,8 +125,7 @@ def export(
     """
     spec = spec or ExportSpec()
     exporter = EXPORTERS[spec.format]
-    if out is not None and out.is_dir() and not (exporter.folder and out.suffix == exporter.suffix):
-        raise LowzooError(f"cannot write {out}: it is a directory", f"Name a place ending in {exporter.suffix}")
+    into = _is_folder(out, exporter)
     if spec.precision == "int8" and spec.format != "coreml":
         calibration_source(spec.calibration)  # refused before the work, and not after it
     resolved = load_model(model, image_size=spec.size) if isinstance(model, str) else model
@@ -138,7 +138,8 @@ def export(
     if spec.features is not None and not resolved.features:
         resolved = with_features(resolved, spec.features)
     refuse_too_large(resolved.model, spec, resolved.name)
-    path = out or default_path(resolved, spec)
+    path = default_path(resolved, spec) if out is None else Path(out)
+    path = path / default_path(resolved, spec) if into else path
     own = identity(resolved, spec)
     # Anything else that stands there is refused whether it may be replaced or not.
     is_artifact = (path / "Manifest.json").is_file() if exporter.folder else path.is_file()
@@ -184,6 +185,19 @@ def export(
         features=resolved.features,
         unchecked=why_not,
     )
+
+
+def _is_folder(out: str | Path | None, exporter: Exporter) -> bool:
+    """Whether a place is a folder to write into, and not the artifact itself, which may be a folder too.
+
+    Raises:
+        LowzooError: It is an artifact that is a folder, and something else is to be written.
+    """
+    if out is None or (exporter.folder and Path(out).suffix == exporter.suffix):
+        return False
+    if (Path(out) / "Manifest.json").is_file():
+        raise LowzooError(f"cannot write {out}: it is a directory", f"Name a place ending in {exporter.suffix}")
+    return Path(out).is_dir() or str(out).endswith(("/", os.sep))
 
 
 def _opened(

@@ -19,7 +19,7 @@ from lowzoo.export.parity import Parity, bounds_of, broken
 from lowzoo.export.places import size_of
 from lowzoo.export.readiness import Readiness, coreml_readiness, onnx_readiness
 from lowzoo.export.runnable import Runnable
-from lowzoo.export.spec import ExportSpec, MaxLoss
+from lowzoo.export.spec import ExportSpec, Features, MaxLoss
 from lowzoo.resolve import Resolved
 
 
@@ -66,6 +66,7 @@ def check_artifact(
     data: str | None = None,
     *,
     head: str | None = None,
+    features: Features | None = None,
     with_knn: bool = False,
 ) -> Report:
     """Compare an artifact with a network and analyse it.
@@ -75,6 +76,7 @@ def check_artifact(
         against: The network, or its MODEL word; what the artifact was made from if None.
         data: Images (SRC); the sample set if None.
         head: "own" or the file of a linear probe, for a classifier; the one that it was made from if None.
+        features: The feature maps that its outputs are, from fine to coarse, for a file that does not say so.
         with_knn: Measure the k-NN loss whatever the precision.
 
     Raises:
@@ -83,9 +85,9 @@ def check_artifact(
     """
     artifact = open_artifact(path)
     if isinstance(against, Resolved):
-        reference = Reference(giving_maps(against, artifact.metadata), None)
+        reference = Reference(giving_maps(against, artifact.metadata, features), None)
     else:
-        reference = reference_of(path, artifact.metadata, artifact.side, against, head)
+        reference = reference_of(path, artifact.metadata, artifact.side, against, head, features)
         _refuse_other_preparation(reference.resolved, artifact)
     resolved = reference.resolved
     precision = artifact.metadata.get("lowzoo.precision", "fp32")

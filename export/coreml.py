@@ -19,13 +19,14 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from lowzoo.errors import LowzooError, reason_of
+from lowzoo.errors import LowzooError
 from lowzoo.export.bounds import ParityError
 from lowzoo.export.coreml_operators import for_coreml
 from lowzoo.export.judge import Judge
 from lowzoo.export.metadata import UNCHECKED, input_facts, metadata, output_meanings, output_names
 from lowzoo.export.mil import MODEL_FILE, MilError, load_program, read_specification
 from lowzoo.export.quiet import quiet
+from lowzoo.export.reasons import plain_reason
 from lowzoo.export.runnable import Array, Runnable
 from lowzoo.export.spec import ExportSpec
 from lowzoo.export.trace import traced
@@ -71,12 +72,12 @@ def write_coreml(module: nn.Module, resolved: Resolved, spec: ExportSpec, path: 
             package = _compressed(coremltools, _convert(coremltools, module, resolved, spec), spec)
             _describe(package, resolved, spec)
     except Exception as error:  # a converter pass may raise anything
-        reason = reason_of(error)
+        reason = plain_reason(error)
         raise LowzooError(
             f"{resolved.name} cannot be exported to Core ML ({reason})", "Try another model; --debug shows all"
         ) from error
     _save(package, path)
-    _tidy(path)
+    tidy(path)
     return ()
 
 
@@ -247,7 +248,7 @@ def _save(package: Any, path: Path) -> None:
         raise OSError(errno.ENOSPC if full else errno.EIO, "no space left on device" if full else str(error)) from error
 
 
-def _tidy(path: Path) -> None:
+def tidy(path: Path) -> None:
     """Make the package a pure function of the model: coremltools names its parts at random, and adds notes."""
     for extra in path.glob("executorch_*.json"):
         extra.unlink()

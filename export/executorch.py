@@ -32,6 +32,7 @@ from lowzoo.export.judge import Judge
 from lowzoo.export.large import parameter_bytes
 from lowzoo.export.metadata import metadata
 from lowzoo.export.quiet import quiet
+from lowzoo.export.reasons import in_plain_words, plain_reason
 from lowzoo.export.runnable import Array, Runnable
 from lowzoo.export.spec import ExportSpec
 from lowzoo.export.trace import traced
@@ -86,7 +87,7 @@ def write_executorch(
                 except LowzooError:
                     raise
                 except Exception as error:  # a pass may raise anything, and another way may do
-                    raise ParityError(f"what XNNPACK cannot lower ({reason_of(error)})", "Use fp32") from error
+                    raise ParityError(f"what XNNPACK cannot lower ({plain_reason(error)})", "Use fp32") from error
                 return open_executorch(path)
 
             ways = {
@@ -101,11 +102,13 @@ def write_executorch(
     except LowzooError:
         raise
     except Exception as error:  # a pass of the lowering may raise anything, as may the import beside another torch
-        reason = reason_of(error)
+        reason = plain_reason(error)
         raise LowzooError(
             f"{resolved.name} cannot be exported by executorch {version('executorch')} and torch {torch.__version__} "
             f"({reason})",
-            "Install the executorch of your torch, or name another format",
+            "Name another format"
+            if reason == in_plain_words(str(error))
+            else "Install the executorch of your torch, or name another format",
         ) from error
     wide = parameter_bytes(resolved.model, spec)
     if spec.precision == "fp16" and path.stat().st_size > _SMALLER * wide:

@@ -5,12 +5,14 @@ coremltools on any system, but only Apple's run it: elsewhere the program's fram
 float32, then Core ML takes it), its package is taken out, and lowzoo's interpreter computes that.
 """
 
+import hashlib
 import json
 import tempfile
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
@@ -19,7 +21,8 @@ from torch import Tensor, nn
 
 from lowzoo.errors import LowzooError, reason_of
 from lowzoo.export.bounds import ParityError
-from lowzoo.export.mil import Program, load_program
+from lowzoo.export.coreml import tidy
+from lowzoo.export.mil import MODEL_FILE, Program, load_program, read_specification
 from lowzoo.export.quiet import quiet
 from lowzoo.export.runnable import Array, Runnable
 from lowzoo.export.spec import ExportSpec
@@ -75,9 +78,15 @@ def lower_to_core_ml(module: nn.Module, example: Tensor, notes: dict[str, Any], 
             pass_names=[name for name in coremltools.PassPipeline.DEFAULT.passes if name != _LEFT_OUT_PASS],
         )
         program = torch.export.export(module, (example,))
-        lowered = to_edge_transform_and_lower(
-            program, partitioner=[FloatsAlone(compile_specs=specs)], constant_methods=notes
-        )
+        pack = CoreMLBackend.preprocess_model
+
+        def repacked(*given: Any, **named: Any) -> Any:
+            return _reproducible(pack(*given, **named))
+
+        with mock.patch.object(CoreMLBackend, "preprocess_model", staticmethod(repacked)):
+            lowered = to_edge_transform_and_lower(
+                program, partitioner=[FloatsAlone(compile_specs=specs)], constant_methods=notes
+            )
         calls = [node for node in lowered.exported_program().graph.nodes if node.op == "call_function"]
         parts = sum("call_delegate" in str(node.target) for node in calls)
         names = (getattr(node.target, "__name__", "") for node in calls if hasattr(node.target, "_schema"))
@@ -90,6 +99,31 @@ def lower_to_core_ml(module: nn.Module, example: Tensor, notes: dict[str, Any], 
             "Leave out --for coreml, which uses XNNPACK, or use --format coreml",
         )
     return content
+
+
+def _reproducible(result: Any) -> Any:
+    """The same package with the same bytes each time: ExecuTorch calls it by a random name, coremltools its parts too.
+
+    The name has to tell packages apart, as a phone keeps what it compiled under it: it becomes a digest of the package.
+    """
+    from executorch.backends.apple.coreml import executorchcoreml
+
+    with tempfile.TemporaryDirectory(prefix="lowzoo-coreml-") as folder:
+        executorchcoreml.unflatten_directory_contents(result.processed_bytes, folder)
+        (manifest,) = Path(folder).rglob("Manifest.json")
+        specification, _ = read_specification(manifest.parent)
+        (manifest.parent / MODEL_FILE).write_bytes(specification.SerializeToString(deterministic=True))
+        tidy(manifest.parent)
+        root = manifest.parent.parent  # its name goes into the program too
+        facts = root / "metadata.json"
+        said = json.loads(facts.read_text(encoding="utf-8"))
+        digest = hashlib.sha256()
+        for file in sorted(manifest.parent.rglob("*")):
+            if file.is_file():
+                digest.update(file.relative_to(folder).as_posix().encode() + file.read_bytes())
+        facts.write_text(json.dumps(said | {"identifier": f"executorch_{digest.hexdigest()[:32]}"}), encoding="utf-8")
+        result.processed_bytes = executorchcoreml.flatten_directory_contents(str(root))
+    return result
 
 
 def hands_to_core_ml(path: Path) -> bool:

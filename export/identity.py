@@ -20,7 +20,7 @@ from lowzoo.evaluate.cache import weights_digest
 from lowzoo.evaluate.preprocess import Preprocessing
 from lowzoo.export.features import with_features
 from lowzoo.export.head import OWN, attach, read_head
-from lowzoo.export.spec import ExportSpec
+from lowzoo.export.spec import ExportSpec, Features
 from lowzoo.files import write_text
 from lowzoo.find import FOLDER_SCHEME, HUB_SCHEME, split_checkpoint
 from lowzoo.resolve import Resolved, load_model
@@ -96,7 +96,12 @@ class Reference:
 
 
 def reference_of(
-    path: Path, notes: Mapping[str, str], side: tuple[int, int], against: str | None, head: str | None
+    path: Path,
+    notes: Mapping[str, str],
+    side: tuple[int, int],
+    against: str | None,
+    head: str | None,
+    features: Features | None = None,
 ) -> Reference:
     """Load the network that a file was made from, or the one it is to be held against.
 
@@ -106,6 +111,7 @@ def reference_of(
         side: Height and width of its input in pixels.
         against: A MODEL word; the file's own source if None.
         head: "own", or the path of a linear probe; what the file names if None.
+        features: The maps that the file gives; what it names if None.
 
     Raises:
         LowzooError: The file names no source, or its weights or its head are not to be found; or they have changed.
@@ -127,7 +133,7 @@ def reference_of(
     for word in words:
         resolved = _at_side(word, side, notes, own=(head or source.get("head")) == OWN)
         resolved = _with_head(resolved, path, source, notes, head)
-        resolved = giving_maps(resolved, notes)
+        resolved = giving_maps(resolved, notes, features)
         same = _same(resolved, notes, source)
         if against is not None or same is not False:
             return Reference(resolved, same)
@@ -140,14 +146,18 @@ def reference_of(
     )
 
 
-def giving_maps(resolved: Resolved, notes: Mapping[str, str]) -> Resolved:
-    """Make a network give the feature maps that a file gives, where it gives some.
+def giving_maps(resolved: Resolved, notes: Mapping[str, str], features: Features | None = None) -> Resolved:
+    """Make a network give the feature maps that a file gives, where it gives some or the caller says so.
 
     Raises:
         LowzooError: It does not have them, or a classifier was named with them.
     """
+    if resolved.features:
+        return resolved
+    if features is not None:
+        return with_features(resolved, features)
     indices = _source(notes).get("features")
-    if not isinstance(indices, list) or resolved.features:
+    if not isinstance(indices, list):
         return resolved
     return with_features(resolved, tuple(int(index) for index in indices))
 

@@ -33,14 +33,20 @@ def first_that_holds(ways: Ways, spec: ExportSpec, judge: Judge) -> tuple[str, t
         The way taken, and a warning if it was not the first.
 
     Raises:
-        ParityError: None of them keeps it; it names what each loses.
+        ParityError: None of them keeps it, or can be written; it names what each loses, or why not.
     """
     bounds = bounds_of(spec)
     lost: list[str] = []
+    unwritten: list[ParityError] = []
     for name, write in ways.items():
         judge.say(f"int8: trying it {name}")
         try:
             artifact = write()
+        except ParityError as error:
+            unwritten.append(error)
+            lost.append(f"{name} gives {error.message}")
+            continue
+        try:
             # The k-NN loss takes eight times as many images as all the rest.
             wrong = broken(judge.parity(artifact, with_knn=False), replace(bounds, knn_loss=None))
             if not wrong and bounds.knn_loss is not None:
@@ -50,6 +56,8 @@ def first_that_holds(ways: Ways, spec: ExportSpec, judge: Judge) -> tuple[str, t
         if not wrong:
             return name, (f"int8 is {name}, because {'; '.join(lost)}",) if lost else ()
         lost.append(f"{name} gives {', '.join(wrong)}")
+    if len(unwritten) == len(ways):  # no loss that is allowed would help
+        raise ParityError(f"no int8 file can be written: {'; '.join(lost)}", unwritten[-1].remedy or "Use fp32")
     raise ParityError(f"no int8 file keeps the stated loss: {'; '.join(lost)}", "Allow more by --max-loss, or use fp32")
 
 

@@ -167,7 +167,10 @@ def compared(resolved: Resolved, reference: tuple[Array, ...], found: tuple[Arra
         ParityError: They are not as many, differ in shape, or a number is not finite.
     """
     if len(found) != len(reference):
-        raise ParityError(f"the artifact has {len(found)} outputs, PyTorch {len(reference)}")
+        raise ParityError(
+            f"the artifact has {len(found)} outputs, PyTorch {len(reference)}",
+            "Name the feature maps that its outputs are, from fine to coarse, by --features, or a file of one output",
+        )
     names = [each.name for each in resolved.features] or [""]
     outputs = zip(reference, found, names, strict=True)
     return [compare(exact, given, engine, name) for exact, given, name in outputs]

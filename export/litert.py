@@ -23,6 +23,7 @@ from lowzoo.export.int8 import first_that_holds, graph_input
 from lowzoo.export.judge import Judge
 from lowzoo.export.metadata import metadata
 from lowzoo.export.quiet import quiet
+from lowzoo.export.reasons import plain_reason
 from lowzoo.export.runnable import Array, Runnable
 from lowzoo.export.spec import ExportSpec
 from lowzoo.export.trace import traced
@@ -65,7 +66,7 @@ def write_litert(module: nn.Module, resolved: Resolved, spec: ExportSpec, path: 
 
             litert_torch.convert(traced(module, example).module(), (example,)).export(str(path))
     except Exception as error:  # a pass of the conversion may raise anything
-        reason = reason_of(error)
+        reason = plain_reason(error)
         raise LowzooError(
             f"{resolved.name} cannot be exported by litert-torch {version('litert-torch')} and torch "
             f"{torch.__version__} ({reason})",

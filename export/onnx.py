@@ -7,12 +7,13 @@ import onnx
 import torch
 from torch import nn
 
-from lowzoo.errors import LowzooError, reason_of
+from lowzoo.errors import LowzooError
 from lowzoo.export.judge import Judge
 from lowzoo.export.large import large_warning, needs_data_file
 from lowzoo.export.metadata import IR_OF_OPSET, input_facts, metadata, output_meanings, output_names
 from lowzoo.export.quantize import quantize_onnx
 from lowzoo.export.quiet import quiet
+from lowzoo.export.reasons import plain_reason
 from lowzoo.export.rewrites import global_pools
 from lowzoo.export.spec import ExportSpec
 from lowzoo.export.trace import traced
@@ -58,7 +59,7 @@ def write_onnx(module: nn.Module, resolved: Resolved, spec: ExportSpec, path: Pa
         if large:
             onnx.checker.check_model(str(path))
     except Exception as error:  # every stage of the exporter has a family of errors of its own
-        reason = reason_of(error)
+        reason = plain_reason(error)
         raise LowzooError(
             f"{resolved.name} cannot be exported to ONNX ({reason})",
             ("Name another model or format" if spec.batch == 1 else "Try --batch 1, or another model")

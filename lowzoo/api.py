@@ -44,6 +44,9 @@ def load(model: str, *, size: "Side | None" = None, classes: bool = False) -> "R
     Raises:
         LowzooError: Unknown word, weights that cannot be had, or an impossible size.
     """
+    from lowzoo.early import refuse_early
+
+    refuse_early(model)
     from lowzoo.resolve import load_model
 
     return load_model(model, image_size=size, classes=classes)

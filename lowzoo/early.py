@@ -1,7 +1,8 @@
 """Saying no before torch and timm are imported, which alone take longer than anybody waits for a mistyped word.
 
-A name is looked up in the text of timm's modules, and a checkpoint's pickle is read as a list of instructions, none of
-which is followed. Only what is certain is refused; whatever is doubtful is left to those who read the file in earnest.
+A name is looked up in the text of timm's modules, a checkpoint's pickle is read as a list of instructions, none of
+which is followed, and the names and shapes in it are compared with those that lowzoo knows of timm's architectures.
+Only what is certain is refused; whatever is doubtful is left to those who read the file in earnest.
 """
 
 import functools
@@ -20,6 +21,8 @@ from lowzoo.errors import LowzooError
 from lowzoo.harmless import is_harmless
 
 _ARTIFACTS = (".onnx", ".pte", ".tflite", ".mlpackage")
+# A word that ends like this and is a file means the file, though `resnet34.pth` looks like a model with a tag.
+_CHECKPOINTS = (".pth", ".pt", ".ckpt", ".bin", ".tar", ".torch", ".safetensors")
 _MAGIC = 0x1950A86A20F9469CFC6C
 # Of torch's older form: magic number, version, machine, and then the object.
 _OLDER_PARTS = 4
@@ -44,18 +47,29 @@ def refuse_early(word: str | None) -> str | None:
         if known or file.is_file():
             if not known:
                 raise unknown_architecture(architecture)
-            refuse_file(file)
+            branch = rest.rpartition("#")[2] if file != Path(rest).expanduser() else ""
+            refuse_misfit(file, architecture, branch)
+        return word
+    if is_checkpoint(word):
+        refuse_file(Path(word))
+        _refuse_alone(word)
         return word
     if word.startswith(catalog.PREFIX) or name.partition(".")[0] in catalog.models() or Path(word).is_dir():
         return word
     if Path(word).is_file():
         if Path(word).suffix not in _ARTIFACTS and not knows_architecture(word):
             refuse_file(Path(word))
+            _refuse_alone(word)
         return word
     # With timm there already no time is spared, and `lowzoo.find` says the same.
     if "/" not in word and os.sep not in word and "timm" not in sys.modules and not knows_architecture(word):
         raise unknown_model(word, architectures())
     return word
+
+
+def is_checkpoint(word: str) -> bool:
+    """Whether a word names a checkpoint that is here, whatever models are called."""
+    return Path(word).suffix in _CHECKPOINTS and Path(word).is_file()
 
 
 def refuse_early_checkpoint(word: str | None) -> str | None:
@@ -74,6 +88,68 @@ def refuse_checkpoint(checkpoint: Path) -> Path:
     """The same for a file that is named alone."""
     refuse_file(checkpoint)
     return checkpoint
+
+
+def refuse_misfit(checkpoint: Path, architecture: str, branch: str = "") -> None:
+    """Refuse a file that is no checkpoint, or one whose names and shapes are not those of the architecture.
+
+    Args:
+        checkpoint: Anybody's.
+        architecture: timm's name or a student's short one, with or without a tag.
+        branch: Which of several copies; any if empty.
+
+    Raises:
+        LowzooError: It is one of these; nothing is said where only torch and timm can tell.
+    """
+    refuse_file(checkpoint)
+    if "timm" not in sys.modules:  # with it, no time is spared
+        compare_outline(checkpoint, architecture, branch)
+
+
+def compare_outline(checkpoint: Path, architecture: str, branch: str = "") -> None:
+    """The part of `refuse_misfit` that compares names and shapes, with nothing but those of the file.
+
+    Raises:
+        LowzooError: They are not the architecture's.
+    """
+    from lowzoo.catalog.shapes import known_skeleton
+    from lowzoo.convert import could_be_published
+    from lowzoo.convert.fit import places_of
+    from lowzoo.convert.outline import read_outline
+
+    base, dot, tag = architecture.removeprefix(catalog.PREFIX).partition(".")
+    base = catalog.students().get(base, base)
+    if known_skeleton(base) is None or (content := read_outline(checkpoint)) is None:
+        return
+    if branch or not could_be_published(content, base):
+        places_of(checkpoint, f"{base}{dot}{tag}", content, branch, known_skeleton)
+
+
+def _refuse_alone(word: str) -> None:
+    if "timm" in sys.modules:
+        return
+    from lowzoo.convert.fit import no_architecture
+    from lowzoo.convert.outline import read_outline
+
+    if (content := read_outline(Path(word))) is not None:
+        raise no_architecture(word, content)
+
+
+def refuse_unpublished(checkpoint: Path, family: str | None) -> None:
+    """Refuse a file that is no checkpoint, or none that is known by its names and shapes.
+
+    Args:
+        checkpoint: Of a publisher that lowzoo knows.
+        family: What it is; any if None.
+
+    Raises:
+        LowzooError: It is one of these; nothing is said where only torch and timm can tell.
+    """
+    refuse_file(checkpoint)
+    if "timm" not in sys.modules:
+        from lowzoo.convert import refuse_published
+
+        refuse_published(checkpoint, family)
 
 
 def refuse_architecture(architecture: str | None) -> str | None:

@@ -13,7 +13,7 @@ from timm.models._hub import load_model_config_from_path
 from torch import Tensor
 
 from lowzoo import catalog, hub, published, zoo
-from lowzoo.early import unknown_model
+from lowzoo.early import is_checkpoint, unknown_model
 from lowzoo.errors import LowzooError
 from lowzoo.files import plain_path
 from lowzoo.hub_word import SCHEME, fetch_hub_model, is_hub_word
@@ -76,6 +76,8 @@ def find(word: str, *, pretrained: bool) -> Found:
         return _find_folder(Path(word.removeprefix(FOLDER_SCHEME)))
     if (checkpoint := split_checkpoint(word)) is not None:
         return _find_checkpoint(*checkpoint, pretrained)
+    if is_checkpoint(word):
+        raise _alone(word)
     base = word.removeprefix(catalog.PREFIX).partition(".")[0]
     say_if_a_folder_has_this_name(word)
     if word.startswith(catalog.PREFIX) or base in catalog.models():
@@ -83,7 +85,7 @@ def find(word: str, *, pretrained: bool) -> Found:
     if "/" not in word and os.sep not in word and is_model(word):
         return _find_timm(word, pretrained)
     if Path(word).is_file():
-        raise _no_architecture(word)
+        raise _alone(word)
     if "/" in word or os.sep in word or Path(word).exists():
         return _find_folder(Path(word))
     raise unknown_model(word, timm.list_models())
@@ -145,17 +147,12 @@ def _find_checkpoint(architecture: str, file: Path, branch: str, pretrained: boo
     )
 
 
-def _no_architecture(word: str) -> LowzooError:
-    """What to say of a lone checkpoint: the file itself may name its architecture."""
-    from lowzoo.convert.foreign import read_checkpoint, stated_architecture
+def _alone(word: str) -> LowzooError:
+    from lowzoo.convert.fit import no_architecture
+    from lowzoo.convert.foreign import read_checkpoint
 
-    named = (
-        "" if Path(word).suffix in (".onnx", ".pte", ".tflite") else stated_architecture(read_checkpoint(Path(word)))
-    )
-    return LowzooError(
-        f"{word} is a file, and a checkpoint alone does not say which network it holds",
-        f"Write {named or 'ARCH'}@{word}" + ("" if named else ", with timm's name of its architecture"),
-    )
+    artifact = Path(word).suffix in (".onnx", ".pte", ".tflite")
+    return no_architecture(word, {} if artifact else read_checkpoint(Path(word)))
 
 
 def _find_zoo(word: str, pretrained: bool) -> Found:

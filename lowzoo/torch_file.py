@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lowzoo.convert.content import StandIn, module_tensors, shape_text
 from lowzoo.early import could_run_code
 from lowzoo.errors import LowzooError
 from lowzoo.harmless import PLAIN, is_harmless
@@ -20,26 +21,6 @@ from lowzoo.harmless import PLAIN, is_harmless
 # configuration of SSLight, which is a dictionary by another name and needs no fvcore.
 _ALLOWED = (argparse.Namespace, (OrderedDict, "fvcore.common.config.CfgNode"))
 _MOST_CLASSES = 500
-
-
-class StandIn:
-    """Takes the place of an object whose class is somebody else's: keeps its state and does nothing.
-
-    Trainers keep hyper-parameters, callbacks and whole modules beside the tensors. Their classes are neither imported
-    nor looked up, so that nothing of them can run.
-    """
-
-    state: Any = None
-
-    def __new__(cls, *_: Any, **__: Any) -> "StandIn":
-        """Take any arguments."""
-        return object.__new__(cls)
-
-    def __init__(self, *_: Any, **__: Any) -> None:
-        pass
-
-    def __setstate__(self, state: Any) -> None:
-        self.state = state
 
 
 def read_torch_file(path: Path) -> dict[str, Any]:
@@ -57,23 +38,6 @@ def read_torch_file(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise LowzooError(f"{path} holds no dictionary of tensors", "Name a checkpoint")
     return content
-
-
-def module_tensors(module: StandIn, prefix: str = "") -> dict[str, Tensor] | None:
-    """Parameters and buffers of a module that was saved whole, by the names of its state dict; None if it is none."""
-    parts = module.state
-    if not isinstance(parts, Mapping) or not isinstance(parts.get("_modules"), Mapping):
-        return None
-    found: dict[str, Tensor] = {}
-    for kind in ("_parameters", "_buffers"):
-        entries = parts.get(kind)
-        for name, value in entries.items() if isinstance(entries, Mapping) else ():
-            if isinstance(value, Tensor):
-                found[f"{prefix}{name}"] = value.detach()
-    for name, child in parts["_modules"].items():
-        if isinstance(child, StandIn):
-            found |= module_tensors(child, f"{prefix}{name}.") or {}
-    return found
 
 
 def _read(path: Path) -> Any:
@@ -125,11 +89,6 @@ def _stand_in(error: Exception, others: dict[str, Any], path: Path) -> bool:
     return False
 
 
-def without_module(state: Mapping[str, Any]) -> dict[str, Any]:
-    """The same without the `module.` that data-parallel training writes before every key, however often."""
-    return {re.sub(r"^(module\.)+", "", key): value for key, value in state.items()}
-
-
 def under(state: Mapping[str, Tensor], prefix: str, rename: str = "") -> dict[str, Tensor]:
     """What stands under `prefix`, which is replaced by `rename`."""
     return {rename + key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
@@ -150,7 +109,8 @@ def fill(module: nn.Module, state: Mapping[str, Tensor], path: Path, what: str) 
     if wrong:
         key = wrong[0]
         raise LowzooError(
-            f"{path} does not fit {what}: {key} is {_shape(complete[key])} there, {_shape(expected[key])} expected",
+            f"{path} does not fit {what}: {key} is {shape_text(complete[key].shape)} there, "
+            f"{shape_text(expected[key].shape)} expected",
             "Name the right file",
         )
     try:
@@ -163,7 +123,3 @@ def fill(module: nn.Module, state: Mapping[str, Tensor], path: Path, what: str) 
             if keys
         )
         raise LowzooError(f"{path} does not fit {what}: {detail or error}", "Name the right file") from error
-
-
-def _shape(tensor: Tensor) -> str:
-    return " x ".join(map(str, tensor.shape)) or "a number"

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,11 @@ RESULTS = ROOT / "benchmarks" / "results" / "export_families.json"
 
 @pytest.fixture(scope="module")
 def script():
+    sys.path.insert(0, str(ROOT / "benchmarks"))  # where its neighbours are
     found = importlib.util.spec_from_file_location("export_families", ROOT / "benchmarks" / "export_families.py")
     module = importlib.util.module_from_spec(found)
     found.loader.exec_module(module)
+    sys.path.remove(str(ROOT / "benchmarks"))
     return module
 
 

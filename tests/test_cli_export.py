@@ -78,11 +78,9 @@ def test_broken_parity_exits_with_1(
         (["--head", "{folder}/file"], "go together"),
         (["--head", "{folder}/file", "--classes", "{folder}/none"], "cannot read {folder}/none as a list of classes"),
         (["--head", "{folder}/file", "--classes", "{folder}/file"], "a classifier has two or more"),
-        (["--format", "coreml", "--out", "{folder}"], "it is a directory"),
         (["--format", "coreml", "--out", "{folder}/file"], "it is a file"),
         (["--precision", "int8", "--calibration", "{folder}/none"], "{folder}/none"),
         (["--opset", "7"], "opset 7 cannot be written"),
-        (["--out", "{folder}"], "it is a directory"),
         (["--out", "{folder}/file/x.onnx"], "cannot write"),
     ],
 )

@@ -7,9 +7,8 @@ import timm
 import torch
 
 from lowzoo.architectures.positions import set_position_rule
-from lowzoo.convert import FAMILIES, convert_checkpoint, family_named
+from lowzoo.convert import FAMILIES, convert_checkpoint, family_in, family_named
 from lowzoo.convert import _converted as convert_content
-from lowzoo.convert import _recognised as recognise
 from lowzoo.convert.folder import convert_to_folder
 from lowzoo.errors import LowzooError
 from tests.published_files import layouts, make_content, meta_content, save
@@ -36,7 +35,7 @@ def test_every_name_finds_its_place_and_no_tensor_is_left(name, tmp_path):
         model = timm.create_model(FAMILIES[name].architecture, num_classes=0, **FAMILIES[name].arguments)
     expected = {key: value.shape for key, value in model.state_dict().items()}
     assert {key: value.shape for key, value in converted.state.items()} == expected
-    assert recognise(content, path).family.name == name
+    assert family_in(content, path).name == name
 
 
 @pytest.mark.parametrize("name", COMPARED)

@@ -10,9 +10,11 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from lowzoo.convert import convert_checkpoint
 from lowzoo.convert.foreign import read_foreign
 from lowzoo.errors import LowzooError, LowzooWarning
 from lowzoo.resolve import load_model
+from tests.published_files import make_content, save
 
 IMAGES = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
 
@@ -176,6 +178,33 @@ def test_the_classifier_stays_where_classes_are_wanted_and_its_loss_is_said(tmp_
         loaded = load_model(f"resnet18@{file}", classes=True)
     with torch.no_grad():
         assert torch.equal(loaded.model(IMAGES), model(IMAGES))
+
+
+LEFT = {
+    "dino": "student.module.head (2 tensors), teacher.module.head (2 tensors)",
+    "moco": "fc (2 tensors), state_dict.module.queue (1 tensor), state_dict.module.queue_ptr (1 tensor)",
+    "vissl": "classy_state_dict.base_model.model.heads (1 tensor)",
+    "lightning": "state_dict.criterion (1 tensor)",
+    "whole_module": "",
+    "ddp": "",
+    "timm_script": "",
+}
+
+
+@pytest.mark.parametrize("layout", LEFT)
+def test_what_lies_beside_the_network_is_listed_wherever_it_lies(layout, tmp_path):
+    parts = network(num_classes=11), network(seed=5, num_classes=11), network(num_classes=0)
+    file = tmp_path / "x.pth"
+    torch.save(LAYOUTS[layout][0](*parts), file)
+    assert read_foreign(file, "resnet18").left_out == LEFT[layout]
+
+
+def test_what_a_published_file_holds_beside_is_listed(tmp_path):
+    file = save(make_content("sslight_moco_mnv2")[0], tmp_path / "x.pth")
+    left = read_foreign(file, "mobilenetv2_100").left_out
+    assert left == convert_checkpoint(file).left_out
+    assert "queue" in left
+    assert "encoder_k" in left
 
 
 def test_a_vit_trained_at_another_size_keeps_its_size_and_can_be_given_another(tmp_path):

@@ -93,11 +93,6 @@ def test_every_door_says_no_before_torch_and_timm_are_there(words, tmp_path):
     assert _run(words, tmp_path) == "2"
 
 
-def test_what_needs_torch_to_be_refused_does_not_wait_for_timm(tmp_path):
-    torch.save({"a.weight": torch.ones(3)}, tmp_path / "fine.pth")
-    assert _run("convert fine.pth --out o", tmp_path) == "2 torch"
-
-
 def test_every_name_that_timm_takes_is_known_beforehand():
     from timm.models._registry import _model_entrypoints
 

@@ -39,6 +39,11 @@ def test_a_program_says_what_has_not_run_it(program):
     assert "Tensor<UInt8>(values, shape: [1, 32, 32, 3])" in program.snippet
 
 
+def test_the_same_program_has_the_same_bytes(program, tmp_path):
+    again = export(tiny_resolved(), ExportSpec(**CORE_ML, precision="fp16"), tmp_path / "x.pte")
+    assert again.sha256 == program.sha256
+
+
 def test_its_package_is_float16_and_its_bytes_are_cast_outside(program):
     package = package_of(program.path)
     types = {op.outputs[0].type.tensorType.dataType for op in package.operations if op.type == "conv"}

@@ -247,6 +247,30 @@ def test_as_many_outputs_as_pytorch_or_an_error(folders, tmp_path):
         Judge(plain, pictures=4).parity(open_onnx(artifact.path), with_knn=False)
 
 
+def test_a_file_made_elsewhere_is_checked_when_its_outputs_are_named(folders, tmp_path, capsys):
+    artifact = export(str(folders["test_resnet"]), ExportSpec(features=(1, 3)), tmp_path / "maps.onnx")
+    model = onnx.load(artifact.path)
+    del model.metadata_props[:]
+    onnx.save(model, artifact.path)
+    words = ["check", str(artifact.path), "--against", str(folders["test_resnet"])]
+
+    def said(*more):
+        with pytest.raises(SystemExit) as ended:
+            main([*words, *more])
+        return ended.value.code, "".join(capsys.readouterr())
+
+    status, text = said()
+    assert status == 1
+    assert (
+        "has 2 outputs, PyTorch 1. Name the feature maps that its outputs are, from fine to coarse, by --features"
+        in text
+    )
+    status, text = said("--features", "1,3")
+    assert status == 0, text
+    assert "every bound is kept" in text
+    assert said("--features", "1,2")[0] == 1, "other maps"
+
+
 def test_the_same_maps_by_another_word_are_the_same_export(folders, tmp_path):
     place = tmp_path / "maps.onnx"
     export(str(folders["test_resnet"]), ExportSpec(features="last"), place)

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -15,6 +16,7 @@ from torch import nn
 from lowzoo.errors import LowzooError
 from lowzoo.evaluate.preprocess import preprocess, to_uint8_input
 from lowzoo.export import ExportSpec, ParityError, export
+from lowzoo.export.artifact import default_path
 from lowzoo.export.formats import EXPORTERS
 from lowzoo.export.graph import PixelsIn, exported_module
 from lowzoo.export.judge import real_images
@@ -215,9 +217,25 @@ def test_a_model_that_does_not_fit(tmp_path, changes, spec, said):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_as_the_file(tmp_path):
-    with pytest.raises(LowzooError, match="it is a directory"):
-        export(tiny_resolved(), out=tmp_path)
+@pytest.mark.parametrize("named", ["{folder}", "{folder}/", "{folder}/new/of it/"])
+def test_into_a_folder_the_file_goes_under_its_usual_name(tmp_path, named):
+    artifact = export(tiny_resolved(), out=named.format(folder=tmp_path))
+    assert artifact.path.parent == Path(named.format(folder=tmp_path))
+    assert artifact.path.name == default_path(tiny_resolved(), artifact.spec).name
+    assert artifact.path.is_file()
+
+
+def test_a_refused_export_leaves_no_folder(tmp_path):
+    with pytest.raises(LowzooError, match="64 px"):
+        export(tiny_resolved(), ExportSpec(size=64), f"{tmp_path}/new/")
+    assert not list(tmp_path.iterdir())
+
+
+def test_another_artifact_s_folder_is_not_written_into(tmp_path):
+    (tmp_path / "x.mlpackage").mkdir()
+    (tmp_path / "x.mlpackage" / "Manifest.json").write_text("{}")
+    with pytest.raises(LowzooError, match=r"it is a directory\. Name a place ending in \.onnx"):
+        export(tiny_resolved(), out=tmp_path / "x.mlpackage")
 
 
 def test_the_console_stays_quiet(capfd, tmp_path):

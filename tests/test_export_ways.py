@@ -34,6 +34,16 @@ def test_the_first_way_that_holds(exact):
     assert written == ["good", "turned", "good"]
 
 
+def test_where_nothing_can_be_written_no_loss_is_offered():
+    def fails():
+        raise ParityError("a file in which no weight is int8", "Use fp32")
+
+    with pytest.raises(
+        ParityError, match=r"^no int8 file can be written: it gives a file in which .* int8\. Use fp32$"
+    ):
+        first_that_holds({"it": fails}, SPEC, Judge(tiny_resolved()))
+
+
 def test_no_way_holds(exact):
     def fails():
         raise ParityError("the quantizer fails (odd)", "Use fp32")

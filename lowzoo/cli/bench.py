@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lowzoo.cli.places import file_to_write
 from lowzoo.early import refuse_early_checkpoints
 from lowzoo.errors import LowzooError
 
@@ -78,7 +79,9 @@ def bench(
     units: Annotated[str, typer.Option(help="iphone: all, cpu, cpu-and-gpu or cpu-and-ne.")] = "all",
     team: Annotated[str | None, typer.Option(help="iphone: Apple development team that signs the runner app.")] = None,
     device: Annotated[str | None, typer.Option(help="iphone, cloud: name of the device.")] = None,
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the JSON document here.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(parser=file_to_write, metavar="FILE", help="Also write the JSON document here.")
+    ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Time one run (batch 1) of a model on a real image, by one protocol everywhere.
@@ -104,8 +107,6 @@ def bench(
     if len(words) > 2 or (len(words) == 2 and on != "host"):
         raise LowzooError(f"{len(words)} models cannot be compared on {on}", "Give two, with --on host")
     chosen = _engine(on, engine, words[0])
-    if out is not None and out.is_dir():
-        raise LowzooError(f"cannot write {out}: it is a directory", "Name a file")
 
     from lowzoo.bench.machine import usable_cores
     from lowzoo.files import writable_folder

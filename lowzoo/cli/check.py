@@ -34,6 +34,13 @@ def check(
         str | None,
         typer.Option(metavar="FILE|own", help="Of a classifier; the one that it was made with if absent."),
     ] = None,
+    features: Annotated[
+        str | None,
+        typer.Option(
+            metavar="I,J,...|last|all",
+            help="Of a file made elsewhere with several outputs: the feature maps that they are, from fine to coarse.",
+        ),
+    ] = None,
     data: Annotated[
         str | None, typer.Option(metavar="SRC", help="Images to compare on; the sample set if absent.")
     ] = None,
@@ -53,10 +60,12 @@ def check(
 
     from lowzoo.export.bounds import ParityError
     from lowzoo.export.check import check_artifact
+    from lowzoo.export.spec import parse_features
 
+    maps = parse_features(features) if features is not None else None
     try:
         with Console(stderr=True).status(f"checking {artifact}"):
-            report = check_artifact(artifact, against, data, head=head, with_knn=knn)
+            report = check_artifact(artifact, against, data, head=head, features=maps, with_knn=knn)
     except ParityError as error:
         print(f"lowzoo: error: {error}", file=sys.stderr)
         raise typer.Exit(1) from None

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from lowzoo.early import refuse_architecture, refuse_checkpoint
+from lowzoo.early import refuse_architecture, refuse_checkpoint, refuse_misfit, refuse_unpublished
 from lowzoo.errors import LowzooError
 
 
@@ -50,6 +50,10 @@ def convert(
         raise LowzooError("a family has its architecture", "Give --arch or --family")
     if branch and not arch:
         raise LowzooError("--branch goes with --arch", "Give both")
+    if arch:
+        refuse_misfit(checkpoint, arch, branch)
+    else:
+        refuse_unpublished(checkpoint, family)
     from lowzoo.convert.folder import convert_foreign, convert_to_folder
 
     if arch:
@@ -65,8 +69,9 @@ def convert(
         converted = convert_to_folder(checkpoint, out, family, force=force)
         found, state = converted.family, converted.state
         architecture, arguments, positions = found.architecture, dict(found.arguments), found.positions
-        what = f"{checkpoint.name} is {found.name}: {found.architecture}, {len(state)} tensors, none left over"
-        facts = {"family": found.name}
+        left = f"left out {converted.left_out}" if converted.left_out else "none left over"
+        what = f"{checkpoint.name} is {found.name}: {found.architecture}, {len(state)} tensors; {left}"
+        facts = {"family": found.name, "left_out": converted.left_out}
     needs = architecture.startswith(("lowzoo_", "seed_"))
     parameters = sum(value.numel() for key, value in state.items() if value.is_floating_point())
     if json_:

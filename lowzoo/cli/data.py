@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lowzoo.cli.places import file_to_write
 from lowzoo.cli.source_options import reads_images
 from lowzoo.early import refuse_early
 from lowzoo.errors import LowzooError
@@ -37,10 +38,16 @@ def data(
         list[str] | None, typer.Option(metavar="NAME", help="Only this split; may be given several times.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE.html", help="Report as one page, with pictures, that works offline.")
+        Path | None,
+        typer.Option(
+            parser=file_to_write, metavar="FILE.html", help="Report as one page, with pictures, that works offline."
+        ),
     ] = None,
     sheet: Annotated[
-        Path | None, typer.Option(metavar="FILE.png", help="Some pictures of each class, and the problems, framed.")
+        Path | None,
+        typer.Option(
+            parser=file_to_write, metavar="FILE.png", help="Some pictures of each class, and the problems, framed."
+        ),
     ] = None,
     workers: Annotated[int, typer.Option(min=0, help="Threads; 0 takes all cores.")] = 0,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lowzoo.cli import eval_options as options
+from lowzoo.cli.places import file_to_write
 from lowzoo.cli.source_options import reads_images, say_found
 from lowzoo.early import refuse_early
 from lowzoo.errors import LowzooError
@@ -31,10 +32,16 @@ def embed(
         ),
     ] = "rob_vit_tiny",
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE.parquet", help="Table of path, vector and, if there are any, label.")
+        Path | None,
+        typer.Option(
+            parser=file_to_write, metavar="FILE.parquet", help="Table of path, vector and, if there are any, label."
+        ),
     ] = None,
     sheet: Annotated[
-        Path | None, typer.Option(metavar="FILE.png", help="Picture of some images and their nearest neighbours.")
+        Path | None,
+        typer.Option(
+            parser=file_to_write, metavar="FILE.png", help="Picture of some images and their nearest neighbours."
+        ),
     ] = None,
     rows: Annotated[int, typer.Option(min=1, max=100, help="Images on the sheet whose neighbours are shown.")] = 12,
     columns: Annotated[int, typer.Option(min=1, max=50, help="Neighbours of each on the sheet.")] = 8,

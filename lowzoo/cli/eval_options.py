@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lowzoo.cli.places import file_to_write
 from lowzoo.cli.source_options import say_found
 from lowzoo.early import refuse_early
 from lowzoo.errors import LowzooError
@@ -54,8 +55,12 @@ Bf16 = Annotated[bool, typer.Option("--bf16", help="Run the network in bfloat16.
 RandomInit = Annotated[bool, typer.Option("--random-init", help="Leave the weights random, to compare.")]
 Repeats = Annotated[int, typer.Option(min=1, metavar="N", help="Seeds; the result gives mean and spread.")]
 Seed = Annotated[int, typer.Option(min=0, help="The first seed.")]
-Confusion = Annotated[Path | None, typer.Option(metavar="FILE.png", help="Draw which classes are taken for which.")]
-Out = Annotated[Path | None, typer.Option(metavar="FILE", help="Also write the JSON document here.")]
+Confusion = Annotated[
+    Path | None, typer.Option(parser=file_to_write, metavar="FILE.png", help="Draw which classes are taken for which.")
+]
+Out = Annotated[
+    Path | None, typer.Option(parser=file_to_write, metavar="FILE", help="Also write the JSON document here.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document.")]
 
 

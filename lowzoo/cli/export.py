@@ -78,8 +78,11 @@ def export(
         ),
     ] = None,
     out: Annotated[
-        Path | None,
-        typer.Option(metavar="PATH", help="What to write; MODEL_SIZE_PRECISION.onnx, .mlpackage, ... if absent."),
+        str | None,
+        typer.Option(
+            metavar="PATH|DIR/",
+            help="What to write; MODEL_SIZE_PRECISION.onnx, .mlpackage, ... here or in DIR/ if absent.",
+        ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace a file that is another export.")] = False,
     unchecked: Annotated[
@@ -136,7 +139,7 @@ def export(
 def write_checked(
     model: str,
     spec: "ExportSpec",
-    out: Path | None,
+    out: str | Path | None,
     head: str | None = None,
     *,
     force: bool = False,

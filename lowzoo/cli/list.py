@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from lowzoo import catalog
+from lowzoo.cli.places import file_to_write
 from lowzoo.errors import LowzooError
 from lowzoo.listing import Row, figure, rows, table
 
@@ -52,7 +53,11 @@ def list_(
     everything: Annotated[bool, typer.Option("--all", help="One line for each set that can be trained, too.")] = False,
     plot: Annotated[
         Path | None,
-        typer.Option(help="Draw accuracy against parameters, or against latency with --on.", metavar="FILE.png"),
+        typer.Option(
+            parser=file_to_write,
+            help="Draw accuracy against parameters, or against latency with --on.",
+            metavar="FILE.png",
+        ),
     ] = None,
     json_: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:

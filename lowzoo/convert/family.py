@@ -4,12 +4,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from torch import Tensor
-
+from lowzoo.convert.content import is_tensor, without_module
 from lowzoo.position_rules import Rule
-from lowzoo.torch_file import without_module
 
-State = dict[str, Tensor]
+State = dict[str, Any]
+"""Tensors by name, or their outlines."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,7 @@ def tensors(value: Any) -> State | None:
     """A dictionary of tensors without `module.`; None for anything else."""
     if not isinstance(value, Mapping) or not value:
         return None
-    if not all(isinstance(key, str) and isinstance(tensor, Tensor) for key, tensor in value.items()):
+    if not all(isinstance(key, str) and is_tensor(tensor) for key, tensor in value.items()):
         return None
     return without_module(value)
 

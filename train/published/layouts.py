@@ -17,8 +17,9 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from lowzoo.convert.content import without_module
 from lowzoo.errors import LowzooError
-from lowzoo.torch_file import under, without_module
+from lowzoo.torch_file import under
 
 
 class Parts(NamedTuple):
