@@ -135,6 +135,8 @@ def _may_fold(node: fx.Node, values: dict[fx.Node, Any]) -> bool:
     if node.op != "call_function" or not all(each in values for each in node.all_input_nodes):
         return False
     if isinstance(node.target, torch._ops.OpOverload):
+        if node.target.namespace != "aten":
+            return False  # a dequantisation above all: folded, it would leave float weights in an int8 file
         return torch.Tag.nondeterministic_seeded not in node.target.tags and not _is_mutable(node)
     return _name(node) == "getitem"
 

@@ -26,16 +26,31 @@ def test_a_program(tmp_path, input_):
 def test_int8(tmp_path):
     pytest.importorskip("executorch.runtime")
     spec = ExportSpec(format="executorch", precision="int8", max_loss=MaxLoss(None, 0.99))
-    artifact = export(tiny_resolved(), spec, tmp_path / "x.pte")
+    artifact = export(tiny_resolved(Wide()), spec, tmp_path / "x.pte")
     assert 0.99 <= artifact.parity.mean_cosine < 1
+    assert artifact.path.stat().st_size < 0.4 * Wide.BYTES
+
+
+class Wide(nn.Module):
+    """A network most of whose bytes are weights."""
+
+    BYTES = 4 * (48 * 2048 + 2048 * 64)
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(48, 2048), nn.Linear(2048, 64)
+
+    def forward(self, x):
+        return self.second(torch.relu(self.first(nn.functional.avg_pool2d(x, 8).flatten(1))))
 
 
 def test_dynamic_int8(tmp_path):
     pytest.importorskip("executorch.runtime")
     spec = ExportSpec(format="executorch", precision="int8-dynamic", max_loss=MaxLoss(None, 0.99))
     # XNNPACK has it for layers of numbers alone.
-    artifact = export(tiny_resolved(Mixed()), spec, tmp_path / "x.pte")
+    artifact = export(tiny_resolved(Wide()), spec, tmp_path / "x.pte")
     assert 0.99 <= artifact.parity.mean_cosine < 1
+    assert artifact.path.stat().st_size < 0.4 * Wide.BYTES
     assert open_executorch(artifact.path).metadata["lowzoo.precision"] == "int8-dynamic"
 
 

@@ -64,6 +64,29 @@ def test_a_network_without_such_tables_is_traced_as_it_is():
     assert set(traced(net, torch.zeros(1, 3, 8, 8)).state_dict) == {"0.weight", "0.bias"}
 
 
+@torch.library.custom_op("lowzoo_test::dequantize", mutates_args=())
+def dequantize(weight: Tensor) -> Tensor:
+    return weight.float() * 0.1
+
+
+@dequantize.register_fake
+def _(weight: Tensor) -> Tensor:
+    return weight.float()
+
+
+def test_whole_numbers_stay_whole():
+    class Quantised(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("weight", torch.arange(12, dtype=torch.int8).reshape(3, 4))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x @ dequantize(self.weight).T
+
+    program = traced(Quantised(), torch.ones(2, 4))
+    assert [value.dtype for value in program.state_dict.values()] == [torch.int8]
+
+
 def test_chance_is_not_folded():
     class Noisy(nn.Module):
         def forward(self, x):
