@@ -1,14 +1,14 @@
 """From words to a configuration: presets, files and options, laid over one another.
 
-Later sources win: preset layers, then a TOML file, then options, then `--set key=value`. What can be set stands in
-`lowzoo.train.recipes`; the values of the papers stand in `lowzoo/train/presets`. A table `[view.NAME]` changes fields
-of the group of views of that name and leaves the others as they are.
+Later sources win: preset layers, then a TOML file, then options, then `--set key=value`. What can be set stands in the
+folders of `lowzoo.train.recipes`, the values of the papers in the presets there. A preset may name others that it lies
+over (`extends = ["seed"]`). A table `[view.NAME]` changes fields of the group of views of that name and leaves the
+others as they are.
 """
 
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ from lowzoo.catalog import near_matches
 from lowzoo.errors import LowzooError
 from lowzoo.text_file import read_text
 from lowzoo.train.heads import HeadSpec
-from lowzoo.train.recipes import LENGTHS, RECIPES, TrainConfig
+from lowzoo.train.recipes import RECIPES, owner_of_preset
+from lowzoo.train.recipes.base import LENGTHS, TaughtConfig, TrainConfig
 from lowzoo.train.views import ViewGroup
 
 
@@ -41,7 +42,7 @@ def resolve(
     """
     fields: dict[str, Any] = dict(preset) if isinstance(preset, Mapping) else {}
     for layer in [preset] if isinstance(preset, str) else () if isinstance(preset, Mapping) else preset:
-        fields = _merge(fields, tomllib.loads(preset_text(layer)))
+        fields = _merge(fields, preset_fields(layer))
     return validate(_merge(fields, named_fields(file, options, settings)))
 
 
@@ -77,9 +78,12 @@ def validate(fields: Mapping[str, Any]) -> TrainConfig:
         LowzooError: The first unknown key or impossible value, by name.
     """
     recipe = fields.get("recipe", "rob")
-    if recipe not in RECIPES:
-        raise LowzooError(f"recipe = {recipe!r} is impossible", f"Choose one of {', '.join(RECIPES)}")
-    model = RECIPES[recipe]
+    if not isinstance(recipe, str) or recipe not in RECIPES:
+        raise LowzooError(
+            f"recipe = {recipe!r} is impossible",
+            f"Choose one of {', '.join(RECIPES)}, or install the package that brings it",
+        )
+    model: type[TrainConfig] = config_class(recipe)
     try:
         return model.model_validate(_patch_views(fields))
     except ValidationError as error:
@@ -112,18 +116,57 @@ def _patch_views(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {**patched, "views": groups} if changes else patched
 
 
+def config_class(recipe: str) -> type[TrainConfig]:
+    """The configuration class of a recipe.
+
+    Raises:
+        LowzooError: It is not what the recipe's declaration says.
+    """
+    declared = RECIPES[recipe]
+    found: type[TrainConfig] = declared.config()
+    wanted = TaughtConfig if declared.needs.teacher else TrainConfig
+    if not issubclass(found, wanted):
+        raise LowzooError(
+            f"the configuration of recipe {recipe}, {found.__name__}, is no {wanted.__name__}",
+            "Report this to the recipe's authors",
+        )
+    return found
+
+
+def preset_fields(name: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The fields of a preset, laid over those that it extends.
+
+    Args:
+        name: Name of the preset.
+        above: Presets that extend it.
+
+    Raises:
+        LowzooError: No such preset, one that extends itself, or no TOML.
+    """
+    if name in above:
+        raise LowzooError(f"preset {name} extends itself, by {' and '.join(above)}", "Mend its `extends`")
+    try:
+        own = tomllib.loads(preset_text(name))
+    except tomllib.TOMLDecodeError as error:
+        raise LowzooError(f"preset {name} is not TOML: {error}", "Mend it") from None
+    fields: dict[str, Any] = {}
+    for below in own.pop("extends", ()):
+        fields = _merge(fields, preset_fields(below, (*above, name)))
+    return _merge(fields, own)
+
+
 def preset_text(name: str) -> str:
-    """The TOML text of a preset that ships with the package."""
-    return (files("lowzoo.train.presets") / f"{name}.toml").read_text(encoding="utf-8")
+    """The TOML text of a preset of any recipe.
+
+    Raises:
+        LowzooError: No recipe has it.
+    """
+    return owner_of_preset(name).preset_text(name)
 
 
 def preset_names() -> list[str]:
-    """The presets that ship with the package."""
-    return sorted(
-        item.name.removesuffix(".toml")
-        for item in files("lowzoo.train.presets").iterdir()
-        if item.name.endswith(".toml")
-    )
+    """The presets of all recipes."""
+    return sorted(name for recipe in RECIPES.specs() for name in recipe.preset_names())
 
 
 def to_toml(config: BaseModel) -> str:

@@ -15,7 +15,7 @@ from lowzoo.train.encoder import MultiViewEncoder, feature_width
 from lowzoo.train.head_files import save_head
 from lowzoo.train.machine import device_name, versions
 from lowzoo.train.metrics import read_metrics
-from lowzoo.train.recipes import TrainConfig
+from lowzoo.train.recipes.base import TrainConfig
 from lowzoo.train.teachers import TeacherFacts
 from lowzoo.train.verdict import Verdict, verdict
 from lowzoo.train.warm_start import read_init
