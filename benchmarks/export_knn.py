@@ -19,7 +19,7 @@ import torch
 
 from lowzoo.bench.machine import this_device
 from lowzoo.data.source import ImageSource, open_source
-from lowzoo.evaluate.knn import TEMPERATURE
+from lowzoo.evaluate.votes import TEMPERATURE
 from lowzoo.export import ExportSpec, export
 from lowzoo.export.judge import spread
 from lowzoo.export.onnx_file import open_onnx

@@ -33,7 +33,7 @@ from lowzoo.bench.machine import this_device
 from lowzoo.errors import LowzooError
 from lowzoo.evaluate.preprocess import preprocess
 from lowzoo.export import ExportSpec, MaxLoss, export
-from lowzoo.export.check import check_artifact
+from lowzoo.export.checking import check_artifact
 from lowzoo.export.features import with_features
 from lowzoo.export.formats import EXPORTERS
 from lowzoo.export.judge import real_images

@@ -18,8 +18,8 @@ from lowzoo.data.decode import decode_rgb
 from lowzoo.data.source import ImageSource, open_set
 from lowzoo.data.stores.samples import demonstration_photos
 from lowzoo.errors import LowzooError
-from lowzoo.evaluate.knn import TEMPERATURE, votes
 from lowzoo.evaluate.preprocess import preprocess
+from lowzoo.evaluate.votes import TEMPERATURE, votes
 from lowzoo.export.bounds import ParityError
 from lowzoo.export.parity import Parity, compare, pooled, together
 from lowzoo.export.runnable import Array, Image, Runnable, outputs_of

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from lowzoo.bench.assemble import read_results
-from lowzoo.bench.compare import ratio_of
 from lowzoo.bench.comparison import Comparison
+from lowzoo.bench.turns import ratio_of
 from lowzoo.cli.bench_lines import comparison_lines
 from lowzoo.cli.main import main
 from tests.bench_fixtures import SHORT, described

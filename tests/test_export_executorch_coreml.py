@@ -11,7 +11,7 @@ from lowzoo.bench.host import bench_host
 from lowzoo.cli.main import main
 from lowzoo.errors import LowzooError
 from lowzoo.export import ExportSpec, MaxLoss, ParityError, export
-from lowzoo.export.check import check_artifact
+from lowzoo.export.checking import check_artifact
 from lowzoo.export.executorch import notes_of_executorch, open_executorch
 from lowzoo.export.executorch_coreml import NOT_RUN, hands_to_core_ml, package_of
 from tests.export_fixtures import SIDE, tiny_resolved

@@ -18,7 +18,7 @@ from lowzoo.cli.main import main
 from lowzoo.errors import LowzooError
 from lowzoo.evaluate.preprocess import preprocess
 from lowzoo.export import ExportSpec, MaxLoss, ParityError, export
-from lowzoo.export.check import check_artifact
+from lowzoo.export.checking import check_artifact
 from lowzoo.export.features import with_features
 from lowzoo.export.formats import EXPORTERS
 from lowzoo.export.judge import Judge, real_images

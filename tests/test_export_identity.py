@@ -17,7 +17,7 @@ from lowzoo.cli.main import main
 from lowzoo.errors import LowzooError, LowzooWarning
 from lowzoo.export import ExportSpec, ParityError, export
 from lowzoo.export.artifact import default_path
-from lowzoo.export.check import check_artifact
+from lowzoo.export.checking import check_artifact
 from lowzoo.export.graph import exported_module
 from lowzoo.export.head import read_head
 from lowzoo.export.onnx_file import notes_of_onnx

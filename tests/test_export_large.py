@@ -10,7 +10,7 @@ from torch import nn
 from lowzoo.bench.artifact import identify, open_onnx
 from lowzoo.errors import LowzooError
 from lowzoo.export import ExportSpec, export, large
-from lowzoo.export.check import check_artifact
+from lowzoo.export.checking import check_artifact
 from lowzoo.export.large import data_files, parameter_bytes, refuse_two_files
 from lowzoo.export.places import digest_of, size_of
 from tests.export_fixtures import tiny_resolved

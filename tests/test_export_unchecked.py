@@ -11,7 +11,7 @@ from lowzoo.bench import iphone
 from lowzoo.cli.main import main
 from lowzoo.errors import LowzooError
 from lowzoo.export import ExportSpec, ParityError, export
-from lowzoo.export.check import check_artifact
+from lowzoo.export.checking import check_artifact
 from lowzoo.export.coreml import notes_of_coreml
 from lowzoo.export.mil.ops import OPS
 from lowzoo.export.readiness import coreml_readiness

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from lowzoo.bench.compare import take_turns
 from lowzoo.bench.engines import ENGINES, prepare
 from lowzoo.bench.memory import peak_memory_mb
 from lowzoo.bench.protocol import Protocol, time_runs
+from lowzoo.bench.turns import take_turns
 
 
 def measure(request: dict[str, Any], protocol: Protocol) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import typer
 from lowzoo.early import refuse_early
 
 if TYPE_CHECKING:
-    from lowzoo.export.check import Report
+    from lowzoo.export.checking import Report
 
 
 _WEIGHTS = {
@@ -52,7 +52,7 @@ def check(
     from rich.console import Console
 
     from lowzoo.export.bounds import ParityError
-    from lowzoo.export.check import check_artifact
+    from lowzoo.export.checking import check_artifact
 
     try:
         with Console(stderr=True).status(f"checking {artifact}"):

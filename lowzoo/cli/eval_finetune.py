@@ -54,8 +54,8 @@ def finetune(
     """
     output = options.begin(data, out, json_, confusion)
 
-    from lowzoo.evaluate.finetune import evaluate_finetune, finetune_settings
-    from lowzoo.evaluate.lowshot import draw_tasks
+    from lowzoo.evaluate.few_labels import draw_tasks
+    from lowzoo.evaluate.finetuning import evaluate_finetune, finetune_settings
 
     settings = finetune_settings(protocol, share, epochs=epochs, batch_size=batch_size)
     tasks = []

@@ -64,7 +64,7 @@ def linear(
     rates, decays = options.numbers(lr, "--lr"), options.numbers(weight_decay, "--weight-decay")
 
     from lowzoo.errors import LowzooError
-    from lowzoo.evaluate.linear import evaluate_linear
+    from lowzoo.evaluate.linear_probe import evaluate_linear
     from lowzoo.evaluate.probe_settings import adapted, probe_settings
     from lowzoo.evaluate.subsets import require_classes
 

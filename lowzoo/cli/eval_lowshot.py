@@ -47,7 +47,7 @@ def lowshot(
     counts = [int(count) for count in options.numbers(shots, "--shots") or [] if count]
     output = options.begin(data, out, json_)
 
-    from lowzoo.evaluate.lowshot import draw_tasks, evaluate_lowshot, logistic_settings
+    from lowzoo.evaluate.few_labels import draw_tasks, evaluate_lowshot, logistic_settings
 
     settings = logistic_settings(protocol)
     tasks = []

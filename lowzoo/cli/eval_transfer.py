@@ -52,7 +52,7 @@ def transfer(
     from lowzoo.evaluate.device import pick_device
     from lowzoo.evaluate.extraction import Extraction
     from lowzoo.evaluate.probe_settings import adapted
-    from lowzoo.evaluate.transfer import TASKS, chosen_tasks, evaluate_transfer, open_task, transfer_settings
+    from lowzoo.evaluate.transfer_tasks import TASKS, chosen_tasks, evaluate_transfer, open_task, transfer_settings
     from lowzoo.resolve import load_model
 
     names = chosen_tasks(task or (), every=every)

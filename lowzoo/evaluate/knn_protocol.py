@@ -12,10 +12,10 @@ from lowzoo.data.options import DEFAULT_OPTIONS, SourceOptions
 from lowzoo.data.source import ImageSource, open_set
 from lowzoo.errors import LowzooError
 from lowzoo.evaluate.extraction import Extraction
-from lowzoo.evaluate.knn import KS, TEMPERATURE, check_k, knn_predictions
 from lowzoo.evaluate.preprocess import Preprocessing
 from lowzoo.evaluate.result import DataFacts, EvaluationResult, Figure, ModelFacts, Scored, percent_right, versions
 from lowzoo.evaluate.subsets import held_out, require_classes
+from lowzoo.evaluate.votes import KS, TEMPERATURE, check_k, knn_predictions
 from lowzoo.resolve import Resolved
 
 # Of each class of a set that is not divided.

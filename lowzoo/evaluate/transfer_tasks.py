@@ -18,7 +18,7 @@ from lowzoo.data.source import ImageSource
 from lowzoo.errors import LowzooError
 from lowzoo.evaluate.extraction import Extraction
 from lowzoo.evaluate.knn_protocol import KnnData, open_knn_data
-from lowzoo.evaluate.linear import evaluate_linear
+from lowzoo.evaluate.linear_probe import evaluate_linear
 from lowzoo.evaluate.probe_settings import PROBES, ProbeSettings, family_of
 from lowzoo.evaluate.result import EvaluationResult, Figure, ModelFacts, versions
 from lowzoo.evaluate.sets.cifar100 import open_cifar100
