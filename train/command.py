@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from lowzoo.data.options import DEFAULT_OPTIONS, SourceOptions
-from lowzoo.data.source import ImageSet, ImageSource, open_set
+from lowzoo.data.progress import told
+from lowzoo.data.source import Images, ImageSet, ImageSource, open_set
 from lowzoo.errors import LowzooError
 from lowzoo.evaluate.device import pick_device
 from lowzoo.evaluate.knn_protocol import hold_out
@@ -20,6 +21,7 @@ from lowzoo.following import next_line
 from lowzoo.printable import printable
 from lowzoo.train import distributed, run_data
 from lowzoo.train.changes import changed_keys, first_config, read_changes, refuse_other_run
+from lowzoo.train.child_processes import Relay, needs_script, relayed
 from lowzoo.train.config import named_fields, resolve, validate
 from lowzoo.train.defaults import choose, look
 from lowzoo.train.label_free import LIMIT
@@ -43,7 +45,7 @@ class TrainWords:
     Args:
         recipe: Name of the recipe.
         layers: Presets, later ones over earlier ones; none for settings that follow from data, device and budget.
-        data: Source of images, None for the embedded sample set.
+        data: Source of images, or images; None for the embedded sample set.
         reading: How its images are found and read.
         config: TOML file.
         options: Fields from the command line, None where absent.
@@ -58,7 +60,7 @@ class TrainWords:
 
     recipe: str
     layers: tuple[str, ...]
-    data: str | None = None
+    data: "Images" = None
     reading: SourceOptions = DEFAULT_OPTIONS
     config: Path | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -71,8 +73,10 @@ class TrainWords:
     devices: int = 1
 
 
-def run_training(words: TrainWords, say: Callable[[str], None], began: float | None = None) -> dict[str, Any]:
-    """Train; returns the content of `run.json`.
+def run_training(
+    words: TrainWords, say: Callable[[str], None], began: float | None = None
+) -> tuple[Path, dict[str, Any]]:
+    """Train; returns the run folder and the content of `run.json`, empty where another process writes it.
 
     Args:
         words: Of the command.
@@ -91,14 +95,17 @@ def run_training(words: TrainWords, say: Callable[[str], None], began: float | N
         first = os.environ.get("RANK", "0") == "0"
         config = resolve_words(words, images.open("train") if images else None, say if first else _silent)
     if words.devices > 1 and not distributed.under_torchrun():
-        distributed.spawn(words.devices, partial(_work, words, config, folder, say, began), config.device)
-        return read_facts(folder)
+        script = needs_script(words, config, RECIPES[words.recipe])
+        with relayed(say) as (relay, started):
+            work = partial(_work_apart, words, config, folder, relay, began)
+            distributed.spawn(words.devices, work, config.device, script=script, started=started)
+        return folder, read_facts(folder)
     result = _work(words, config, folder, say, began, images)
-    return result.facts if result else {}
+    return folder, result.facts if result else {}
 
 
 def default_layers(
-    recipe: str, *, data: str | None, preset: str | None, student: str | None = None, **options: str | None
+    recipe: str, *, data: "Images", preset: str | None, student: str | None = None, **options: str | None
 ) -> tuple[str, ...]:
     """The presets that a command means.
 
@@ -286,6 +293,12 @@ def _work(
     if result:
         _report(result, say)
     return result
+
+
+def _work_apart(words: TrainWords, config: TrainConfig, folder: Path, say: Relay, began: float) -> None:
+    """The part of a process that another one has started, which hears what is said."""
+    with told(say):
+        _work(words, config, folder, say, began)
 
 
 def _resumed(words: TrainWords, folder: Path) -> TrainConfig:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydantic import BaseModel, ValidationError
 
 from lowzoo.catalog import near_matches
@@ -193,6 +194,8 @@ def _toml_value(value: object) -> str:
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, list):
         return "[" + ", ".join(_toml_value(item) for item in value) + "]"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{json.dumps(key)} = {_toml_value(item)}" for key, item in value.items()) + "}"
     return repr(value)
 
 
@@ -209,6 +212,34 @@ def read_toml(file: Path, remedy: str = "Name a TOML file with --config") -> dic
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise LowzooError(f"{file} is not TOML: {error}", "Mend the file") from None
+
+
+def setting_words(settings: Mapping[str, Any] | Sequence[str]) -> tuple[str, ...]:
+    """`key=value` words for settings that a program names: `{"student_head.hidden": 512}`.
+
+    Raises:
+        LowzooError: A value that TOML has no form for.
+    """
+    if not isinstance(settings, Mapping):
+        return (settings,) if isinstance(settings, str) else tuple(settings)
+    return tuple(f"{key}={_toml_value(_plain(value, key))}" for key, value in settings.items())
+
+
+def _plain(value: Any, key: str) -> Any:
+    """A value of TOML: numpy's numbers, tuples and paths as what they mean."""
+    if isinstance(value, Mapping):
+        return {str(name): _plain(item, f"{key}.{name}") for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item, key) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    value = value.item() if isinstance(value, np.generic) else value
+    if not isinstance(value, bool | int | float | str):
+        raise LowzooError(
+            f"the setting {key} is a {type(value).__name__}, which no configuration has",
+            "Give a number, a text, true or false, or lists and mappings of these",
+        )
+    return value
 
 
 def _parse_setting(setting: str) -> dict[str, Any]:

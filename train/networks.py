@@ -93,7 +93,7 @@ def _check_head(config: TaughtConfig) -> None:
             f"prototypes, and {width} is not {entry.bottleneck_dim}",
             f"Use --set student_head.bottleneck={entry.bottleneck_dim}, or --set teacher_prototypes=false",
         )
-    if config.needs.patches and entry.family not in ("ibot", "zoo"):
+    if config.needs.patches and not catalog.TEACHER_FAMILIES[entry.family].patches:
         raise LowzooError(
             f"{config.method_name} needs a teacher whose head scores patches, and {config.teacher} is of family "
             f"{entry.family}",

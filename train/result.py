@@ -142,6 +142,7 @@ def conclude(
                 "knn_init": knns[0] if knns else None,
                 "label_free": _first_and_last(rows, ("teacher_neighbours", "own_view", "rankme")),
                 "better": found.better if found else None,
+                "verdict": str(found) if found else "",
             },
             "versions": versions(),
         },

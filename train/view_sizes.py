@@ -72,7 +72,7 @@ def _teacher_patch(config: TrainConfig) -> int:
         return 1
     word = config.taught.teacher
     entry = catalog.teachers().get(word)
-    if entry is not None and entry.family != "zoo":
+    if entry is not None and catalog.TEACHER_FAMILIES[entry.family].published:
         return entry.patch_size or _patch(entry.architecture)
     try:
         return _patch(architecture_of(entry.model if entry else word))

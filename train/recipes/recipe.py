@@ -173,6 +173,10 @@ class Recipe(Generic[C]):
         found = [item.name for item in folder.iterdir()] if folder is not None and folder.is_dir() else []
         return sorted(name.removesuffix(".toml") for name in found if name.endswith(".toml"))
 
+    def offered_presets(self) -> list[str]:
+        """What a user may name as a preset."""
+        return self.preset_names()
+
     def preset_text(self, name: str) -> str:
         """The TOML text of one of them."""
         folder = self._presets()

@@ -72,11 +72,15 @@ class Sslight(Recipe["SslightConfig"]):
 
         return defaults(facts, named, budget)
 
+    def offered_presets(self) -> list[str]:
+        """Kinds of views; the method and the student tell the rest."""
+        return ["sslight", "baseline"]
+
     def layers(self, choice: Choice) -> tuple[str, ...]:
         """The paper's settings of a method for a kind of student, under softer or ordinary views."""
         if choice.preset is None:
             return ()
-        if choice.preset not in ("baseline", "sslight"):
+        if choice.preset not in self.offered_presets():
             raise LowzooError(f"unknown preset {choice.preset!r} of sslight", "Choose baseline or sslight")
         method = choice.options.get("method") or "dino"
         student = choice.student or self.student
