@@ -138,3 +138,8 @@ def read_whole_numbers(text: str, option: str) -> tuple[int, ...]:
 def read_words(text: str, option: str) -> tuple[str, ...]:
     """Read a list of words such as own,cls."""
     return tuple(text.split(","))
+
+
+def read_literally(text: str, _: str) -> str:
+    """The text itself, for an argument that the function reads."""
+    return text
