@@ -37,8 +37,9 @@ from lowzoo.bench.engines import engine_for, prepare
 from lowzoo.bench.machine import this_device
 from lowzoo.errors import LowzooError
 from lowzoo.evaluate.preprocess import preprocess
-from lowzoo.export import Artifact, ExportSpec, MaxLoss, export
-from lowzoo.export.formats import EXPORTERS
+from lowzoo.export import Artifact, ExportSpec, MaxLoss
+from lowzoo.export.artifact import write_artifact
+from lowzoo.export.formats import FORMATS
 from lowzoo.export.judge import Judge, real_images
 from lowzoo.export.spec import PRECISIONS
 from lowzoo.files import write_text
@@ -97,11 +98,11 @@ def measure(name: str, judge: Judge, cell: str, folder: Path, arguments: argpars
         size=arguments.size,
         max_loss=MaxLoss(1.0) if resolved.trained else MaxLoss(None, 0.99),
     )
-    path = folder / f"{name}-{precision}{EXPORTERS[format_].suffix}"
+    path = folder / f"{name}-{precision}{FORMATS[format_].suffix}"
     facts: dict[str, Any] = {"load_average": os.getloadavg()[0], "when": datetime.now(UTC).isoformat("T", "minutes")}
     start = time.perf_counter()
     try:
-        artifact = export(resolved, spec, path, judge)
+        artifact = write_artifact(resolved, spec, path, judge)
     except LowzooError as error:
         return facts | {"refused": error.message}
     parity = artifact.parity
@@ -128,7 +129,7 @@ def latency(artifact: Artifact, folder: Path, name: str, arguments: argparse.Nam
     exact = folder / f"{name}-fp32.onnx"
     if not exact.exists():
         try:
-            export(model_of(name, arguments.size, arguments.weights), ExportSpec(size=arguments.size), exact)
+            write_artifact(model_of(name, arguments.size, arguments.weights), ExportSpec(size=arguments.size), exact)
         except LowzooError:  # stands in the cell of that file
             return {}
     taken = artifact.input_shape

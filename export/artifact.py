@@ -1,12 +1,14 @@
 """The one door: a model and a spec in, a checked file out."""
 
 import dataclasses
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from torch import nn
 
+from lowzoo import html
 from lowzoo.errors import LowzooError
 from lowzoo.evaluate.preprocess import Preprocessing
 from lowzoo.export.bounds import ParityError
@@ -14,7 +16,6 @@ from lowzoo.export.calibrate import calibration_source
 from lowzoo.export.diagnose import why
 from lowzoo.export.families import known_reason
 from lowzoo.export.features import with_features
-from lowzoo.export.formats import EXPORTERS, Exporter
 from lowzoo.export.graph import exported_module
 from lowzoo.export.identity import identity, refuse_to_replace, remember
 from lowzoo.export.judge import Judge
@@ -76,6 +77,22 @@ class Artifact:
             "bounds": dataclasses.asdict(bounds_of(self.spec)),
         }
 
+    def to_json(self) -> str:
+        """`as_dict` as a document."""
+        return json.dumps(self.as_dict(), indent=2) + "\n"
+
+    def lines(self) -> Iterator[str]:
+        """The lines that the command prints."""
+        from lowzoo.export.shown import artifact_lines
+
+        return artifact_lines(self)
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
+    def _repr_html_(self) -> str:
+        return html.block(self.lines())
+
 
 def default_path(resolved: Resolved, spec: ExportSpec) -> Path:
     """`MODEL_SIZE_PRECISION.onnx` in the current folder, with whatever else of the spec is not the default.
@@ -94,10 +111,10 @@ def default_path(resolved: Resolved, spec: ExportSpec) -> Path:
     parts += [f"batch-{spec.batch}"] if spec.batch != 1 else []
     parts += ["classifier"] if spec.classes else []
     parts += [f"features-{'-'.join(str(each.index) for each in resolved.features)}"] if resolved.features else []
-    return Path(f"{'_'.join(parts)}{EXPORTERS[spec.format].suffix}")
+    return Path(f"{'_'.join(parts)}{spec.kind.suffix}")
 
 
-def export(
+def write_artifact(
     model: Resolved | str,
     spec: ExportSpec | None = None,
     out: Path | None = None,
@@ -123,10 +140,10 @@ def export(
         ParityError: The file does not compute what PyTorch computes; nothing is left on disk.
     """
     spec = spec or ExportSpec()
-    exporter = EXPORTERS[spec.format]
-    if out is not None and out.is_dir() and not (exporter.folder and out.suffix == exporter.suffix):
-        raise LowzooError(f"cannot write {out}: it is a directory", f"Name a place ending in {exporter.suffix}")
-    if spec.precision == "int8" and spec.format != "coreml":
+    kind = spec.kind
+    if out is not None and out.is_dir() and not (kind.folder and out.suffix == kind.suffix):
+        raise LowzooError(f"cannot write {out}: it is a directory", f"Name a place ending in {kind.suffix}")
+    if spec.precision in kind.calibrated:
         calibration_source(spec.calibration)  # refused before the work, and not after it
     resolved = load_model(model, image_size=spec.size) if isinstance(model, str) else model
     channels, height, width = Preprocessing.of(resolved).input_size
@@ -141,19 +158,18 @@ def export(
     path = out or default_path(resolved, spec)
     own = identity(resolved, spec)
     # Anything else that stands there is refused whether it may be replaced or not.
-    is_artifact = (path / "Manifest.json").is_file() if exporter.folder else path.is_file()
-    if is_artifact and not force:
-        refuse_to_replace(path, exporter.notes(path), own)
+    if kind.is_artifact(path) and not force:
+        refuse_to_replace(path, kind.notes(path), own)
     if judge is None or judge.resolved.features != resolved.features:
         judge = Judge(resolved, say=say)
-    with atomic_place(path, folder=exporter.folder) as temporary:
+    with atomic_place(path, folder=kind.folder) as temporary:
         module = exported_module(resolved, spec)
         with known_reason(resolved, spec):
-            warnings = exporter.write(module, resolved, spec, temporary, judge)
+            warnings: tuple[str, ...] = kind.call("writer", module, resolved, spec, temporary, judge)
         bounds = bounds_of(spec)
         judge.say("comparing the file with PyTorch")
         try:
-            runnable, why_not = _opened(exporter, module, resolved, spec, temporary, unchecked=unchecked)
+            runnable, why_not = _opened(module, resolved, spec, temporary, unchecked=unchecked)
             parity = judge.parity(runnable, with_knn=bounds.knn_loss is not None)
             enforce(parity, bounds, spec.precision)
         except ParityError as error:
@@ -187,18 +203,18 @@ def export(
 
 
 def _opened(
-    exporter: Exporter, module: nn.Module, resolved: Resolved, spec: ExportSpec, path: Path, *, unchecked: bool
+    module: nn.Module, resolved: Resolved, spec: ExportSpec, path: Path, *, unchecked: bool
 ) -> tuple[Runnable, str]:
     """The file in its runtime, or what stands for it, and why."""
     try:
-        return exporter.load(path), ""
+        return spec.kind.load(path), ""
     except UnknownOperatorError as error:
-        if not unchecked or exporter.unchecked is None:
+        if not unchecked or spec.kind.marker is None:
             raise LowzooError(
                 f"the file of {resolved.name} cannot be checked here: {error.message}",
                 "Nothing was written; --unchecked writes it all the same, marked so",
             ) from error
-        return exporter.unchecked(module, resolved, spec, path, error.message), error.message
+        return spec.kind.call("marker", module, resolved, spec, path, error.message), error.message
 
 
 def _marked(why_not: str) -> tuple[str, ...]:

@@ -2,22 +2,24 @@
 
 import dataclasses
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from lowzoo import html
+from lowzoo.data.source import Images
 from lowzoo.errors import LowzooError
 from lowzoo.evaluate.preprocess import Preprocessing
-from lowzoo.export.bounds import BOUNDS, Bounds, ParityError
+from lowzoo.export.bounds import Bounds, ParityError
 from lowzoo.export.diagnose import diagnosis
-from lowzoo.export.executorch_coreml import hands_to_core_ml, package_of
-from lowzoo.export.formats import EXPORTERS
+from lowzoo.export.formats import FORMATS, format_of, suffixes
 from lowzoo.export.identity import Reference, giving_maps, reference_of
 from lowzoo.export.judge import Judge
 from lowzoo.export.metadata import UNCHECKED
 from lowzoo.export.mil import UnknownOperatorError
 from lowzoo.export.parity import Parity, bounds_of, broken
 from lowzoo.export.places import size_of
-from lowzoo.export.readiness import Readiness, coreml_readiness, onnx_readiness
+from lowzoo.export.readiness import Readiness, advice_of
 from lowzoo.export.runnable import Runnable
 from lowzoo.export.spec import ExportSpec, MaxLoss
 from lowzoo.resolve import Resolved
@@ -59,11 +61,27 @@ class Report:
         """Plain values for JSON."""
         return {"schema": "lowzoo.check/1", **dataclasses.asdict(self), "path": str(self.path)}
 
+    def to_json(self) -> str:
+        """`as_dict` as a document."""
+        return json.dumps(self.as_dict(), indent=2) + "\n"
+
+    def lines(self) -> Iterator[str]:
+        """The lines that the command prints."""
+        from lowzoo.export.shown import report_lines
+
+        return report_lines(self)
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
+    def _repr_html_(self) -> str:
+        return html.block(self.lines())
+
 
 def check_artifact(
     path: Path,
     against: str | Resolved | None = None,
-    data: str | None = None,
+    data: Images = None,
     *,
     head: str | None = None,
     with_knn: bool = False,
@@ -89,8 +107,9 @@ def check_artifact(
         _refuse_other_preparation(reference.resolved, artifact)
     resolved = reference.resolved
     precision = artifact.metadata.get("lowzoo.precision", "fp32")
-    if precision not in BOUNDS:
-        raise LowzooError(f"{path} says that its precision is {precision!r}", f"Use one of {', '.join(BOUNDS)}")
+    known = FORMATS[artifact.format].precisions
+    if precision not in known:
+        raise LowzooError(f"{path} says that its precision is {precision!r}", f"Use one of {', '.join(known)}")
     # What was promised when it was exported, and not what is usual.
     promised = artifact.metadata.get("lowzoo.max_loss")
     max_loss = MaxLoss.parse(promised) if promised else MaxLoss()
@@ -124,21 +143,20 @@ def open_artifact(path: Path) -> Runnable:
     """
     if not path.exists():
         raise LowzooError(f"{path} does not exist", "Name a file of `lowzoo export`")
-    for exporter in EXPORTERS.values():
-        if path.suffix == exporter.suffix and path.is_dir() == exporter.folder:
-            try:
-                return exporter.load(path)
-            except UnknownOperatorError as error:
-                marked = UNCHECKED in exporter.notes(path)
-                said = "; it was exported with --unchecked and says so" if marked else ""
-                raise LowzooError(f"{path} cannot be run here: {error.message}{said}", error.remedy) from error
-            except ParityError as error:
-                # Here the artifact is what the user named, so a damaged one is misuse.
-                raise LowzooError(f"{path} cannot be opened: {error.message}", "Export it again") from error
-    raise LowzooError(
-        f"{path} is no artifact of a known format",
-        f"Name one of: {', '.join(f'*{exporter.suffix}' for exporter in EXPORTERS.values())}",
-    )
+    kind = format_of(path)
+    if kind is None:
+        raise LowzooError(
+            f"{path} is no artifact of a known format",
+            f"Name one of: {', '.join(f'*{suffix}' for suffix in suffixes())}",
+        )
+    try:
+        return kind.load(path)
+    except UnknownOperatorError as error:
+        said = "; it was exported with --unchecked and says so" if UNCHECKED in kind.notes(path) else ""
+        raise LowzooError(f"{path} cannot be run here: {error.message}{said}", error.remedy) from error
+    except ParityError as error:
+        # Here the artifact is what the user named, so a damaged one is misuse.
+        raise LowzooError(f"{path} cannot be opened: {error.message}", "Export it again") from error
 
 
 def _refuse_other_preparation(resolved: Resolved, artifact: Runnable) -> None:
@@ -165,11 +183,5 @@ def _refuse_other_preparation(resolved: Resolved, artifact: Runnable) -> None:
 
 
 def _readiness(artifact: Runnable) -> Readiness:
-    advice = (f"{artifact.not_run[0].upper()}{artifact.not_run[1:]}",) if artifact.not_run else ()
-    if artifact.format == "onnx":
-        return onnx_readiness(artifact.path)
-    if artifact.format == "coreml":
-        return coreml_readiness(artifact.path)
-    if artifact.format == "executorch" and hands_to_core_ml(artifact.path):
-        return Readiness(size_of(artifact.path), package_of(artifact.path).histogram(), (), advice)
-    return Readiness(size_of(artifact.path), {}, (), advice)
+    found: Readiness | None = FORMATS[artifact.format].call("reader", artifact.path, artifact)
+    return found or Readiness(size_of(artifact.path), {}, (), advice_of(artifact))

@@ -19,7 +19,6 @@ from lowzoo import catalog
 from lowzoo.errors import LowzooError
 from lowzoo.harmless import is_harmless
 
-_ARTIFACTS = (".onnx", ".pte", ".tflite", ".mlpackage")
 _MAGIC = 0x1950A86A20F9469CFC6C
 # Of torch's older form: magic number, version, machine, and then the object.
 _OLDER_PARTS = 4
@@ -49,13 +48,20 @@ def refuse_early(word: str | None) -> str | None:
     if word.startswith(catalog.PREFIX) or name.partition(".")[0] in catalog.models() or Path(word).is_dir():
         return word
     if Path(word).is_file():
-        if Path(word).suffix not in _ARTIFACTS and not knows_architecture(word):
+        if not is_artifact(word) and not knows_architecture(word):
             refuse_file(Path(word))
         return word
     # With timm there already no time is spared, and `lowzoo.find` says the same.
     if "/" not in word and os.sep not in word and "timm" not in sys.modules and not knows_architecture(word):
         raise unknown_model(word, architectures())
     return word
+
+
+def is_artifact(word: str) -> bool:
+    """Whether a word ends as the artifacts of an export format do."""
+    from lowzoo.export.formats import suffixes
+
+    return Path(word).suffix in suffixes()
 
 
 def refuse_early_checkpoint(word: str | None) -> str | None:

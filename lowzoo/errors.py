@@ -23,12 +23,14 @@ _ADVICE = re.compile(
 class LowzooError(Exception):
     """Something the caller can mend; carries what is wrong and the remedy.
 
-    The command line prints it as one line and exits with 2.
+    The command line prints it as one line and exits with its `status`: 2 for misuse.
 
     Args:
         message: What is wrong and where, without a final full stop.
         remedy: What to do about it, an imperative sentence; may be empty.
     """
+
+    status = 2
 
     def __init__(self, message: str, remedy: str = "") -> None:
         self.message = message

@@ -13,7 +13,7 @@ from timm.models._hub import load_model_config_from_path
 from torch import Tensor
 
 from lowzoo import catalog, hub, published, zoo
-from lowzoo.early import unknown_model
+from lowzoo.early import is_artifact, unknown_model
 from lowzoo.errors import LowzooError
 from lowzoo.files import plain_path
 from lowzoo.hub_word import SCHEME, fetch_hub_model, is_hub_word
@@ -149,9 +149,7 @@ def _no_architecture(word: str) -> LowzooError:
     """What to say of a lone checkpoint: the file itself may name its architecture."""
     from lowzoo.convert.foreign import read_checkpoint, stated_architecture
 
-    named = (
-        "" if Path(word).suffix in (".onnx", ".pte", ".tflite") else stated_architecture(read_checkpoint(Path(word)))
-    )
+    named = "" if is_artifact(word) else stated_architecture(read_checkpoint(Path(word)))
     return LowzooError(
         f"{word} is a file, and a checkpoint alone does not say which network it holds",
         f"Write {named or 'ARCH'}@{word}" + ("" if named else ", with timm's name of its architecture"),

@@ -5,7 +5,7 @@ A public function is documented in one place: types and defaults in its signatur
 line as text says so here, inside `Annotated`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict
@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TypedDict
 if TYPE_CHECKING:
     from torch import nn
 
+    from lowzoo.data.source import ImageSource
+    from lowzoo.evaluate.knn_protocol import KnnData
     from lowzoo.resolve import Resolved
 
 Reader = Callable[[str, str], Any]
@@ -69,6 +71,7 @@ PYTHON_ONLY = PythonOnly()
 Progress = Annotated[Callable[[str], None] | None, PYTHON_ONLY]
 """Takes each line of what is being done, such as `print`; None is silent."""
 
+Data = Annotated["str | Path | Sequence[Any] | ImageSource | KnnData | None", Option(metavar="SRC")]
 Model = Annotated["str | Path | nn.Module | Resolved", Option(metavar="MODEL", early="lowzoo.early:refuse_early")]
 Side = Annotated[
     int | tuple[int, int] | None,
@@ -77,6 +80,11 @@ Side = Annotated[
 Workers = Annotated[int, Option(minimum=0)]
 Seed = Annotated[int, Option(minimum=0)]
 Count = Annotated[int | None, Option(metavar="N", minimum=1)]
+Repeats = Annotated[int, Option(metavar="N", minimum=1)]
+Fraction = Annotated[float, Option(metavar="F")]
+SplitLists = Annotated[Sequence[str | Path], Option(metavar="FILE")]
+Augment = Annotated[bool | None, Option("--augment/--cached")]
+Picture = Annotated[str | Path | None, Option(metavar="FILE.png")]
 OutFile = Annotated[str | Path | None, Option(metavar="FILE")]
 
 
@@ -130,3 +138,8 @@ def read_whole_numbers(text: str, option: str) -> tuple[int, ...]:
 def read_words(text: str, option: str) -> tuple[str, ...]:
     """Read a list of words such as own,cls."""
     return tuple(text.split(","))
+
+
+def read_literally(text: str, _: str) -> str:
+    """The text itself, for an argument that the function reads."""
+    return text

@@ -201,7 +201,8 @@ def artifact_of(
     if suffix not in formats:
         raise LowzooError(f"{model} cannot be exported as {suffix} here", f"Name a {suffix} file")
 
-    from lowzoo.export import ExportSpec, export
+    from lowzoo.export import ExportSpec
+    from lowzoo.export.artifact import write_artifact
 
     spec = ExportSpec(format=formats[suffix], precision=precision, size=size)
     with tempfile.TemporaryDirectory(prefix="lowzoo-bench-") as folder:
@@ -209,7 +210,7 @@ def artifact_of(
         if untrained:
             from lowzoo.resolve import load_model
 
-            yield export(load_model(model, image_size=size, pretrained=False), spec, file).path
+            yield write_artifact(load_model(model, image_size=size, pretrained=False), spec, file).path
         else:
             yield write_checked(model, spec, file).path
 

@@ -103,6 +103,7 @@ def command(
     json: bool = True,
     json_help: str = _JSON_HELP,
     like: Callable[..., Any] | None = None,
+    check: Callable[[Mapping[str, Any]], object] = lambda _: None,
     follow: Follow | None = None,
     status: Callable[[Any], int] = lambda _: 0,
     note: str = "",
@@ -115,6 +116,7 @@ def command(
         json: Add `--json`, which prints the result's `to_json()` instead.
         json_help: Help of `--json`.
         like: A function whose options this one takes too, by `**words`.
+        check: Refuses arguments that the function takes and a command does not.
         follow: Where lines of progress go; by default to stdout, and to stderr with `--json`.
         status: Gives the exit status for the result.
         note: What the help says after the docstring.
@@ -127,6 +129,7 @@ def command(
     def run(**words: Any) -> None:
         as_json = bool(words.pop("json_", False))
         values = {each.name: each.value(words[each.name]) for each in taken}
+        check(values)
         with follows(values, as_json) as progress:
             more = {"progress": progress} if "progress" in inspect.signature(function).parameters else {}
             result = function(**values, **more)
@@ -321,6 +324,18 @@ def _lazily(function: Callable[[Any], Any] | str) -> Callable[[Any], Any]:
     return call
 
 
+class _Lines:
+    """Prints lines, and leaves bars to stderr."""
+
+    bars = True
+
+    def __init__(self, as_json: bool) -> None:
+        self._place = sys.stderr if as_json else sys.stdout
+
+    def __call__(self, text: str) -> None:
+        print(text, file=self._place, flush=True)
+
+
 @contextlib.contextmanager
 def _lines(_: Mapping[str, Any], as_json: bool) -> Iterator[Callable[[str], None]]:
-    yield lambda text: print(text, file=sys.stderr if as_json else sys.stdout, flush=True)
+    yield _Lines(as_json)

@@ -286,9 +286,8 @@ def open_source(word: Images, split: str = "train", options: SourceOptions = DEF
     """
     found = open_set(word, options)
     if split not in found.parts:
-        raise LowzooError(
-            f"{word if isinstance(word, (str, Path)) else found.name} has no split {split!r}", f"Choose one of: {', '.join(found.parts)}"
-        )
+        name = word if isinstance(word, (str, Path)) else found.name
+        raise LowzooError(f"{name} has no split {split!r}", f"Choose one of: {', '.join(found.parts)}")
     return found.open(split)
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from torch import nn
 
 from lowzoo.data.options import DEFAULT_OPTIONS, SourceOptions
-from lowzoo.data.source import ImageSource
+from lowzoo.data.source import Images, ImageSource
 from lowzoo.errors import LowzooError
 from lowzoo.evaluate.extraction import Extraction
 from lowzoo.evaluate.knn_protocol import KnnData, open_knn_data
@@ -91,7 +91,7 @@ def chosen_tasks(names: Sequence[str], *, every: bool) -> list[str]:
 
 
 def open_task(
-    name: str, root: Path | None, word: str | None = None, options: SourceOptions = DEFAULT_OPTIONS
+    name: str, root: Path | None, word: Images | KnnData = None, options: SourceOptions = DEFAULT_OPTIONS
 ) -> KnnData:
     """Open the training and the test images of a task.
 
