@@ -281,10 +281,12 @@ def _train(
     began = time.monotonic()  # before the heavy imports, which a budget of minutes includes
     from lowzoo.data.options import source_options
     from lowzoo.data.progress import told
+    from lowzoo.train.child_processes import refuse_rerun
     from lowzoo.train.command import TrainWords, default_layers, run_training
     from lowzoo.train.config import setting_words
     from lowzoo.train.outcome import TrainResult
 
+    refuse_rerun()
     reading: Any = {key: options[key] for key in Reading.__annotations__ if key in options}  # type: ignore[literal-required]
     fields = {**own, **{key: options.get(key) for key in _SHARED}, "log": _names(options.get("log"))}
     preset, from_step = options.get("preset"), options.get("from_step")

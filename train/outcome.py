@@ -36,17 +36,17 @@ class TrainResult:
     @property
     def loss(self) -> float | None:
         """Loss of the last logged step, in nats."""
-        return self._measured("loss")
+        return self._figure("loss")
 
     @property
     def knn_before(self) -> float | None:
         """k-NN top-1 in per cent at initialisation; None where it was not measured."""
-        return self._measured("knn_init")
+        return self._figure("knn_init")
 
     @property
     def knn_after(self) -> float | None:
         """k-NN top-1 in per cent at the end; None where it was not measured."""
-        return self._measured("knn")
+        return self._figure("knn")
 
     @property
     def better(self) -> bool | None:
@@ -57,7 +57,7 @@ class TrainResult:
     @property
     def verdict(self) -> str:
         """What the monitors say at the end, in a sentence; empty where nothing was measured twice."""
-        return self._measured("verdict") or ""
+        return str(self._measured("verdict") or "")
 
     def model(self) -> "nn.Module":
         """The trained backbone with its weights, headless, in eval mode.
@@ -82,6 +82,10 @@ class TrainResult:
         loss = f", loss {self.loss:.3f}" if self.loss is not None else ""
         first = f"{self.facts['method']}: {self.facts['student']}, {self.steps} steps{loss}, {self.minutes:.1f} minutes"
         return [first, *([self.verdict] if self.verdict else []), f"Everything is in {self.folder}"]
+
+    def _figure(self, key: str) -> float | None:
+        found = self._measured(key)
+        return None if found is None else float(found)
 
     def _measured(self, key: str) -> Any:
         return (self.facts.get("result") or {}).get(key)

@@ -15,6 +15,7 @@ from lowzoo.train.encoder import MultiViewEncoder, feature_width
 from lowzoo.train.head_files import save_head
 from lowzoo.train.machine import device_name, versions
 from lowzoo.train.metrics import read_metrics
+from lowzoo.train.recipes import RECIPES
 from lowzoo.train.recipes.base import TrainConfig
 from lowzoo.train.teachers import TeacherFacts
 from lowzoo.train.verdict import Verdict, verdict
@@ -120,6 +121,7 @@ def conclude(
         knns[0] if knns else None,
         {
             "recipe": config.recipe,
+            "paper": asdict(paper) if (paper := RECIPES[config.recipe].paper()) else None,
             "method": method + (" on a fitted head (extension)" if teacher and teacher.extension else ""),
             "student": config.student,
             "architecture": architecture,

@@ -203,7 +203,8 @@ class Recipe(Generic[C]):
     def python_function(self) -> Callable[..., Any] | None:
         """The function named by `function`."""
         module, _, attribute = self.function.partition(":")
-        return getattr(import_module(module), attribute) if module else None  # type: ignore[no-any-return]
+        found: Callable[..., Any] | None = getattr(import_module(module), attribute) if module else None
+        return found
 
 
 def needed_teacher(teacher: "FrozenTeacher | None", recipe: str) -> "FrozenTeacher":
