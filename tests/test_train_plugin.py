@@ -1,4 +1,4 @@
-"""A recipe from outside the package: one folder and an entry point, and every command knows it."""
+"""Recipes and teachers from outside the package: a folder and an entry point, and every command knows them."""
 
 import json
 import os
@@ -7,10 +7,15 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
-from lowzoo.errors import LowzooError
+from lowzoo import catalog
+from lowzoo.errors import LowzooError, LowzooWarning
+from lowzoo.torch_file import read_torch_file
 from lowzoo.train.recipes import RECIPES
+from lowzoo.train.teachers import load_teacher
 from tests.plugin_fixtures import write_distribution
+from tests.teacher_files import OUTPUTS, SIDE, make_checkpoint
 from tests.train_fixtures import make_pictures
 
 DECLARATION = '''
@@ -149,7 +154,7 @@ def test_every_command_knows_a_recipe_of_another_package(site, pictures, tmp_pat
     assert "Resuming at step 3 of 5" in said
     assert "pull 3.0 -> 1.5 from step 3 on" in said
     assert "unknown preset 'tiny' of toy" in lowzoo(site, *words, "--preset", "tiny", code=2)
-    assert "top-1" in lowzoo(site, "eval", "knn", run, "--data", pictures, "--k", 2)
+    assert "knn_top1" in lowzoo(site, "eval", "knn", run, "--data", pictures, "--k", 2)
     assert "toy" in lowzoo(site, "info", run)
     assert "no model matches" not in lowzoo(site, "list", "--recipe", "toy")
     lowzoo(site, "cards", "--check")
@@ -194,3 +199,55 @@ def test_a_recipe_whose_configuration_lacks_the_teacher_it_needs_is_refused(inst
     monkeypatch.setattr(type(RECIPES["toy"]), "needs", Needs(teacher=True))
     with pytest.raises(LowzooError, match="configuration of recipe toy, ToyConfig, is no TaughtConfig"):
         config_class("toy")
+
+
+FAMILY = """
+from dataclasses import replace
+
+from lowzoo.catalog import TeacherEntry, TeacherFamily
+
+ENTRY = TeacherEntry(
+    name="toy_teacher", family="toy_dino", architecture="test_vit", feature_dim=64, params=370_000, label_free=True,
+    training="at random, for a test", head_included=True, license="MIT", source="a test", positions="dino",
+    input_size=(3, 32, 32), file="toy.pth",
+)
+
+
+def split(content, path):
+    from lowzoo.train.published.layouts import split_dino
+
+    return split_dino(content["toy"], path)
+
+
+FAMILY = TeacherFamily(
+    "toy_dino", split, "lowzoo.train.published.heads:dino_head", teachers=(ENTRY, replace(ENTRY, name="dino_vits16"))
+)
+"""
+
+
+def test_teachers_of_another_package_are_named_and_read(tmp_path, monkeypatch) -> None:
+    write_distribution(
+        tmp_path,
+        "lowzoo-toy-teacher",
+        {"lowzoo.teachers": {"toy_dino": "toy_family:FAMILY"}},
+        {"toy_family.py": FAMILY},
+    )
+    make_checkpoint("dino", tmp_path / "file.pth")
+    torch.save({"toy": read_torch_file(tmp_path / "file.pth")}, tmp_path / "toy.pth")
+    monkeypatch.syspath_prepend(tmp_path)
+    catalog.TEACHER_FAMILIES.refresh()
+    catalog.teachers.cache_clear()
+    try:
+        with pytest.warns(LowzooWarning, match=r"the teacher dino_vits16 of lowzoo-toy-teacher 0.1 is left out"):
+            known = catalog.teachers()
+        assert known["toy_teacher"].has_prototypes
+        assert known["dino_vits16"].family == "dino"
+        teacher = load_teacher("toy_teacher", size=SIDE, file=str(tmp_path / "toy.pth"))
+        assert (teacher.facts.head, teacher.facts.license) == ("own (toy_dino)", "MIT")
+        assert teacher(torch.zeros(1, 2, 3, SIDE, SIDE)).shape == (1, 2, OUTPUTS)
+        with pytest.raises(LowzooError, match="has no branch"):
+            load_teacher("dino_vits16", size=SIDE, file=str(tmp_path / "toy.pth"))
+    finally:
+        monkeypatch.undo()
+        catalog.TEACHER_FAMILIES.refresh()
+        catalog.teachers.cache_clear()

@@ -1,5 +1,6 @@
-"""The recipes: one folder each, with its declaration, configuration, method and presets."""
+"""The recipes: a folder each, which is found by itself, with declaration, configuration, method and presets."""
 
+from pkgutil import iter_modules
 from typing import Any
 
 from lowzoo.errors import LowzooError
@@ -10,7 +11,7 @@ RECIPES: Registry[Recipe[Any]] = Registry(
     Recipe,
     "recipe",
     "lowzoo.recipes",
-    {name: f"lowzoo.train.recipes.{name}:RECIPE" for name in ("rob", "seed", "sslight")},
+    {room.name: f"{__name__}.{room.name}:RECIPE" for room in iter_modules(__path__) if room.ispkg},
 )
 
 __all__ = ["RECIPES", "Budget", "Choice", "Masks", "Needs", "Recipe", "needed_teacher", "owner_of_preset"]
