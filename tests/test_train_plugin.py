@@ -209,7 +209,7 @@ from lowzoo.catalog import TeacherEntry, TeacherFamily
 ENTRY = TeacherEntry(
     name="toy_teacher", family="toy_dino", architecture="test_vit", feature_dim=64, params=370_000, label_free=True,
     training="at random, for a test", head_included=True, license="MIT", source="a test", positions="dino",
-    input_size=(3, 32, 32), file="toy.pth",
+    input_size=(3, SIDE, SIDE), file="toy.pth",
 )
 
 
@@ -230,7 +230,7 @@ def test_teachers_of_another_package_are_named_and_read(tmp_path, monkeypatch) -
         tmp_path,
         "lowzoo-toy-teacher",
         {"lowzoo.teachers": {"toy_dino": "toy_family:FAMILY"}},
-        {"toy_family.py": FAMILY},
+        {"toy_family.py": FAMILY.replace("SIDE", str(SIDE))},
     )
     make_checkpoint("dino", tmp_path / "file.pth")
     torch.save({"toy": read_torch_file(tmp_path / "file.pth")}, tmp_path / "toy.pth")
