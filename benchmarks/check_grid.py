@@ -32,7 +32,7 @@ from timm.models import save_for_hf
 
 from lowzoo.cli.main import main as lowzoo
 from lowzoo.export.formats import FORMATS
-from lowzoo.export.spec import INPUTS, PRECISIONS
+from lowzoo.export.spec import INPUTS
 from lowzoo.files import write_text
 from lowzoo.following import commands_of
 
@@ -50,7 +50,7 @@ def combinations(formats: list[str], precisions: list[str] | None, every: bool) 
     """Every combination, or every one that differs from the first of each list in one place at most."""
     usual = tuple(values[0] for values in _SOME)
     for format_ in formats:
-        for precision, input_ in itertools.product(PRECISIONS[format_], INPUTS):
+        for precision, input_ in itertools.product(FORMATS[format_].precisions, INPUTS):
             if precisions and precision not in precisions:
                 continue
             for chosen in itertools.product(*_SOME):

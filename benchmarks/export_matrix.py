@@ -41,7 +41,6 @@ from lowzoo.export import Artifact, ExportSpec, MaxLoss
 from lowzoo.export.artifact import write_artifact
 from lowzoo.export.formats import FORMATS
 from lowzoo.export.judge import Judge, real_images
-from lowzoo.export.spec import PRECISIONS
 from lowzoo.files import write_text
 from lowzoo.resolve import Resolved, load_model
 from lowzoo.train.teachers import load_teacher
@@ -49,7 +48,7 @@ from lowzoo.train.teachers import load_teacher
 OUT = Path(__file__).parent / "results" / "export_matrix.json"
 MODELS = ("vit_tiny", "resnet18", "resnet34", "mobilenetv2", "mobilenetv3_large", "efficientnet_b0")
 STOCK = {"mobilenetv2": "mobilenetv2_100", "mobilenetv3_large": "mobilenetv3_large_100"}
-CELLS = tuple(f"{format_}:{precision}" for format_, precisions in PRECISIONS.items() for precision in precisions)
+CELLS = tuple(f"{format_}:{precision}" for format_ in FORMATS for precision in FORMATS[format_].precisions)
 PACKAGES = ("torch", "timm", "numpy", "onnxruntime", "coremltools", "executorch", "litert-torch", "ai-edge-litert")
 COLUMNS = ("MB", "export s", "mean cosine", "max error", "rel. error", "k-NN lost", "ms", "fp32 / this")
 

@@ -177,7 +177,7 @@ def _process(request: dict[str, Any], name: str) -> Any:
 
 def _engine(facts: EngineFacts, threads: int, *, spinning: bool, provider: str) -> Engine:
     settings = dict(facts.settings)
-    if facts.name == "onnxruntime":
+    if facts.spins:
         settings["spinning"] = "on" if spinning else "off"
     return Engine(
         name=facts.name,

@@ -8,7 +8,7 @@ from lowzoo.embedding import embed as function
 from lowzoo.errors import LowzooError
 
 
-def _something_is_written(given: Mapping[str, Any]) -> None:
+def _something_is_written(given: Mapping[str, Any], _: bool) -> None:
     if given["out"] is None and given["sheet"] is None:
         raise LowzooError("nothing is to be written", "Name a table by --out, a picture by --sheet, or both")
 

@@ -103,7 +103,7 @@ def command(
     json: bool = True,
     json_help: str = _JSON_HELP,
     like: Callable[..., Any] | None = None,
-    check: Callable[[Mapping[str, Any]], object] = lambda _: None,
+    check: Callable[[Mapping[str, Any], bool], object] = lambda *_: None,
     follow: Follow | None = None,
     status: Callable[[Any], int] = lambda _: 0,
     note: str = "",
@@ -116,7 +116,7 @@ def command(
         json: Add `--json`, which prints the result's `to_json()` instead.
         json_help: Help of `--json`.
         like: A function whose options this one takes too, by `**words`.
-        check: Refuses arguments that the function takes and a command does not.
+        check: Takes the arguments and whether JSON is wanted; refuses what the function takes and a command does not.
         follow: Where lines of progress go; by default to stdout, and to stderr with `--json`.
         status: Gives the exit status for the result.
         note: What the help says after the docstring.
@@ -129,7 +129,7 @@ def command(
     def run(**words: Any) -> None:
         as_json = bool(words.pop("json_", False))
         values = {each.name: each.value(words[each.name]) for each in taken}
-        check(values)
+        check(values, as_json)
         with follows(values, as_json) as progress:
             more = {"progress": progress} if "progress" in inspect.signature(function).parameters else {}
             result = function(**values, **more)

@@ -1,55 +1,69 @@
-"""`lowzoo bench --on browser`: a link and a QR code, then what the devices say, live."""
+"""What the browser target says while it waits: a link and a QR code, then what the devices do, live."""
 
+import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from lowzoo.cli.bench import artifact_of, finish
-from lowzoo.cli.bench_lines import device_words, model_words
+from lowzoo.bench.browser.session import BrowserBench, Place
+from lowzoo.bench.lines import HEADER, device_words, figures, model_words
+from lowzoo.data.progress import Say
 from lowzoo.errors import LowzooError
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from lowzoo.bench.browser.collector import DeviceState, Run
-    from lowzoo.bench.browser.session import BrowserBench, Place
-    from lowzoo.bench.protocol import Protocol
     from lowzoo.bench.schema import BenchResult
-    from lowzoo.input_facts import Side
+    from lowzoo.bench.targets import Request
 
 
-def run(
-    model: str,
-    place: "Place",
-    protocol: "Protocol",
-    untrained: bool,
-    size: "Side | None",
-    out: Path | None,
-    json_: bool,
-) -> None:
-    """Serve the page until enough devices are through, the time is over, or Ctrl-C; keep what came in."""
-    from lowzoo.bench.assemble import to_document
-    from lowzoo.bench.browser.session import BrowserBench
+@contextlib.contextmanager
+def _shown(repeats: int, say: Say) -> "Iterator[Callable[[Sequence[DeviceState]], None]]":
+    """A table on the command line's terminal, else lines."""
+    if getattr(say, "bars", False):
+        with LiveView(repeats) as show:
+            yield show
+        return
+    said = set[str]()
 
+    def show_lines(devices: "Sequence[DeviceState]") -> None:
+        for line in _events(devices, repeats):
+            if line not in said:
+                said.add(line)
+                say(line)
+
+    yield show_lines
+
+
+def run(request: "Request") -> "list[BenchResult]":
+    """Serve the page until enough devices are through, the time is over, or Ctrl-C; keep what came in.
+
+    Raises:
+        LowzooError: Nothing came in.
+        KeyboardInterrupt: The same, by Ctrl-C.
+    """
+    own = request.options
+    place = Place(own["lan"], own["port"], own["ort_dist"], own["certificate"], own["devices"], own["minutes"])
     interrupted = False
-    with artifact_of(model, ".onnx", untrained=untrained, size=size) as artifact:
-        bench = BrowserBench(artifact, place, protocol)
+    with request.artifact(".onnx") as artifact:
+        bench = BrowserBench(artifact, place, request.protocol)
         with bench.server:
-            _invite(bench)
+            _invite(bench, request.say)
             try:
-                with LiveView(bench.protocol.repeats) as show:
+                with _shown(bench.protocol.repeats, request.say) as show:
                     bench.wait(show)
             except KeyboardInterrupt:
                 interrupted = True
         results = bench.results()
-    if results:
-        finish(to_document(results), [*_lines(results)], out, json_)
     if interrupted:
+        request.interrupted()
+    if not results and interrupted:
         raise KeyboardInterrupt
     if not results:
         _nothing(bench.collector.devices(), place.minutes)
+    return results
 
 
 def _nothing(devices: "Sequence[DeviceState]", minutes: float) -> None:
@@ -59,9 +73,8 @@ def _nothing(devices: "Sequence[DeviceState]", minutes: float) -> None:
     raise LowzooError(f"no device has answered within {minutes:g} minutes", "Open the link, or name --minutes")
 
 
-def _invite(bench: "BrowserBench") -> None:
+def _invite(bench: BrowserBench, say: Say) -> None:
     url = bench.server.url
-    say = _say
     say(f"Model: {model_words(bench.model)}; onnxruntime-web {bench.runtime.version} from {bench.runtime.source}")
     if bench.place.lan:
         say("Open this link on each phone of this network, or scan the code:")
@@ -71,24 +84,21 @@ def _invite(bench: "BrowserBench") -> None:
     say(f"  {url}")
     say("")
     if bench.place.lan:
-        _qr_code(url)
+        _qr_code(url, say)
         if not bench.place.certificate:
             say("Over plain http browsers allow one thread and no WebGPU; --certificate serves https.")
     many = f"{bench.place.devices} devices are" if bench.place.devices > 1 else "one device is"
     say(f"Ends when {many} through, after {bench.place.minutes:g} minutes, or by Ctrl-C.")
 
 
-def _qr_code(url: str) -> None:
+def _qr_code(url: str, say: Say) -> None:
     try:
         import segno
     except ImportError:
-        _say("(With lowzoo[browser] installed a QR code stands here.)")
+        say("(With lowzoo[browser] installed a QR code stands here.)")
         return
-    segno.make(url, error="m").terminal(out=sys.stderr, compact=True, border=2)
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    if getattr(say, "bars", False):
+        segno.make(url, error="m").terminal(out=sys.stderr, compact=True, border=2)
 
 
 class LiveView:
@@ -119,7 +129,7 @@ class LiveView:
         for line in _events(devices, self._repeats):
             if line not in self._said:
                 self._said.add(line)
-                _say(line)
+                print(line, file=sys.stderr, flush=True)
 
 
 def _events(devices: "Sequence[DeviceState]", repeats: int) -> Iterator[str]:
@@ -181,9 +191,8 @@ def _name(device: "DeviceState") -> str:
     return ", ".join(part for part in (facts.model, describe(facts).os, browser_of(facts)) if part)
 
 
-def _lines(results: "Sequence[BenchResult]") -> Iterator[str]:
-    from lowzoo.cli.bench_lines import HEADER, figures
-
+def lines(results: "Sequence[BenchResult]") -> Iterator[str]:
+    """Results of one model on several back ends and devices."""
     first = results[0]
     yield f"Model: {model_words(first.model)}"
     yield f"Protocol: batch {first.input.shape[0]}, {first.protocol.in_words(first.unit)}"
