@@ -4,10 +4,11 @@ A type checker reads `**options: Unpack[Shared]`. Whoever asks at run time (`hel
 the options spelled out in the signature, and their lines in the docstring.
 """
 
+import functools
 import inspect
 import re
 from collections.abc import Callable
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Annotated, Any, TypeVar, cast, get_args, get_origin
 
 from lowzoo.options import Option
 
@@ -31,9 +32,16 @@ def spelled_out(*shared: type) -> Callable[[F], F]:
             for name, kind in _own(group, shared).items()
             if name not in taken
         ]
-        function.__dict__["__signature__"] = signature.replace(parameters=[*kept, *more])
-        function.__doc__ = _documented(function, shared)
-        return function
+        shown = signature.replace(parameters=[*kept, *more])
+
+        @functools.wraps(function)
+        def checked(*arguments: Any, **words: Any) -> Any:
+            shown.bind(*arguments, **words)  # else a misspelled option would go unnoticed
+            return function(*arguments, **words)
+
+        checked.__dict__["__signature__"] = shown
+        checked.__doc__ = _documented(function, shared)
+        return cast("F", checked)
 
     return decorate
 
@@ -48,8 +56,9 @@ def _own(group: type, shared: tuple[type, ...]) -> dict[str, Any]:
 
 
 def _default(kind: Any) -> Any:
-    about = get_args(kind)[1:] if get_origin(kind) is not None else ()
-    return next((each.default for each in about if isinstance(each, Option)), None)
+    plain, *about = get_args(kind) if get_origin(kind) is Annotated else (kind,)
+    given = next((each.default for each in about if isinstance(each, Option)), None)
+    return False if given is None and plain is bool else given
 
 
 def _documented(function: Callable[..., Any], shared: tuple[type, ...]) -> str:

@@ -149,6 +149,26 @@ def test_an_unknown_recipe_is_answered_with_those_there_are() -> None:
         lowzoo.train.run("robb")
 
 
+def test_what_a_command_could_not_be_given_is_refused(world, tmp_path) -> None:
+    with pytest.raises(TypeError, match="unexpected keyword argument 'stepz'"):
+        lowzoo.train.rob(world / "pictures", stepz=3)
+    for wrong, message in (
+        ({"devices": 0}, "devices = 0 is impossible"),
+        ({"from_step": -1}, "from_step = -1 is impossible"),
+        ({"loss": "dyno"}, "loss = 'dyno' is impossible"),
+        ({"precision": "int8"}, "precision = 'int8' is impossible"),
+        ({"log": ["tensorbord"]}, "log.0 = 'tensorbord' is impossible"),
+        ({"views": "softer"}, "unknown views 'softer'"),
+        ({"orientation": "up"}, "an orientation of 'up' is impossible"),
+        ({"settings": {"epochz": 3}}, "unknown configuration key 'epochz'"),
+    ):
+        with pytest.raises(LowzooError, match=message):
+            lowzoo.train.rob(world / "pictures", **tiny(world, tmp_path / "run", **wrong))
+    with pytest.raises(LowzooError, match="a generator is no source of images"):
+        lowzoo.train.rob((each for each in ()), **tiny(world, tmp_path / "run"))
+    assert not (tmp_path / "run").exists()
+
+
 SCRIPT = """
 import lowzoo.train
 {more}

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -155,8 +156,9 @@ def test_every_command_knows_a_recipe_of_another_package(site, pictures, tmp_pat
     assert "pull 3.0 -> 1.5 from step 3 on" in said
     assert "unknown preset 'tiny' of toy" in lowzoo(site, *words, "--preset", "tiny", code=2)
     assert "knn_top1" in lowzoo(site, "eval", "knn", run, "--data", pictures, "--k", 2)
-    assert "toy" in lowzoo(site, "info", run)
-    assert "no model matches" not in lowzoo(site, "list", "--recipe", "toy")
+    assert re.search(r"method +Toy\n", lowzoo(site, "info", run))
+    lowzoo(site, "list", "--recipe", "toy")
+    assert "unknown recipe toyy (near: toy)" in lowzoo(site, "list", "--recipe", "toyy", code=2)
     lowzoo(site, "cards", "--check")
     lowzoo(site, "export", run, "--format", "onnx", "--out", tmp_path / "toy.onnx")
     assert (tmp_path / "toy.onnx").is_file()

@@ -7,10 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Unpack
 
-from lowzoo.options import PYTHON_ONLY, Data, Option, Progress, Reading
+from lowzoo.errors import LowzooError
+from lowzoo.options import PYTHON_ONLY, Option, Progress, Reading
 from lowzoo.spelled import spelled_out
 
 if TYPE_CHECKING:
+    from lowzoo.data.source import ImageSource
     from lowzoo.train.outcome import TrainResult
 
 _SHARED = (
@@ -22,6 +24,7 @@ _SHARED = (
     "device",
     "seed",
 )
+Source = Annotated["str | Path | Sequence[Any] | ImageSource | None", Option(metavar="SRC")]
 Init = Annotated[str | Path | None, Option(metavar="MODEL", early="lowzoo.early:refuse_early")]
 Teacher = Annotated[str | Path | None, Option(early="lowzoo.early:refuse_early_checkpoint")]
 Folder = Annotated[str | Path | None, Option(metavar="DIR")]
@@ -80,7 +83,7 @@ class RunOptions(Reading, total=False):
 
 @spelled_out(RunOptions, Reading)
 def rob(
-    data: Data = None,
+    data: Source = None,
     *,
     student: str | None = None,
     init: Init = None,
@@ -123,7 +126,7 @@ def rob(
 
 @spelled_out(RunOptions, Reading)
 def seed(
-    data: Data = None,
+    data: Source = None,
     *,
     student: str | None = None,
     init: Init = None,
@@ -161,7 +164,7 @@ def seed(
 
 @spelled_out(RunOptions, Reading)
 def sslight(
-    data: Data = None,
+    data: Source = None,
     *,
     student: str | None = None,
     init: Init = None,
@@ -197,7 +200,7 @@ def sslight(
 @spelled_out(RunOptions, Reading)
 def run(
     recipe: str,
-    data: Data = None,
+    data: Source = None,
     *,
     student: str | None = None,
     init: Init = None,
@@ -287,6 +290,7 @@ def _train(
     from lowzoo.train.outcome import TrainResult
 
     refuse_rerun()
+    _check(data, options)
     reading: Any = {key: options[key] for key in Reading.__annotations__ if key in options}  # type: ignore[literal-required]
     fields = {**own, **{key: options.get(key) for key in _SHARED}, "log": _names(options.get("log"))}
     preset, from_step = options.get("preset"), options.get("from_step")
@@ -316,6 +320,23 @@ def _train(
     return TrainResult(folder, recipe, facts, minutes=(time.monotonic() - began) / 60)
 
 
+def _check(data: Any, options: RunOptions) -> None:
+    """Refuse what a command cannot be given, and what would otherwise be taken for something else.
+
+    Raises:
+        LowzooError: It was given.
+    """
+    if not (data is None or isinstance(data, str | Path) or hasattr(data, "__len__")):
+        raise LowzooError(
+            f"a {type(data).__name__} is no source of images",
+            "Give a folder, a list of PIL images, arrays or tensors, or an ImageSource",
+        )
+    for name, least in (("devices", 1), ("from_step", 0)):
+        value = options.get(name)
+        if value is not None and (not isinstance(value, int) or value < least):
+            raise LowzooError(f"{name} = {value!r} is impossible", f"Give a whole number, {least} or more")
+
+
 class _Printed:
     """Prints lines, and lets what takes time show a bar."""
 
@@ -327,7 +348,7 @@ class _Printed:
 
 
 def _names(names: Sequence[str] | str | None) -> list[str] | None:
-    return None if not names else [names] if isinstance(names, str) else list(names)
+    return None if names is None else [names] if isinstance(names, str) else list(names)
 
 
 def _path(path: str | Path | None) -> Path | None:
