@@ -11,7 +11,7 @@ from torch import nn
 
 from lowzoo import catalog
 from lowzoo.data.source import ImageSource
-from lowzoo.errors import LowzooError
+from lowzoo.errors import LowzooError, reason_of
 from lowzoo.evaluate.batch_norms import fold_batch_norms
 from lowzoo.files import write_text
 from lowzoo.notes import say_once
@@ -53,7 +53,23 @@ def create_teacher(config: TrainConfig, source: ImageSource) -> Teacher | None:
         )
     if needs.classes:
         _number_classes(teacher, taught.teacher, source)
+    if needs.local_targets:
+        _check_sizes(teacher, taught)
     return teacher
+
+
+@torch.no_grad()
+def _check_sizes(teacher: Teacher, config: TaughtConfig) -> None:
+    """Refuse a teacher that takes images of one size alone where it is to see local views of another."""
+    for size in {group.size for group in config.views} - {config.global_size}:
+        try:
+            teacher.backbone(torch.zeros(1, 3, size, size))
+        except Exception as error:  # whatever a network does with a size that is not its own
+            raise LowzooError(
+                f"teacher {config.teacher} was loaded for {config.global_size} px and takes no local views of {size} "
+                f"px ({reason_of(error)})",
+                f"Add --set view.local.size={config.global_size}, or choose a convolutional teacher",
+            ) from error
 
 
 def _number_classes(teacher: Teacher, word: str, source: ImageSource) -> None:
