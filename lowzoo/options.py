@@ -60,6 +60,13 @@ class Option:
         for field in self.__dataclass_fields__:
             object.__setattr__(self, field, given[field])
 
+    def __repr__(self) -> str:
+        """What is said, and no more: it stands in the signatures that `help` and notebooks show."""
+        said = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return (
+            f"Option({', '.join(f'{name}={value!r}' for name, value in said.items() if value not in ((), None, ''))})"
+        )
+
 
 @dataclass(frozen=True)
 class PythonOnly:
