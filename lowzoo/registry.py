@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, Protocol, TypeVar
 
-from lowzoo.catalog import near_matches
-from lowzoo.errors import LowzooError, reason_of
+from lowzoo.errors import LowzooError, near_matches, reason_of
 from lowzoo.notes import say_once
 
 

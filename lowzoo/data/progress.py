@@ -83,7 +83,7 @@ def progress_bar(description: str, total: int, *, wanted: bool = True) -> Iterat
         yield lambda _: None
         return
     # Into a file, rich would write empty lines where the bar has been; and who is told needs no rich.
-    if _TOLD.get() is not None or not sys.stderr.isatty():
+    if not shows_bars():
         yield _lines(description, total)
         return
     from rich.console import Console
@@ -95,6 +95,11 @@ def progress_bar(description: str, total: int, *, wanted: bool = True) -> Iterat
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(escape(description), total=total)
         yield lambda done: bar.advance(task, done)
+
+
+def shows_bars() -> bool:
+    """Whether a bar can be shown: stderr is a terminal, and nobody takes lines instead."""
+    return _TOLD.get() is None and sys.stderr.isatty()
 
 
 def plain_line(text: str) -> None:

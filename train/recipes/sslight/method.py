@@ -16,7 +16,7 @@ from lowzoo.train.objectives.dino import DinoObjective
 from lowzoo.train.objectives.moco import MocoObjective, shuffle_batch
 from lowzoo.train.objectives.swav import SwavObjective
 from lowzoo.train.precision import full
-from lowzoo.train.recipes import SslightConfig
+from lowzoo.train.recipes.sslight.config import SslightConfig
 from lowzoo.train.schedules import teacher_temperature
 
 # Values that the teacher's temperature takes in a run whose length is not given by epochs.

@@ -14,7 +14,7 @@ from lowzoo.train.objectives.rob import TEACHER_TEMPERATURE, RobObjective
 from lowzoo.train.objectives.rob_ibot import rob_ibot_loss
 from lowzoo.train.objectives.rob_swav import SinkhornTargets
 from lowzoo.train.precision import full
-from lowzoo.train.recipes import RobConfig
+from lowzoo.train.recipes.rob.config import RobConfig
 
 
 class RobMethod(Method):

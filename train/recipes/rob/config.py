@@ -4,12 +4,12 @@ from typing import Literal, Self
 
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 
-from lowzoo.train.recipes.base import Positive, Share, TeacherSettings, TrainConfig
+from lowzoo.train.recipes.base import Positive, Share, TaughtConfig
 
 Loss = Literal["dino", "swav", "ibot", "msn", "kd"]
 
 
-class RobConfig(TrainConfig, TeacherSettings):
+class RobConfig(TaughtConfig):
     """Every setting of `lowzoo train rob`.
 
     Args:

@@ -5,10 +5,10 @@ from typing import Literal, Self
 from pydantic import NonNegativeInt, PositiveInt, model_validator
 
 from lowzoo.train.heads import HeadSpec
-from lowzoo.train.recipes.base import Positive, TeacherSettings, TrainConfig
+from lowzoo.train.recipes.base import Positive, TaughtConfig
 
 
-class SeedConfig(TrainConfig, TeacherSettings):
+class SeedConfig(TaughtConfig):
     """Every setting of `lowzoo train seed`.
 
     With a group of local views this is the small-patch extension: both networks see the local views, which are compared

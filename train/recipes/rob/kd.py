@@ -9,7 +9,7 @@ from lowzoo.train.frozen import FrozenTeacher
 from lowzoo.train.methods.base import Method, Now, Views
 from lowzoo.train.objectives.kd import distillation_loss
 from lowzoo.train.precision import full
-from lowzoo.train.recipes import RobConfig
+from lowzoo.train.recipes.rob.config import RobConfig
 
 
 class KdMethod(Method):

@@ -8,7 +8,7 @@ from lowzoo.train.frozen import FrozenTeacher
 from lowzoo.train.methods.base import Method, Now, Views
 from lowzoo.train.objectives.seed import SeedObjective, SmallPatchObjective
 from lowzoo.train.precision import full
-from lowzoo.train.recipes import SeedConfig
+from lowzoo.train.recipes.seed.config import SeedConfig
 
 
 class SeedMethod(Method):
