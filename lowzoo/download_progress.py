@@ -1,8 +1,10 @@
-"""What a download shows on stderr: a bar on a terminal, else one line."""
+"""What a download shows on stderr: a bar on a terminal, else one line; or to whoever is told."""
 
 import contextlib
 import sys
 from collections.abc import Callable, Iterator
+
+from lowzoo.data.progress import is_told, plain_line
 
 Show = Callable[[int, int | None], None]
 
@@ -17,8 +19,8 @@ def shown(name: str) -> Iterator[Show]:
     Yields:
         A function to call with the bytes that have arrived and those of the whole file, if known.
     """
-    if not sys.stderr.isatty():
-        print(f"Downloading {name}", file=sys.stderr)
+    if is_told() or not sys.stderr.isatty():
+        plain_line(f"Downloading {name}")
         yield lambda arrived, total: None
         return
     from rich.console import Console
