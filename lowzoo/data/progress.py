@@ -42,11 +42,6 @@ def told(progress: Say | None) -> Iterator[Say]:
         _TOLD.reset(token)
 
 
-def is_told() -> bool:
-    """Whether a function takes what is said, or leaves it unsaid, instead of stderr."""
-    return _TOLD.get() is not None
-
-
 def _silent(_: str) -> None:
     pass
 
