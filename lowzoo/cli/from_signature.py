@@ -18,7 +18,6 @@ import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Literal, Unpack, get_args, get_origin
 
@@ -26,6 +25,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from lowzoo.errors import LowzooError
+from lowzoo.lazy import resolved_place
 from lowzoo.notes import say_once
 from lowzoo.options import Option, PythonOnly
 
@@ -77,7 +77,7 @@ class _Taken:
             )
         if given is None or (not self.required and given == self.shown_default):
             return self.default
-        return _called(self.option.read)(given, self.names[-1]) if self.option.read else given
+        return resolved_place(self.option.read)(given, self.names[-1]) if self.option.read else given
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -169,7 +169,7 @@ class Command(TyperCommand):
         for parameter in self.params:
             if source := sources.get(parameter.name):
                 text = (getattr(parameter, "help", None) or "").rstrip(".")
-                parameter.help = f"{text}: {', '.join(_called(source).names())}."  # type: ignore[attr-defined]
+                parameter.help = f"{text}: {', '.join(resolved_place(source).names())}."  # type: ignore[attr-defined]
         super().format_help(ctx, formatter)
 
 
@@ -325,17 +325,9 @@ def _parts(kind: Any) -> Sequence[Any]:
     return get_args(kind) if get_origin(kind) in (typing.Union, types.UnionType) else (kind,)
 
 
-def _called(function: Any) -> Any:
-    """The function itself, or what "module:name" names."""
-    if not isinstance(function, str):
-        return function
-    module, _, name = function.partition(":")
-    return getattr(import_module(module), name)
-
-
 def _lazily(function: Callable[[Any], Any] | str) -> Callable[[Any], Any]:
     def call(value: Any) -> Any:
-        return _called(function)(value)
+        return resolved_place(function)(value)
 
     return call
 
