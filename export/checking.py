@@ -13,7 +13,7 @@ from lowzoo.evaluate.preprocess import Preprocessing
 from lowzoo.export.bounds import Bounds, ParityError
 from lowzoo.export.diagnose import diagnosis
 from lowzoo.export.formats import FORMATS, format_of, suffixes
-from lowzoo.export.identity import Reference, giving_maps, reference_of
+from lowzoo.export.identity import given_reference, reference_of
 from lowzoo.export.judge import Judge
 from lowzoo.export.metadata import UNCHECKED
 from lowzoo.export.mil import UnknownOperatorError
@@ -101,7 +101,7 @@ def check_artifact(
     """
     artifact = open_artifact(path)
     if isinstance(against, Resolved):
-        reference = Reference(giving_maps(against, artifact.metadata), None)
+        reference = given_reference(against, artifact.metadata)
     else:
         reference = reference_of(path, artifact.metadata, artifact.side, against, head)
         _refuse_other_preparation(reference.resolved, artifact)

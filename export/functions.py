@@ -157,12 +157,9 @@ def check(
 
     with told(progress) as say:
         say(f"checking {artifact}")
-        if against is None:
-            reference = None
-        elif isinstance(against, (str, Path)):
-            reference = word_of(against)
-        else:
-            reference = resolved_model(against)
+        reference: str | Resolved | None = None
+        if against is not None:
+            reference = word_of(against) if isinstance(against, (str, Path)) else resolved_model(against)
         source = str(data) if isinstance(data, Path) else data
         return check_artifact(Path(artifact), reference, source, head=None if head is None else str(head), with_knn=knn)
 

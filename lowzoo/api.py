@@ -60,6 +60,8 @@ def load(
     classes: bool = False,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
+    interpolation: str | None = None,
+    crop_pct: float | None = None,
     name: str | None = None,
 ) -> "Resolved":
     """Load a model: its network (`.model`), how to feed it (`.transform`), and what it is (`.name`, `.revision`, ...).
@@ -72,6 +74,8 @@ def load(
         classes: Keep the classifier that the weights come with. A network that you built is taken as it is.
         mean: Of the normalisation, for a network that you built and that has no `pretrained_cfg` of timm.
         std: As `mean`.
+        interpolation: Filter of the resize, for such a network.
+        crop_pct: Side of the centre crop by the side after resizing, for such a network.
         name: What messages and files call a network that you built.
 
     Raises:
@@ -81,13 +85,16 @@ def load(
     if isinstance(model, (str, Path)):
         from lowzoo.resolve import resolved_model
 
-        for argument, value in (("mean", mean), ("std", std), ("name", name)):
+        own = {"mean": mean, "std": std, "interpolation": interpolation, "crop_pct": crop_pct, "name": name}
+        for argument, value in own.items():
             if value is not None:
                 raise LowzooError(f"{argument} is for a network that you built, not for {model}", "Leave it out")
         return resolved_model(model, image_size=size, classes=classes)
     from lowzoo.own_module import resolved_module
 
-    return resolved_module(model, name=name, size=size, mean=mean, std=std)
+    return resolved_module(
+        model, name=name, size=size, mean=mean, std=std, interpolation=interpolation, crop_pct=crop_pct
+    )
 
 
 def list_models(filter: str = "*", *, pretrained: bool = False) -> list[str]:

@@ -162,9 +162,8 @@ def embed(
     from lowzoo.evaluate.device import pick_device
     from lowzoo.evaluate.embeddings import require_pyarrow, write_embeddings
     from lowzoo.evaluate.evaluation import found_lines
-    from lowzoo.evaluate.features import extract_features
     from lowzoo.evaluate.result import DataFacts, ModelFacts
-    from lowzoo.evaluate.run import begin
+    from lowzoo.evaluate.run import begin, extraction
     from lowzoo.resolve import resolved_model
 
     table, drawing = (None if path is None else Path(path) for path in (out, sheet))
@@ -180,8 +179,7 @@ def embed(
                 say(line)
         place = pick_device(device)
         resolved = resolved_model(model, image_size=image_size)
-        precision = "bf16" if bf16 else "fp32"
-        features = extract_features(resolved, source, device=place, workers=workers, precision=precision)
+        (features,) = extraction(place, workers, bf16).run(resolved, (source,))
         if table is not None:
             write_embeddings(table, source, features, ModelFacts.of(resolved))
         facts = DataFacts.of_features(source, features)

@@ -24,6 +24,8 @@ from lowzoo.weights_file import check_safetensors, short_digest
 
 HUB_SCHEME = SCHEME
 FOLDER_SCHEME = "local-dir:"
+# Before the digest of a network that a program built: no word loads it.
+BUILT_SCHEME = "built:"
 
 
 @dataclass(frozen=True)

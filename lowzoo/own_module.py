@@ -2,18 +2,22 @@
 
 import copy
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
 from lowzoo.errors import LowzooError, reason_of
+from lowzoo.find import BUILT_SCHEME
 from lowzoo.input_facts import Side, both_sides, input_facts, size_text
+from lowzoo.notes import say_once
 from lowzoo.resolve import Resolved, check_patches
 
 _REMEDY = "Give lowzoo.load(network, size=..., mean=..., std=...), or set the network's pretrained_cfg as timm does"
 _DIGITS = 12
+# As timm's evaluation has them where an architecture does not say otherwise.
+_USUAL = {"interpolation": "bicubic", "crop_pct": 0.875}
 
 
 def resolved_module(
@@ -23,7 +27,8 @@ def resolved_module(
     size: Side | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
-    cfg: Mapping[str, Any] | None = None,
+    interpolation: str | None = None,
+    crop_pct: float | None = None,
 ) -> Resolved:
     """Take a copy of a network, in eval mode and float32, with how it is fed.
 
@@ -33,15 +38,19 @@ def resolved_module(
         size: Side of the input in pixels, or (height, width); the configuration's if None.
         mean: Of the normalisation, in [0, 1]; the configuration's if None.
         std: Of the normalisation, in [0, 1]; the configuration's if None.
-        cfg: How pictures are prepared, as timm's `pretrained_cfg`; the network's own if None.
+        interpolation: Filter of the resize; the configuration's if None.
+        crop_pct: Side of the centre crop by the side after resizing; the configuration's if None.
 
     Raises:
         LowzooError: Nothing says how it is fed, or it does not run or gives something else than (B, D).
     """
-    stated = {**(getattr(module, "pretrained_cfg", None) or {}), **(cfg or {})}
+    stated: dict[str, Any] = dict(getattr(module, "pretrained_cfg", None) or {})
     stated.pop("state_dict", None)
     called = name or stated.get("architecture") or type(module).__name__.lower()
     stated |= {key: tuple(value) for key, value in (("mean", mean), ("std", std)) if value is not None}
+    stated |= {
+        key: value for key, value in (("interpolation", interpolation), ("crop_pct", crop_pct)) if value is not None
+    }
     missing = [key for key in ("mean", "std") if key not in stated]
     missing += ["size"] if size is None and "input_size" not in stated else []
     if missing:
@@ -49,7 +58,9 @@ def resolved_module(
     if size is not None:
         size = both_sides(size)
         stated["input_size"] = (len(stated["mean"]), *size)
-    facts = input_facts({"interpolation": "bicubic", "crop_pct": 0.875, **stated}, called, size=size)
+    if assumed := [f"{key} {value}" for key, value in _USUAL.items() if key not in stated]:
+        say_once(f"nothing says how pictures are resized for {called}: taken as {', '.join(assumed)}, as timm does")
+    facts = input_facts({**_USUAL, **stated}, called, size=size)
     own = copy.deepcopy(module).eval().to("cpu", torch.float32)
     if size is not None:
         check_patches(own, size)
@@ -95,4 +106,5 @@ def _check_output(resolved: Resolved) -> None:
 def _identified(resolved: Resolved) -> Resolved:
     from lowzoo.evaluate.cache import weights_digest
 
-    return dataclasses.replace(resolved, revision=f"weights {weights_digest(resolved.model)[:_DIGITS]}")
+    digest = weights_digest(resolved.model)[:_DIGITS]
+    return dataclasses.replace(resolved, revision=f"weights {digest}", source=f"{BUILT_SCHEME}{digest}")

@@ -203,7 +203,7 @@ def load_model(
     input_facts(found.cfg, found.name, size=image_size, channels=channels)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = _built(found, arguments, image_size, pretrained=pretrained)
+        model: Any = _built(found, arguments, image_size, pretrained=pretrained)
     if image_size is not None:
         check_patches(model, image_size)
         check_takes(model, image_size, found.name, model.pretrained_cfg["input_size"][0])

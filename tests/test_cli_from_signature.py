@@ -136,7 +136,7 @@ def test_entries_of_a_typed_dict_are_options() -> None:
 
 def test_help_is_the_docstring_without_what_is_for_python_alone() -> None:
     shown = " ".join(ran(command(measure, lines, note="A note."), "--help").stdout.split())
-    for text in ("Measure a model. By a protocol. A note.", "Images, or more of them.", "--protocol <dino|rob>"):
+    for text in ("Measure a model. By a protocol. A note.", "Images, or more of them.", "--protocol dino|rob"):
         assert text in shown
     assert "What to measure." in shown
     assert "nn.Module" not in shown
@@ -152,7 +152,13 @@ def test_progress_goes_to_stdout_and_with_json_to_stderr() -> None:
     assert as_json.stderr.splitlines() == ["measuring"]
 
 
-@pytest.mark.parametrize("words", [("--protocol", "none"), ("--workers", "-1"), ("--share", "x")])
+def test_an_unknown_choice_is_refused_with_the_others() -> None:
+    error = ran(command(measure, lines), "rob_vit_tiny", "--protocol", "none").exception
+    assert isinstance(error, LowzooError)
+    assert str(error) == "unknown protocol 'none'. Use --protocol dino or rob"
+
+
+@pytest.mark.parametrize("words", [("--workers", "-1"), ("--share", "x")])
 def test_impossible_values_are_misuse(words: tuple[str, ...]) -> None:
     assert ran(command(measure, lines), "rob_vit_tiny", *words).exit_code == 2
 

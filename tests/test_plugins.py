@@ -16,7 +16,9 @@ from lowzoo.bench.targets import TARGETS
 from lowzoo.cli.main import main
 from lowzoo.errors import LowzooError
 from lowzoo.evaluate.protocols import PROTOCOLS
-from lowzoo.export.formats import FORMATS
+from lowzoo.export import formats
+from lowzoo.export.formats import FORMATS, Format
+from lowzoo.lazy import entries_in_folder
 from lowzoo.registry import Registry
 from tests.export_fixtures import tiny_resolved
 from tests.plugin_fixtures import write_distribution
@@ -236,3 +238,19 @@ def test_a_broken_plug_in_breaks_nothing_but_itself(tmp_path: Path, monkeypatch:
     finally:
         monkeypatch.undo()
         FORMATS.refresh()
+
+
+def test_a_file_in_the_folder_is_all_that_a_format_of_ours_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "next.py").write_text("FORMAT = None\n")
+    monkeypatch.setattr(formats, "__path__", [*formats.__path__, str(tmp_path)])
+    found = entries_in_folder("lowzoo.export.formats", "FORMAT", first=("onnx",))
+    assert list(found) == ["onnx", "coreml", "executorch", "litert", "next"]
+    assert found["next"] == "lowzoo.export.formats.next:FORMAT"
+
+
+def test_what_a_format_lacks_is_named_with_its_extra() -> None:
+    lacking = Format("x", "X", ".x", ("fp32",), "no_such_package:write", "", "", extra="litert")
+    with pytest.raises(LowzooError, match=r"X cannot be used here .*no_such_package.*lowzoo\[litert\]"):
+        lacking.call("writer")

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lowzoo.errors import LowzooError, reason_of
 from lowzoo.lazy import entries_in_folder, resolved_place
 from lowzoo.registry import Registry
 
@@ -92,9 +93,17 @@ class Format:
             raise ValueError(f"the format {self.name} needs a suffix with its dot, and a precision")
 
     def call(self, hook: str, *arguments: Any) -> Any:
-        """Call a hook by its name; None where the format has none."""
+        """Call a hook by its name; None where the format has none.
+
+        Raises:
+            LowzooError: A package that it needs is not installed.
+        """
         place = getattr(self, hook)
-        return None if place is None else resolved_place(place)(*arguments)
+        try:
+            return None if place is None else resolved_place(place)(*arguments)
+        except ImportError as error:
+            remedy = f"Install lowzoo[{self.extra}]" if self.extra else "Install what it needs"
+            raise LowzooError(f"{self.title} cannot be used here ({reason_of(error)})", remedy) from error
 
     def holds(self, path: Path) -> bool:
         """Whether a path is one of its artifacts, by suffix and kind."""

@@ -22,7 +22,7 @@ Size = Annotated[int | tuple[int, int] | None, Option(metavar="PX|HxW", read="lo
 def latency(
     model: Timed = "rob_vit_tiny",
     *,
-    on: Annotated[str, Option(metavar="TARGET", names_from="lowzoo.bench.targets:TARGETS")] = "host",
+    on: Annotated[str, Option(metavar="TARGET", names_from="lowzoo.bench.targets:WITH_NEEDS")] = "host",
     engine: str | None = None,
     threads: Annotated[int | Sequence[int] | str, Option(metavar="N[,N]", read=read_literally)] = "1",
     repeats: Annotated[int | None, Option(metavar="N")] = None,

@@ -34,7 +34,7 @@ def _bench(
         Sequence[str], Option(metavar="[MODEL|ARTIFACT] [B]", early="lowzoo.early:refuse_early_checkpoints")
     ] = (),
     *,
-    on: Annotated[str, Option(metavar="TARGET", names_from="lowzoo.bench.targets:TARGETS")] = "host",
+    on: Annotated[str, Option(metavar="TARGET", names_from="lowzoo.bench.targets:WITH_NEEDS")] = "host",
     out: OutFile = None,
     progress: Progress = None,
     **options: Any,

@@ -18,7 +18,6 @@ import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Literal, Unpack, get_args, get_origin
 
@@ -26,6 +25,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from lowzoo.errors import LowzooError
+from lowzoo.lazy import resolved_place
 from lowzoo.notes import say_once
 from lowzoo.options import Option, PythonOnly
 
@@ -50,6 +50,7 @@ class _Taken:
     positional: bool
     required: bool
     many: bool
+    choices: tuple[str, ...] = ()
 
     @property
     def shown_default(self) -> Any:
@@ -68,9 +69,15 @@ class _Taken:
         """What the function gets for what typer gives."""
         if self.many:
             return tuple(given) if given else self.default
+        if self.choices and given is not None and given not in self.choices:
+            *others, last = self.choices
+            raise LowzooError(
+                f"unknown {self.name.rstrip('_').replace('_', ' ')} {given!r}",
+                f"Use {self.names[-1]} {', '.join(others)} or {last}",
+            )
         if given is None or (not self.required and given == self.shown_default):
             return self.default
-        return _called(self.option.read)(given, self.names[-1]) if self.option.read else given
+        return resolved_place(self.option.read)(given, self.names[-1]) if self.option.read else given
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -81,7 +88,7 @@ class _Taken:
 
     def parameter(self) -> inspect.Parameter:
         """The parameter that typer reads."""
-        about: dict[str, Any] = {"help": self.help, "metavar": self.option.metavar}
+        about: dict[str, Any] = {"help": self.help, "metavar": self.option.metavar or "|".join(self.choices) or None}
         if self.option.early is not None:
             about["callback"] = _lazily(self.option.early)
         for limit, value in (("min", self.option.minimum), ("max", self.option.maximum)):
@@ -162,7 +169,7 @@ class Command(TyperCommand):
         for parameter in self.params:
             if source := sources.get(parameter.name):
                 text = (getattr(parameter, "help", None) or "").rstrip(".")
-                parameter.help = f"{text}: {', '.join(_called(source).names())}."  # type: ignore[attr-defined]
+                parameter.help = f"{text}: {', '.join(resolved_place(source).names())}."  # type: ignore[attr-defined]
         super().format_help(ctx, formatter)
 
 
@@ -278,8 +285,17 @@ def _taken(
     option = next((each for each in about if isinstance(each, Option)), None)
     made, many = _kind(kind, option, f"{name} of {where}")
     required = default is inspect.Parameter.empty
+    choices = tuple(choice for part in _parts(kind) if get_origin(part) is Literal for choice in get_args(part))
     return _Taken(
-        name, made, None if required else default, option or Option(), helps[name], positional, required, many
+        name,
+        made,
+        None if required else default,
+        option or Option(),
+        helps[name],
+        positional,
+        required,
+        many,
+        choices if option is None or option.read is None else (),
     )
 
 
@@ -289,7 +305,7 @@ def _kind(kind: Any, option: Option | None, where: str) -> tuple[Any, bool]:
         return str, False
     parts = [each for each in _parts(kind) if each is not type(None)]
     if len(parts) == 1 and get_origin(parts[0]) is Literal:
-        return parts[0], False
+        return str, False  # judged by `value`, in the words of this package
     if len(parts) == 1 and parts[0] in _PLAIN:
         return parts[0], False
     for each in parts:
@@ -309,17 +325,9 @@ def _parts(kind: Any) -> Sequence[Any]:
     return get_args(kind) if get_origin(kind) in (typing.Union, types.UnionType) else (kind,)
 
 
-def _called(function: Any) -> Any:
-    """The function itself, or what "module:name" names."""
-    if not isinstance(function, str):
-        return function
-    module, _, name = function.partition(":")
-    return getattr(import_module(module), name)
-
-
 def _lazily(function: Callable[[Any], Any] | str) -> Callable[[Any], Any]:
     def call(value: Any) -> Any:
-        return _called(function)(value)
+        return resolved_place(function)(value)
 
     return call
 

@@ -88,11 +88,11 @@ def begin(data: Any, say: Say, *, out: str | Path | None = None, confusion: str 
         LowzooError: A place cannot be written to.
     """
     say(f"Data: {data_words(data)}")
-    places = [Path(path) if path is not None else None for path in (out, confusion)]
-    for path in places:
+    document, picture = (None if path is None else Path(path) for path in (out, confusion))
+    for path in (document, picture):
         if path is not None:
             writable_folder(path.parent)
-    return Run(say, *places, time.monotonic())
+    return Run(say, document, picture, time.monotonic())
 
 
 def data_words(data: Any) -> str:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lowzoo.data.channels import decode_channels
 from lowzoo.data.source import images_of
+from lowzoo.errors import LowzooError
 from lowzoo.evaluate.preprocess import InputSpec, Preprocessing, preprocess
 
 
@@ -43,7 +44,11 @@ class Transform:
     def _pixels(self, image: Any) -> NDArray[np.uint8]:
         channels = self.spec.input_size[0]
         if isinstance(image, (str, Path)):
-            return decode_channels(Path(image).read_bytes(), str(image), channels).pixels
+            try:
+                content = Path(image).read_bytes()
+            except OSError as error:
+                raise LowzooError(f"{image} cannot be read ({error.strerror})", "Name a picture") from error
+            return decode_channels(content, str(image), channels).pixels
         if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3:
             return image
         return images_of([image]).decoded(0, channels=channels).pixels

@@ -86,6 +86,17 @@ class Target:
         return tuple(resolved_place(self.runner)(request))
 
 
+class _WithNeeds:
+    """The targets as the help lists them."""
+
+    def names(self) -> list[str]:
+        """Each name, and what one must have for it."""
+        return [
+            each.name if each.needs == "nothing" else f"{each.name} (needs {each.needs})" for each in TARGETS.specs()
+        ]
+
+
+WITH_NEEDS = _WithNeeds()
 TARGETS = Registry(
     Target,
     "target",

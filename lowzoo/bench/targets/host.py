@@ -1,6 +1,7 @@
 """The computer at hand: a regression guard, not a phone."""
 
 import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,7 +31,7 @@ def _run(request: Request) -> "list[BenchResult]":
 
 
 @contextlib.contextmanager
-def subject(request: Request):  # type: ignore[no-untyped-def]
+def subject(request: Request) -> Iterator[Path | str]:
     """Give what the engine of a request runs: a file, or for PyTorch a word."""
     from lowzoo.bench.engines import ENGINES
     from lowzoo.bench.network_word import network_word

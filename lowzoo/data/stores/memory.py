@@ -120,4 +120,5 @@ def _bytes(pixels: NDArray[Any], where: str) -> NDArray[np.uint8]:
         raise LowzooError(
             f"{where} has floats from {low:g} to {high:g}, not in 0 to 1", "Give it before any normalisation"
         )
-    return np.rint(pixels * 255).astype(np.uint8)
+    found: NDArray[np.uint8] = np.rint(pixels * 255).astype(np.uint8)
+    return found
