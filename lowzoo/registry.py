@@ -10,13 +10,13 @@ add theirs by an entry point whose group is the registry's, as pytest's plug-ins
 Listing names imports no plug-in, and one that is broken or takes a name that is taken breaks nothing but itself.
 """
 
-import importlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Generic, Protocol, TypeVar
 
 from lowzoo.errors import LowzooError, near_matches, reason_of
+from lowzoo.lazy import resolved_place
 from lowzoo.notes import say_once
 
 
@@ -147,9 +147,7 @@ class Registry(Generic[S]):
         # Sought even for a name of the package's own, so that a plug-in that claims it is said wherever it is used.
         claims = self._found().get(name, [])
         if name in self._builtin:
-            module, _, attribute = self._builtin[name].partition(":")
-            spec: object = getattr(importlib.import_module(module), attribute)
-            return self._check(spec, name, "lowzoo")
+            return self._check(resolved_place(self._builtin[name]), name, "lowzoo")
         if not claims:
             near = near_matches(name, self.names())
             raise LowzooError(f"unknown {self.what} {name!r}{near}", f"Choose one of {', '.join(self.names())}")
@@ -157,7 +155,7 @@ class Registry(Generic[S]):
             raise LowzooError(self._claimed(name, claims), "Uninstall all of them but one")
         plugin = claims[0]
         try:
-            spec = plugin.entry_point.load()
+            spec: object = plugin.entry_point.load()
         except (Exception, SystemExit) as error:  # whatever another package does while it is imported
             raise self._unusable(name, plugin.distribution, f"{type(error).__name__}: {reason_of(error)}") from error
         return self._check(spec, name, plugin.distribution)

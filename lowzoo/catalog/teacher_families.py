@@ -6,9 +6,9 @@ declares a family, with its teachers, by an entry point of the group `lowzoo.tea
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from lowzoo.lazy import resolved_place
 from lowzoo.registry import Registry
 
 if TYPE_CHECKING:
@@ -44,19 +44,13 @@ class TeacherFamily:
 
     def splits(self) -> Callable[..., Any]:
         """The function that splits a file's content."""
-        return _named(self.split)
+        found: Callable[..., Any] = resolved_place(self.split)
+        return found
 
     def makes_head(self) -> Callable[..., Any]:
         """The function that makes a head."""
-        return _named(self.head)
-
-
-def _named(function: Callable[..., Any] | str) -> Callable[..., Any]:
-    if not isinstance(function, str):
-        return function
-    module, _, attribute = function.partition(":")
-    found: Callable[..., Any] = getattr(import_module(module), attribute)
-    return found
+        found: Callable[..., Any] = resolved_place(self.head)
+        return found
 
 
 _LAYOUTS, _HEADS = "lowzoo.train.published.layouts", "lowzoo.train.published.heads"

@@ -11,6 +11,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from lowzoo.errors import LowzooError
+from lowzoo.lazy import resolved_place
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -202,8 +203,7 @@ class Recipe(Generic[C]):
 
     def python_function(self) -> Callable[..., Any] | None:
         """The function named by `function`."""
-        module, _, attribute = self.function.partition(":")
-        found: Callable[..., Any] | None = getattr(import_module(module), attribute) if module else None
+        found: Callable[..., Any] | None = resolved_place(self.function) if self.function else None
         return found
 
 
