@@ -71,6 +71,7 @@ def test_a_run_gives_its_folder_its_figures_and_its_network_and_prints_nothing(w
     assert 0 <= run.knn_after <= 100
     assert "k-NN top-1 on held-out images" in run.verdict
     assert run.minutes > 0
+    assert run.facts["paper"]["arxiv"] == "2301.09451"
     network = run.model()
     assert not network.training
     assert network(torch.zeros(1, 3, 32, 32)).shape == (1, 64)

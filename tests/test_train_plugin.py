@@ -12,6 +12,7 @@ import torch
 
 from lowzoo import catalog
 from lowzoo.errors import LowzooError, LowzooWarning
+from lowzoo.publish_card import card_of_run
 from lowzoo.torch_file import read_torch_file
 from lowzoo.train.recipes import RECIPES
 from lowzoo.train.teachers import load_teacher
@@ -183,6 +184,9 @@ def test_a_call_by_name_trains_it(installed, pictures, tmp_path) -> None:
     )
     assert (run.recipe, run.steps, run.facts["method"]) == ("toy", 2, "Toy")
     assert run.knn_after is not None
+    card = card_of_run(dict(run.facts), "me/toy", "MIT", needs_lowzoo=False, size=32)
+    assert "trained by Toy with lowzoo.\n" in card
+    assert "Citation" not in card, "it has no paper"
     assert "pull = 2.0" in (tmp_path / "run" / "config.toml").read_text()
 
 
