@@ -32,8 +32,8 @@ from PIL import Image
 from timm.models import save_for_hf
 
 from lowzoo.cli.main import main as lowzoo
-from lowzoo.export.formats import EXPORTERS
-from lowzoo.export.spec import INPUTS, PRECISIONS
+from lowzoo.export.formats import FORMATS
+from lowzoo.export.spec import INPUTS
 from lowzoo.following import commands_of
 
 OUT = Path(__file__).parent / "results" / "check_grid.json"
@@ -50,7 +50,7 @@ def combinations(formats: list[str], precisions: list[str] | None, every: bool) 
     """Every combination, or every one that differs from the first of each list in one place at most."""
     usual = tuple(values[0] for values in _SOME)
     for format_ in formats:
-        for precision, input_ in itertools.product(PRECISIONS[format_], INPUTS):
+        for precision, input_ in itertools.product(FORMATS[format_].precisions, INPUTS):
             if precisions and precision not in precisions:
                 continue
             for chosen in itertools.product(*_SOME):
@@ -112,7 +112,7 @@ def attempt(combination: tuple[Any, ...], pictures: Path) -> dict[str, Any]:
 
 
 def _order(row: dict[str, Any]) -> tuple[Any, ...]:
-    return (list(EXPORTERS).index(row["format"]), *(str(row[name]) for name in NAMES))
+    return (list(FORMATS).index(row["format"]), *(str(row[name]) for name in NAMES))
 
 
 def _error(text: str) -> str:
@@ -151,7 +151,7 @@ def table(document: dict[str, Any]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--formats", nargs="+", default=list(EXPORTERS), choices=list(EXPORTERS))
+    parser.add_argument("--formats", nargs="+", default=list(FORMATS), choices=list(FORMATS))
     parser.add_argument("--precisions", nargs="+")
     parser.add_argument("--every", action="store_true", help="all products of the lists, not one change at a time")
     parser.add_argument("--out", type=Path, default=OUT)

@@ -30,7 +30,7 @@ from lowzoo.train.loop import Run
 from lowzoo.train.machine import versions
 from lowzoo.train.metrics import read_metrics
 from lowzoo.train.progress import Progress, StepClock
-from lowzoo.train.recipes import TrainConfig
+from lowzoo.train.recipes.base import TrainConfig
 
 RECIPES = ("rob", "seed", "sslight")
 STUDENTS = ("vit_tiny", "mobilenetv2", "mobilenetv3_large", "resnet18", "efficientnet_b0")

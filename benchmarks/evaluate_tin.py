@@ -30,14 +30,14 @@ from sklearn.preprocessing import StandardScaler
 from lowzoo.bench.machine import this_device
 from lowzoo.evaluate.extraction import Extraction
 from lowzoo.evaluate.feature_kinds import with_features
-from lowzoo.evaluate.knn import TEMPERATURE, knn_predictions
+from lowzoo.evaluate.few_labels import draw_tasks, evaluate_lowshot
 from lowzoo.evaluate.knn_protocol import KnnData, knn_preset, open_knn_data, score_knn
-from lowzoo.evaluate.linear import HELD_OUT, evaluate_linear
+from lowzoo.evaluate.linear_probe import HELD_OUT, evaluate_linear
 from lowzoo.evaluate.logistic import LOGISTIC
-from lowzoo.evaluate.lowshot import draw_tasks, evaluate_lowshot
 from lowzoo.evaluate.probe_settings import adapted, probe_settings
 from lowzoo.evaluate.result import versions
 from lowzoo.evaluate.subsets import held_out
+from lowzoo.evaluate.votes import TEMPERATURE, knn_predictions
 from lowzoo.files import write_text
 from lowzoo.resolve import Resolved, load_model
 

@@ -119,18 +119,19 @@ def export_one(architecture: str, format_: str, pictures: int) -> dict[str, Any]
 
 
 def _export_one(architecture: str, format_: str, pictures: int, *, gains: bool) -> dict[str, Any]:
-    from lowzoo.export import ExportSpec, export
-    from lowzoo.export.formats import EXPORTERS
+    from lowzoo.export import ExportSpec
+    from lowzoo.export.artifact import write_artifact
+    from lowzoo.export.formats import FORMATS as DECLARED
     from lowzoo.export.judge import Judge
 
     resolved = load_model(architecture, pretrained=False)
     enliven(resolved, gains=gains)
     judge = Judge(resolved, pictures=pictures)
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"x{EXPORTERS[format_].suffix}"
+        path = Path(folder) / f"x{DECLARED[format_].suffix}"
         start = time.process_time()
         try:
-            artifact = export(resolved, ExportSpec(format=format_), path, judge)
+            artifact = write_artifact(resolved, ExportSpec(format=format_), path, judge)
         except LowzooError as error:
             return {"status": "refused", "reason": error.message, "seconds": time.process_time() - start}
     parity = artifact.parity

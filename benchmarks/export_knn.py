@@ -19,8 +19,9 @@ import torch
 
 from lowzoo.bench.machine import this_device
 from lowzoo.data.source import ImageSource, open_source
-from lowzoo.evaluate.knn import TEMPERATURE
-from lowzoo.export import ExportSpec, export
+from lowzoo.evaluate.votes import TEMPERATURE
+from lowzoo.export import ExportSpec
+from lowzoo.export.artifact import write_artifact
 from lowzoo.export.judge import spread
 from lowzoo.export.onnx_file import open_onnx
 from lowzoo.export.runnable import Array, Runnable, rows_of
@@ -70,7 +71,7 @@ def main() -> None:
         artifacts = []
         for precision in ("fp32", "fp16", "int8"):
             spec = ExportSpec(precision=precision, calibration=arguments.data if arguments.calibrate_on_data else None)
-            made = export(resolved, spec, Path(folder) / f"{precision}.onnx")
+            made = write_artifact(resolved, spec, Path(folder) / f"{precision}.onnx")
             warnings[precision] = made.warnings
             artifacts.append(open_onnx(made.path))
         bank_rows, labels = features(artifacts, resolved, bank, arguments.bank)

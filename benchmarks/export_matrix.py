@@ -34,17 +34,17 @@ from lowzoo.bench.engines import engine_for, prepare
 from lowzoo.bench.machine import this_device
 from lowzoo.errors import LowzooError
 from lowzoo.evaluate.preprocess import preprocess
-from lowzoo.export import Artifact, ExportSpec, MaxLoss, export
-from lowzoo.export.formats import EXPORTERS
+from lowzoo.export import Artifact, ExportSpec, MaxLoss
+from lowzoo.export.artifact import write_artifact
+from lowzoo.export.formats import FORMATS
 from lowzoo.export.judge import Judge, real_images
-from lowzoo.export.spec import PRECISIONS
 from lowzoo.resolve import Resolved, load_model
 from lowzoo.train.teachers import load_teacher
 
 OUT = Path(__file__).parent / "results" / "export_matrix.json"
 MODELS = ("vit_tiny", "resnet18", "resnet34", "mobilenetv2", "mobilenetv3_large", "efficientnet_b0")
 STOCK = {"mobilenetv2": "mobilenetv2_100", "mobilenetv3_large": "mobilenetv3_large_100"}
-CELLS = tuple(f"{format_}:{precision}" for format_, precisions in PRECISIONS.items() for precision in precisions)
+CELLS = tuple(f"{format_}:{precision}" for format_ in FORMATS for precision in FORMATS[format_].precisions)
 COLUMNS = ("MB", "export s", "mean cosine", "max error", "rel. error", "k-NN lost", "ms", "fp32 / this")
 
 
@@ -92,11 +92,11 @@ def measure(name: str, judge: Judge, cell: str, folder: Path, arguments: argpars
         size=arguments.size,
         max_loss=MaxLoss(1.0) if resolved.trained else MaxLoss(None, 0.99),
     )
-    path = folder / f"{name}-{precision}{EXPORTERS[format_].suffix}"
+    path = folder / f"{name}-{precision}{FORMATS[format_].suffix}"
     facts = documents.circumstances()
     start = time.perf_counter()
     try:
-        artifact = export(resolved, spec, path, judge)
+        artifact = write_artifact(resolved, spec, path, judge)
     except LowzooError as error:
         return facts | {"refused": error.message}
     parity = artifact.parity
@@ -123,7 +123,7 @@ def latency(artifact: Artifact, folder: Path, name: str, arguments: argparse.Nam
     exact = folder / f"{name}-fp32.onnx"
     if not exact.exists():
         try:
-            export(model_of(name, arguments.size, arguments.weights), ExportSpec(size=arguments.size), exact)
+            write_artifact(model_of(name, arguments.size, arguments.weights), ExportSpec(size=arguments.size), exact)
         except LowzooError:  # stands in the cell of that file
             return {}
     taken = artifact.input_shape

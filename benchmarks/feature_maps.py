@@ -29,10 +29,11 @@ from timm.models import save_for_hf
 from lowzoo.bench.machine import this_device
 from lowzoo.errors import LowzooError
 from lowzoo.evaluate.preprocess import preprocess
-from lowzoo.export import ExportSpec, MaxLoss, export
-from lowzoo.export.check import check_artifact
+from lowzoo.export import ExportSpec, MaxLoss
+from lowzoo.export.artifact import write_artifact
+from lowzoo.export.checking import check_artifact
 from lowzoo.export.features import with_features
-from lowzoo.export.formats import EXPORTERS
+from lowzoo.export.formats import FORMATS
 from lowzoo.export.judge import real_images
 from lowzoo.export.spec import Features
 from lowzoo.resolve import Resolved, load_model
@@ -76,11 +77,11 @@ def measure(name: str, folder: Path, trained: bool, cell: str, arguments: argpar
         max_loss=MaxLoss(1.0) if trained else MaxLoss(None, 0.99),
         features=MODELS[name][1],
     )
-    path = folder.parent / f"{name}-{precision}{EXPORTERS[format_].suffix}"
+    path = folder.parent / f"{name}-{precision}{FORMATS[format_].suffix}"
     facts = documents.circumstances()
     start = time.perf_counter()
     try:
-        artifact = export(str(folder), spec, path)
+        artifact = write_artifact(str(folder), spec, path)
     except LowzooError as error:
         return facts | {"refused": error.message}
     taken = time.perf_counter() - start

@@ -30,7 +30,8 @@ from lowzoo.bench.engines.ort import open_session
 from lowzoo.bench.host import compare_host
 from lowzoo.bench.machine import condition_now, this_device
 from lowzoo.bench.protocol import Protocol, time_runs
-from lowzoo.export import ExportSpec, MaxLoss, export
+from lowzoo.export import ExportSpec, MaxLoss
+from lowzoo.export.artifact import write_artifact
 from lowzoo.resolve import load_model
 
 BLOCK = 50
@@ -108,13 +109,13 @@ def main() -> int:
 
     before = condition_now(1.0)
     with tempfile.TemporaryDirectory() as folder:
-        artifact = options.artifact or export("rob_vit_tiny", out=Path(folder) / "rob_vit_tiny.onnx").path
+        artifact = options.artifact or write_artifact("rob_vit_tiny", out=Path(folder) / "rob_vit_tiny.onnx").path
         network = load_model("resnet18", pretrained=False)
         lossless = MaxLoss(100.0)  # nobody judges the accuracy of random weights
-        int8 = export(
+        int8 = write_artifact(
             network, ExportSpec(precision="int8", max_loss=lossless), Path(folder) / "resnet18_int8.onnx"
         ).path
-        fp32 = export(network, ExportSpec(), Path(folder) / "resnet18_fp32.onnx").path
+        fp32 = write_artifact(network, ExportSpec(), Path(folder) / "resnet18_fp32.onnx").path
         report = {
             "benchmark": "host_latency",
             "against_bare": against_bare(artifact),

@@ -28,7 +28,8 @@ from export_matrix import enliven
 
 from lowzoo.bench.machine import this_device
 from lowzoo.errors import LowzooError
-from lowzoo.export import ExportSpec, MaxLoss, export
+from lowzoo.export import ExportSpec, MaxLoss
+from lowzoo.export.artifact import write_artifact
 from lowzoo.export.judge import Judge
 from lowzoo.resolve import Resolved, load_model
 
@@ -95,9 +96,9 @@ def measure(name: str, arguments: argparse.Namespace, folder: Path) -> dict[str,
     exact, small = folder / f"{name}.fp32.onnx", folder / f"{name}.int8.onnx"
     facts: dict[str, Any] = {"weights": resolved.revision, **documents.circumstances()}
     try:
-        export(resolved, ExportSpec(size=arguments.size), exact)
+        write_artifact(resolved, ExportSpec(size=arguments.size), exact)
         spec = ExportSpec(size=arguments.size, precision="int8", max_loss=loss)
-        artifact = export(resolved, spec, small, Judge(resolved))
+        artifact = write_artifact(resolved, spec, small, Judge(resolved))
     except LowzooError as error:
         return facts | {"refused": error.message}
     before = arguments.before / f"{name}.onnx" if arguments.before else None

@@ -25,8 +25,8 @@ import torch
 from torch import Tensor
 
 from lowzoo.bench.memory import peak_memory_mb
-from lowzoo.evaluate.knn import KS, knn_predictions
 from lowzoo.evaluate.result import versions
+from lowzoo.evaluate.votes import KS, knn_predictions
 from lowzoo.files import write_text
 
 CLASSES = 1000

@@ -29,7 +29,7 @@ from lowzoo.train.loop import Run
 from lowzoo.train.machine import versions
 from lowzoo.train.metrics import read_metrics
 from lowzoo.train.progress import Progress
-from lowzoo.train.recipes import TrainConfig
+from lowzoo.train.recipes.base import TrainConfig
 
 IMAGES = 50_000
 # RoB's ViT learns slowly: of a twentieth, k-NN was 4.8 % after 234 steps and 4.6 % before them.

@@ -1,12 +1,34 @@
 """Export: files that a phone runs, compared with PyTorch before they are handed over.
 
-One exporter a file; `export` is the one door. Normalisation is a layer of the graph, the batch is 1 and the size is
-fixed unless asked otherwise, and no artifact stays on disk whose parity is broken.
+`lowzoo.export.export` and `lowzoo.export.check` are what the commands call. A format is a file in `formats/`; writers
+stand beside. Normalisation is a layer of the graph, the batch is 1 and the size is fixed unless asked otherwise, and no
+artifact stays on disk whose parity is broken.
 """
 
-from lowzoo.export.artifact import Artifact, export
-from lowzoo.export.bounds import ParityError
-from lowzoo.export.parity import Parity
-from lowzoo.export.spec import ExportSpec, MaxLoss
+from typing import TYPE_CHECKING
 
-__all__ = ["Artifact", "ExportSpec", "MaxLoss", "Parity", "ParityError", "export"]
+from lowzoo.lazy import lazy_attributes
+
+if TYPE_CHECKING:
+    from lowzoo.export.artifact import Artifact
+    from lowzoo.export.bounds import ParityError
+    from lowzoo.export.checking import Report
+    from lowzoo.export.functions import check, export
+    from lowzoo.export.parity import Parity
+    from lowzoo.export.spec import ExportSpec, MaxLoss
+
+__all__ = ["Artifact", "ExportSpec", "MaxLoss", "Parity", "ParityError", "Report", "check", "export"]
+
+__getattr__, __dir__ = lazy_attributes(
+    __name__,
+    {
+        "Artifact": "lowzoo.export.artifact",
+        "ExportSpec": "lowzoo.export.spec",
+        "MaxLoss": "lowzoo.export.spec",
+        "Parity": "lowzoo.export.parity",
+        "ParityError": "lowzoo.export.bounds",
+        "Report": "lowzoo.export.checking",
+        "check": "lowzoo.export.functions",
+        "export": "lowzoo.export.functions",
+    },
+)

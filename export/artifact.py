@@ -1,13 +1,15 @@
 """The one door: a model and a spec in, a checked file out."""
 
 import dataclasses
+import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from torch import nn
 
+from lowzoo import html
 from lowzoo.errors import LowzooError
 from lowzoo.evaluate.preprocess import Preprocessing
 from lowzoo.export.bounds import ParityError
@@ -15,7 +17,7 @@ from lowzoo.export.calibrate import calibration_source
 from lowzoo.export.diagnose import why
 from lowzoo.export.families import known_reason
 from lowzoo.export.features import with_features
-from lowzoo.export.formats import EXPORTERS, Exporter
+from lowzoo.export.formats import Format
 from lowzoo.export.graph import exported_module
 from lowzoo.export.identity import identity, refuse_to_replace, remember
 from lowzoo.export.judge import Judge
@@ -77,6 +79,22 @@ class Artifact:
             "bounds": dataclasses.asdict(bounds_of(self.spec)),
         }
 
+    def to_json(self) -> str:
+        """`as_dict` as a document."""
+        return json.dumps(self.as_dict(), indent=2) + "\n"
+
+    def lines(self) -> Iterator[str]:
+        """The lines that the command prints."""
+        from lowzoo.export.shown import artifact_lines
+
+        return artifact_lines(self)
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
+    def _repr_html_(self) -> str:
+        return html.block(self.lines())
+
 
 def default_path(resolved: Resolved, spec: ExportSpec) -> Path:
     """`MODEL_SIZE_PRECISION.onnx` in the current folder, with whatever else of the spec is not the default.
@@ -95,10 +113,10 @@ def default_path(resolved: Resolved, spec: ExportSpec) -> Path:
     parts += [f"batch-{spec.batch}"] if spec.batch != 1 else []
     parts += ["classifier"] if spec.classes else []
     parts += [f"features-{'-'.join(str(each.index) for each in resolved.features)}"] if resolved.features else []
-    return Path(f"{'_'.join(parts)}{EXPORTERS[spec.format].suffix}")
+    return Path(f"{'_'.join(parts)}{spec.kind.suffix}")
 
 
-def export(
+def write_artifact(
     model: Resolved | str,
     spec: ExportSpec | None = None,
     out: str | Path | None = None,
@@ -124,9 +142,9 @@ def export(
         ParityError: The file does not compute what PyTorch computes; nothing is left on disk.
     """
     spec = spec or ExportSpec()
-    exporter = EXPORTERS[spec.format]
-    into = _is_folder(out, exporter)
-    if spec.precision == "int8" and spec.format != "coreml":
+    kind = spec.kind
+    into = _is_folder(out, kind)
+    if spec.precision in kind.calibrated:
         calibration_source(spec.calibration)  # refused before the work, and not after it
     resolved = load_model(model, image_size=spec.size) if isinstance(model, str) else model
     channels, height, width = Preprocessing.of(resolved).input_size
@@ -142,19 +160,18 @@ def export(
     path = path / default_path(resolved, spec) if into else path
     own = identity(resolved, spec)
     # Anything else that stands there is refused whether it may be replaced or not.
-    is_artifact = (path / "Manifest.json").is_file() if exporter.folder else path.is_file()
-    if is_artifact and not force:
-        refuse_to_replace(path, exporter.notes(path), own)
+    if kind.is_artifact(path) and not force:
+        refuse_to_replace(path, kind.notes(path), own)
     if judge is None or judge.resolved.features != resolved.features:
         judge = Judge(resolved, say=say)
-    with atomic_place(path, folder=exporter.folder) as temporary:
+    with atomic_place(path, folder=kind.folder) as temporary:
         module = exported_module(resolved, spec)
         with known_reason(resolved, spec):
-            warnings = exporter.write(module, resolved, spec, temporary, judge)
+            warnings: tuple[str, ...] = kind.call("writer", module, resolved, spec, temporary, judge)
         bounds = bounds_of(spec)
         judge.say("comparing the file with PyTorch")
         try:
-            runnable, why_not = _opened(exporter, module, resolved, spec, temporary, unchecked=unchecked)
+            runnable, why_not = _opened(module, resolved, spec, temporary, unchecked=unchecked)
             parity = judge.parity(runnable, with_knn=bounds.knn_loss is not None)
             enforce(parity, bounds, spec.precision)
         except ParityError as error:
@@ -187,32 +204,32 @@ def export(
     )
 
 
-def _is_folder(out: str | Path | None, exporter: Exporter) -> bool:
+def _is_folder(out: str | Path | None, kind: Format) -> bool:
     """Whether a place is a folder to write into, and not the artifact itself, which may be a folder too.
 
     Raises:
         LowzooError: It is an artifact that is a folder, and something else is to be written.
     """
-    if out is None or (exporter.folder and Path(out).suffix == exporter.suffix):
+    if out is None or (kind.folder and Path(out).suffix == kind.suffix):
         return False
     if (Path(out) / "Manifest.json").is_file():
-        raise LowzooError(f"cannot write {out}: it is a directory", f"Name a place ending in {exporter.suffix}")
+        raise LowzooError(f"cannot write {out}: it is a directory", f"Name a place ending in {kind.suffix}")
     return Path(out).is_dir() or str(out).endswith(("/", os.sep))
 
 
 def _opened(
-    exporter: Exporter, module: nn.Module, resolved: Resolved, spec: ExportSpec, path: Path, *, unchecked: bool
+    module: nn.Module, resolved: Resolved, spec: ExportSpec, path: Path, *, unchecked: bool
 ) -> tuple[Runnable, str]:
     """The file in its runtime, or what stands for it, and why."""
     try:
-        return exporter.load(path), ""
+        return spec.kind.load(path), ""
     except UnknownOperatorError as error:
-        if not unchecked or exporter.unchecked is None:
+        if not unchecked or spec.kind.marker is None:
             raise LowzooError(
                 f"the file of {resolved.name} cannot be checked here: {error.message}",
                 "Nothing was written; --unchecked writes it all the same, marked so",
             ) from error
-        return exporter.unchecked(module, resolved, spec, path, error.message), error.message
+        return spec.kind.call("marker", module, resolved, spec, path, error.message), error.message
 
 
 def _marked(why_not: str) -> tuple[str, ...]:

@@ -40,4 +40,6 @@ BOUNDS = {
 
 
 class ParityError(LowzooError):
-    """An artifact that does not compute what PyTorch computes."""
+    """An artifact that does not compute what PyTorch computes; no misuse, so the command line exits with 1."""
+
+    status = 1

@@ -18,7 +18,7 @@ from lowzoo.evaluate.preprocess import preprocess
 from lowzoo.export.bounds import BOUNDS, Bounds, ParityError
 from lowzoo.export.judge import Judge, compared, torch_outputs
 from lowzoo.export.parity import broken, together
-from lowzoo.export.spec import LOSSY
+from lowzoo.export.spec import EXACT
 
 _LARGEST_HALF = 65504.0
 # What stands for minus infinity in a mask is meant to overflow.
@@ -38,7 +38,7 @@ def diagnosis(judge: Judge, precision: str, bounds: Bounds) -> tuple[str, str]:
     Returns:
         A clause for the message, empty if the network gives no reason, and the remedy.
     """
-    if precision in LOSSY:
+    if precision not in EXACT:
         return "", "allow more by --max-loss or name another precision"
     if precision == "fp16":
         if beyond := _beyond_half(judge):

@@ -23,7 +23,9 @@ from lowzoo.errors import LowzooError, reason_of
 from lowzoo.export.bounds import ParityError
 from lowzoo.export.coreml import tidy
 from lowzoo.export.mil import MODEL_FILE, Program, load_program, read_specification
+from lowzoo.export.places import size_of
 from lowzoo.export.quiet import quiet
+from lowzoo.export.readiness import Readiness, advice_of
 from lowzoo.export.runnable import Array, Runnable
 from lowzoo.export.spec import ExportSpec
 
@@ -189,6 +191,12 @@ def open_core_ml_program(path: Path) -> Runnable:
         run=run,
         not_run=NOT_RUN,
     )
+
+
+def readiness_of_executorch(path: Path, artifact: Runnable) -> Readiness:
+    """What is known of a program; of one that is handed to Core ML, its operators there."""
+    operators = package_of(path).histogram() if hands_to_core_ml(path) else {}
+    return Readiness(size_of(path), operators, (), advice_of(artifact))
 
 
 def package_of(path: Path) -> Program:

@@ -92,19 +92,33 @@ def exported_module(resolved: Resolved, spec: ExportSpec) -> nn.Module:
         network = clamps_for_hard_activations(network)
     if spec.target == "nnapi":
         network = plain_transformer_layers(network)
-    # Core ML's converter and LiteRT's quantizer round the finished program instead.
-    if spec.precision == "fp16" and spec.format in ("onnx", "executorch") and not spec.core_ml_delegate:
-        if spec.format == "executorch":
-            # torch takes a hard-sigmoid of float16 through float32, and each step there and back ends XNNPACK's part.
-            network = clamps_for_hard_sigmoids(network)
-        # Folded before anything is rounded: the parts of a batch norm span more than float16 can tell apart.
-        fold_batch_norms(network.eval())
-        network = HalfInside(network)
-    if spec.format == "coreml" and spec.classes:
+    kind = spec.kind
+    network = network if kind.inside is None else kind.call("inside", network, spec)
+    if kind.gives_probabilities and spec.classes:
         network = nn.Sequential(network, nn.Softmax(dim=1))
     if spec.input == "image":
         width = resolved.input_size[2] if spec.pixels_last else None
         network = PixelsIn(network, resolved.mean, resolved.std, width)
-        if spec.core_ml_delegate:
-            network = FloatFirst(network)
-    return network.eval()
+    return (network if kind.outside is None else kind.call("outside", network, spec)).eval()
+
+
+def half_where_wanted(network: nn.Module, spec: ExportSpec) -> nn.Module:
+    """The network in float16 for that precision; formats whose tools round the finished program do without."""
+    if spec.precision != "fp16":
+        return network
+    # Folded before anything is rounded: the parts of a batch norm span more than float16 can tell apart.
+    fold_batch_norms(network.eval())
+    return HalfInside(network)
+
+
+def half_for_xnnpack(network: nn.Module, spec: ExportSpec) -> nn.Module:
+    """The same for XNNPACK; Core ML's converter rounds the finished program."""
+    if spec.precision != "fp16" or spec.core_ml_delegate:
+        return network
+    # torch takes a hard-sigmoid of float16 through float32, and each step there and back ends XNNPACK's part.
+    return half_where_wanted(clamps_for_hard_sigmoids(network), spec)
+
+
+def bytes_outside_of_core_ml(network: nn.Module, spec: ExportSpec) -> nn.Module:
+    """Bytes become floats before the part that ExecuTorch hands to Core ML."""
+    return FloatFirst(network) if spec.core_ml_delegate and spec.input == "image" else network

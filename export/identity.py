@@ -22,7 +22,7 @@ from lowzoo.export.features import with_features
 from lowzoo.export.head import OWN, attach, read_head
 from lowzoo.export.spec import ExportSpec, Features
 from lowzoo.files import write_text
-from lowzoo.find import FOLDER_SCHEME, HUB_SCHEME, split_checkpoint
+from lowzoo.find import BUILT_SCHEME, FOLDER_SCHEME, HUB_SCHEME, split_checkpoint
 from lowzoo.resolve import Resolved, load_model
 from lowzoo.weights_file import sha256
 
@@ -121,6 +121,11 @@ def reference_of(
         raise LowzooError(
             f"{path} does not say what it was made from", "Name what it should compute by --against MODEL"
         )
+    if against is None and source["model"].startswith(BUILT_SCHEME):
+        raise LowzooError(
+            f"{path} was made from a network that a program built ({notes.get('lowzoo.model')})",
+            "Give it in Python, lowzoo.export.check(FILE, against=network), or name a checkpoint by --against MODEL",
+        )
     words = [against] if against is not None else list(_places(path, source["model"], notes))
     if not words:
         folder = source["model"].startswith(FOLDER_SCHEME)
@@ -144,6 +149,18 @@ def reference_of(
         f"({notes.get('lowzoo.revision')}), and these are others: {', '.join(found)}",
         "Name what it should compute by --against MODEL",
     )
+
+
+def given_reference(resolved: Resolved, notes: Mapping[str, str], features: Features | None = None) -> Reference:
+    """A network that is loaded, and whether its weights are those that a file was made from.
+
+    Raises:
+        LowzooError: It does not have the feature maps that the file gives.
+    """
+    # By its tensors alone: a program may have trained it on since it was loaded.
+    stated = notes.get("lowzoo.weights")
+    resolved = giving_maps(resolved, notes, features)
+    return Reference(resolved, None if stated is None else stated == f"sha256:{weights_digest(resolved.model)}")
 
 
 def giving_maps(resolved: Resolved, notes: Mapping[str, str], features: Features | None = None) -> Resolved:

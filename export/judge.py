@@ -15,11 +15,11 @@ import torch
 
 from lowzoo.data.channels import of_colours
 from lowzoo.data.decode import decode_rgb
-from lowzoo.data.source import ImageSource, open_set
+from lowzoo.data.source import Images, ImageSource, open_set
 from lowzoo.data.stores.samples import demonstration_photos
 from lowzoo.errors import LowzooError
-from lowzoo.evaluate.knn import TEMPERATURE, votes
 from lowzoo.evaluate.preprocess import preprocess
+from lowzoo.evaluate.votes import TEMPERATURE, votes
 from lowzoo.export.bounds import ParityError
 from lowzoo.export.parity import Parity, compare, pooled, together
 from lowzoo.export.runnable import Array, Image, Runnable, outputs_of
@@ -49,7 +49,7 @@ class Judge:
     def __init__(
         self,
         resolved: Resolved,
-        data: str | None = None,
+        data: Images = None,
         knn_pictures: int = KNN_PICTURES,
         pictures: int = PICTURES,
         say: Callable[[str], None] = lambda _: None,
@@ -127,7 +127,7 @@ class Judge:
         return images, torch.from_numpy(labels[chosen]), torch_outputs(self.resolved, images, pooled)
 
 
-def real_images(pictures: int = PICTURES, data: str | None = None, channels: int = 3) -> list[Image]:
+def real_images(pictures: int = PICTURES, data: Images = None, channels: int = 3) -> list[Image]:
     """The embedded photographs, then pictures spread over the data or the sample set.
 
     Each is (h, w, 3) RGB for a network of 1 or 3 channels. For another number the pictures are those of the data alone,
@@ -140,7 +140,7 @@ def real_images(pictures: int = PICTURES, data: str | None = None, channels: int
     return [of_colours(decode_rgb(content, name), channels) for name, content in demonstration_photos()] + own
 
 
-def decoded(source: ImageSource, index: int, channels: int, data: str | None) -> Image:
+def decoded(source: ImageSource, index: int, channels: int, data: Images) -> Image:
     """Decode a picture of the data or, where they are None, of the sample set, for a network of so many channels."""
     if data is None:
         return of_colours(source.pixels(index), channels)
@@ -195,7 +195,7 @@ def spread(count: int, wanted: int) -> list[int]:
     return list(range(0, count, step))[:wanted]
 
 
-def open_part(data: str | None, split: str) -> ImageSource:
+def open_part(data: Images, split: str) -> ImageSource:
     """Open a split of the data, or the first one where that is not there, and say once what the data were made from."""
     images = open_set(data)
     source = images.open(split if split in images.splits else images.splits[0])

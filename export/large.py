@@ -32,12 +32,11 @@ def refuse_too_large(network: nn.Module, spec: ExportSpec, name: str) -> None:
     """Refuse what no file of the format can hold, before any work.
 
     Raises:
-        LowzooError: A LiteRT file, or an int8 ONNX file, whose tools take whole files of 2 GB at most.
+        LowzooError: The format's tools take whole files of 2 GB at most, such as LiteRT's, or those of int8 ONNX.
     """
     size = parameter_bytes(network, spec)
-    whole = spec.format == "litert" or (spec.format == "onnx" and spec.precision == "int8")
-    if whole and size > LIMIT:
-        tool = "a LiteRT file" if spec.format == "litert" else "what onnxruntime's int8 tools take"
+    tool = spec.kind.whole.get(spec.precision)
+    if tool and size > LIMIT:
         raise LowzooError(
             f"the weights of {name} are {size / 1e9:.2f} GB in float32, and {tool} ends at {LIMIT / 1e9:.2f} GB",
             "Use --format onnx, with --precision fp32 or fp16; what is too large for one file is written as two",

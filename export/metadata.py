@@ -13,9 +13,6 @@ from lowzoo.resolve import FeatureMap, Resolved
 UNCHECKED = "lowzoo.unchecked"
 # The file version (IR) that belongs to an operator set.
 IR_OF_OPSET = {18: 8, 19: 9, 20: 9, 21: 10}
-# The oldest onnxruntime on which files of an operator set were run: in float32, and in float16 or int8. Loading is not
-# enough: 1.16 lacks the layer norm of float16 files, 1.19 the int8 products of operator set 21.
-ONNXRUNTIME_OF_OPSET = {18: ("1.15", "1.17"), 19: ("1.16", "1.17"), 20: ("1.17", "1.17"), 21: ("1.18", "1.20")}
 
 
 def metadata(resolved: Resolved, spec: ExportSpec) -> dict[str, str]:
@@ -47,9 +44,7 @@ def metadata(resolved: Resolved, spec: ExportSpec) -> dict[str, str]:
     if spec.classes:
         said["lowzoo.classes"] = json.dumps(spec.classes)
     said |= identity(resolved, spec)
-    if spec.format == "onnx":
-        said["lowzoo.min_onnxruntime"] = ONNXRUNTIME_OF_OPSET[spec.opset][spec.precision != "fp32"]
-    return said
+    return said | (spec.kind.call("remarks", spec) or {})
 
 
 def resize_rule(resolved: Resolved) -> dict[str, int | str]:
@@ -77,7 +72,7 @@ def input_facts(spec: ExportSpec, resolved: Resolved) -> dict[str, str]:
         values = f"{colour(resolved)} in 0 to 1, minus mean, divided by std"
         return {"type": "float32", "layout": "BCHW", "values": values}
     values = f"{colour(resolved)} in 0 to 255, after resize and centre crop"
-    if spec.format == "coreml":
+    if not spec.kind.image_is_bytes:
         return {"type": "image", "layout": "BCHW", "values": values}
     return {"type": "uint8", "layout": "BHWC" if spec.pixels_last else "BCHW", "values": values}
 

@@ -114,7 +114,7 @@ def pooled(features: Array) -> Array:
 
 def bounds_of(spec: ExportSpec) -> Bounds:
     """The bounds of a spec: those of its precision, and for a lossy one what it may lose."""
-    bounds = BOUNDS[spec.precision]
+    bounds = spec.kind.bounds.get(spec.precision) or BOUNDS[spec.precision]
     if not spec.lossy:
         return bounds
     return replace(bounds, knn_loss=spec.max_loss.knn_points, mean_cosine=spec.max_loss.cosine)

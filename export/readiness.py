@@ -18,6 +18,7 @@ from lowzoo.export.large import data_files
 from lowzoo.export.mil import operators_of
 from lowzoo.export.places import size_of
 from lowzoo.export.quiet import quiet
+from lowzoo.export.runnable import Runnable
 
 _COREML_CONFIGS = {
     "CoreML (NeuralNetwork)": "coreml_supported_neuralnetwork_ops.md",
@@ -63,7 +64,12 @@ class Readiness:
     advice: tuple[str, ...] = ()
 
 
-def onnx_readiness(path: Path) -> Readiness:
+def advice_of(artifact: Runnable) -> tuple[str, ...]:
+    """What a runtime here could not do with the file and a phone does, as advice."""
+    return (f"{artifact.not_run[0].upper()}{artifact.not_run[1:]}",) if artifact.not_run else ()
+
+
+def onnx_readiness(path: Path, _: object = None) -> Readiness:
     """Analyse an ONNX file."""
     model = onnx.load(path, load_external_data=False)
     operators = dict(Counter(node.op_type for node in model.graph.node).most_common())
@@ -74,7 +80,7 @@ def onnx_readiness(path: Path) -> Readiness:
     return Readiness(size_of(path), operators, accelerators, tuple(_advice(model, operators, accelerators)))
 
 
-def coreml_readiness(path: Path) -> Readiness:
+def coreml_readiness(path: Path, _: object = None) -> Readiness:
     """Analyse a Core ML package, which Core ML runs whole; what it places where only a Mac tells."""
     operators = dict(sorted(operators_of(path).items(), key=lambda item: -item[1]))
     return Readiness(size_of(path), operators)

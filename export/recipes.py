@@ -4,12 +4,16 @@ The code draws the whole picture, scaled, onto a canvas of the input's size, whe
 all crop modes. Scaling is left to the platform, whose filters are not PIL's to the last bit.
 """
 
+from collections.abc import Callable
+
 from lowzoo.evaluate.framing import border_colour, by_shorter_side, may_have_border, target_size
 from lowzoo.export import drawing
 from lowzoo.export.metadata import colour
 from lowzoo.export.spec import ExportSpec
 from lowzoo.resolve import FeatureMap, Resolved
 
+# Takes the spec, the sides of the input and the feature maps.
+_Run = Callable[[ExportSpec, str, tuple[FeatureMap, ...]], str]
 # ITU-R 601 in 16 bits, as PIL makes grey of colours.
 _LUMA = (19595, 38470, 7471)
 
@@ -29,15 +33,27 @@ def preprocessing_text(resolved: Resolved, spec: ExportSpec) -> str:
 
 
 def snippet(resolved: Resolved, spec: ExportSpec) -> str:
-    """Code that feeds the artifact one picture: Swift for Core ML, else Kotlin, and JavaScript too for ONNX."""
-    many = "" if spec.batch in (1, "dynamic") else f"// One picture of the {spec.batch} that the file takes.\n"
-    if spec.format == "coreml":
-        return many + _swift(resolved, spec)
+    """Code that feeds the artifact one picture, in the languages of the format's platforms; empty if it has none."""
+    code: str = spec.kind.call("snippet", resolved, spec) or ""
+    many = spec.batch not in (1, "dynamic") and code
+    return f"// One picture of the {spec.batch} that the file takes.\n{code}" if many else code
+
+
+def onnx_snippet(resolved: Resolved, spec: ExportSpec) -> str:
+    """Kotlin and JavaScript, for onnxruntime."""
+    return f"// Kotlin\n{_kotlin(resolved, spec, _onnx_run)}\n\n// JavaScript\n{_javascript(resolved, spec)}"
+
+
+def executorch_snippet(resolved: Resolved, spec: ExportSpec) -> str:
+    """Kotlin, or Swift where Core ML does the work."""
     if spec.core_ml_delegate:
-        return many + _swift_executorch(resolved, spec)
-    if spec.format != "onnx":
-        return many + _kotlin(resolved, spec)
-    return f"{many}// Kotlin\n{_kotlin(resolved, spec)}\n\n// JavaScript\n{_javascript(resolved, spec)}"
+        return _swift_executorch(resolved, spec)
+    return _kotlin(resolved, spec, _executorch_run)
+
+
+def litert_snippet(resolved: Resolved, spec: ExportSpec) -> str:
+    """Kotlin, for LiteRT's interpreter."""
+    return _kotlin(resolved, spec, _litert_run)
 
 
 def _resize_text(resolved: Resolved) -> str:
@@ -58,7 +74,8 @@ def _from_a_photo(resolved: Resolved) -> bool:
     return resolved.input_size[0] in (1, 3)
 
 
-def _swift(resolved: Resolved, spec: ExportSpec) -> str:
+def coreml_snippet(resolved: Resolved, spec: ExportSpec) -> str:
+    """Swift, for Core ML by way of Vision where the input is an image."""
     channels, height, width = resolved.input_size
     if spec.input == "image":
         return (
@@ -154,7 +171,7 @@ def _swift_executorch(resolved: Resolved, spec: ExportSpec) -> str:
     )
 
 
-def _kotlin(resolved: Resolved, spec: ExportSpec) -> str:
+def _kotlin(resolved: Resolved, spec: ExportSpec, run: _Run) -> str:
     channels, height, width = resolved.input_size
     kind = "ByteBuffer.allocateDirect" if spec.input == "image" else "FloatBuffer.allocate"
     buffer = f"val buffer = {kind}({channels} * {width} * {height})\n"
@@ -185,7 +202,7 @@ def _kotlin(resolved: Resolved, spec: ExportSpec) -> str:
             "for (c in 0..2) for (pixel in pixels)\n"
             "    buffer.put((((pixel shr (16 - 8 * c)) and 255) / 255f - mean[c]) / std[c])\n"
         )
-    return f"{fill}buffer.rewind()\n" + _RUNS[spec.format](spec, _sides(resolved, spec), resolved.features)
+    return f"{fill}buffer.rewind()\n" + run(spec, _sides(resolved, spec), resolved.features)
 
 
 def _javascript(resolved: Resolved, spec: ExportSpec) -> str:
@@ -283,9 +300,6 @@ def _litert_run(spec: ExportSpec, sides: str, maps: tuple[FeatureMap, ...]) -> s
 
 def _shape(each: FeatureMap) -> str:
     return f"  // (1, {', '.join(map(str, each.shape))})"
-
-
-_RUNS = {"onnx": _onnx_run, "executorch": _executorch_run, "litert": _litert_run}
 
 
 def _list(values: tuple[float, ...]) -> str:

@@ -5,20 +5,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lowzoo.errors import LowzooError
+from lowzoo.export.formats import FORMATS, Format, either
 from lowzoo.input_facts import Side, both_sides
 
-PRECISIONS = {
-    "onnx": ("fp32", "fp16", "int8"),
-    "coreml": ("fp32", "fp16", "int8", "palette6", "palette4"),
-    "executorch": ("fp32", "fp16", "int8", "int8-dynamic"),
-    "litert": ("fp32", "fp16", "int8", "int8-dynamic"),
-}
-FORMATS = tuple(PRECISIONS)
-# Below 16 bits an artifact is judged by what it is for: the k-NN points that it loses.
-LOSSY = ("int8", "int8-dynamic", "palette6", "palette4")
+# From 16 bits on an artifact is judged by its numbers, below by what it is for: the k-NN points that it loses.
+EXACT = ("fp32", "fp16")
 # The dynamo exporter writes 18 and later; onnxruntime 1.20, the oldest supported, reads up to 21.
 OPSETS = range(18, 22)
-TARGETS = ("cpu", "nnapi", "coreml-ep", "coreml")
 IOS = ("iOS16", "iOS17", "iOS18")
 INPUTS = ("image", "tensor")
 LAYOUTS = ("nhwc", "nchw")
@@ -42,6 +35,19 @@ def parse_features(text: str) -> Features:
             f"feature maps {text!r} are impossible", "Write their indices, such as 2,3,4, or last, or all"
         )
     return tuple(int(part) for part in text.split(","))
+
+
+def parse_batch(text: str, option: str) -> int | Literal["dynamic"]:
+    """Read a number of images, or `dynamic`.
+
+    Raises:
+        LowzooError: Something else.
+    """
+    if text == "dynamic":
+        return "dynamic"
+    if not text.isdecimal():
+        raise LowzooError(f"a batch of {text!r} is impossible", "Use a number, or dynamic")
+    return int(text)
 
 
 @dataclass(frozen=True)
@@ -79,8 +85,8 @@ class ExportSpec:
     """One artifact.
 
     Args:
-        format: One of `FORMATS`.
-        precision: One of `PRECISIONS[format]`. "int8" is of weights alone in Core ML, else of activations too, by
+        format: A name of `lowzoo.export.formats.FORMATS`.
+        precision: One of the format's. "int8" is of weights alone in Core ML, else of activations too, by
             ranges that calibration found; "int8-dynamic" finds them in every run; "palette6" and "palette4" keep 64 and
             16 different weights a tensor.
         size: Side of the input in pixels, or (height, width); the weights' own if None.
@@ -119,32 +125,28 @@ class ExportSpec:
     features: Features | None = None
 
     def __post_init__(self) -> None:
-        _one_of("format", self.format, FORMATS)
-        if self.precision not in PRECISIONS[self.format]:
+        kind = self.kind
+        if self.precision not in kind.precisions:
             raise LowzooError(
                 f"{self.format} cannot be exported in precision {self.precision!r}",
-                f"Use {_either(PRECISIONS[self.format])}",
+                f"Use {either(kind.precisions)}",
             )
         _one_of("input", self.input, INPUTS)
         _one_of("layout", self.layout, LAYOUTS)
-        _one_of("target", self.target, TARGETS)
         _one_of("deployment target", self.deployment_target, IOS)
-        if self.target == "coreml" and self.format != "executorch":
-            raise LowzooError(
-                f"--for coreml is of ExecuTorch's programs, and this is {self.format}",
-                "Use --format executorch, --format coreml for an app without ExecuTorch, or --for coreml-ep for "
-                "onnxruntime",
-            )
-        if self.core_ml_delegate and self.precision == "int8-dynamic":
-            raise LowzooError(
-                "Core ML has no int8-dynamic", "Use --precision int8, which is of weights alone there, or fp16"
-            )
+        if self.target not in kind.all_targets():
+            for other in FORMATS.specs():
+                if self.target in other.targets:
+                    raise LowzooError(
+                        f"--for {self.target} is of {other.title}'s programs, and this is {self.format}",
+                        other.targets[self.target],
+                    )
+            _one_of("target", self.target, kind.all_targets())
         if self.batch != "dynamic" and (not isinstance(self.batch, int) or not 1 <= self.batch <= 1024):
             raise LowzooError(f"a batch of {self.batch!r} is impossible", "Use a number from 1 to 1024, or dynamic")
-        if self.format != "onnx" and self.batch == "dynamic":
+        if not kind.dynamic_batch and self.batch == "dynamic":
             raise LowzooError(f"{self.format} is exported with a fixed batch", "Use a number, such as 1")
-        if self.format == "coreml" and self.input == "image" and self.batch != 1:
-            raise LowzooError("a Core ML image is one image", "Use --batch 1, or --input tensor")
+        kind.call("rule", self)
         if self.size is not None:
             both_sides(self.size)
         if self.features is not None and self.classes:
@@ -157,6 +159,11 @@ class ExportSpec:
             raise LowzooError(f"opset {self.opset} cannot be written", f"Use {OPSETS[0]} to {OPSETS[-1]}")
 
     @property
+    def kind(self) -> Format:
+        """The format's declaration."""
+        return FORMATS[self.format]
+
+    @property
     def input_name(self) -> str:
         """Name of the graph's input: "image" for pixels, "input" for a tensor."""
         return "image" if self.input == "image" else "input"
@@ -166,28 +173,24 @@ class ExportSpec:
         """Name of the graph's output, feature maps apart; Core ML's classifiers give probabilities beside the label."""
         if not self.classes:
             return "features"
-        return "probabilities" if self.format == "coreml" else "logits"
+        return "probabilities" if self.kind.gives_probabilities else "logits"
 
     @property
     def pixels_last(self) -> bool:
         """Whether the input is (B, H, W, C) and not (B, C, H, W)."""
-        return self.input == "image" and self.layout == "nhwc" and self.format != "coreml"
+        return self.input == "image" and self.layout == "nhwc" and self.kind.image_is_bytes
 
     @property
     def core_ml_delegate(self) -> bool:
         """Whether ExecuTorch hands the network to Core ML and not to XNNPACK."""
-        return self.format == "executorch" and self.target == "coreml"
+        return self.target == "coreml"  # which no other format has
 
     @property
     def lossy(self) -> bool:
         """Whether the precision is below 16 bits."""
-        return self.precision in LOSSY
+        return self.precision not in EXACT
 
 
 def _one_of(what: str, word: str, words: tuple[str, ...]) -> None:
     if word not in words:
-        raise LowzooError(f"unknown {what} {word!r}", f"Use {_either(words)}")
-
-
-def _either(words: tuple[str, ...]) -> str:
-    return ", ".join(words[:-1]) + f" or {words[-1]}" if len(words) > 1 else words[0]
+        raise LowzooError(f"unknown {what} {word!r}", f"Use {either(words)}")

@@ -4,16 +4,21 @@
 moment timm itself is imported, whichever of the two is imported first; see `lowzoo.hook`.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from lowzoo.hook import register_with_timm
 
 if TYPE_CHECKING:
     from lowzoo.api import create_model, list_models, load, model_info
+    from lowzoo.embedding import embed
 
     __version__: str
 
-__all__ = ["__version__", "create_model", "list_models", "load", "model_info"]
+__all__ = ["__version__", "create_model", "embed", "list_models", "load", "model_info"]
+# What stands elsewhere than in `lowzoo.api`.
+_PLACES = {"embed": "lowzoo.embedding"}
+_PACKAGES = ("bench", "evaluate", "export", "train")
 
 register_with_timm()
 
@@ -24,11 +29,11 @@ def __getattr__(name: str) -> Any:
 
         return version("lowzoo")
     if name in __all__:
-        from lowzoo import api
-
-        return getattr(api, name)
+        return getattr(import_module(_PLACES.get(name, "lowzoo.api")), name)
+    if name in _PACKAGES:
+        return import_module(f"lowzoo.{name}")
     raise AttributeError(f"module 'lowzoo' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, *_PACKAGES})

@@ -1,9 +1,13 @@
 """What `import lowzoo` offers beside timm's own functions."""
 
 import fnmatch
+import os
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lowzoo import catalog
+from lowzoo.errors import LowzooError
 
 if TYPE_CHECKING:
     from torch import nn
@@ -12,12 +16,15 @@ if TYPE_CHECKING:
     from lowzoo.resolve import Resolved
 
 
-def create_model(name: str, pretrained: bool = False, **kwargs: Any) -> "nn.Module":
-    """Create a model of the zoo; the same as `timm.create_model("lowzoo/NAME", ...)`.
+def create_model(name: str | Path, pretrained: bool | None = None, **kwargs: Any) -> "nn.Module":
+    """Create a network as timm does: of the zoo, or with the weights of a folder, a checkpoint or a repository.
 
     Args:
-        name: A zoo name with or without `lowzoo/` and `.tag`, e.g. `rob_vit_tiny`.
-        pretrained: Load the weights of the tag (the model's default tag if none is named).
+        name: A zoo name with or without `lowzoo/` and `.tag`, e.g. `rob_vit_tiny`, which gives what
+            `timm.create_model("lowzoo/NAME", ...)` gives; or a run or model folder, `hf-hub:ORG/NAME[/FOLDER]`, or
+            `ARCH@FILE` for a checkpoint.
+        pretrained: Load the weights (the model's default tag if none is named). None leaves a zoo name without, as
+            timm does, and loads everything else, which means weights.
         **kwargs: Everything `timm.create_model` takes: `num_classes`, `features_only`, `in_chans`, `img_size`, ...
 
     Returns:
@@ -28,28 +35,66 @@ def create_model(name: str, pretrained: bool = False, **kwargs: Any) -> "nn.Modu
     """
     import timm
 
-    model: nn.Module = timm.create_model(f"lowzoo/{name.removeprefix('lowzoo/')}", pretrained=pretrained, **kwargs)
-    return model
+    from lowzoo.resolve import built_by_timm, word_of
+
+    word = word_of(name)
+    base = word.removeprefix(catalog.PREFIX)
+    if word.startswith(catalog.PREFIX) or base.partition(".")[0] in catalog.models() or not _is_place(word):
+        model: nn.Module = timm.create_model(f"{catalog.PREFIX}{base}", pretrained=bool(pretrained), **kwargs)
+        return model
+    if pretrained is False:
+        raise LowzooError(
+            f"{word} means weights, and pretrained=False asks for none", "Name the architecture by timm.create_model"
+        )
+    return built_by_timm(word, **kwargs).train()
 
 
-def load(model: str, *, size: "Side | None" = None, classes: bool = False) -> "Resolved":
-    """Load what a MODEL word means, as every command does: a network with its weights, and how to feed it.
+def _is_place(word: str) -> bool:
+    return "/" in word or os.sep in word or "@" in word or ":" in word or Path(word).exists()
+
+
+def load(
+    model: "str | Path | nn.Module",
+    *,
+    size: "Side | None" = None,
+    classes: bool = False,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    interpolation: str | None = None,
+    crop_pct: float | None = None,
+    name: str | None = None,
+) -> "Resolved":
+    """Load a model: its network (`.model`), how to feed it (`.transform`), and what it is (`.name`, `.revision`, ...).
 
     Args:
         model: A zoo name, `hf-hub:ORG/NAME[/FOLDER][@REVISION]`, a run or model folder, a timm name, or
-            `ARCH@FILE[#BRANCH]` for a checkpoint.
+            `ARCH@FILE[#BRANCH]` for a checkpoint, as every command takes it; or a network that you built, of which a
+            copy is taken.
         size: Side of the input in pixels, or (height, width); the weights' own if None.
-        classes: Keep the classifier that the weights come with.
+        classes: Keep the classifier that the weights come with. A network that you built is taken as it is.
+        mean: Of the normalisation, for a network that you built and that has no `pretrained_cfg` of timm.
+        std: As `mean`.
+        interpolation: Filter of the resize, for such a network.
+        crop_pct: Side of the centre crop by the side after resizing, for such a network.
+        name: What messages and files call a network that you built.
 
     Raises:
-        LowzooError: Unknown word, weights that cannot be had, or an impossible size.
+        LowzooError: Unknown word, weights that cannot be had, or an impossible size; a network that nothing says how
+            to feed.
     """
-    from lowzoo.early import refuse_early
+    if isinstance(model, (str, Path)):
+        from lowzoo.resolve import resolved_model
 
-    refuse_early(model)
-    from lowzoo.resolve import load_model
+        own = {"mean": mean, "std": std, "interpolation": interpolation, "crop_pct": crop_pct, "name": name}
+        for argument, value in own.items():
+            if value is not None:
+                raise LowzooError(f"{argument} is for a network that you built, not for {model}", "Leave it out")
+        return resolved_model(model, image_size=size, classes=classes)
+    from lowzoo.own_module import resolved_module
 
-    return load_model(model, image_size=size, classes=classes)
+    return resolved_module(
+        model, name=name, size=size, mean=mean, std=std, interpolation=interpolation, crop_pct=crop_pct
+    )
 
 
 def list_models(filter: str = "*", *, pretrained: bool = False) -> list[str]:

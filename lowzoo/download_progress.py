@@ -1,8 +1,9 @@
-"""What a download shows on stderr: a bar on a terminal, else one line."""
+"""What a download shows on stderr: a bar on a terminal, else one line; or to whoever is told."""
 
 import contextlib
-import sys
 from collections.abc import Callable, Iterator
+
+from lowzoo.data.progress import plain_line, shows_bars
 
 Show = Callable[[int, int | None], None]
 
@@ -17,8 +18,8 @@ def shown(name: str) -> Iterator[Show]:
     Yields:
         A function to call with the bytes that have arrived and those of the whole file, if known.
     """
-    if not sys.stderr.isatty():
-        print(f"Downloading {name}", file=sys.stderr)
+    if not shows_bars():
+        plain_line(f"Downloading {name}")
         yield lambda arrived, total: None
         return
     from rich.console import Console

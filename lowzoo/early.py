@@ -20,7 +20,6 @@ from lowzoo import catalog
 from lowzoo.errors import LowzooError
 from lowzoo.harmless import is_harmless
 
-_ARTIFACTS = (".onnx", ".pte", ".tflite", ".mlpackage")
 # A word that ends like this and is a file means the file, though `resnet34.pth` looks like a model with a tag.
 _CHECKPOINTS = (".pth", ".pt", ".ckpt", ".bin", ".tar", ".torch", ".safetensors")
 _MAGIC = 0x1950A86A20F9469CFC6C
@@ -57,7 +56,7 @@ def refuse_early(word: str | None) -> str | None:
     if word.startswith(catalog.PREFIX) or name.partition(".")[0] in catalog.models() or Path(word).is_dir():
         return word
     if Path(word).is_file():
-        if Path(word).suffix not in _ARTIFACTS and not knows_architecture(word):
+        if not is_artifact(word) and not knows_architecture(word):
             refuse_file(Path(word))
             _refuse_alone(word)
         return word
@@ -70,6 +69,13 @@ def refuse_early(word: str | None) -> str | None:
 def is_checkpoint(word: str) -> bool:
     """Whether a word names a checkpoint that is here, whatever models are called."""
     return Path(word).suffix in _CHECKPOINTS and Path(word).is_file()
+
+
+def is_artifact(word: str) -> bool:
+    """Whether a word ends as the artifacts of an export format do."""
+    from lowzoo.export.formats import suffixes
+
+    return Path(word).suffix in suffixes()
 
 
 def refuse_early_checkpoint(word: str | None) -> str | None:

@@ -1,6 +1,8 @@
 """The one family of errors that a user of lowzoo meets, and what of other libraries' errors it repeats."""
 
+import difflib
 import re
+from collections.abc import Iterable
 
 _LONGEST = 200
 _ARROW = " \u2b06\ufe0f"  # with which torch points from an error to the one it was made from
@@ -21,12 +23,14 @@ _ADVICE = re.compile(
 class LowzooError(Exception):
     """Something the caller can mend; carries what is wrong and the remedy.
 
-    The command line prints it as one line and exits with 2.
+    The command line prints it as one line and exits with its `status`: 2 for misuse.
 
     Args:
         message: What is wrong and where, without a final full stop.
         remedy: What to do about it, an imperative sentence; may be empty.
     """
+
+    status = 2
 
     def __init__(self, message: str, remedy: str = "") -> None:
         self.message = message
@@ -54,3 +58,9 @@ def reason_of(error: BaseException) -> str:
     if len(reason) > _LONGEST:
         reason = f"{reason[: _LONGEST - 3].rstrip()}..."
     return reason or type(error).__name__
+
+
+def near_matches(word: str, names: Iterable[str]) -> str:
+    """`` (near: a, b)`` for an error message, empty when nothing is near."""
+    near = difflib.get_close_matches(word, list(dict.fromkeys(names)), n=3, cutoff=0.6)
+    return f" (near: {', '.join(near)})" if near else ""

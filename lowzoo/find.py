@@ -13,7 +13,7 @@ from timm.models._hub import load_model_config_from_path
 from torch import Tensor
 
 from lowzoo import catalog, hub, published, zoo
-from lowzoo.early import is_checkpoint, unknown_model
+from lowzoo.early import is_artifact, is_checkpoint, unknown_model
 from lowzoo.errors import LowzooError
 from lowzoo.files import plain_path
 from lowzoo.hub_word import SCHEME, fetch_hub_model, is_hub_word
@@ -24,6 +24,8 @@ from lowzoo.weights_file import check_safetensors, short_digest
 
 HUB_SCHEME = SCHEME
 FOLDER_SCHEME = "local-dir:"
+# Before the digest of a network that a program built: no word loads it.
+BUILT_SCHEME = "built:"
 
 
 @dataclass(frozen=True)
@@ -151,8 +153,7 @@ def _alone(word: str) -> LowzooError:
     from lowzoo.convert.fit import no_architecture
     from lowzoo.convert.foreign import read_checkpoint
 
-    artifact = Path(word).suffix in (".onnx", ".pte", ".tflite")
-    return no_architecture(word, {} if artifact else read_checkpoint(Path(word)))
+    return no_architecture(word, {} if is_artifact(word) else read_checkpoint(Path(word)))
 
 
 def _find_zoo(word: str, pretrained: bool) -> Found:

@@ -4,7 +4,7 @@ from typing import Any
 
 from lowzoo import catalog
 from lowzoo.cards import describe_weights, evaluation
-from lowzoo.catalog import Metric, ModelEntry, WeightsEntry
+from lowzoo.catalog import Metric, ModelEntry, RecipeEntry, WeightsEntry
 from lowzoo.errors import LowzooError
 from lowzoo.markdown import table
 
@@ -49,25 +49,41 @@ def card_of_run(facts: dict[str, Any], repo: str, license: str, *, needs_lowzoo:
         )
     if not license:
         raise LowzooError("the card needs the licence of the weights", "Name it with --license, e.g. Apache-2.0")
-    if facts["recipe"] not in catalog.recipes():
-        raise LowzooError(f"run.json names the unknown recipe {facts['recipe']}", "Update lowzoo")
+    paper = _paper(facts)
     teacher = facts.get("teacher")
     if teacher:
         _check_teacher(teacher, license)
-    recipe = catalog.recipes()[facts["recipe"]]
     figures = _figures(facts)
+    trained = f"A headless `{facts['architecture']}` trained by {facts['method']} with lowzoo"
     parts = [
         f"---\n{_head(license, [facts['recipe']], repo.partition('/')[2], figures, None)}\n---",
         f"# {repo.partition('/')[2]}",
-        f"A headless `{facts['architecture']}` trained by {facts['method']} with lowzoo "
-        f"([{recipe.title}](https://arxiv.org/abs/{recipe.arxiv})).",
+        f"{trained} ([{paper.title}](https://arxiv.org/abs/{paper.arxiv}))." if paper else f"{trained}.",
         _use(repo, facts["features"], size, needs_lowzoo=needs_lowzoo),
         "## Training\n\n" + "\n".join(f"- {fact}" for fact in _run_lines(facts, teacher, license)),
         *([_results(figures)] if figures else ["No figures have been measured."]),
         _LIMITS,
-        f"## Citation\n\n```bibtex\n{recipe.citation.strip()}\n```",
+        *([f"## Citation\n\n```bibtex\n{paper.citation.strip()}\n```"] if paper else []),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _paper(facts: dict[str, Any]) -> RecipeEntry | None:
+    """The paper of a run's recipe: as the run states it, or as the catalog does for runs from before they did.
+
+    Raises:
+        LowzooError: Neither knows the recipe, or the run states something else.
+    """
+    if "paper" not in facts:
+        if facts["recipe"] not in catalog.recipes():
+            raise LowzooError(f"run.json names the unknown recipe {facts['recipe']}", "Update lowzoo")
+        return catalog.recipes()[facts["recipe"]]
+    if facts["paper"] is None:
+        return None
+    try:
+        return RecipeEntry(**facts["paper"])
+    except TypeError as error:
+        raise LowzooError(f"run.json states a paper that is none ({error})", "Mend it, or set it to null") from None
 
 
 _LIMITS = (

@@ -18,8 +18,9 @@ from lowzoo.evaluate.contact_sheet import draw_neighbours
 from lowzoo.evaluate.features import extract_features
 from lowzoo.evaluate.knn_protocol import KnnData, evaluate_knn, open_knn_data
 from lowzoo.evaluate.result import EvaluationResult
-from lowzoo.export import Artifact, ExportSpec, export
-from lowzoo.export.formats import EXPORTERS
+from lowzoo.export import Artifact, ExportSpec
+from lowzoo.export.artifact import write_artifact
+from lowzoo.export.formats import FORMATS
 from lowzoo.files import writable_folder, write_text
 from lowzoo.resolve import Resolved, load_model
 
@@ -116,7 +117,7 @@ def run_quickstart(out: Path, say: Callable[[str], None]) -> Summary:
     picture = out / "neighbours.png"
     _draw(resolved, data, picture)
     say("3/4 export   to ONNX, compared with PyTorch on real images")
-    artifact = export(resolved, ExportSpec(format="onnx"), out / f"{MODEL}.onnx", force=True)
+    artifact = write_artifact(resolved, ExportSpec(format="onnx"), out / f"{MODEL}.onnx", force=True)
     say(f"4/4 time     on this computer, {PROTOCOL.repeats} fresh processes")
     latency = bench_host(artifact.path, protocol=PROTOCOL)
     write_text(out / "latency.json", latency.to_json())
@@ -135,7 +136,7 @@ def run_quickstart(out: Path, say: Callable[[str], None]) -> Summary:
 def _refuse_to_replace(out: Path) -> None:
     """Refuse, before any work, a folder that holds another file of the name that the export takes."""
     file = out / f"{MODEL}.onnx"
-    if file.exists() and not EXPORTERS["onnx"].notes(file).get("lowzoo.model", "").startswith(f"{MODEL}."):
+    if file.exists() and not FORMATS["onnx"].notes(file).get("lowzoo.model", "").startswith(f"{MODEL}."):
         raise LowzooError(f"{file} exists and is not of a quickstart", "Name another folder with --out")
 
 

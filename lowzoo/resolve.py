@@ -6,10 +6,11 @@ timm name, or a checkpoint with the name of its architecture.
 
 import contextlib
 import logging
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import timm
 import torch
@@ -24,6 +25,9 @@ from lowzoo.find import FOLDER_SCHEME, HUB_SCHEME, Found, find
 from lowzoo.input_facts import Side, both_sides, input_facts, size_text
 from lowzoo.notes import say_once
 from lowzoo.sizes import check_takes, nearest_sizes, patch_sides
+
+if TYPE_CHECKING:
+    from lowzoo.evaluate.transform import Transform
 
 # What timm and torchvision call a classifier.
 _HEADS = ("head", "fc", "classifier")
@@ -57,7 +61,7 @@ class FeatureMap:
 
 @dataclass(frozen=True)
 class Resolved:
-    """A network that is ready for evaluation, and what one must know to feed it.
+    """A network that is ready for evaluation, and what one must know to feed it; its facts and its `transform`.
 
     Args:
         model: In eval mode and headless: (B, C, H, W) normalised to (B, D) features, float32.
@@ -99,6 +103,75 @@ class Resolved:
     head: str = ""
     features: tuple[FeatureMap, ...] = ()
 
+    @property
+    def transform(self) -> "Transform":
+        """From a picture (PIL, array, tensor, or path of a file) to the network's input (C, H, W), as evaluation does.
+
+        It can be handed to data workers, and as `transform` to torchvision's data sets.
+        """
+        from lowzoo.evaluate.transform import Transform
+
+        return Transform.of(self)
+
+    def lines(self) -> Iterator[str]:
+        """What it is, for people."""
+        yield f"{self.name} ({self.revision})"
+        parameters = sum(each.numel() for each in self.model.parameters())
+        yield f"{parameters / 1e6:.2f} M parameters, input {self.input_size[0]} x {size_text(self.input_size[1:])} px"
+        yield f"mean {self.mean}, std {self.std}, {self.interpolation}, crop {self.crop_pct:g} ({self.crop_mode})"
+        facts = (("recipe", self.recipe), ("licence", self.license), ("classes", self.classes))
+        if said := [f"{what} {value}" for what, value in facts if value]:
+            yield ", ".join(said)
+
+    def _repr_html_(self) -> str:
+        from lowzoo import html
+
+        return html.block(self.lines())
+
+
+def resolved_model(
+    model: "str | Path | nn.Module | Resolved",
+    *,
+    image_size: Side | None = None,
+    pretrained: bool = True,
+    seed: int = 0,
+    classes: bool = False,
+) -> Resolved:
+    """What a function of the package was given as a model, ready for use.
+
+    Args:
+        model: A MODEL word, the path of a folder or a checkpoint, what `load_model` gave, or a network that a program
+            built.
+        image_size: As for `load_model`.
+        pretrained: As for `load_model`.
+        seed: As for `load_model`.
+        classes: As for `load_model`.
+
+    Raises:
+        LowzooError: As `load_model`; or a network that is loaded, and an option that only loading knows.
+    """
+    if isinstance(model, (str, Path)):
+        return load_model(word_of(model), image_size=image_size, pretrained=pretrained, seed=seed, classes=classes)
+    if not pretrained:
+        raise LowzooError("the weights of a network that is loaded cannot be left random", "Name the model")
+    if isinstance(model, nn.Module):
+        from lowzoo.own_module import resolved_module
+
+        return resolved_module(model, size=image_size)
+    if image_size is not None and both_sides(image_size) != model.input_size[1:]:
+        raise LowzooError(
+            f"{model.name} was loaded for {size_text(model.input_size[1:])} px, not {size_text(image_size)} px",
+            "Load it at that size",
+        )
+    return model
+
+
+def word_of(model: str | Path) -> str:
+    """The MODEL word for a path: one that is not taken for a model of that name."""
+    if isinstance(model, Path) and not model.is_absolute() and len(model.parts) < 2:
+        return f".{os.sep}{model}"
+    return str(model)
+
 
 def load_model(
     word: str, *, image_size: Side | None = None, pretrained: bool = True, seed: int = 0, classes: bool = False
@@ -128,19 +201,9 @@ def load_model(
     channels = found.arguments.get("in_chans")
     # Refused before the weights are loaded, and read again from what timm made of it.
     input_facts(found.cfg, found.name, size=image_size, channels=channels)
-    with _explained(found, image_size), _timm_silent(), torch.random.fork_rng(devices=[]):
-        state = found.state
-        if pretrained and found.file is not None and found.positions != "timm" and "img_size" in arguments:
-            state = at_size(state or load_file(plain_path(found.file)), arguments["img_size"], found.positions)
-        if pretrained and state is not None:
-            # A copy: timm takes out of it what it does not want.
-            arguments["pretrained_cfg"] = found.cfg | {"state_dict": dict(state)}
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = timm.create_model(found.architecture, pretrained=pretrained, **arguments)
-    if pretrained and found.file is not None:
-        _check_complete(model, found.file, found.state)
-        if found.state is None:  # of a checkpoint `find` has said what was left out
-            _say_what_is_left_out(model, found.file, found.cfg)
+        model: Any = _built(found, arguments, image_size, pretrained=pretrained)
     if image_size is not None:
         check_patches(model, image_size)
         check_takes(model, image_size, found.name, model.pretrained_cfg["input_size"][0])
@@ -168,6 +231,48 @@ def load_model(
         headless=not classes,
         head="own" if classes and own_classes else "",
     )
+
+
+def built_by_timm(word: str, **arguments: Any) -> nn.Module:
+    """Create the network of a folder, a checkpoint or a repository with its weights, as `timm.create_model` would.
+
+    Args:
+        word: See `load_model`.
+        **arguments: Everything `timm.create_model` takes.
+
+    Raises:
+        LowzooError: As `load_model`; or the file does not fill the network that is asked for.
+    """
+    found = find(word, pretrained=True)
+    cfg = {"pretrained_cfg": found.cfg} if found.explicit_cfg else {}
+    heads = {"num_classes": 0} if "num_classes" not in {**found.cfg, **found.arguments} else {}
+    wanted = {**heads, **found.arguments, **cfg, **arguments}
+    return _built(found, wanted, arguments.get("img_size"), pretrained=True, fresh_head="num_classes" in arguments)
+
+
+def _built(
+    found: Found,
+    arguments: dict[str, Any],
+    image_size: Side | None,
+    *,
+    pretrained: bool,
+    fresh_head: bool = False,
+) -> nn.Module:
+    with _explained(found, image_size), _timm_silent():
+        state = found.state
+        if pretrained and found.file is not None and found.positions != "timm" and "img_size" in arguments:
+            state = at_size(
+                state or load_file(plain_path(found.file)), both_sides(arguments["img_size"]), found.positions
+            )
+        if pretrained and state is not None:
+            # A copy: timm takes out of it what it does not want.
+            arguments = arguments | {"pretrained_cfg": found.cfg | {"state_dict": dict(state)}}
+        model: nn.Module = timm.create_model(found.architecture, pretrained=pretrained, **arguments)
+    if pretrained and found.file is not None and not arguments.get("features_only"):
+        _check_complete(model, found.file, found.state, fresh_head=fresh_head)
+        if found.state is None:  # of a checkpoint `find` has said what was left out
+            _say_what_is_left_out(model, found.file, found.cfg)
+    return model
 
 
 def _source(found: Found) -> str:
@@ -216,8 +321,11 @@ def _explained(found: Found, image_size: Side | None) -> Iterator[None]:
         ) from error
 
 
-def _check_complete(model: nn.Module, file: Path, state: dict[str, Tensor] | None) -> None:
-    """Refuse a file that left parameters random: with another number of classes timm loads leniently."""
+def _check_complete(model: nn.Module, file: Path, state: dict[str, Tensor] | None, *, fresh_head: bool = False) -> None:
+    """Refuse a file that left parameters random: with another number of classes timm loads leniently.
+
+    A classifier that the caller asked for, and trains himself, is no such parameter.
+    """
     from safetensors import safe_open
 
     if state is not None:
@@ -226,6 +334,8 @@ def _check_complete(model: nn.Module, file: Path, state: dict[str, Tensor] | Non
         with safe_open(plain_path(file), framework="numpy") as tensors:
             names = set(tensors.keys())
     missing = sorted(set(model.state_dict()) - names)
+    if fresh_head:
+        missing = [key for key in missing if not key.startswith(tuple(f"{head}." for head in _HEADS))]
     if missing:
         raise LowzooError(f"{file} lacks {len(missing)} tensors, e.g. {missing[0]}", "Write the folder again")
 

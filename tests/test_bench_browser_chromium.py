@@ -13,7 +13,7 @@ import pytest
 
 from lowzoo.bench.assemble import check_samples
 from lowzoo.bench.browser.session import BrowserBench, Place
-from lowzoo.export import export
+from lowzoo.export.artifact import write_artifact
 from tests.bench_fixtures import SHORT
 from tests.export_fixtures import tiny_resolved
 
@@ -33,7 +33,7 @@ QUIET = ["--disable-background-networking", "--disable-component-update"]
 @pytest.mark.parametrize("secure", [True, False], ids=["on this computer", "over plain http"])
 def test_a_browser_opens_the_link_and_its_timings_arrive(tmp_path, secure):
     """Under a name that is not this computer's the browser trusts the page as little as over plain http in a LAN."""
-    artifact = export(tiny_resolved(), out=tmp_path / "tiny.onnx").path
+    artifact = write_artifact(tiny_resolved(), out=tmp_path / "tiny.onnx").path
     bench = BrowserBench(artifact, Place(ort_dist=Path(ORT), minutes=2), SHORT)
     url, flags = f"{bench.server.url}#start", []
     if not secure:

@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from lowzoo.bench.compare import MIN_TURNS, Turn, ratio_of, take_turns
 from lowzoo.bench.protocol import Protocol
+from lowzoo.bench.turns import MIN_TURNS, Turn, ratio_of, take_turns
 
 MS = 1_000_000
 

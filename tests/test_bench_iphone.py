@@ -11,7 +11,8 @@ from lowzoo.bench.iphone import PROBE_RUNS, as_result, bench_iphone, benchmarker
 from lowzoo.bench.protocol import Protocol
 from lowzoo.bench.schema import ModelInput
 from lowzoo.errors import LowzooError
-from lowzoo.export import ExportSpec, export
+from lowzoo.export import ExportSpec
+from lowzoo.export.artifact import write_artifact
 from tests.export_fixtures import tiny_resolved
 
 perf_utils = pytest.importorskip("coremltools.models.ml_program.experimental.perf_utils")
@@ -69,7 +70,9 @@ def test_the_protocol_is_followed_and_every_sample_kept(tmp_path):
 
 
 def test_a_real_package_up_to_the_phone(tmp_path):
-    package = export(tiny_resolved(), ExportSpec(format="coreml", precision="fp32"), tmp_path / "tiny.mlpackage").path
+    package = write_artifact(
+        tiny_resolved(), ExportSpec(format="coreml", precision="fp32"), tmp_path / "tiny.mlpackage"
+    ).path
     make, inputs, given = benchmarker_of(package, "cpu", None)
     assert (given.name, given.type, given.shape) == ("image", "imageType", (1, 32, 32, 3))
     assert inputs["image"].size == (32, 32)

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from lowzoo.bench.assemble import read_results
-from lowzoo.bench.compare import ratio_of
 from lowzoo.bench.comparison import Comparison
-from lowzoo.cli.bench_lines import comparison_lines
+from lowzoo.bench.lines import comparison_lines
+from lowzoo.bench.turns import ratio_of
 from lowzoo.cli.main import main
 from tests.bench_fixtures import SHORT, described
 from tests.export_fixtures import tiny_resolved
@@ -52,7 +52,7 @@ def test_the_document(capsys, artifact):
 
 
 def test_a_model_is_exported_first(capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr("lowzoo.export.artifact.load_model", lambda word, image_size: tiny_resolved())
+    monkeypatch.setattr("lowzoo.resolve.load_model", lambda word, **_: tiny_resolved())
     monkeypatch.chdir(tmp_path)
     code, text, _ = run(capsys, "tiny", "--quick", "--json")
     document = json.loads(text)
@@ -64,7 +64,7 @@ def test_a_model_is_exported_first(capsys, monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--on", "pixel-8"], "unknown target 'pixel-8'. Use --on host, browser"),
+        (["--on", "pixel-8"], "unknown target 'pixel-8'. Choose one of host, browser"),
         (["{folder}/a.onnx", "{folder}/b.onnx", "--on", "browser"], "2 models cannot be compared on browser"),
         (["{folder}/a.onnx", "{folder}/b.onnx", "{folder}/c.onnx"], "3 models cannot be compared on host"),
         (["{folder}/a.onnx", "--engine", "torch-compile", "--on", "android"], "unknown engine 'torch-compile' for"),

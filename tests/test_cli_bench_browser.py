@@ -7,8 +7,8 @@ import pytest
 from rich.console import Console
 
 from lowzoo.bench.assemble import read_results
+from lowzoo.bench.browser.live import LiveView, device_table
 from lowzoo.bench.browser.session import BrowserBench, Place
-from lowzoo.cli.bench_browser import LiveView, device_table
 from lowzoo.cli.main import main
 from tests.bench_fixtures import SHORT, described
 from tests.browser_client import features, ort_folder, post, repeat, welcome

@@ -10,7 +10,8 @@ import torch
 from onnx import numpy_helper
 
 from lowzoo.cli.main import main
-from lowzoo.export import ExportSpec, MaxLoss, export
+from lowzoo.export import ExportSpec, MaxLoss
+from lowzoo.export.artifact import write_artifact
 from tests.export_fixtures import tiny_resolved
 
 
@@ -29,7 +30,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("format_", ["onnx", "coreml"])
 def test_a_good_file(format_: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    artifact = export(
+    artifact = write_artifact(
         tiny_resolved(), ExportSpec(format=format_), tmp_path / f"x.{'mlpackage' if format_ == 'coreml' else 'onnx'}"
     )
     assert run([str(artifact.path), "--json"]) == 0
@@ -42,7 +43,7 @@ def test_a_good_file(format_: str, tmp_path: Path, capsys: pytest.CaptureFixture
 
 
 def test_the_table_names_partitions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    artifact = export(tiny_resolved(), ExportSpec(batch="dynamic"), tmp_path / "x.onnx")
+    artifact = write_artifact(tiny_resolved(), ExportSpec(batch="dynamic"), tmp_path / "x.onnx")
     assert run([str(artifact.path), "--against", "tiny"]) == 0
     text = capsys.readouterr().out
     assert "every bound is kept" in text
@@ -51,7 +52,7 @@ def test_the_table_names_partitions(tmp_path: Path, capsys: pytest.CaptureFixtur
 
 
 def test_a_changed_weight_exits_with_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = export(tiny_resolved(), out=tmp_path / "x.onnx").path
+    path = write_artifact(tiny_resolved(), out=tmp_path / "x.onnx").path
     model = onnx.load(path)
     weight = next(tensor for tensor in model.graph.initializer if list(tensor.dims) == [6, 3, 5, 5])
     values = numpy_helper.to_array(weight).copy()
@@ -65,7 +66,7 @@ def test_a_changed_weight_exits_with_1(tmp_path: Path, capsys: pytest.CaptureFix
 def test_a_file_of_other_weights_is_not_compared(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = export(tiny_resolved(), out=tmp_path / "x.onnx").path
+    path = write_artifact(tiny_resolved(), out=tmp_path / "x.onnx").path
     other = tiny_resolved(revision="sha256:other")
     torch.nn.init.constant_(other.model.norm.bias, 1e-7)
     monkeypatch.setattr("lowzoo.export.identity.load_model", lambda word: other)
@@ -80,7 +81,7 @@ def test_a_file_of_other_weights_is_not_compared(
 
 def test_a_file_is_held_to_what_it_was_exported_with(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "x.onnx"
-    export(tiny_resolved(), ExportSpec(precision="int8", max_loss=MaxLoss(None, 0.9)), path)
+    write_artifact(tiny_resolved(), ExportSpec(precision="int8", max_loss=MaxLoss(None, 0.9)), path)
     assert run([str(path), "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert (facts["bounds"]["mean_cosine"], facts["bounds"]["knn_loss"], facts["parity"]["knn_loss"]) == (
@@ -116,17 +117,17 @@ def test_wrong_files(name: str, said: str, tmp_path: Path, capsys: pytest.Captur
     if name in ("empty.mlpackage", "folder.onnx"):
         path.mkdir()
     elif name == "cut.mlpackage":
-        export(tiny_resolved(), ExportSpec(format="coreml"), path)
+        write_artifact(tiny_resolved(), ExportSpec(format="coreml"), path)
         weights = path / "Data/com.apple.CoreML/weights/weight.bin"
         weights.write_bytes(weights.read_bytes()[: weights.stat().st_size // 2])
     elif name == "cut.onnx":
-        export(tiny_resolved(), out=path)
+        write_artifact(tiny_resolved(), out=path)
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     elif name == "other.onnx":
-        export(tiny_resolved(), ExportSpec(format="coreml"), tmp_path / "package.mlpackage")
+        write_artifact(tiny_resolved(), ExportSpec(format="coreml"), tmp_path / "package.mlpackage")
         path.write_bytes((tmp_path / "package.mlpackage/Data/com.apple.CoreML/model.mlmodel").read_bytes())
     elif name == "other.mlpackage":
-        path.write_bytes(export(tiny_resolved(), out=tmp_path / "file.onnx").path.read_bytes())
+        path.write_bytes(write_artifact(tiny_resolved(), out=tmp_path / "file.onnx").path.read_bytes())
     elif name != "none.onnx":
         path.write_text("nonsense")
     assert run([str(path)]) == 2

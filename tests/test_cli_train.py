@@ -106,6 +106,20 @@ def test_misuse_is_one_line(
     assert not (world / "it_ran").exists()
 
 
+def test_a_teacher_that_takes_no_local_views_is_refused(
+    world: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train", "seed", "--preset", "seed_small_patch", "--data", str(world / "pictures"), "--steps", "1"]
+    words += ["--teacher", "rob_vit_tiny", "--student", "test_vit", "--batch-size", "4", "--set", "queue=4"]
+    words += ["--set", "view.global.size=64", "--set", "view.local.size=32", "--device", "cpu"]
+    with pytest.raises(SystemExit) as ended:
+        main([*words, "--out", str(tmp_path / "run")])
+    assert ended.value.code == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "teacher rob_vit_tiny was loaded for 64 px and takes no local views of 32 px" in error
+    assert not (tmp_path / "run").exists()
+
+
 def _run(data: Path, world: Path, out: Path, batch: int) -> int:
     words = ["train", "rob", "--preset", "rob_dino", "--data", str(data), "--out", str(out)]
     words += [word for setting in SETTINGS for word in ("--set", setting)]

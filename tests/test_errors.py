@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from lowzoo.errors import LowzooError, reason_of
-from lowzoo.export import ExportSpec, export
+from lowzoo.export import ExportSpec
+from lowzoo.export.artifact import write_artifact
 from lowzoo.files import atomic_path
 from tests.export_fixtures import tiny_resolved
 
@@ -31,7 +32,7 @@ class Odd(torch.nn.Module):
 
 def test_an_error_of_the_exporter_gives_its_reason_alone(tmp_path):
     with pytest.raises(LowzooError) as refused:
-        export(tiny_resolved(Odd()), ExportSpec(), tmp_path / "x.onnx")
+        write_artifact(tiny_resolved(Odd()), ExportSpec(), tmp_path / "x.onnx")
     assert "No ONNX function found for <OpOverload(op='aten.special_airy_ai'" in refused.value.message
     for noise in ("\x1b", "GitHub", "Next steps", "Exception summary", "stack trace"):
         assert noise not in str(refused.value)
@@ -54,4 +55,4 @@ def test_a_folder_that_takes_no_files_is_named(place):
     with pytest.raises(LowzooError, match=said), atomic_path(Path(place)):
         pass
     with pytest.raises(LowzooError, match="no file can be made in the folder /proc"):
-        export(tiny_resolved(), out=Path("/proc/x.onnx"))
+        write_artifact(tiny_resolved(), out=Path("/proc/x.onnx"))

@@ -9,10 +9,10 @@ from torch import nn
 
 from lowzoo.errors import LowzooError
 from lowzoo.evaluate.extraction import Extraction
-from lowzoo.evaluate.finetune import evaluate_finetune, finetune_settings
+from lowzoo.evaluate.few_labels import draw_tasks
 from lowzoo.evaluate.finetune_head import mlp_head
+from lowzoo.evaluate.finetuning import evaluate_finetune, finetune_settings
 from lowzoo.evaluate.knn_protocol import open_knn_data
-from lowzoo.evaluate.lowshot import draw_tasks
 from tests.evaluate_fixtures import pixel_network, write_pictures
 
 HOW = Extraction(progress=False)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from lowzoo.errors import LowzooError
-from lowzoo.evaluate.knn import knn_accuracy, knn_predictions, nearest_neighbours
+from lowzoo.evaluate.votes import knn_accuracy, knn_predictions, nearest_neighbours
 
 # Unit vectors in the plane by their angle in degrees; the query lies at 0, so similarity is the cosine of the angle.
 QUERY = torch.tensor([[3.0, 0.0]])

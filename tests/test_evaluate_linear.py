@@ -12,7 +12,7 @@ from lowzoo.errors import LowzooError
 from lowzoo.evaluate.extraction import Extraction
 from lowzoo.evaluate.feature_kinds import kinds_of, with_features
 from lowzoo.evaluate.knn_protocol import KnnData, open_knn_data
-from lowzoo.evaluate.linear import best_candidate, evaluate_linear
+from lowzoo.evaluate.linear_probe import best_candidate, evaluate_linear
 from lowzoo.evaluate.probe_settings import ProbeSettings
 from lowzoo.resolve import Resolved
 from tests.evaluate_fixtures import pixel_network, write_pictures

@@ -12,8 +12,8 @@ from tests.evaluate_fixtures import pixel_network, write_pictures
 
 pytest.importorskip("sklearn")
 
+from lowzoo.evaluate.few_labels import draw_tasks, evaluate_lowshot, logistic_settings
 from lowzoo.evaluate.logistic import LOGISTIC, choose, classify, scaled
-from lowzoo.evaluate.lowshot import draw_tasks, evaluate_lowshot, logistic_settings
 
 HOW = Extraction(progress=False)
 

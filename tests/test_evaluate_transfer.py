@@ -8,7 +8,7 @@ import timm
 from lowzoo.cli.main import main
 from lowzoo.errors import LowzooError
 from lowzoo.evaluate.sets import cifar100
-from lowzoo.evaluate.transfer import TASKS, chosen_tasks, open_task, transfer_settings
+from lowzoo.evaluate.transfer_tasks import TASKS, chosen_tasks, open_task, transfer_settings
 from tests import transfer_fixtures as write
 from tests.evaluate_fixtures import write_network
 

@@ -9,7 +9,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from lowzoo.errors import LowzooError
-from lowzoo.export import ExportSpec, MaxLoss, ParityError, export
+from lowzoo.export import ExportSpec, MaxLoss, ParityError
+from lowzoo.export.artifact import write_artifact
 from lowzoo.export.coreml import open_coreml
 from lowzoo.export.head import read_classes, read_head, with_head
 from lowzoo.export.mil import load_program
@@ -19,7 +20,7 @@ from tests.export_fixtures import SIDE, one_of_each_network, tiny_resolved
 
 def test_an_image_package(tmp_path):
     path = tmp_path / "tiny.mlpackage"
-    artifact = export(tiny_resolved(), ExportSpec(format="coreml"), path)
+    artifact = write_artifact(tiny_resolved(), ExportSpec(format="coreml"), path)
     assert artifact.parity.relative_error < 1e-5
     assert artifact.size_bytes == sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
     assert [entry.name for entry in tmp_path.iterdir()] == ["tiny.mlpackage"]
@@ -33,7 +34,7 @@ def test_an_image_package(tmp_path):
     assert json.loads(said["lowzoo.preprocessing"])["normalised_in_graph"] is True
     assert "VNCoreMLRequest" in artifact.snippet
     assert "0 to 255 as they are" in artifact.preprocess
-    again = export(tiny_resolved(), ExportSpec(format="coreml"), path)
+    again = write_artifact(tiny_resolved(), ExportSpec(format="coreml"), path)
     assert again.sha256 == artifact.sha256, "an older package is replaced by an equal one"
     assert [entry.name for entry in tmp_path.iterdir()] == ["tiny.mlpackage"]
 
@@ -45,7 +46,7 @@ def test_precisions(tmp_path, precision):
         nn.Conv2d(3, 32, 5, stride=4), nn.ReLU(), nn.Conv2d(32, 32, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()
     )
     spec = ExportSpec(format="coreml", precision=precision, input="tensor", max_loss=MaxLoss(10.0))
-    artifact = export(tiny_resolved(net), spec, tmp_path / "x.mlpackage")
+    artifact = write_artifact(tiny_resolved(net), spec, tmp_path / "x.mlpackage")
     assert artifact.parity.max_error > 0
     operators = {op.type for op in _operations(artifact.path)}
     wanted = {"fp16": "cast", "int8": "constexpr_affine_dequantize"}.get(precision, "constexpr_lut_to_dense")
@@ -62,7 +63,7 @@ def test_a_package_in_the_way_of_nothing_else(tmp_path):
     folder.mkdir()
     (folder / "photo.txt").write_text("mine")
     with pytest.raises(LowzooError, match="a folder of something else"):
-        export(tiny_resolved(), ExportSpec(format="coreml"), folder)
+        write_artifact(tiny_resolved(), ExportSpec(format="coreml"), folder)
     assert (folder / "photo.txt").read_text() == "mine"
 
 
@@ -71,7 +72,7 @@ def test_a_wrong_package_is_not_kept(tmp_path, monkeypatch):
         nn.Conv2d(3, 6, SIDE), nn.Flatten()
     ).eval())  # fmt: skip
     with pytest.raises(ParityError, match="relative error"):
-        export(tiny_resolved(), ExportSpec(format="coreml"), tmp_path / "x.mlpackage")
+        write_artifact(tiny_resolved(), ExportSpec(format="coreml"), tmp_path / "x.mlpackage")
     assert not list(tmp_path.iterdir())
 
 
@@ -82,7 +83,7 @@ def test_a_disk_that_fills_up(tmp_path, monkeypatch, said, remedy):
 
     monkeypatch.setattr("coremltools.models.MLModel.save", full)
     with pytest.raises(LowzooError, match="cannot write") as refused:
-        export(tiny_resolved(), ExportSpec(format="coreml"), tmp_path / "x.mlpackage")
+        write_artifact(tiny_resolved(), ExportSpec(format="coreml"), tmp_path / "x.mlpackage")
     assert remedy in refused.value.remedy
     assert not list(tmp_path.iterdir())
 
@@ -101,7 +102,7 @@ def test_a_classifier(tmp_path, head, format_):
     assert classes == ("cat", "dog", "owl")
     resolved = with_head(tiny_resolved(), *read_head(head[0]), classes)
     suffix = {"onnx": "onnx", "coreml": "mlpackage"}[format_]
-    artifact = export(resolved, ExportSpec(format=format_, classes=classes), tmp_path / f"x.{suffix}")
+    artifact = write_artifact(resolved, ExportSpec(format=format_, classes=classes), tmp_path / f"x.{suffix}")
     assert artifact.parity.relative_error < 1e-4
     if format_ == "coreml":
         description = load_program(artifact.path).specification.description
@@ -131,6 +132,6 @@ def test_heads_that_do_not_fit(tmp_path, head):
 )
 def test_every_network_of_the_zoo(tmp_path, name, precision):
     resolved = load_model(name, image_size=64, pretrained=name == "rob_vit_tiny")
-    artifact = export(resolved, ExportSpec(format="coreml", precision=precision), tmp_path / "x.mlpackage")
+    artifact = write_artifact(resolved, ExportSpec(format="coreml", precision=precision), tmp_path / "x.mlpackage")
     assert artifact.parity.relative_error < (1e-4 if precision == "fp32" else 5e-2)
     assert artifact.parity.min_cosine > (0.99999 if precision == "fp32" else 0.9995)

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from lowzoo.errors import LowzooError
-from lowzoo.export import ExportSpec, MaxLoss, ParityError, export
+from lowzoo.export import ExportSpec, MaxLoss, ParityError
+from lowzoo.export.artifact import write_artifact
 from lowzoo.export.executorch import _quantised, open_executorch
 from lowzoo.export.graph import PixelsIn, exported_module
 from tests.export_fixtures import SIDE, tiny_resolved
@@ -17,7 +18,7 @@ from tests.export_fixtures import SIDE, tiny_resolved
 @pytest.mark.parametrize("input_", ["image", "tensor"])
 def test_a_program(tmp_path, input_):
     pytest.importorskip("executorch.runtime")
-    artifact = export(tiny_resolved(), ExportSpec(format="executorch", input=input_), tmp_path / "x.pte")
+    artifact = write_artifact(tiny_resolved(), ExportSpec(format="executorch", input=input_), tmp_path / "x.pte")
     assert artifact.parity.relative_error < 1e-5
     assert artifact.parity.engine.startswith("executorch ")
     assert open_executorch(artifact.path).shape == ((1, SIDE, SIDE, 3) if input_ == "image" else (1, 3, SIDE, SIDE))
@@ -26,7 +27,7 @@ def test_a_program(tmp_path, input_):
 def test_int8(tmp_path):
     pytest.importorskip("executorch.runtime")
     spec = ExportSpec(format="executorch", precision="int8", max_loss=MaxLoss(None, 0.99))
-    artifact = export(tiny_resolved(Wide()), spec, tmp_path / "x.pte")
+    artifact = write_artifact(tiny_resolved(Wide()), spec, tmp_path / "x.pte")
     assert 0.99 <= artifact.parity.mean_cosine < 1
     assert artifact.path.stat().st_size < 0.4 * Wide.BYTES
 
@@ -48,7 +49,7 @@ def test_dynamic_int8(tmp_path):
     pytest.importorskip("executorch.runtime")
     spec = ExportSpec(format="executorch", precision="int8-dynamic", max_loss=MaxLoss(None, 0.99))
     # XNNPACK has it for layers of numbers alone.
-    artifact = export(tiny_resolved(Wide()), spec, tmp_path / "x.pte")
+    artifact = write_artifact(tiny_resolved(Wide()), spec, tmp_path / "x.pte")
     assert 0.99 <= artifact.parity.mean_cosine < 1
     assert artifact.path.stat().st_size < 0.4 * Wide.BYTES
     assert open_executorch(artifact.path).metadata["lowzoo.precision"] == "int8-dynamic"
@@ -67,7 +68,9 @@ class Mixed(nn.Module):
 
 def test_float16_on_xnnpack(tmp_path):
     pytest.importorskip("executorch.runtime")
-    artifact = export(tiny_resolved(Mixed()), ExportSpec(format="executorch", precision="fp16"), tmp_path / "x.pte")
+    artifact = write_artifact(
+        tiny_resolved(Mixed()), ExportSpec(format="executorch", precision="fp16"), tmp_path / "x.pte"
+    )
     assert 1e-6 < artifact.parity.relative_error < 5e-3
     assert artifact.parity.engine.endswith("(XNNPACK)")
     loaded = open_executorch(artifact.path)
@@ -107,7 +110,7 @@ def test_a_file_in_which_no_weight_is_int8_is_refused(tmp_path):
     pytest.importorskip("executorch.runtime")
     spec = ExportSpec(format="executorch", precision="int8", max_loss=MaxLoss(None, 0.5))
     with pytest.raises(ParityError, match="dynamic gives a file in which no weight is int8"):
-        export(tiny_resolved(Brightest()), spec, tmp_path / "x.pte")
+        write_artifact(tiny_resolved(Brightest()), spec, tmp_path / "x.pte")
     assert not list(tmp_path.iterdir())
 
 
@@ -136,5 +139,5 @@ def test_without_executorch(tmp_path, monkeypatch):
 
     monkeypatch.setattr("lowzoo.export.installed.requires", none)
     with pytest.raises(LowzooError, match=r"executorch is not installed\. Install lowzoo\[executorch\]"):
-        export(tiny_resolved(), ExportSpec(format="executorch"), tmp_path / "x.pte")
+        write_artifact(tiny_resolved(), ExportSpec(format="executorch"), tmp_path / "x.pte")
     assert not list(tmp_path.iterdir())

@@ -10,8 +10,9 @@ from torch import nn
 from lowzoo.bench.host import bench_host
 from lowzoo.cli.main import main
 from lowzoo.errors import LowzooError
-from lowzoo.export import ExportSpec, MaxLoss, ParityError, export
-from lowzoo.export.check import check_artifact
+from lowzoo.export import ExportSpec, MaxLoss, ParityError
+from lowzoo.export.artifact import write_artifact
+from lowzoo.export.checking import check_artifact
 from lowzoo.export.executorch import notes_of_executorch, open_executorch
 from lowzoo.export.executorch_coreml import NOT_RUN, hands_to_core_ml, package_of
 from tests.export_fixtures import SIDE, tiny_resolved
@@ -23,7 +24,9 @@ CORE_ML = {"format": "executorch", "target": "coreml"}
 @pytest.fixture(scope="module")
 def program(tmp_path_factory):
     """The tiny network in float16, and what its export tells."""
-    return export(tiny_resolved(), ExportSpec(**CORE_ML, precision="fp16"), tmp_path_factory.mktemp("pte") / "x.pte")
+    return write_artifact(
+        tiny_resolved(), ExportSpec(**CORE_ML, precision="fp16"), tmp_path_factory.mktemp("pte") / "x.pte"
+    )
 
 
 def test_a_program_says_what_has_not_run_it(program):
@@ -40,7 +43,7 @@ def test_a_program_says_what_has_not_run_it(program):
 
 
 def test_the_same_program_has_the_same_bytes(program, tmp_path):
-    again = export(tiny_resolved(), ExportSpec(**CORE_ML, precision="fp16"), tmp_path / "x.pte")
+    again = write_artifact(tiny_resolved(), ExportSpec(**CORE_ML, precision="fp16"), tmp_path / "x.pte")
     assert again.sha256 == program.sha256
 
 
@@ -73,7 +76,7 @@ def test_other_precisions(precision, bound, tmp_path):
             return self.conv(x).amax((2, 3))
 
     spec = ExportSpec(**CORE_ML, precision=precision, input="tensor", batch=2, max_loss=MaxLoss(None, 0.99))
-    artifact = export(tiny_resolved(Wide()), spec, tmp_path / "x.pte")
+    artifact = write_artifact(tiny_resolved(Wide()), spec, tmp_path / "x.pte")
     assert open_executorch(artifact.path).shape == (2, 3, SIDE, SIDE)
     compressed = artifact.path.stat().st_size < 4 * 64 * 3 * 64
     assert (artifact.parity.relative_error < 1e-5, compressed) == (precision == "fp32", precision == "int8") or (
@@ -93,7 +96,7 @@ def test_a_network_that_falls_into_pieces_is_refused(tmp_path):
             return torch.relu(torch.asinh(self.conv(x))).amax((2, 3))
 
     with pytest.raises(LowzooError, match=r"Core ML would take the network in 2 pieces \(aten\.asinh\.default stay"):
-        export(tiny_resolved(Hyperbolic()), ExportSpec(**CORE_ML), tmp_path / "x.pte")
+        write_artifact(tiny_resolved(Hyperbolic()), ExportSpec(**CORE_ML), tmp_path / "x.pte")
     assert not list(tmp_path.iterdir())
 
 

@@ -17,15 +17,16 @@ from torch import nn
 from lowzoo.cli.main import main
 from lowzoo.errors import LowzooError
 from lowzoo.evaluate.preprocess import preprocess
-from lowzoo.export import ExportSpec, MaxLoss, ParityError, export
-from lowzoo.export.check import check_artifact
+from lowzoo.export import ExportSpec, MaxLoss, ParityError
+from lowzoo.export.artifact import write_artifact
+from lowzoo.export.checking import check_artifact
 from lowzoo.export.features import with_features
-from lowzoo.export.formats import EXPORTERS
+from lowzoo.export.formats import FORMATS
 from lowzoo.export.judge import Judge, real_images
 from lowzoo.export.onnx_file import open_onnx
 from lowzoo.export.parity import compare, together
 from lowzoo.export.recipes import snippet
-from lowzoo.export.spec import PRECISIONS, parse_features
+from lowzoo.export.spec import parse_features
 from lowzoo.resolve import load_model
 from tests.export_fixtures import tiny_resolved
 
@@ -176,7 +177,7 @@ def test_each_output_of_a_file_is_measured_and_known_again(
     monkeypatch.setenv("LOWZOO_CACHE", str(tmp_path / "cache"))
     indices = NETWORKS[architecture]
     spec = ExportSpec(format=format_, precision=precision, features=indices, max_loss=LOOSE)
-    artifact = export(str(folders[architecture]), spec)
+    artifact = write_artifact(str(folders[architecture]), spec)
     assert f"_64x96_{precision}_features-{indices[0]}-{indices[1]}." in artifact.path.name
     names = [each.name for each in artifact.features]
     assert names == (
@@ -184,7 +185,7 @@ def test_each_output_of_a_file_is_measured_and_known_again(
     )
     assert [each.name for each in artifact.parity.outputs] == names
     assert artifact.parity.min_cosine == min(each.min_cosine for each in artifact.parity.outputs)
-    said = json.loads(EXPORTERS[format_].notes(artifact.path)["lowzoo.outputs"])
+    said = json.loads(FORMATS[format_].notes(artifact.path)["lowzoo.outputs"])
     assert [(each["name"], each["index"], each["layout"]) for each in said] == [
         (name, index, "BCHW") for name, index in zip(names, indices, strict=True)
     ]
@@ -200,7 +201,7 @@ def test_each_output_of_a_file_is_measured_and_known_again(
 def test_batches_inputs_and_targets(architecture, batch, input_, target, folders, tmp_path):
     """In onnxruntime alone, without lowzoo's own reading of the file: the outputs by name, against timm's."""
     spec = ExportSpec(batch=batch, input=input_, target=target, features=NETWORKS[architecture])
-    artifact = export(str(folders[architecture]), spec, tmp_path / "maps.onnx")
+    artifact = write_artifact(str(folders[architecture]), spec, tmp_path / "maps.onnx")
     resolved = load_model(str(folders[architecture]))
     session = onnxruntime.InferenceSession(str(artifact.path), providers=["CPUExecutionProvider"])
     assert [output.name for output in session.get_outputs()] == [each.name for each in artifact.features]
@@ -217,7 +218,7 @@ def test_batches_inputs_and_targets(architecture, batch, input_, target, folders
 
 
 def test_a_file_with_one_wrong_output_is_refused_by_name(folders, tmp_path):
-    artifact = export(str(folders["test_resnet"]), ExportSpec(features=(1, 3)), tmp_path / "maps.onnx")
+    artifact = write_artifact(str(folders["test_resnet"]), ExportSpec(features=(1, 3)), tmp_path / "maps.onnx")
     model = onnx.load(artifact.path)
     last = model.graph.output[1].name
     for node in model.graph.node:  # the second map is doubled behind the back of whoever made it
@@ -231,7 +232,7 @@ def test_a_file_with_one_wrong_output_is_refused_by_name(folders, tmp_path):
 
 def test_a_file_is_held_against_another_model(folders, tmp_path):
     other = model_folder(tmp_path / "other", "test_resnet", (3, 64, 96), act_layer="gelu")
-    artifact = export(str(folders["test_resnet"]), ExportSpec(features="all"), tmp_path / "maps.onnx")
+    artifact = write_artifact(str(folders["test_resnet"]), ExportSpec(features="all"), tmp_path / "maps.onnx")
     assert check_artifact(artifact.path, against=str(folders["test_resnet"])).broken == ()
     assert check_artifact(artifact.path, against=load_model(str(folders["test_resnet"]))).broken == ()
     wrong = check_artifact(artifact.path, against=str(other)).broken
@@ -241,14 +242,14 @@ def test_a_file_is_held_against_another_model(folders, tmp_path):
 
 
 def test_as_many_outputs_as_pytorch_or_an_error(folders, tmp_path):
-    artifact = export(str(folders["test_resnet"]), ExportSpec(features=(1, 3)), tmp_path / "maps.onnx")
+    artifact = write_artifact(str(folders["test_resnet"]), ExportSpec(features=(1, 3)), tmp_path / "maps.onnx")
     plain = load_model(str(folders["test_resnet"]))
     with pytest.raises(ParityError, match="has 2 outputs, PyTorch 1"):
         Judge(plain, pictures=4).parity(open_onnx(artifact.path), with_knn=False)
 
 
 def test_a_file_made_elsewhere_is_checked_when_its_outputs_are_named(folders, tmp_path, capsys):
-    artifact = export(str(folders["test_resnet"]), ExportSpec(features=(1, 3)), tmp_path / "maps.onnx")
+    artifact = write_artifact(str(folders["test_resnet"]), ExportSpec(features=(1, 3)), tmp_path / "maps.onnx")
     model = onnx.load(artifact.path)
     del model.metadata_props[:]
     onnx.save(model, artifact.path)
@@ -273,12 +274,12 @@ def test_a_file_made_elsewhere_is_checked_when_its_outputs_are_named(folders, tm
 
 def test_the_same_maps_by_another_word_are_the_same_export(folders, tmp_path):
     place = tmp_path / "maps.onnx"
-    export(str(folders["test_resnet"]), ExportSpec(features="last"), place)
-    export(str(folders["test_resnet"]), ExportSpec(features=(-1,)), place)
+    write_artifact(str(folders["test_resnet"]), ExportSpec(features="last"), place)
+    write_artifact(str(folders["test_resnet"]), ExportSpec(features=(-1,)), place)
     with pytest.raises(LowzooError, match="another export"):
-        export(str(folders["test_resnet"]), ExportSpec(features=(3,)), place)
+        write_artifact(str(folders["test_resnet"]), ExportSpec(features=(3,)), place)
     with pytest.raises(LowzooError, match="another export"):
-        export(str(folders["test_resnet"]), ExportSpec(), place)
+        write_artifact(str(folders["test_resnet"]), ExportSpec(), place)
 
 
 def test_parity_of_maps_by_hand():
@@ -302,7 +303,7 @@ def test_maps_do_not_fill_the_memory():
     assert len(Judge(resolved).images) == 64
 
 
-@pytest.mark.parametrize("format_", PRECISIONS)
+@pytest.mark.parametrize("format_", FORMATS.names())
 @pytest.mark.parametrize("input_", ["image", "tensor"])
 def test_snippets_name_every_output(format_, input_):
     resolved = with_features(load_model("test_resnet", pretrained=False), (1, 3))
@@ -315,7 +316,7 @@ def test_snippets_name_every_output(format_, input_):
 
 def test_maps_of_grey_and_of_many_channels(tmp_path):
     folder = model_folder(tmp_path / "grey", "test_resnet", (1, 64, 64), in_chans=1)
-    artifact = export(str(folder), ExportSpec(features="last"), tmp_path / "grey.onnx")
+    artifact = write_artifact(str(folder), ExportSpec(features="last"), tmp_path / "grey.onnx")
     assert artifact.input_shape == (1, 64, 64, 1)
     assert check_artifact(artifact.path).broken == ()
 

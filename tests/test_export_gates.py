@@ -10,7 +10,8 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from lowzoo.export import ExportSpec, MaxLoss, export
+from lowzoo.export import ExportSpec, MaxLoss
+from lowzoo.export.artifact import write_artifact
 from lowzoo.export.gates import gates_by_clips, ranges_for_gates, split_gates
 from lowzoo.export.whole_vectors import fill_vectors
 from tests.export_fixtures import tiny_resolved
@@ -119,7 +120,7 @@ def test_added_channels_change_no_number(channels, wide, tmp_path):
     torch.manual_seed(0)
     model = Block(channels).eval()
     path = tmp_path / "x.onnx"
-    export(tiny_resolved(model), ExportSpec(input="tensor"), path)
+    write_artifact(tiny_resolved(model), ExportSpec(input="tensor"), path)
     graph = onnx.load(path)
     x = np.random.default_rng(0).standard_normal((1, 3, 32, 32), np.float32)
     before = run(graph, {"input": x})
@@ -142,7 +143,7 @@ def test_a_depthwise_convolution_whose_channels_are_the_output_is_left_alone(tmp
             return self.depthwise(self.expand(x)).mean((2, 3))
 
     path = tmp_path / "x.onnx"
-    export(tiny_resolved(Last()), ExportSpec(input="tensor"), path)
+    write_artifact(tiny_resolved(Last()), ExportSpec(input="tensor"), path)
     assert fill_vectors(onnx.load(path)) == 0
 
 
@@ -157,7 +158,7 @@ def test_nothing_between_the_stem_and_the_features_is_in_floats(act, expected, t
     torch.manual_seed(0)
     path = tmp_path / "x.onnx"
     spec = ExportSpec(precision="int8", max_loss=MaxLoss(None, 0.5))
-    export(tiny_resolved(Block(72, act)), spec, path)
+    write_artifact(tiny_resolved(Block(72, act)), spec, path)
     options = onnxruntime.SessionOptions()
     options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
     options.log_severity_level = 4

@@ -13,12 +13,13 @@ import torch
 from torch import nn
 
 from lowzoo.errors import LowzooError
-from lowzoo.export import ExportSpec, MaxLoss, ParityError, export
-from lowzoo.export.formats import EXPORTERS
+from lowzoo.export import ExportSpec, MaxLoss, ParityError
+from lowzoo.export.artifact import write_artifact
+from lowzoo.export.formats import FORMATS
 from lowzoo.export.judge import Judge
 from lowzoo.export.plain_layers import PlainGelu, PlainLayerNorm
 from lowzoo.export.rewrites import clamps_for_hard_activations, plain_mean_pools, plain_transformer_layers
-from lowzoo.export.spec import FORMATS, INPUTS, PRECISIONS, TARGETS
+from lowzoo.export.spec import INPUTS
 from tests.export_fixtures import SIDE, tiny_resolved
 
 
@@ -43,6 +44,7 @@ NETWORKS = {
     # One block: every rewrite of a transformer is inside one, and a trace takes half the time.
     "vit": lambda: timm.create_model("test_vit", num_classes=0, img_size=SIDE, depth=1, dynamic_img_size=False),
 }
+TARGETS = FORMATS["executorch"].all_targets()
 BATCHES = (1, 3, "dynamic")
 # What is not there without an extra; LiteRT's wants another torch than the rest.
 EXTRAS = {"executorch": "executorch.runtime", "litert": "litert_torch"}
@@ -75,8 +77,8 @@ def refusal(format_: str, target: str, precision: str, input_: str, batch: int |
 GRID = [
     (network, format_, target, precision, input_, batch)
     for network in NETWORKS
-    for format_ in FORMATS
-    for target, precision, input_, batch in itertools.product(TARGETS, PRECISIONS[format_], INPUTS, BATCHES)
+    for format_ in FORMATS.names()
+    for target, precision, input_, batch in itertools.product(TARGETS, FORMATS[format_].precisions, INPUTS, BATCHES)
     # The rewrites are for providers of onnxruntime; elsewhere one of them stands for all.
     if format_ == "onnx" or target in ("cpu", "coreml") or (target == "nnapi" and precision in ("fp32", "fp16"))
     # Every --for and --precision takes every --input, and images in a batch of any size. What pixels pass before the
@@ -98,12 +100,12 @@ def test_every_combination(network, format_, target, precision, input_, batch, t
     if format_ in EXTRAS:
         pytest.importorskip(EXTRAS[format_])
     judge = judge_of(network)
-    path = tmp_path / f"x{EXPORTERS[format_].suffix}"
+    path = tmp_path / f"x{FORMATS[format_].suffix}"
     if (network, format_, precision) == ("cnn", "executorch", "int8-dynamic"):
         with pytest.raises(ParityError, match="XNNPACK's dynamic int8 is of fully connected layers alone"):
-            export(judge.resolved, spec(), path, judge)
+            write_artifact(judge.resolved, spec(), path, judge)
         return
-    artifact = export(judge.resolved, spec(), path, judge)
+    artifact = write_artifact(judge.resolved, spec(), path, judge)
     assert artifact.parity.images == len(judge.images)
     assert artifact.input_shape[0] == (0 if batch == "dynamic" else batch)
     assert path.exists()

@@ -15,9 +15,9 @@ from torch import nn
 
 from lowzoo.cli.main import main
 from lowzoo.errors import LowzooError, LowzooWarning
-from lowzoo.export import ExportSpec, ParityError, export
-from lowzoo.export.artifact import default_path
-from lowzoo.export.check import check_artifact
+from lowzoo.export import ExportSpec, ParityError
+from lowzoo.export.artifact import default_path, write_artifact
+from lowzoo.export.checking import check_artifact
 from lowzoo.export.graph import exported_module
 from lowzoo.export.head import read_head
 from lowzoo.export.onnx_file import notes_of_onnx
@@ -45,7 +45,7 @@ def folder_of(path: Path, seed: int = 0, classes: int = 0) -> Path:
 
 def test_a_folder_is_found_again_and_its_place_is_nobodys_business(scratch, tmp_path, monkeypatch):
     folder = folder_of(tmp_path / "secret place" / "resnet18")
-    path = export(load_model(str(folder)), out=scratch / "x.onnx").path
+    path = write_artifact(load_model(str(folder)), out=scratch / "x.onnx").path
     assert b"secret place" not in path.read_bytes()
     assert json.loads(notes_of_onnx(path)["lowzoo.source"]) == {"model": "local-dir:resnet18"}
     assert check_artifact(path).same_weights, "remembered"
@@ -77,7 +77,7 @@ def test_a_checkpoint_with_several_copies_is_found_again(scratch, tmp_path, monk
     file = tmp_path / "secret place" / "last.pth.tar"
     torch.save({"state_dict": nets[0], "state_dict_ema": nets[1]}, file)
     word = f"test_resnet@{file}#state_dict"
-    path = export(word, ExportSpec(size=(32, 64)), scratch / "x.onnx").path
+    path = write_artifact(word, ExportSpec(size=(32, 64)), scratch / "x.onnx").path
     assert b"secret place" not in path.read_bytes()
     assert json.loads(notes_of_onnx(path)["lowzoo.source"]) == {"model": "test_resnet@last.pth.tar#state_dict"}
     assert check_artifact(path).same_weights, "remembered"
@@ -93,7 +93,7 @@ def test_a_checkpoint_with_several_copies_is_found_again(scratch, tmp_path, monk
 
 def test_a_folder_that_prepares_pictures_in_another_way_is_refused(scratch):
     folder = folder_of(scratch / "m")
-    path = export(load_model("./m"), out=scratch / "x.onnx").path
+    path = write_artifact(load_model("./m"), out=scratch / "x.onnx").path
     config = json.loads((folder / "config.json").read_text())
     for key, other in (("crop_mode", "squash"), ("crop_pct", 0.5), ("interpolation", "nearest")):
         changed = config | {"pretrained_cfg": config["pretrained_cfg"] | {key: other}}
@@ -102,7 +102,7 @@ def test_a_folder_that_prepares_pictures_in_another_way_is_refused(scratch):
             check_artifact(path)
     grey = tiny_resolved(nn.Sequential(nn.Conv2d(1, 6, 5), nn.AdaptiveAvgPool2d(1), nn.Flatten()))
     grey = dataclasses.replace(grey, input_size=(1, 32, 48), mean=(0.5,), std=(0.2,))
-    assert not check_artifact(export(grey, out=scratch / "grey.onnx").path, grey).broken
+    assert not check_artifact(write_artifact(grey, out=scratch / "grey.onnx").path, grey).broken
 
 
 def test_default_names(scratch):
@@ -127,8 +127,8 @@ def test_default_names(scratch):
 def test_another_export_is_not_replaced(scratch, format_):
     path = scratch / ("x.onnx" if format_ == "onnx" else "x.mlpackage")
     spec = ExportSpec(format=format_)
-    first = export(tiny_resolved(), spec, path)
-    assert export(tiny_resolved(), spec, path).sha256 == first.sha256, "the same again"
+    first = write_artifact(tiny_resolved(), spec, path)
+    assert write_artifact(tiny_resolved(), spec, path).sha256 == first.sha256, "the same again"
     other = tiny_resolved()
     nn.init.ones_(other.model.norm.bias)
     for model, each, said in (
@@ -136,14 +136,14 @@ def test_another_export_is_not_replaced(scratch, format_):
         (tiny_resolved(), dataclasses.replace(spec, input="tensor"), r"another export \(tiny.tag, fp32\)"),
     ):
         with pytest.raises(LowzooError, match=f"{said}.*--force"):
-            export(model, each, path)
-    assert export(other, spec, path, force=True).weights != first.weights
+            write_artifact(model, each, path)
+    assert write_artifact(other, spec, path, force=True).weights != first.weights
 
 
 def test_a_file_of_something_else_is_not_replaced(scratch):
     (scratch / "x.onnx").write_bytes(b"mine")
     with pytest.raises(LowzooError, match="is no export of this lowzoo"):
-        export(tiny_resolved(), out=scratch / "x.onnx")
+        write_artifact(tiny_resolved(), out=scratch / "x.onnx")
     assert (scratch / "x.onnx").read_bytes() == b"mine"
 
 
@@ -205,7 +205,7 @@ class Shaky(TinyNet):
 
 def test_an_overflow_of_float16_is_named(scratch):
     with pytest.raises(ParityError, match=r"float16 overflows: .* up to .* ends at 65504") as refused:
-        export(tiny_resolved(Loud()), ExportSpec(precision="fp16"), scratch / "x.onnx")
+        write_artifact(tiny_resolved(Loud()), ExportSpec(precision="fp16"), scratch / "x.onnx")
     assert refused.value.remedy == "Nothing was written; export it with --precision fp32"
 
 
@@ -219,7 +219,7 @@ def test_a_network_that_is_unstable_by_itself_is_measured_against_float64(scratc
     with pytest.raises(
         ParityError, match=r"unstable in float32 by itself: .* off from float64 by a relative"
     ) as refused:
-        export(tiny_resolved(real), out=scratch / "x.onnx")
+        write_artifact(tiny_resolved(real), out=scratch / "x.onnx")
     assert "check the weights" in refused.value.remedy
     assert "report" not in str(refused.value)
 

@@ -7,7 +7,8 @@ import torch
 from onnx import TensorProto, helper
 from torch import nn
 
-from lowzoo.export import ExportSpec, MaxLoss, ParityError, export
+from lowzoo.export import ExportSpec, MaxLoss, ParityError
+from lowzoo.export.artifact import write_artifact
 from lowzoo.export.calibrate import activation_ranges
 from lowzoo.export.judge import Judge
 from lowzoo.export.onnx_file import open_onnx
@@ -30,7 +31,7 @@ def test_ranges_by_hand(tmp_path):
 
 
 def test_a_file_in_int8(tmp_path):
-    artifact = export(tiny_resolved(), ExportSpec(precision="int8", max_loss=MaxLoss(5.0)), tmp_path / "x.onnx")
+    artifact = write_artifact(tiny_resolved(), ExportSpec(precision="int8", max_loss=MaxLoss(5.0)), tmp_path / "x.onnx")
     model = onnx.load(artifact.path)
     assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", 20)]
     assert model.ir_version == 9, "what onnxruntime 1.17 reads"
@@ -46,7 +47,7 @@ def test_a_file_in_int8(tmp_path):
 def test_a_bound_that_no_file_keeps(tmp_path):
     spec = ExportSpec(precision="int8", max_loss=MaxLoss(None, 1.0))
     with pytest.raises(ParityError, match="all 1 products would stay in float") as refused:
-        export(tiny_resolved(), spec, tmp_path / "x.onnx")
+        write_artifact(tiny_resolved(), spec, tmp_path / "x.onnx")
     assert "--max-loss" in refused.value.remedy
     assert not list(tmp_path.iterdir())
 
@@ -71,7 +72,7 @@ def test_the_harmful_node_stays_in_float(tmp_path):
         # Channels of the input that count little beside the stretched one do the whole work of five outputs.
         net.harmful.weight[:, 0] = 0
         net.harmful.weight[0, 0] = 1
-    artifact = export(
+    artifact = write_artifact(
         tiny_resolved(net), ExportSpec(precision="int8", max_loss=MaxLoss(None, 0.999)), tmp_path / "x.onnx"
     )
     assert artifact.parity.mean_cosine >= 0.999
@@ -95,7 +96,7 @@ class FarFromZero(nn.Module):
 def test_what_stands_between_products_stays_in_float(tmp_path):
     torch.manual_seed(0)
     spec = ExportSpec(precision="int8", max_loss=MaxLoss(None, 0.995))
-    artifact = export(tiny_resolved(FarFromZero()), spec, tmp_path / "x.onnx")
+    artifact = write_artifact(tiny_resolved(FarFromZero()), spec, tmp_path / "x.onnx")
     assert artifact.warnings[0] == "what stands between the products stays in float to keep the stated loss"
     model = onnx.load(artifact.path)
     weight = next(node for node in model.graph.node if node.op_type == "Conv").input[1]
@@ -104,7 +105,7 @@ def test_what_stands_between_products_stays_in_float(tmp_path):
 
 def test_pixels_are_normalised_in_float_and_quantised_once(tmp_path):
     spec = ExportSpec(precision="int8", max_loss=MaxLoss(None, 0.9))
-    model = onnx.load(export(tiny_resolved(), spec, tmp_path / "x.onnx").path)
+    model = onnx.load(write_artifact(tiny_resolved(), spec, tmp_path / "x.onnx").path)
     readers = {name: node for node in model.graph.node for name in node.input}
     taken, found = model.graph.input[0].name, []
     while taken in readers and readers[taken].op_type != "QuantizeLinear":

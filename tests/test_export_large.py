@@ -9,8 +9,9 @@ from torch import nn
 
 from lowzoo.bench.artifact import identify, open_onnx
 from lowzoo.errors import LowzooError
-from lowzoo.export import ExportSpec, export, large
-from lowzoo.export.check import check_artifact
+from lowzoo.export import ExportSpec, large
+from lowzoo.export.artifact import write_artifact
+from lowzoo.export.checking import check_artifact
 from lowzoo.export.large import data_files, parameter_bytes, refuse_two_files
 from lowzoo.export.places import digest_of, size_of
 from tests.export_fixtures import tiny_resolved
@@ -38,7 +39,7 @@ def limit(monkeypatch):
 def test_two_files_that_are_one_artifact(tmp_path):
     resolved = tiny_resolved(Wide())
     assert parameter_bytes(resolved.model, ExportSpec()) == BYTES
-    artifact = export(resolved, out=tmp_path / "wide.onnx")
+    artifact = write_artifact(resolved, out=tmp_path / "wide.onnx")
     assert sorted(os.listdir(tmp_path)) == ["wide.onnx", "wide.onnx.data"]
     assert data_files(artifact.path) == [tmp_path / "wide.onnx.data"]
     assert artifact.size_bytes == sum(file.stat().st_size for file in tmp_path.iterdir()) > BYTES
@@ -64,7 +65,7 @@ def test_two_files_that_are_one_artifact(tmp_path):
 
 @pytest.mark.usefixtures("limit")
 def test_float16_fits_into_one(tmp_path):
-    artifact = export(tiny_resolved(Wide()), ExportSpec(precision="fp16"), tmp_path / "wide.onnx")
+    artifact = write_artifact(tiny_resolved(Wide()), ExportSpec(precision="fp16"), tmp_path / "wide.onnx")
     assert [path.name for path in tmp_path.iterdir()] == ["wide.onnx"]
     assert not any("beside" in line for line in artifact.warnings)
 
@@ -73,18 +74,18 @@ def test_float16_fits_into_one(tmp_path):
 def test_what_no_tool_takes_is_known_before_any_work(tmp_path, monkeypatch):
     monkeypatch.setattr("lowzoo.export.artifact.exported_module", lambda *_: pytest.fail("worked"))
     with pytest.raises(LowzooError, match="int8 tools take ends at") as refused:
-        export(tiny_resolved(Wide()), ExportSpec(precision="int8"), tmp_path / "wide.onnx")
+        write_artifact(tiny_resolved(Wide()), ExportSpec(precision="int8"), tmp_path / "wide.onnx")
     assert "--precision fp32 or fp16" in refused.value.remedy
     with pytest.raises(LowzooError, match="a LiteRT file ends at"):
-        export(tiny_resolved(Wide()), ExportSpec(format="litert"), tmp_path / "wide.tflite")
+        write_artifact(tiny_resolved(Wide()), ExportSpec(format="litert"), tmp_path / "wide.tflite")
 
 
 def test_one_file_takes_the_place_of_two_and_nothing_else_is_replaced(tmp_path, monkeypatch):
     path = tmp_path / "wide.onnx"
     with monkeypatch.context() as patch:
         patch.setattr(large, "LIMIT", BYTES - 1)
-        export(tiny_resolved(Wide()), out=path)
-    export(tiny_resolved(Wide(1)), out=path, force=True)
+        write_artifact(tiny_resolved(Wide()), out=path)
+    write_artifact(tiny_resolved(Wide(1)), out=path, force=True)
     assert [file.name for file in tmp_path.iterdir()] == ["wide.onnx"], "the weights of the first are gone"
     assert onnx.load(path).graph.initializer
     assert size_of(path) == path.stat().st_size
@@ -92,6 +93,6 @@ def test_one_file_takes_the_place_of_two_and_nothing_else_is_replaced(tmp_path, 
     (tmp_path / "wide.onnx.data").write_bytes(b"mine")
     monkeypatch.setattr(large, "LIMIT", BYTES - 1)
     with pytest.raises(LowzooError, match="belongs to something else"):
-        export(tiny_resolved(Wide()), out=path)
+        write_artifact(tiny_resolved(Wide()), out=path)
     assert [file.name for file in tmp_path.iterdir()] == ["wide.onnx.data"]
     assert (tmp_path / "wide.onnx.data").read_bytes() == b"mine"

@@ -7,7 +7,8 @@ import pytest
 from torch import nn
 
 from lowzoo.errors import LowzooError
-from lowzoo.export import ExportSpec, MaxLoss, ParityError, export
+from lowzoo.export import ExportSpec, MaxLoss, ParityError
+from lowzoo.export.artifact import write_artifact
 from lowzoo.export.litert import open_litert
 from tests.export_fixtures import SIDE, tiny_resolved
 
@@ -15,7 +16,7 @@ from tests.export_fixtures import SIDE, tiny_resolved
 @pytest.mark.parametrize("input_", ["image", "tensor"])
 def test_a_file(tmp_path, input_):
     pytest.importorskip("litert_torch")
-    artifact = export(tiny_resolved(), ExportSpec(format="litert", input=input_), tmp_path / "x.tflite")
+    artifact = write_artifact(tiny_resolved(), ExportSpec(format="litert", input=input_), tmp_path / "x.tflite")
     assert artifact.parity.relative_error < 1e-5
     loaded = open_litert(artifact.path)
     assert loaded.shape == ((1, SIDE, SIDE, 3) if input_ == "image" else (1, 3, SIDE, SIDE))
@@ -28,7 +29,7 @@ def test_a_file(tmp_path, input_):
 def test_int8(tmp_path):
     pytest.importorskip("litert_torch")
     spec = ExportSpec(format="litert", precision="int8", max_loss=MaxLoss(None, 0.99))
-    artifact = export(tiny_resolved(), spec, tmp_path / "x.tflite")
+    artifact = write_artifact(tiny_resolved(), spec, tmp_path / "x.tflite")
     assert 0.99 <= artifact.parity.mean_cosine < 1
     assert open_litert(artifact.path).metadata["lowzoo.precision"] == "int8"
 
@@ -46,8 +47,10 @@ class Wide(nn.Module):
 
 def test_float16_is_of_weights_alone_and_says_so(tmp_path):
     pytest.importorskip("litert_torch")
-    exact = export(tiny_resolved(Wide()), ExportSpec(format="litert"), tmp_path / "x.tflite")
-    half = export(tiny_resolved(Wide()), ExportSpec(format="litert", precision="fp16"), tmp_path / "half.tflite")
+    exact = write_artifact(tiny_resolved(Wide()), ExportSpec(format="litert"), tmp_path / "x.tflite")
+    half = write_artifact(
+        tiny_resolved(Wide()), ExportSpec(format="litert", precision="fp16"), tmp_path / "half.tflite"
+    )
     assert 1e-7 < half.parity.relative_error < 5e-3
     assert half.size_bytes < exact.size_bytes - 0.9 * 2 * 64 * 3 * 64
     loaded = open_litert(half.path)
@@ -60,13 +63,13 @@ def test_float16_is_of_weights_alone_and_says_so(tmp_path):
 def test_dynamic_int8(tmp_path):
     pytest.importorskip("litert_torch")
     spec = ExportSpec(format="litert", precision="int8-dynamic", max_loss=MaxLoss(None, 0.99))
-    artifact = export(tiny_resolved(Wide()), spec, tmp_path / "x.tflite")
+    artifact = write_artifact(tiny_resolved(Wide()), spec, tmp_path / "x.tflite")
     assert 0.99 <= artifact.parity.mean_cosine < 1
     assert artifact.parity.relative_error > 1e-5
     assert open_litert(artifact.path).metadata["lowzoo.precision"] == "int8-dynamic"
     strict = ExportSpec(format="litert", precision="int8-dynamic", max_loss=MaxLoss(None, 1.0))
     with pytest.raises(ParityError, match="no int8 file keeps the stated loss: dynamic gives"):
-        export(tiny_resolved(Wide()), strict, tmp_path / "strict.tflite")
+        write_artifact(tiny_resolved(Wide()), strict, tmp_path / "strict.tflite")
 
 
 class Brightest(nn.Module):
@@ -83,7 +86,7 @@ def test_a_file_in_which_no_weight_is_smaller_is_refused(precision, said, tmp_pa
     pytest.importorskip("litert_torch")
     spec = ExportSpec(format="litert", precision=precision, max_loss=MaxLoss(None, 0.5))
     with pytest.raises(ParityError, match=said):
-        export(tiny_resolved(Brightest()), spec, tmp_path / "x.tflite")
+        write_artifact(tiny_resolved(Brightest()), spec, tmp_path / "x.tflite")
     assert not list(tmp_path.iterdir())
 
 
@@ -101,7 +104,7 @@ def test_without_litert(tmp_path, monkeypatch):
     monkeypatch.setattr("lowzoo.export.installed.requires", none)
     monkeypatch.setattr("lowzoo.export.litert.find_spec", lambda name: None)
     with pytest.raises(LowzooError, match=r"litert-torch is not installed\. Install lowzoo\[litert\]"):
-        export(tiny_resolved(), ExportSpec(format="litert"), tmp_path / "x.tflite")
+        write_artifact(tiny_resolved(), ExportSpec(format="litert"), tmp_path / "x.tflite")
     with pytest.raises(LowzooError, match=r"ai-edge-litert is not installed\. Install lowzoo\[litert\]"):
         open_litert(tmp_path / "x.tflite")
     assert not list(tmp_path.iterdir())
@@ -113,6 +116,6 @@ def test_a_torch_that_does_not_fit(tmp_path, monkeypatch):
     with pytest.raises(
         LowzooError, match=r"litert-torch 0\.10\.0 wants torch <2\.1,>=2\.0, and torch 2\.\d+"
     ) as refused:
-        export(tiny_resolved(), ExportSpec(format="litert"), tmp_path / "x.tflite")
+        write_artifact(tiny_resolved(), ExportSpec(format="litert"), tmp_path / "x.tflite")
     assert refused.value.remedy == "Make another environment with 'lowzoo[litert]' and 'torch<2.1,>=2.0'"
     assert not list(tmp_path.iterdir())

@@ -15,9 +15,9 @@ from torch import nn
 
 from lowzoo.errors import LowzooError
 from lowzoo.evaluate.preprocess import preprocess, to_uint8_input
-from lowzoo.export import ExportSpec, ParityError, export
-from lowzoo.export.artifact import default_path
-from lowzoo.export.formats import EXPORTERS
+from lowzoo.export import ExportSpec, ParityError
+from lowzoo.export.artifact import default_path, write_artifact
+from lowzoo.export.formats import FORMATS
 from lowzoo.export.graph import PixelsIn, exported_module
 from lowzoo.export.judge import real_images
 from lowzoo.export.onnx import write_onnx
@@ -47,7 +47,7 @@ def test_batch_norms_beyond_the_range_of_float16_survive_it(tmp_path):
         net[1].running_var.fill_(1e-12)
         net[1].weight.uniform_(0.5, 1.5)
         net[1].eps = 1e-14
-    artifact = export(tiny_resolved(net), ExportSpec(precision="fp16"), tmp_path / "x.onnx")
+    artifact = write_artifact(tiny_resolved(net), ExportSpec(precision="fp16"), tmp_path / "x.onnx")
     assert artifact.parity.min_cosine > 0.9999
 
 
@@ -60,7 +60,7 @@ def test_the_network_itself_is_left_alone():
 
 def test_an_image_file(tmp_path):
     resolved = tiny_resolved()
-    artifact = export(resolved, out=tmp_path / "tiny.onnx")
+    artifact = write_artifact(resolved, out=tmp_path / "tiny.onnx")
     assert artifact.path == tmp_path / "tiny.onnx"
     assert artifact.input_shape == (1, SIDE, SIDE, 3)
     assert artifact.size_bytes == artifact.path.stat().st_size
@@ -92,8 +92,8 @@ def test_an_image_file(tmp_path):
 
 
 def test_the_file_tells_nothing_of_the_exporters_machine_and_comes_out_again(tmp_path):
-    first = export(tiny_resolved(), out=tmp_path / "one" / "a.onnx")
-    second = export(tiny_resolved(), out=tmp_path / "two" / "b.onnx")
+    first = write_artifact(tiny_resolved(), out=tmp_path / "one" / "a.onnx")
+    second = write_artifact(tiny_resolved(), out=tmp_path / "two" / "b.onnx")
     assert first.sha256 == second.sha256
     content = first.path.read_bytes()
     for word in (str(tmp_path), nn.__file__, __file__, "site-packages", "stack_trace"):
@@ -105,7 +105,7 @@ def test_the_file_tells_nothing_of_the_exporters_machine_and_comes_out_again(tmp
     [(18, 8, "fp32", "1.15"), (19, 9, "fp16", "1.17"), (20, 9, "fp32", "1.17"), (21, 10, "fp32", "1.18")],
 )
 def test_operator_sets(tmp_path, opset, ir, precision, runtime):
-    artifact = export(tiny_resolved(), ExportSpec(opset=opset, precision=precision), tmp_path / "x.onnx")
+    artifact = write_artifact(tiny_resolved(), ExportSpec(opset=opset, precision=precision), tmp_path / "x.onnx")
     model = onnx.load(artifact.path)
     assert [(entry.domain, entry.version) for entry in model.opset_import if not entry.domain] == [("", opset)]
     assert model.ir_version == ir
@@ -114,7 +114,7 @@ def test_operator_sets(tmp_path, opset, ir, precision, runtime):
 
 def test_a_dynamic_batch_of_tensors(tmp_path):
     resolved = tiny_resolved()
-    artifact = export(resolved, ExportSpec(batch="dynamic", input="tensor", opset=18), tmp_path / "tiny.onnx")
+    artifact = write_artifact(resolved, ExportSpec(batch="dynamic", input="tensor", opset=18), tmp_path / "tiny.onnx")
     assert artifact.input_shape == (0, 3, SIDE, SIDE)
     model = onnx.load(artifact.path)
     assert model.opset_import[0].version == 18
@@ -127,7 +127,7 @@ def test_a_dynamic_batch_of_tensors(tmp_path):
 
 
 def test_a_fixed_batch_of_three(tmp_path):
-    artifact = export(tiny_resolved(), ExportSpec(batch=3), tmp_path / "tiny.onnx")
+    artifact = write_artifact(tiny_resolved(), ExportSpec(batch=3), tmp_path / "tiny.onnx")
     assert run(artifact.path, np.zeros((3, SIDE, SIDE, 3), np.uint8)).shape == (3, 6)
     assert artifact.parity.images == 64, "64 is no multiple of 3"
 
@@ -156,14 +156,14 @@ def test_a_damaged_graph_is_refused(monkeypatch, tmp_path, change, said):
         damage(path, change)
         return ()
 
-    monkeypatch.setitem(EXPORTERS, "onnx", dataclasses.replace(EXPORTERS["onnx"], write=write))
+    monkeypatch.setitem(FORMATS._specs, "onnx", dataclasses.replace(FORMATS["onnx"], writer=write))
     out = tmp_path / "tiny.onnx"
     with pytest.raises(ParityError, match=said):
-        export(tiny_resolved(), out=out)
+        write_artifact(tiny_resolved(), out=out)
     assert not list(tmp_path.iterdir())
     out.write_bytes(b"an older export")
     with pytest.raises(ParityError):
-        export(tiny_resolved(), out=out, force=True)
+        write_artifact(tiny_resolved(), out=out, force=True)
     assert out.read_bytes() == b"an older export"
     assert len(list(tmp_path.iterdir())) == 1
 
@@ -174,7 +174,7 @@ def test_mean_and_deviation_exchanged_in_the_graph_are_refused(monkeypatch, tmp_
 
     monkeypatch.setattr("lowzoo.export.artifact.exported_module", exchanged)
     with pytest.raises(ParityError, match="relative error"):
-        export(tiny_resolved(), out=tmp_path / "tiny.onnx")
+        write_artifact(tiny_resolved(), out=tmp_path / "tiny.onnx")
     assert not list(tmp_path.iterdir())
 
 
@@ -183,9 +183,9 @@ def test_a_file_that_is_no_onnx_is_refused(monkeypatch, tmp_path):
         path.write_bytes(b"nonsense")
         return ()
 
-    monkeypatch.setitem(EXPORTERS, "onnx", dataclasses.replace(EXPORTERS["onnx"], write=write))
+    monkeypatch.setitem(FORMATS._specs, "onnx", dataclasses.replace(FORMATS["onnx"], writer=write))
     with pytest.raises(ParityError, match="onnxruntime cannot run the artifact"):
-        export(tiny_resolved(), out=tmp_path / "tiny.onnx")
+        write_artifact(tiny_resolved(), out=tmp_path / "tiny.onnx")
     assert not list(tmp_path.iterdir())
 
 
@@ -198,7 +198,7 @@ class Unpredictable(TinyNet):
 
 def test_a_network_that_cannot_be_traced(tmp_path):
     with pytest.raises(LowzooError, match=r"tiny\.tag cannot be exported to ONNX") as refused:
-        export(tiny_resolved(Unpredictable()), out=tmp_path / "tiny.onnx")
+        write_artifact(tiny_resolved(Unpredictable()), out=tmp_path / "tiny.onnx")
     assert not isinstance(refused.value, ParityError)
     assert not list(tmp_path.iterdir())
 
@@ -213,13 +213,13 @@ def test_a_network_that_cannot_be_traced(tmp_path):
 )
 def test_a_model_that_does_not_fit(tmp_path, changes, spec, said):
     with pytest.raises(LowzooError, match=said):
-        export(tiny_resolved(**changes), spec, tmp_path / "tiny.onnx")
+        write_artifact(tiny_resolved(**changes), spec, tmp_path / "tiny.onnx")
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("named", ["{folder}", "{folder}/", "{folder}/new/of it/"])
 def test_into_a_folder_the_file_goes_under_its_usual_name(tmp_path, named):
-    artifact = export(tiny_resolved(), out=named.format(folder=tmp_path))
+    artifact = write_artifact(tiny_resolved(), out=named.format(folder=tmp_path))
     assert artifact.path.parent == Path(named.format(folder=tmp_path))
     assert artifact.path.name == default_path(tiny_resolved(), artifact.spec).name
     assert artifact.path.is_file()
@@ -227,7 +227,7 @@ def test_into_a_folder_the_file_goes_under_its_usual_name(tmp_path, named):
 
 def test_a_refused_export_leaves_no_folder(tmp_path):
     with pytest.raises(LowzooError, match="64 px"):
-        export(tiny_resolved(), ExportSpec(size=64), f"{tmp_path}/new/")
+        write_artifact(tiny_resolved(), ExportSpec(size=64), f"{tmp_path}/new/")
     assert not list(tmp_path.iterdir())
 
 
@@ -235,16 +235,16 @@ def test_another_artifact_s_folder_is_not_written_into(tmp_path):
     (tmp_path / "x.mlpackage").mkdir()
     (tmp_path / "x.mlpackage" / "Manifest.json").write_text("{}")
     with pytest.raises(LowzooError, match=r"it is a directory\. Name a place ending in \.onnx"):
-        export(tiny_resolved(), out=tmp_path / "x.mlpackage")
+        write_artifact(tiny_resolved(), out=tmp_path / "x.mlpackage")
 
 
 def test_the_console_stays_quiet(capfd, tmp_path):
-    export(tiny_resolved(), out=tmp_path / "tiny.onnx")
+    write_artifact(tiny_resolved(), out=tmp_path / "tiny.onnx")
     assert capfd.readouterr() == ("", "")
 
 
 def test_the_bundled_model_at_another_size(tmp_path):
-    artifact = export("rob_vit_tiny", ExportSpec(size=64), tmp_path / "vit.onnx")
+    artifact = write_artifact("rob_vit_tiny", ExportSpec(size=64), tmp_path / "vit.onnx")
     assert artifact.input_shape == (1, 64, 64, 3)
     assert artifact.model == "rob_vit_tiny.mobilenetv2_sup_tin100"
     operators = {node.op_type for node in onnx.load(artifact.path).graph.node}
@@ -255,5 +255,5 @@ def test_the_bundled_model_at_another_size(tmp_path):
 @pytest.mark.parametrize("name", one_of_each_network())
 def test_every_network_of_the_zoo(tmp_path, name):
     resolved = load_model(name, image_size=64, pretrained=False)
-    artifact = export(resolved, ExportSpec(), tmp_path / "model.onnx")
+    artifact = write_artifact(resolved, ExportSpec(), tmp_path / "model.onnx")
     assert artifact.parity.relative_error < 1e-4

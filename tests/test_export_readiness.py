@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from lowzoo.export import ExportSpec, export
+from lowzoo.export import ExportSpec
+from lowzoo.export.artifact import write_artifact
 from lowzoo.export.plain_layers import PlainAttention, PlainGelu, PlainLayerNorm
 from lowzoo.export.readiness import coreml_readiness, onnx_readiness
 from lowzoo.export.rewrites import clamps_for_hard_activations, plain_mean_pools, plain_transformer_layers
@@ -39,8 +40,8 @@ def test_rewrites_are_the_same_function():
 
 
 def test_nnapi_takes_a_rewritten_network_whole(tmp_path):
-    plain = onnx_readiness(export(tiny_resolved(Hard()), out=tmp_path / "a.onnx").path)
-    clamps = onnx_readiness(export(tiny_resolved(Hard()), ExportSpec(target="nnapi"), tmp_path / "b.onnx").path)
+    plain = onnx_readiness(write_artifact(tiny_resolved(Hard()), out=tmp_path / "a.onnx").path)
+    clamps = onnx_readiness(write_artifact(tiny_resolved(Hard()), ExportSpec(target="nnapi"), tmp_path / "b.onnx").path)
     nnapi = [{unit.name: unit for unit in ready.accelerators}["NNAPI"] for ready in (plain, clamps)]
     assert nnapi[0].partitions > 1
     assert nnapi[0].blocking == {"HardSigmoid": 2}
@@ -50,8 +51,10 @@ def test_nnapi_takes_a_rewritten_network_whole(tmp_path):
 
 
 def test_coreml_ep_takes_a_rewritten_network_whole(tmp_path):
-    plain = onnx_readiness(export(tiny_resolved(Hard()), out=tmp_path / "a.onnx").path)
-    pools = onnx_readiness(export(tiny_resolved(Hard()), ExportSpec(target="coreml-ep"), tmp_path / "b.onnx").path)
+    plain = onnx_readiness(write_artifact(tiny_resolved(Hard()), out=tmp_path / "a.onnx").path)
+    pools = onnx_readiness(
+        write_artifact(tiny_resolved(Hard()), ExportSpec(target="coreml-ep"), tmp_path / "b.onnx").path
+    )
     older = [{unit.name: unit for unit in ready.accelerators}["CoreML (NeuralNetwork)"] for ready in (plain, pools)]
     assert older[0].blocking == {"HardSigmoid": 2, "ReduceMean": 2}
     assert any("--for coreml-ep" in sentence for sentence in plain.advice)
@@ -88,7 +91,7 @@ def test_a_transformer_written_out_is_the_same_function(small_vit):
 
 def test_nnapi_takes_a_transformer_written_out_whole(small_vit, tmp_path):
     plain, written = (
-        onnx_readiness(export(small_vit, ExportSpec(target=target), tmp_path / f"{target}.onnx").path)
+        onnx_readiness(write_artifact(small_vit, ExportSpec(target=target), tmp_path / f"{target}.onnx").path)
         for target in ("cpu", "nnapi")
     )
     nnapi = [{unit.name: unit for unit in ready.accelerators}["NNAPI"] for ready in (plain, written)]
@@ -98,7 +101,7 @@ def test_nnapi_takes_a_transformer_written_out_whole(small_vit, tmp_path):
 
 
 def test_a_core_ml_package(tmp_path):
-    artifact = export(tiny_resolved(), ExportSpec(format="coreml"), tmp_path / "x.mlpackage")
+    artifact = write_artifact(tiny_resolved(), ExportSpec(format="coreml"), tmp_path / "x.mlpackage")
     ready = coreml_readiness(artifact.path)
     assert ready.operators["conv"] == 1
     assert (ready.size_bytes, ready.accelerators) == (artifact.size_bytes, ())
@@ -111,7 +114,7 @@ def test_a_core_ml_package(tmp_path):
 )
 def test_one_partition(tmp_path, name, target):
     resolved = load_model(name, image_size=64, pretrained=False)
-    units = onnx_readiness(export(resolved, ExportSpec(target=target), tmp_path / "x.onnx").path).accelerators
+    units = onnx_readiness(write_artifact(resolved, ExportSpec(target=target), tmp_path / "x.onnx").path).accelerators
     partitions = {unit.name: unit.partitions for unit in units}
     assert partitions["NNAPI"] == 1
     assert partitions["CoreML (ML program)"] == 1

@@ -10,8 +10,9 @@ from torch import nn
 from lowzoo.bench import iphone
 from lowzoo.cli.main import main
 from lowzoo.errors import LowzooError
-from lowzoo.export import ExportSpec, ParityError, export
-from lowzoo.export.check import check_artifact
+from lowzoo.export import ExportSpec, ParityError
+from lowzoo.export.artifact import write_artifact
+from lowzoo.export.checking import check_artifact
 from lowzoo.export.coreml import notes_of_coreml
 from lowzoo.export.mil.ops import OPS
 from lowzoo.export.readiness import coreml_readiness
@@ -29,7 +30,7 @@ def blind(monkeypatch):
 @pytest.mark.usefixtures("blind")
 def test_the_remedy_is_the_option(tmp_path):
     with pytest.raises(LowzooError) as caught:
-        export(tiny_resolved(), SPEC, tmp_path / "x.mlpackage")
+        write_artifact(tiny_resolved(), SPEC, tmp_path / "x.mlpackage")
     assert "cannot be checked here" in caught.value.message
     assert "conv" in caught.value.message
     assert "--unchecked" in caught.value.remedy
@@ -40,7 +41,7 @@ def test_the_remedy_is_the_option(tmp_path):
 @pytest.mark.parametrize("spec", [SPEC, dataclasses.replace(SPEC, input="tensor", precision="fp16")])
 def test_a_marked_file(tmp_path, spec):
     path = tmp_path / "x.mlpackage"
-    artifact = export(tiny_resolved(), spec, path, unchecked=True)
+    artifact = write_artifact(tiny_resolved(), spec, path, unchecked=True)
     assert artifact.unchecked == notes_of_coreml(path)["lowzoo.unchecked"]
     assert "operators that the interpreter does not know: conv" in artifact.unchecked
     assert "NOT run" in artifact.parity.engine
@@ -55,7 +56,7 @@ def test_a_checker_that_came_later(tmp_path, monkeypatch, capsys):
     path = tmp_path / "x.mlpackage"
     with monkeypatch.context() as patch:
         patch.delitem(OPS, "conv")
-        export(tiny_resolved(), SPEC, path, unchecked=True)
+        write_artifact(tiny_resolved(), SPEC, path, unchecked=True)
     report = check_artifact(path, tiny_resolved())
     assert not report.broken
     assert "conv" in report.unchecked
@@ -66,7 +67,7 @@ def test_a_checker_that_came_later(tmp_path, monkeypatch, capsys):
 
 def test_where_the_checker_knows_all_the_option_changes_nothing(tmp_path):
     path = tmp_path / "x.mlpackage"
-    artifact = export(tiny_resolved(), SPEC, path, unchecked=True)
+    artifact = write_artifact(tiny_resolved(), SPEC, path, unchecked=True)
     assert not artifact.unchecked
     assert "lowzoo.unchecked" not in notes_of_coreml(path)
     assert "interpreter" in artifact.parity.engine
@@ -78,13 +79,13 @@ def test_what_can_be_checked_still_is(tmp_path, monkeypatch):
         nn.Conv2d(3, 6, SIDE), nn.Flatten()
     ).eval())  # fmt: skip
     with pytest.raises(ParityError, match="relative error"):
-        export(tiny_resolved(), SPEC, tmp_path / "x.mlpackage", unchecked=True)
+        write_artifact(tiny_resolved(), SPEC, tmp_path / "x.mlpackage", unchecked=True)
     assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.usefixtures("blind")
 def test_the_command_line_says_it(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("lowzoo.export.artifact.load_model", lambda word, image_size: tiny_resolved())
+    monkeypatch.setattr("lowzoo.resolve.load_model", lambda word, **_: tiny_resolved())
     monkeypatch.chdir(tmp_path)
     path = Path("rob_vit_tiny.x_96.mlpackage")  # as it is called by default, which is a name of the catalog too
     words = ["export", "tiny", "--format", "coreml", "--out", str(path)]
@@ -112,7 +113,7 @@ def test_timing_says_it(tmp_path):
     from tests.test_bench_iphone import PHONE, PROTOCOL
 
     path = tmp_path / "x.mlpackage"
-    export(tiny_resolved(), SPEC, path, unchecked=True)
+    write_artifact(tiny_resolved(), SPEC, path, unchecked=True)
     given = ModelInput(name="image", type="imageType", shape=(1, SIDE, SIDE, 3), content="x")
     repeat = repeat_of(
         [1.0] * 20, load_ms=1.0, first_run_ms=1.0, warmup_runs=1, baseline_memory_mb=None, peak_memory_mb=None
@@ -132,8 +133,8 @@ def test_a_known_reason_is_quoted(tmp_path, monkeypatch):
     def refuse(*_):
         raise LowzooError("tiny cannot be exported", "Try another")
 
-    from lowzoo.export.formats import EXPORTERS
+    from lowzoo.export.formats import FORMATS
 
-    monkeypatch.setitem(EXPORTERS, "coreml", dataclasses.replace(EXPORTERS["coreml"], write=refuse))
+    monkeypatch.setitem(FORMATS._specs, "coreml", dataclasses.replace(FORMATS["coreml"], writer=refuse))
     with pytest.raises(LowzooError, match="known of its family resnet, tried on resnet10t: it is too round"):
-        export(resolved, SPEC, Path(tmp_path / "x.mlpackage"))
+        write_artifact(resolved, SPEC, Path(tmp_path / "x.mlpackage"))

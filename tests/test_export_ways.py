@@ -4,7 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from lowzoo.export import ExportSpec, MaxLoss, ParityError, export
+from lowzoo.export import ExportSpec, MaxLoss, ParityError
+from lowzoo.export.artifact import write_artifact
 from lowzoo.export.int8 import first_that_holds
 from lowzoo.export.judge import Judge
 from lowzoo.export.onnx_file import open_onnx
@@ -15,7 +16,7 @@ SPEC = ExportSpec(precision="int8", max_loss=MaxLoss(1.0))
 
 @pytest.fixture(scope="module")
 def exact(tmp_path_factory):
-    return open_onnx(export(tiny_resolved(), out=tmp_path_factory.mktemp("ways") / "x.onnx").path)
+    return open_onnx(write_artifact(tiny_resolved(), out=tmp_path_factory.mktemp("ways") / "x.onnx").path)
 
 
 def test_the_first_way_that_holds(exact):

@@ -109,7 +109,9 @@ def test_of_a_run(scratch, capsys):
 def test_of_the_quickstart(scratch, capsys, monkeypatch):
     make_pictures(scratch / "FOLDER")
     trained = []
-    monkeypatch.setattr("lowzoo.train.command.run_training", lambda words, say, began: trained.append(words) or {})
+    monkeypatch.setattr(
+        "lowzoo.train.command.run_training", lambda words, say, began: trained.append(words) or (Path("runs"), {})
+    )
     lines = [line.strip() for line in quickstart._NEXT.splitlines()[1:]]
     commands = [shlex.split(line.split("   ")[0]) for line in lines]
     for program, *words in commands:

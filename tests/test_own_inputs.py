@@ -15,7 +15,8 @@ from lowzoo.bench.network_word import network_word, read_network_word
 from lowzoo.cli.main import main
 from lowzoo.errors import LowzooError
 from lowzoo.evaluate.preprocess import preprocess
-from lowzoo.export import ExportSpec, ParityError, export
+from lowzoo.export import ExportSpec, ParityError
+from lowzoo.export.artifact import write_artifact
 from lowzoo.export.judge import Judge, real_images
 from lowzoo.input_facts import channels_last, parse_size
 from lowzoo.resolve import load_model
@@ -40,7 +41,7 @@ def network(folder: Path, channels: int, height: int = 32, width: int = 32, **cf
 def test_export_and_timing_of_other_channels(channels: int, feed: dict[str, str], tmp_path: Path) -> None:
     resolved = load_model(network(tmp_path / "own", channels))
     assert resolved.input_size == (channels, 32, 32)
-    artifact = export(resolved, ExportSpec(**feed), tmp_path / "own.onnx", Judge(resolved, pictures=4))
+    artifact = write_artifact(resolved, ExportSpec(**feed), tmp_path / "own.onnx", Judge(resolved, pictures=4))
     assert artifact.parity.min_cosine > 0.9999
     assert any("no embedded picture has" in line for line in artifact.warnings) == (channels > 1)
     pixels, _ = real_input(open_onnx(tmp_path / "own.onnx"))
@@ -51,15 +52,17 @@ def test_export_and_timing_of_other_channels(channels: int, feed: dict[str, str]
 def test_int8_of_channels_that_nobody_has_a_picture_of_is_refused(tmp_path: Path) -> None:
     resolved = load_model(network(tmp_path / "own", 5))
     with pytest.raises(LowzooError, match="do not have 5 channels to calibrate int8 on"):
-        export(resolved, ExportSpec(precision="int8"), tmp_path / "own.onnx")
+        write_artifact(resolved, ExportSpec(precision="int8"), tmp_path / "own.onnx")
     with pytest.raises(LowzooError, match="a Core ML image has 1 or 3 channels"):
-        export(resolved, ExportSpec(format="coreml"), tmp_path / "own.mlpackage")
+        write_artifact(resolved, ExportSpec(format="coreml"), tmp_path / "own.mlpackage")
     assert [path.name for path in tmp_path.iterdir()] == ["own"]
 
 
 def test_a_core_ml_image_in_grey(tmp_path: Path) -> None:
     resolved = load_model(network(tmp_path / "own", 1))
-    artifact = export(resolved, ExportSpec(format="coreml"), tmp_path / "own.mlpackage", Judge(resolved, pictures=4))
+    artifact = write_artifact(
+        resolved, ExportSpec(format="coreml"), tmp_path / "own.mlpackage", Judge(resolved, pictures=4)
+    )
     assert artifact.input_shape == (1, 1, 32, 32)
     assert artifact.parity.min_cosine > 0.9999
 
@@ -69,7 +72,7 @@ def test_a_file_of_another_preparation_breaks_parity(tmp_path: Path) -> None:
     right = load_model(network(tmp_path / "right", 3, crop_mode="squash"))
     wrong = load_model(network(tmp_path / "wrong", 3, mean=[0.1] * 3))
     with pytest.raises(ParityError):
-        export(wrong, ExportSpec(), tmp_path / "x.onnx", Judge(right, pictures=4))
+        write_artifact(wrong, ExportSpec(), tmp_path / "x.onnx", Judge(right, pictures=4))
 
 
 def test_embedding_takes_the_bands_of_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,7 +16,7 @@ from lowzoo.files import atomic_path
 from lowzoo.signals import Stopped, StopRequest, sigterm_as_exception
 from lowzoo.train.checkpoint import load_checkpoint
 from lowzoo.train.progress import Progress
-from lowzoo.train.recipes import TrainConfig
+from lowzoo.train.recipes.base import TrainConfig
 from tests.forked_processes import run_to_the_end, start_processes
 from tests.train_fixtures import config_of, make_pictures, start
 

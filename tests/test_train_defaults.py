@@ -12,8 +12,8 @@ from lowzoo.data.source import ImageSource, open_set
 from lowzoo.errors import LowzooError
 from lowzoo.train.command import TrainWords, default_layers, resolve_words
 from lowzoo.train.config import resolve
-from lowzoo.train.defaults import Facts, choose, look
-from lowzoo.train.defaults.facts import BUNDLED_TEACHER
+from lowzoo.train.defaults import choose, look
+from lowzoo.train.recipes.facts import BUNDLED_TEACHER, Facts
 
 FACTS = Facts("rob", images=5000, side=300, student="vit_tiny_patch16_224", accelerator=False)
 SETS = [2, 3, 5, 12, 70, 600, 5_000, 50_000, 1_281_167]

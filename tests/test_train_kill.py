@@ -14,7 +14,7 @@ from lowzoo.errors import LowzooError
 from lowzoo.train import checkpoint
 from lowzoo.train.metrics import read_metrics
 from lowzoo.train.progress import Progress
-from lowzoo.train.recipes import TrainConfig
+from lowzoo.train.recipes.base import TrainConfig
 from tests.forked_processes import run_to_the_end, start_processes
 from tests.train_fixtures import config_of, make_pictures, start
 

@@ -22,7 +22,7 @@ from lowzoo.train.heads import WeightNormLinear
 from lowzoo.train.loop import Run
 from lowzoo.train.metrics import read_metrics
 from lowzoo.train.progress import Progress, StepClock
-from lowzoo.train.recipes import TrainConfig
+from lowzoo.train.recipes.base import TrainConfig
 from tests.train_fixtures import SETTINGS, make_pictures, make_teacher
 
 

@@ -8,7 +8,7 @@ import torch
 from lowzoo.train.config import resolve
 from lowzoo.train.encoder import create_student
 from lowzoo.train.memory import Memory, estimate, free_memory, kept_for_backward, taken_memory
-from lowzoo.train.recipes import TrainConfig
+from lowzoo.train.recipes.base import TrainConfig
 
 CPU = torch.device("cpu")
 

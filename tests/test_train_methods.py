@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from lowzoo.train.loop import Run
-from lowzoo.train.methods.sslight import DinoMethod, MocoMethod
 from lowzoo.train.metrics import read_metrics
 from lowzoo.train.progress import Progress
+from lowzoo.train.recipes.sslight.method import DinoMethod, MocoMethod
 from tests.train_fixtures import METHODS, config_of, make_pictures, start
 
 

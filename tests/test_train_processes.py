@@ -10,7 +10,7 @@ from lowzoo.train import distributed
 from lowzoo.train.collectives import all_reduce_sum, world_size
 from lowzoo.train.loop import Run
 from lowzoo.train.progress import StepClock
-from lowzoo.train.recipes import TrainConfig
+from lowzoo.train.recipes.base import TrainConfig
 from tests.forked_processes import run_to_the_end
 from tests.train_fixtures import METHODS, config_of, make_pictures, start
 

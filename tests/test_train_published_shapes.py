@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,6 @@ from lowzoo.errors import LowzooError
 from lowzoo.torch_file import fill
 from lowzoo.train import published
 from lowzoo.train.published.backbones import build_backbone
-from lowzoo.train.published.heads import build_head
 
 # What the official code saves: the wanted branch, key by key. DINO's ResNet-50 is as today's code would save it.
 SHAPES = json.loads((Path(__file__).parent / "teacher_shapes.json").read_text())
@@ -29,7 +29,7 @@ def without_values(shapes: Any) -> Any:
 @pytest.mark.parametrize("name", SHAPES)
 def test_every_key_of_a_published_file_has_a_place(name: str) -> None:
     entry = catalog.teacher(name)
-    split = published._LAYOUTS[entry.family]
+    split = partial(published.split, entry.family)
     content = without_values(SHAPES[name])
     if entry.family == "ibot":  # its two last layers are compared, which needs values
         last = {key: torch.zeros(value.shape) for key, value in content["teacher"].items() if "last_layer" in key}
@@ -37,7 +37,7 @@ def test_every_key_of_a_published_file_has_a_place(name: str) -> None:
     parts = split(content, Path(name))
     with torch.device("meta"):
         backbone = build_backbone(entry)
-        head, outputs = build_head(entry.family, parts.head, Path(name))
+        head, outputs = published.build_head(entry.family, parts.head, Path(name))
     fill(backbone, parts.backbone, Path(name), "the backbone")
     fill(head, parts.head, Path(name), "the head")
     assert sum(parameter.numel() for parameter in backbone.parameters()) == entry.params
@@ -52,7 +52,7 @@ def test_every_key_of_a_published_file_has_a_place(name: str) -> None:
 def test_no_tensor_is_left_over_or_missing() -> None:
     entry = catalog.teacher("swav_r50")
     content = without_values(SHAPES["swav_r50"])
-    parts = published._LAYOUTS["swav"](content, Path("file"))
+    parts = published.split("swav", content, Path("file"))
     with torch.device("meta"):
         backbone = build_backbone(entry)
         wide = build_backbone(replace(entry, width=2))

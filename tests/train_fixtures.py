@@ -14,7 +14,7 @@ from lowzoo.train.config import resolve
 from lowzoo.train.head_files import save_head
 from lowzoo.train.heads import HeadSpec
 from lowzoo.train.loop import Run
-from lowzoo.train.recipes import TrainConfig
+from lowzoo.train.recipes.base import TrainConfig
 
 WIDTH, OUTPUTS = 64, 24
 SETTINGS = [

@@ -7,14 +7,14 @@ from lowzoo.errors import LowzooError
 from lowzoo.train import distributed
 from lowzoo.train.cache_identity import CacheIdentity
 from lowzoo.train.cache_size import refuse_patch_targets
-from lowzoo.train.recipes import RobConfig, SeedConfig
+from lowzoo.train.recipes.base import TaughtConfig
 from lowzoo.train.teacher_cache import TeacherCache
 from lowzoo.train.teachers import Teacher
 from lowzoo.train.tokens import patch_side
 
 
 def open_cache(
-    folder: Path, teacher: Teacher, config: RobConfig | SeedConfig, source: ImageSource, precision: str
+    folder: Path, teacher: Teacher, config: TaughtConfig, source: ImageSource, precision: str
 ) -> TeacherCache:
     """Open the cache of a run, or make it.
 
@@ -39,7 +39,7 @@ def open_cache(
             "Add --set view_epochs=4, after which the global views repeat, or give --epochs or --steps",
         )
     view_epochs = config.view_epochs or config.epochs or -(-config.steps * config.batch_size // len(source))
-    if isinstance(config, RobConfig) and config.loss == "ibot":
+    if config.needs.patches:
         patches = (config.global_size // patch_side(teacher.backbone)) ** 2
         refuse_patch_targets(len(source), view_epochs, config.global_views, patches, teacher.bottleneck_width)
     identity = CacheIdentity(

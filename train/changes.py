@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from lowzoo.errors import LowzooError
 from lowzoo.files import write_text
 from lowzoo.train.config import validate
-from lowzoo.train.recipes import LENGTHS, TrainConfig
+from lowzoo.train.recipes import RECIPES
+from lowzoo.train.recipes.base import LENGTHS, TrainConfig
 
 FloatArray = NDArray[np.float64]
 
@@ -33,19 +34,8 @@ FREE = frozenset({"device", "onednn", "workers", "checkpoint_steps", "keep_check
 
 _LENGTH_AND_RATE = {*LENGTHS, "lr", "lr_batch", "lr_start", "lr_end", "warmup", "schedule", "update"}
 _OPTIMISER = {"weight_decay", "weight_decay_end", "momentum", "betas", "clip_grad", "precision", "compile", "drop_path"}
-_TEMPERATURES = {
-    "student_temperature",
-    "teacher_temperature",
-    "teacher_temperature_start",
-    "teacher_temperature_warmup",
-    "centre_momentum",
-    "epsilon",
-    "sinkhorn_iterations",
-    "kd_temperature",
-}
-_OBJECTIVE = {"alpha", "beta", "patch_weight", "kd_weight", "ema", "ema_end", "freeze_last", "queue_start"}
 _WATCHING = {"monitor_epochs", "monitor_times", "monitor_bank", "monitor_queries", "max_bad_share"}
-CHANGEABLE = frozenset(_LENGTH_AND_RATE | _OPTIMISER | _TEMPERATURES | _OBJECTIVE | _WATCHING)
+_SHARED = frozenset(_LENGTH_AND_RATE | _OPTIMISER | _WATCHING)
 
 
 @dataclass(frozen=True)
@@ -76,6 +66,11 @@ class Change:
         return f"{self.key} {before} -> {after} from step {self.step} on"
 
 
+def changeable(recipe: str) -> frozenset[str]:
+    """Settings of a recipe that may change on the way, those of `FREE` aside."""
+    return _SHARED | RECIPES[recipe].changeable
+
+
 def changed_keys(old: TrainConfig, new: TrainConfig) -> list[str]:
     """Keys whose values differ, those of `FREE` aside."""
     before, after = old.model_dump(), new.model_dump()
@@ -90,7 +85,8 @@ def refuse_other_run(folder: Path, old: TrainConfig, new: TrainConfig) -> None:
     Raises:
         LowzooError: By name, with those that can be changed.
     """
-    fixed = [key for key in changed_keys(old, new) if key not in CHANGEABLE]
+    allowed = changeable(old.recipe)
+    fixed = [key for key in changed_keys(old, new) if key not in allowed]
     if fixed:
         raise LowzooError(
             f"the run in {folder} was started with other values of {', '.join(fixed)}, which hold for all of a run",

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from lowzoo.data.options import DEFAULT_OPTIONS, SourceOptions
-from lowzoo.data.source import ImageSet, ImageSource, open_set
+from lowzoo.data.progress import told
+from lowzoo.data.source import Images, ImageSet, ImageSource, open_set
 from lowzoo.errors import LowzooError
 from lowzoo.evaluate.device import pick_device
 from lowzoo.evaluate.knn_protocol import hold_out
@@ -20,12 +21,14 @@ from lowzoo.following import next_line
 from lowzoo.printable import printable
 from lowzoo.train import distributed, run_data
 from lowzoo.train.changes import changed_keys, first_config, read_changes, refuse_other_run
-from lowzoo.train.config import named_fields, preset_names, resolve, validate
-from lowzoo.train.defaults import DEFAULT_STUDENTS, choose, look
+from lowzoo.train.child_processes import Relay, needs_script, relayed
+from lowzoo.train.config import named_fields, resolve, validate
+from lowzoo.train.defaults import choose, look
 from lowzoo.train.label_free import LIMIT
 from lowzoo.train.loop import Run
 from lowzoo.train.progress import Progress
-from lowzoo.train.recipes import RobConfig, SeedConfig, TrainConfig
+from lowzoo.train.recipes import RECIPES, Choice
+from lowzoo.train.recipes.base import TrainConfig
 from lowzoo.train.result import RunResult
 from lowzoo.train.run_folder import read_config, read_facts
 from lowzoo.train.view_sizes import fitting_views, sizes_named
@@ -40,9 +43,9 @@ class TrainWords:
     """The words of one `lowzoo train` command; see its `--help`.
 
     Args:
-        recipe: rob, seed or sslight.
+        recipe: Name of the recipe.
         layers: Presets, later ones over earlier ones; none for settings that follow from data, device and budget.
-        data: Source of images, None for the embedded sample set.
+        data: Source of images, or images; None for the embedded sample set.
         reading: How its images are found and read.
         config: TOML file.
         options: Fields from the command line, None where absent.
@@ -57,7 +60,7 @@ class TrainWords:
 
     recipe: str
     layers: tuple[str, ...]
-    data: str | None = None
+    data: "Images" = None
     reading: SourceOptions = DEFAULT_OPTIONS
     config: Path | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -70,8 +73,10 @@ class TrainWords:
     devices: int = 1
 
 
-def run_training(words: TrainWords, say: Callable[[str], None], began: float | None = None) -> dict[str, Any]:
-    """Train; returns the content of `run.json`.
+def run_training(
+    words: TrainWords, say: Callable[[str], None], began: float | None = None
+) -> tuple[Path, dict[str, Any]]:
+    """Train; returns the run folder and the content of `run.json`, empty where another process writes it.
 
     Args:
         words: Of the command.
@@ -90,68 +95,31 @@ def run_training(words: TrainWords, say: Callable[[str], None], began: float | N
         first = os.environ.get("RANK", "0") == "0"
         config = resolve_words(words, images.open("train") if images else None, say if first else _silent)
     if words.devices > 1 and not distributed.under_torchrun():
-        distributed.spawn(words.devices, partial(_work, words, config, folder, say, began), config.device)
-        return read_facts(folder)
+        script = needs_script(words, config, RECIPES[words.recipe])
+        with relayed(say) as (relay, started):
+            work = partial(_work_apart, words, config, folder, relay, began)
+            distributed.spawn(words.devices, work, config.device, script=script, started=started)
+        return folder, read_facts(folder)
     result = _work(words, config, folder, say, began, images)
-    return result.facts if result else {}
+    return folder, result.facts if result else {}
 
 
-def default_layers(recipe: str, *, data: str | None, preset: str | None, **choice: str | None) -> tuple[str, ...]:
+def default_layers(
+    recipe: str, *, data: "Images", preset: str | None, student: str | None = None, **options: str | None
+) -> tuple[str, ...]:
     """The presets that a command means.
 
     Args:
-        recipe: rob, seed or sslight.
+        recipe: Name of the recipe.
         data: Source of images; a preset for the embedded sample set goes without one.
         preset: Named by the user; without one settings follow from data, device and budget.
-        choice: The options that pick among the papers' settings: `loss`, `views`, `method`, `student`.
+        student: Named by the user.
+        options: The recipe's own options that pick among the papers' settings: `loss`, `views`, `method`.
 
     Raises:
-        LowzooError: No such preset, or views that do not go with it.
+        LowzooError: No such recipe or preset, or options that do not go with it.
     """
-    if preset is None and choice.get("views") is None:
-        return ()
-    if recipe == "sslight":
-        return _sslight_layers(data, preset, choice)
-    sample = "sample" if recipe == "rob" else f"sample_{recipe}"
-    paper = f"rob_{choice.get('loss') or 'dino'}" if recipe == "rob" else "seed"
-    named = preset or (sample if data is None else paper)
-    own = ("tin100",) if recipe == "rob" else ()
-    known = [name for name in preset_names() if name.startswith(recipe) or name in (sample, *own)]
-    if named not in known:
-        raise LowzooError(f"unknown preset {named!r} of {recipe}", f"Choose one of {', '.join(known)}")
-    below = {"rob_swav_bridge": ("rob_swav",)}.get(named, ("seed",) if named.startswith("seed_") else ())
-    return (*below, named, *_free_views(choice.get("views"), named))
-
-
-def _free_views(views: str | None, preset: str) -> tuple[str, ...]:
-    """SSLight's views and pair weights over the settings of another recipe."""
-    if views is None:
-        return ()
-    if views != "sslight":
-        raise LowzooError(f"unknown views {views!r}", "Choose sslight, or set fields with --set view.NAME.FIELD=...")
-    if not preset.startswith("rob_"):
-        raise LowzooError(
-            f"SSLight's views are laid over the settings of a paper, and preset {preset} is none",
-            "Name --data, or a preset rob_...",
-        )
-    return ("sslight_views_sslight",)
-
-
-def _sslight_layers(data: str | None, preset: str | None, choice: Mapping[str, str | None]) -> tuple[str, ...]:
-    views = preset or "sslight"
-    if views not in ("baseline", "sslight"):
-        raise LowzooError(f"unknown preset {views!r} of sslight", "Choose baseline or sslight")
-    method = choice.get("method") or "dino"
-    student = choice.get("student") or "mobilenetv2"
-    kind = "vit" if "vit" in student or "deit" in student else "cnn"
-    base = f"sslight_{method}_{kind}"
-    if base not in preset_names():
-        raise LowzooError(
-            f"the paper has no settings of method {method!r} for {student}",
-            "Use --method dino, or --student mobilenetv2",
-        )
-    softer = "sslight_views_sslight" if views == "sslight" else f"sslight_views_baseline_{kind}"
-    return (base, softer, "sample_sslight") if data is None else (base, softer)
+    return RECIPES[recipe].layers(Choice(preset, student, data is not None, options))
 
 
 def check_installed() -> None:
@@ -211,7 +179,7 @@ def _student(words: TrainWords) -> str:
         return student_of(str(named["init"]))
     if words.layers:
         return resolve(words.layers, words.config, words.options, words.settings).student
-    return str(named.get("student", DEFAULT_STUDENTS[words.recipe]))
+    return str(named.get("student", RECIPES[words.recipe].student))
 
 
 def open_run(
@@ -237,7 +205,7 @@ def open_run(
         say = _silent
     source, queries = _open_images(words, config, folder, say, images)
     what = "embedded sample set" if words.data is None else "data"
-    taught = f" from {config.teacher}" if isinstance(config, RobConfig | SeedConfig) else ""
+    taught = f" from {config.taught.teacher}" if config.taught else ""
     say(
         f"{config.method_name}: {config.student}{taught} on the {what} {source.name} ({len(source)} images), "
         + (f"preset {' + '.join(words.layers)}" if words.layers else "settings chosen for it")
@@ -325,6 +293,12 @@ def _work(
     if result:
         _report(result, say)
     return result
+
+
+def _work_apart(words: TrainWords, config: TrainConfig, folder: Path, say: Relay, began: float) -> None:
+    """The part of a process that another one has started, which hears what is said."""
+    with told(say):
+        _work(words, config, folder, say, began)
 
 
 def _resumed(words: TrainWords, folder: Path) -> TrainConfig:

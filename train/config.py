@@ -1,24 +1,26 @@
 """From words to a configuration: presets, files and options, laid over one another.
 
-Later sources win: preset layers, then a TOML file, then options, then `--set key=value`. What can be set stands in
-`lowzoo.train.recipes`; the values of the papers stand in `lowzoo/train/presets`. A table `[view.NAME]` changes fields
-of the group of views of that name and leaves the others as they are.
+Later sources win: preset layers, then a TOML file, then options, then `--set key=value`. What can be set stands in the
+folders of `lowzoo.train.recipes`, the values of the papers in the presets there. A preset may name others that it lies
+over (`extends = ["seed"]`). A table `[view.NAME]` changes fields of the group of views of that name and leaves the
+others as they are.
 """
 
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from pydantic import BaseModel, ValidationError
 
 from lowzoo.catalog import near_matches
 from lowzoo.errors import LowzooError
 from lowzoo.text_file import read_text
 from lowzoo.train.heads import HeadSpec
-from lowzoo.train.recipes import LENGTHS, RECIPES, TrainConfig
+from lowzoo.train.recipes import RECIPES, owner_of_preset
+from lowzoo.train.recipes.base import LENGTHS, TaughtConfig, TrainConfig
 from lowzoo.train.views import ViewGroup
 
 
@@ -41,7 +43,7 @@ def resolve(
     """
     fields: dict[str, Any] = dict(preset) if isinstance(preset, Mapping) else {}
     for layer in [preset] if isinstance(preset, str) else () if isinstance(preset, Mapping) else preset:
-        fields = _merge(fields, tomllib.loads(preset_text(layer)))
+        fields = _merge(fields, preset_fields(layer))
     return validate(_merge(fields, named_fields(file, options, settings)))
 
 
@@ -77,9 +79,12 @@ def validate(fields: Mapping[str, Any]) -> TrainConfig:
         LowzooError: The first unknown key or impossible value, by name.
     """
     recipe = fields.get("recipe", "rob")
-    if recipe not in RECIPES:
-        raise LowzooError(f"recipe = {recipe!r} is impossible", f"Choose one of {', '.join(RECIPES)}")
-    model = RECIPES[recipe]
+    if not isinstance(recipe, str) or recipe not in RECIPES:
+        raise LowzooError(
+            f"recipe = {recipe!r} is impossible",
+            f"Choose one of {', '.join(RECIPES)}, or install the package that brings it",
+        )
+    model: type[TrainConfig] = config_class(recipe)
     try:
         return model.model_validate(_patch_views(fields))
     except ValidationError as error:
@@ -112,18 +117,57 @@ def _patch_views(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {**patched, "views": groups} if changes else patched
 
 
+def config_class(recipe: str) -> type[TrainConfig]:
+    """The configuration class of a recipe.
+
+    Raises:
+        LowzooError: It is not what the recipe's declaration says.
+    """
+    declared = RECIPES[recipe]
+    found: type[TrainConfig] = declared.config()
+    wanted = TaughtConfig if declared.needs.teacher else TrainConfig
+    if not issubclass(found, wanted):
+        raise LowzooError(
+            f"the configuration of recipe {recipe}, {found.__name__}, is no {wanted.__name__}",
+            "Report this to the recipe's authors",
+        )
+    return found
+
+
+def preset_fields(name: str, above: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The fields of a preset, laid over those that it extends.
+
+    Args:
+        name: Name of the preset.
+        above: Presets that extend it.
+
+    Raises:
+        LowzooError: No such preset, one that extends itself, or no TOML.
+    """
+    if name in above:
+        raise LowzooError(f"preset {name} extends itself, by {' and '.join(above)}", "Mend its `extends`")
+    try:
+        own = tomllib.loads(preset_text(name))
+    except tomllib.TOMLDecodeError as error:
+        raise LowzooError(f"preset {name} is not TOML: {error}", "Mend it") from None
+    fields: dict[str, Any] = {}
+    for below in own.pop("extends", ()):
+        fields = _merge(fields, preset_fields(below, (*above, name)))
+    return _merge(fields, own)
+
+
 def preset_text(name: str) -> str:
-    """The TOML text of a preset that ships with the package."""
-    return (files("lowzoo.train.presets") / f"{name}.toml").read_text(encoding="utf-8")
+    """The TOML text of a preset of any recipe.
+
+    Raises:
+        LowzooError: No recipe has it.
+    """
+    return owner_of_preset(name).preset_text(name)
 
 
 def preset_names() -> list[str]:
-    """The presets that ship with the package."""
-    return sorted(
-        item.name.removesuffix(".toml")
-        for item in files("lowzoo.train.presets").iterdir()
-        if item.name.endswith(".toml")
-    )
+    """The presets of all recipes."""
+    return sorted(name for recipe in RECIPES.specs() for name in recipe.preset_names())
 
 
 def to_toml(config: BaseModel) -> str:
@@ -150,6 +194,8 @@ def _toml_value(value: object) -> str:
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(value, list):
         return "[" + ", ".join(_toml_value(item) for item in value) + "]"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{json.dumps(key)} = {_toml_value(item)}" for key, item in value.items()) + "}"
     return repr(value)
 
 
@@ -166,6 +212,34 @@ def read_toml(file: Path, remedy: str = "Name a TOML file with --config") -> dic
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise LowzooError(f"{file} is not TOML: {error}", "Mend the file") from None
+
+
+def setting_words(settings: Mapping[str, Any] | Sequence[str]) -> tuple[str, ...]:
+    """`key=value` words for settings that a program names: `{"student_head.hidden": 512}`.
+
+    Raises:
+        LowzooError: A value that TOML has no form for.
+    """
+    if not isinstance(settings, Mapping):
+        return (settings,) if isinstance(settings, str) else tuple(settings)
+    return tuple(f"{key}={_toml_value(_plain(value, key))}" for key, value in settings.items())
+
+
+def _plain(value: Any, key: str) -> Any:
+    """A value of TOML: numpy's numbers, tuples and paths as what they mean."""
+    if isinstance(value, Mapping):
+        return {str(name): _plain(item, f"{key}.{name}") for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item, key) for item in value]
+    if isinstance(value, Path):
+        return str(value)
+    value = value.item() if isinstance(value, np.generic) else value
+    if not isinstance(value, bool | int | float | str):
+        raise LowzooError(
+            f"the setting {key} is a {type(value).__name__}, which no configuration has",
+            "Give a number, a text, true or false, or lists and mappings of these",
+        )
+    return value
 
 
 def _parse_setting(setting: str) -> dict[str, Any]:

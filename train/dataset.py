@@ -11,12 +11,14 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from lowzoo.data.decode import BadImage
+from lowzoo.data.reader import Reader
 from lowzoo.data.shared_memory import PREFETCH, ThroughPipe, plan_workers
 from lowzoo.data.source import ImageSource
 from lowzoo.data.stores.stream import HEAD, StreamReader
 from lowzoo.errors import LowzooError
 from lowzoo.signals import leave_signals_to_the_parent
 from lowzoo.train.batches import EpochBatches, Key, SampleCounter
+from lowzoo.train.child_processes import needs_script, script_hidden
 from lowzoo.train.machine import keep_freed_memory
 from lowzoo.train.stream import StreamBatches
 from lowzoo.train.view_batch import Drawn, ViewBatch, ViewDrawer
@@ -110,7 +112,7 @@ def make_loader(
         settings["batch_sampler"] = batches
     if piped:
         dataset.drawer.own_memory()
-    return DataLoader(
+    loader = _ViewLoader(
         feed,
         collate_fn=ThroughPipe if piped else _as_it_is,
         num_workers=workers,
@@ -120,6 +122,20 @@ def make_loader(
         worker_init_fn=_start_worker,
         **settings,
     )
+    loader.reader = reader
+    return loader
+
+
+class _ViewLoader(DataLoader[ViewBatch]):
+    """A loader whose workers do not run the script that trains, where they are no copies of its process."""
+
+    reader: Reader | None = None
+
+    def __iter__(self) -> Any:
+        context = self.multiprocessing_context or multiprocessing
+        copies = not self.num_workers or context.get_start_method() == "fork"
+        with script_hidden(not copies and not needs_script(self.reader)):
+            return super().__iter__()
 
 
 def check_source(source: ImageSource, batch_size: int) -> None:

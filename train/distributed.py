@@ -20,6 +20,7 @@ from torch import nn
 from lowzoo.errors import LowzooError
 from lowzoo.printable import forgiving_streams
 from lowzoo.signals import Stopped, StopRequest, sigterm_as_exception
+from lowzoo.train.child_processes import script_hidden
 
 # Seconds that the other processes have to end by themselves once one has ended.
 _GRACE = 5.0
@@ -70,13 +71,22 @@ def barrier() -> None:
         dist.barrier()
 
 
-def spawn(processes: int, work: Callable[[], Any], device: str) -> None:
+def spawn(
+    processes: int,
+    work: Callable[[], Any],
+    device: str,
+    *,
+    script: bool = True,
+    started: Callable[[], object] = lambda: None,
+) -> None:
     """Run `work` in `processes` processes on this machine; returns when all have ended.
 
     Args:
         processes: Their number.
         work: Picklable; runs once in each, with torchrun's environment.
         device: As configured; with accelerators there must be one a process.
+        script: Whether they need the script that runs, see `lowzoo.train.child_processes`.
+        started: Called once they have been started.
 
     Raises:
         LowzooError: Too few accelerators, or a process ended with an error.
@@ -98,7 +108,9 @@ def spawn(processes: int, work: Callable[[], Any], device: str) -> None:
 
     try:
         with StopRequest(pass_on).listening() as asked:
-            context = start_processes(_child, (processes, _free_port(), work), nprocs=processes, join=False)
+            with script_hidden(not script):
+                context = start_processes(_child, (processes, _free_port(), work), nprocs=processes, join=False)
+            started()
             children += context.pids()
             if asked.number:
                 pass_on(asked.number)

@@ -11,7 +11,7 @@ from lowzoo.architectures.positions import set_position_rule
 from lowzoo.catalog import near_matches, student_architecture
 from lowzoo.errors import LowzooError
 from lowzoo.sizes import check_takes
-from lowzoo.train.recipes import TrainConfig
+from lowzoo.train.recipes.base import TrainConfig
 from lowzoo.train.tokens import MaskedEmbedding, TokenDrop, patch_tokens
 from lowzoo.train.warm_start import check_architecture
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from lowzoo.data.source import ImageSource
 from lowzoo.train.dataset import ViewBatch
 from lowzoo.train.methods.base import Views
-from lowzoo.train.recipes import RobConfig, TrainConfig
+from lowzoo.train.recipes.base import TrainConfig
 from lowzoo.train.views import photometric
 from lowzoo.train.views.masks import block_mask
 
@@ -33,10 +33,9 @@ class ViewFinisher:
         self._config = config
         self._device = device
         self._grid = config.global_size // patch
-        self._labels = None
-        self._masked = isinstance(config, RobConfig) and config.loss == "ibot"
-        if isinstance(config, RobConfig) and config.loss == "kd":
-            self._labels = torch.from_numpy(source.require_labels())
+        needs = config.needs
+        self._mask_rules = needs.masks
+        self._labels = torch.from_numpy(source.require_labels()) if needs.labels else None
 
     def __call__(self, batch: ViewBatch) -> Views:
         """The views of a batch of at least one image; its crops are released.
@@ -80,8 +79,8 @@ class ViewFinisher:
                 yield ready
 
     def _masks(self, batch: ViewBatch) -> Tensor | None:
-        config = self._config
-        if not self._masked or not isinstance(config, RobConfig):
+        config, rules = self._config, self._mask_rules
+        if rules is None:
             return None
         masks = [
             [
@@ -91,8 +90,8 @@ class ViewFinisher:
                     batch.epoch,
                     int(index),
                     view,
-                    ratios=config.mask_ratio,
-                    spreads=config.mask_spread,
+                    ratios=rules.ratios,
+                    spreads=rules.spreads,
                 ).ravel()
                 for index in batch.indices
             ]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from lowzoo.errors import LowzooError
 from lowzoo.files import write_text
-from lowzoo.train.recipes import TrainConfig
+from lowzoo.train.recipes.base import TrainConfig
 
 FloatArray = NDArray[np.float64]
 _FILE = "budget.json"

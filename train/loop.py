@@ -47,7 +47,7 @@ from lowzoo.train.networks import announce_fit, complete_teacher, create_teacher
 from lowzoo.train.odd_images import OddImageLog
 from lowzoo.train.onednn import attend_by_products, check_onednn, onednn_products
 from lowzoo.train.progress import Progress, StepClock
-from lowzoo.train.recipes import LENGTHS, RobConfig, SeedConfig, TrainConfig
+from lowzoo.train.recipes.base import LENGTHS, TrainConfig
 from lowzoo.train.result import RunResult, Worked, conclude
 from lowzoo.train.tokens import patch_side
 from lowzoo.train.trackers import TrackedRun, Trackers, check_trackers
@@ -149,11 +149,11 @@ class Run:
             write_init(folder, started_from)
             say(f"Student starts from {started_from.name} ({started_from.revision}, weights {started_from.weights})")
         self.teacher: FrozenTeacher | None = None
-        if teacher is not None and isinstance(config, RobConfig | SeedConfig):
+        if teacher is not None and (taught := config.taught) is not None:
             if self.main:
-                announce_fit(teacher, config, say)
-            teacher = complete_teacher(teacher, config, source, folder, self.device, self.autocast)
-            cache = open_cache(teacher_cache, teacher, config, source, self.precision) if teacher_cache else None
+                announce_fit(teacher, taught, say)
+            teacher = complete_teacher(teacher, taught, source, folder, self.device, self.autocast)
+            cache = open_cache(teacher_cache, teacher, taught, source, self.precision) if teacher_cache else None
             if cache is not None and self.main:
                 say(f"Teacher cache: {cache}")
             self.teacher = FrozenTeacher(teacher, cache, say)
@@ -205,7 +205,7 @@ class Run:
         if config.accumulate > 1 or config.batch_size % processes or free is None:
             return config
         images = config.batch_size // processes
-        needed = estimate(config, backbone, scores or getattr(config, "prototypes", 0), self.device, self.autocast)
+        needed = estimate(config, backbone, scores or config.needs.outputs, self.device, self.autocast)
         # Processes on one processor share its memory.
         sharing = processes if self.device.type == "cpu" else 1
         parts = collectives.any_of(needed.parts(images, free // sharing, taken_memory(self.device)))
@@ -367,7 +367,7 @@ class Run:
         """The batches from here to the end of the run."""
         config = self.config
         workers = config.workers if config.workers is not None else default_workers(self.device)
-        view_epochs = getattr(config, "view_epochs", 0) or None
+        view_epochs = (config.taught.view_epochs if config.taught else 0) or None
         cached = self.teacher is not None and self.teacher.cache is not None
         dataset = ViewDataset(self.source, config.views, config.seed, view_epochs, whole=cached)
         return make_loader(dataset, self.batches, workers=workers, pin=self.device.type == "cuda", say=self._say)

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lowzoo.train.recipes import SeedConfig, SslightConfig, TrainConfig
+from lowzoo.train.recipes.base import TrainConfig
 
 _FLOAT = 4
 _PROBE = 2
@@ -79,13 +79,12 @@ def estimate(
     """
     weights = sum(parameter.numel() for parameter in backbone.parameters()) * _FLOAT
     states = {"adamw": 2, "sgd": 1, "larc": 1, "lars": 1}[config.optimizer]
-    twin = isinstance(config, SslightConfig) and config.method != "swav"
-    fixed = taken_memory(device) + weights * (1 + states + twin)
+    needs = config.needs
+    fixed = taken_memory(device) + weights * (1 + states + needs.momentum_teacher)
     views = sum(group.count for group in config.views)
     pixels = sum(3 * group.count * group.size**2 for group in config.views)
     loss = views * outputs * _SCORE_COPIES * _FLOAT
-    if isinstance(config, SeedConfig) or (isinstance(config, SslightConfig) and config.method == "moco"):
-        loss += 2 * views * config.queue * _FLOAT
+    loss += 2 * views * needs.bank * _FLOAT
     kept = kept_for_backward(config, backbone, device, autocast)
     scatter = _SCATTER if device.type == "cpu" else 1.0
     return Memory(fixed, int(scatter * kept) + loss + pixels * _FLOAT * (1 + _WAITING))

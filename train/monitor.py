@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from lowzoo.data.decode import BadImage
 from lowzoo.data.source import ImageSource
 from lowzoo.errors import LowzooError
-from lowzoo.evaluate.knn import knn_accuracy
 from lowzoo.evaluate.preprocess import Preprocessing, to_uint8_input
+from lowzoo.evaluate.votes import knn_accuracy
 from lowzoo.train.progress import track
 from lowzoo.train.views import IMAGENET_MEAN, IMAGENET_STD
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from lowzoo import catalog
 from lowzoo.data.source import ImageSource
-from lowzoo.errors import LowzooError
+from lowzoo.errors import LowzooError, reason_of
 from lowzoo.evaluate.batch_norms import fold_batch_norms
 from lowzoo.files import write_text
 from lowzoo.notes import say_once
@@ -20,7 +20,8 @@ from lowzoo.train.distributed import barrier, is_main
 from lowzoo.train.head_files import load_head, save_head
 from lowzoo.train.heads import HeadSpec, WeightNormLinear
 from lowzoo.train.monitor import features_of, load_squares
-from lowzoo.train.recipes import RobConfig, SeedConfig, TrainConfig
+from lowzoo.train.recipes import RECIPES
+from lowzoo.train.recipes.base import TaughtConfig, TrainConfig
 from lowzoo.train.teachers import Teacher, fit_teacher_head, load_teacher, with_fitted_head
 from lowzoo.train.teachers.classifier import ClassifierHead
 from lowzoo.train.teachers.resized import Resized
@@ -40,21 +41,37 @@ def create_teacher(config: TrainConfig, source: ImageSource) -> Teacher | None:
     Raises:
         LowzooError: Whatever is wrong with it.
     """
-    if not isinstance(config, RobConfig | SeedConfig):
+    taught, needs = config.taught, config.needs
+    if taught is None:
         return None
-    supervised = isinstance(config, RobConfig) and config.loss == "kd"
-    _check_head(config)
-    head = "classifier" if supervised else config.teacher_head
-    size = config.teacher_size or config.global_size
-    teacher = load_teacher(config.teacher, size=size, head=head, file=config.teacher_file)
-    if isinstance(config, RobConfig) and config.loss == "ibot" and not hasattr(teacher.head, "patch_scores"):
+    _check_head(taught)
+    head = "classifier" if needs.classes else taught.teacher_head
+    size = taught.teacher_size or config.global_size
+    teacher = load_teacher(taught.teacher, size=size, head=head, file=taught.teacher_file)
+    if needs.patches and not hasattr(teacher.head, "patch_scores"):
         raise LowzooError(
-            f"loss ibot needs a teacher whose head scores patches, and that of {config.teacher} does not",
+            f"{config.method_name} needs a teacher whose head scores patches, and that of {taught.teacher} does not",
             "Choose an iBOT teacher of `lowzoo teachers`, or another loss",
         )
-    if supervised:
-        _number_classes(teacher, config.teacher, source)
+    if needs.classes:
+        _number_classes(teacher, taught.teacher, source)
+    if needs.local_targets:
+        _check_sizes(teacher, taught)
     return teacher
+
+
+@torch.no_grad()
+def _check_sizes(teacher: Teacher, config: TaughtConfig) -> None:
+    """Refuse a teacher that takes images of one size alone where it is to see local views of another."""
+    for size in {group.size for group in config.views} - {config.global_size}:
+        try:
+            teacher.backbone(torch.zeros(1, 3, size, size))
+        except Exception as error:  # whatever a network does with a size that is not its own
+            raise LowzooError(
+                f"teacher {config.teacher} was loaded for {config.global_size} px and takes no local views of {size} "
+                f"px ({reason_of(error)})",
+                f"Add --set view.local.size={config.global_size}, or choose a convolutional teacher",
+            ) from error
 
 
 def _number_classes(teacher: Teacher, word: str, source: ImageSource) -> None:
@@ -76,14 +93,15 @@ def _number_classes(teacher: Teacher, word: str, source: ImageSource) -> None:
         teacher.head.number_classes(torch.from_numpy(ids))
 
 
-def _check_head(config: RobConfig | SeedConfig) -> None:
+def _check_head(config: TaughtConfig) -> None:
     """Refuse a teacher of the catalog whose head cannot make what the loss needs, before anything is fetched."""
     entry = catalog.teachers().get(config.teacher)
     if entry is None or config.teacher_head == "fitted":
         return
-    if isinstance(config, RobConfig) and entry.head_included and not entry.has_prototypes:
+    if config.needs.prototypes and entry.head_included and not entry.has_prototypes:
         raise LowzooError(
-            f"the head of teacher {config.teacher} ends in an embedding, and RoB needs prototypes",
+            f"the head of teacher {config.teacher} ends in an embedding, and {RECIPES[config.recipe].label} needs "
+            "prototypes",
             "Use --teacher-head fitted, another teacher, or `lowzoo train seed`",
         )
     width = config.student_head.bottleneck
@@ -93,16 +111,17 @@ def _check_head(config: RobConfig | SeedConfig) -> None:
             f"prototypes, and {width} is not {entry.bottleneck_dim}",
             f"Use --set student_head.bottleneck={entry.bottleneck_dim}, or --set teacher_prototypes=false",
         )
-    if isinstance(config, RobConfig) and config.loss == "ibot" and entry.family not in ("ibot", "zoo"):
+    if config.needs.patches and not catalog.TEACHER_FAMILIES[entry.family].patches:
         raise LowzooError(
-            f"loss ibot needs a teacher whose head scores patches, and {config.teacher} is of family {entry.family}",
+            f"{config.method_name} needs a teacher whose head scores patches, and {config.teacher} is of family "
+            f"{entry.family}",
             "Choose an iBOT teacher of `lowzoo teachers`, or another loss",
         )
 
 
 def complete_teacher(
     teacher: Teacher,
-    config: RobConfig | SeedConfig,
+    config: TaughtConfig,
     source: ImageSource,
     folder: Path,
     device: torch.device,
@@ -119,7 +138,7 @@ def complete_teacher(
         autocast: Makes the context in which its backbone computes.
     """
     fold_batch_norms(teacher.backbone)
-    if not (isinstance(config, RobConfig) and config.loss == "ibot"):
+    if not config.needs.patches:
         shorten_last_block(teacher.backbone)
     if config.teacher_size:
         teacher = Teacher(Resized(teacher.backbone, config.teacher_size), teacher.head, teacher.facts)
@@ -138,7 +157,7 @@ def complete_teacher(
     return teacher
 
 
-def announce_fit(teacher: Teacher, config: RobConfig | SeedConfig, say: Callable[[str], None]) -> None:
+def announce_fit(teacher: Teacher, config: TaughtConfig, say: Callable[[str], None]) -> None:
     """Say that a head will be fitted, which takes a while and is not in the papers."""
     if teacher.head is None:
         say(f"Prototypes of {config.teacher}: {config.prototypes}, fitted to its embeddings (an extension)")
@@ -146,7 +165,7 @@ def announce_fit(teacher: Teacher, config: RobConfig | SeedConfig, say: Callable
 
 def _fit(
     teacher: Teacher,
-    config: RobConfig | SeedConfig,
+    config: TaughtConfig,
     source: ImageSource,
     folder: Path,
     device: torch.device,

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from lowzoo.train.layerwise import LARC, LARS
-from lowzoo.train.recipes import TrainConfig
+from lowzoo.train.recipes.base import TrainConfig
 
 Group = dict[str, object]
 

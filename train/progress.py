@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from lowzoo.data.progress import Pace, duration, plain_line, progress_bar
+from lowzoo.data.progress import Pace, duration, plain_line, progress_bar, shows_bars
 
 Item = TypeVar("Item")
 # Seconds between plain lines of the monitor.
@@ -97,23 +97,9 @@ class Progress:
     """
 
     def __init__(self) -> None:
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as RichProgress
-
-        console = Console(stderr=True)
-        self._terminal = console.is_terminal
-        self._bar = RichProgress(
-            # Within 80 columns, with the figures of a long run.
-            BarColumn(bar_width=8),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[text]}"),
-            TimeRemainingColumn(),
-            console=console,
-            # Into a file, rich would write the bar as text.
-            disable=not self._terminal,
-        )
-        self._task = self._bar.add_task("train", text="")
+        self._terminal = shows_bars()
+        self._bar: Any = _terminal_bar() if self._terminal else None
+        self._task = self._bar.add_task("train", text="") if self._bar else None
         self._figures: dict[str, Any] = {}
         self._total = self._batch = 0
         self._pace = Pace()
@@ -125,10 +111,10 @@ class Progress:
         """Show the bar of `steps` steps, of which `done` are done, while the block runs; it stays as it stands then."""
         self._total, self._batch = steps, batch_size
         self._mark, self._pace = (done, time.monotonic()), Pace()
-        self._bar.update(self._task, total=steps, completed=done)
-        if not self._terminal:
+        if self._bar is None:
             yield
             return
+        self._bar.update(self._task, total=steps, completed=done)
         _SHOWN.append(self)
         with self._bar:
             try:
@@ -139,7 +125,8 @@ class Progress:
     def lengthen(self, steps: int) -> None:
         """Show another number of steps from now on."""
         self._total = steps
-        self._bar.update(self._task, total=steps)
+        if self._bar is not None:
+            self._bar.update(self._task, total=steps)
 
     def step(self, step: int, loss: torch.Tensor) -> None:
         """After each step: write a line if one is due. Only then is the loss fetched, for which a GPU must pause."""
@@ -155,6 +142,8 @@ class Progress:
 
     def update(self, step: int, row: dict[str, Any]) -> None:
         """Show a row of the metrics."""
+        if self._bar is None:
+            return
         text = f"loss {row['loss']:.2f} {row['images_per_s']:.0f} img/s wait {100 * row['data_wait']:.0f}%"
         if "teacher_share" in row:
             text += f" teacher {100 * row['teacher_share']:.0f}%"
@@ -175,6 +164,21 @@ class Progress:
 
     def _neighbours(self) -> str:
         return "".join(f", {word} {self._figures[key]:.1f} %" for key, word in _words(self._figures))
+
+
+def _terminal_bar() -> Any:
+    """A bar within 80 columns, with the figures of a long run."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as RichProgress
+
+    return RichProgress(
+        BarColumn(bar_width=8),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[text]}"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )
 
 
 def _words(figures: dict[str, Any]) -> Iterator[tuple[str, str]]:

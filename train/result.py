@@ -15,7 +15,8 @@ from lowzoo.train.encoder import MultiViewEncoder, feature_width
 from lowzoo.train.head_files import save_head
 from lowzoo.train.machine import device_name, versions
 from lowzoo.train.metrics import read_metrics
-from lowzoo.train.recipes import TrainConfig
+from lowzoo.train.recipes import RECIPES
+from lowzoo.train.recipes.base import TrainConfig
 from lowzoo.train.teachers import TeacherFacts
 from lowzoo.train.verdict import Verdict, verdict
 from lowzoo.train.warm_start import read_init
@@ -120,6 +121,7 @@ def conclude(
         knns[0] if knns else None,
         {
             "recipe": config.recipe,
+            "paper": asdict(paper) if (paper := RECIPES[config.recipe].paper()) else None,
             "method": method + (" on a fitted head (extension)" if teacher and teacher.extension else ""),
             "student": config.student,
             "architecture": architecture,
@@ -142,6 +144,7 @@ def conclude(
                 "knn_init": knns[0] if knns else None,
                 "label_free": _first_and_last(rows, ("teacher_neighbours", "own_view", "rankme")),
                 "better": found.better if found else None,
+                "verdict": str(found) if found else "",
             },
             "versions": versions(),
         },

@@ -25,7 +25,7 @@ from lowzoo.errors import LowzooError
 from lowzoo.files import atomic_path, write_bytes, write_text
 from lowzoo.train.changes import Change
 from lowzoo.train.config import read_toml, to_toml, validate
-from lowzoo.train.recipes import TrainConfig
+from lowzoo.train.recipes.base import TrainConfig
 from lowzoo.train.views import IMAGENET_MEAN, IMAGENET_STD
 
 

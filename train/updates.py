@@ -14,7 +14,7 @@ from lowzoo.train.guard import all_finite
 from lowzoo.train.length import Length
 from lowzoo.train.methods.base import Method, Now
 from lowzoo.train.optim import make_optimizer, set_step
-from lowzoo.train.recipes import TrainConfig
+from lowzoo.train.recipes.base import TrainConfig
 from lowzoo.train.schedules import cosine, warmup_cosine
 
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}

@@ -12,7 +12,7 @@ from lowzoo.errors import LowzooError
 from lowzoo.find import architecture_of
 from lowzoo.sizes import common_step, nearest_sizes, patch_side
 from lowzoo.train.config import read_toml
-from lowzoo.train.recipes import RobConfig, SeedConfig, TrainConfig
+from lowzoo.train.recipes.base import TrainConfig
 
 
 def fitting_views(
@@ -32,15 +32,14 @@ def fitting_views(
     teacher = _teacher_patch(config)
     groups, changed = [], False
     for number, group in enumerate(config.views):
-        # The teacher sees the global views; SEED's sees the local ones too.
-        seen = number == 0 or isinstance(config, SeedConfig)
+        seen = number == 0 or config.needs.local_targets
         step = common_step(student, teacher if seen else 1)
         fields = group.model_dump(mode="json", exclude_none=True)
         if group.size % step:
             near = nearest_sizes(group.size, step)
             why = f"patches of {student} px ({config.student})"
-            if seen and teacher > 1 and isinstance(config, RobConfig | SeedConfig):
-                why += f" and {teacher} px ({config.teacher})"
+            if seen and teacher > 1 and config.taught is not None:
+                why += f" and {teacher} px ({config.taught.teacher})"
             if group.name in named:
                 raise LowzooError(
                     f"{group.name} views of {group.size} px cannot be divided into {why}",
@@ -69,13 +68,14 @@ def sizes_named(file: Path | None, settings: Sequence[str], names: Sequence[str]
 
 
 def _teacher_patch(config: TrainConfig) -> int:
-    if not isinstance(config, RobConfig | SeedConfig) or config.teacher_size:
+    if config.taught is None or config.taught.teacher_size:
         return 1  # there is no teacher, or views are resized for it
-    entry = catalog.teachers().get(config.teacher)
-    if entry is not None and entry.family != "zoo":
+    word = config.taught.teacher
+    entry = catalog.teachers().get(word)
+    if entry is not None and catalog.TEACHER_FAMILIES[entry.family].published:
         return entry.patch_size or _patch(entry.architecture)
     try:
-        return _patch(architecture_of(entry.model if entry else config.teacher))
+        return _patch(architecture_of(entry.model if entry else word))
     except LowzooError:  # said where the teacher is loaded
         return 1
 

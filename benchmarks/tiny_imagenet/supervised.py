@@ -25,7 +25,7 @@ from lowzoo.train.loop import Run
 from lowzoo.train.methods.base import Method, Now, Views
 from lowzoo.train.precision import full
 from lowzoo.train.progress import Progress
-from lowzoo.train.recipes import TrainConfig
+from lowzoo.train.recipes.base import TrainConfig
 from lowzoo.train.run_folder import read_config
 
 

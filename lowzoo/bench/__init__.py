@@ -1,4 +1,24 @@
-"""Latency: one target a file, one protocol (`protocol`), one result schema (`schema`).
+"""Latency: one protocol and one schema for every target.
 
-A figure of this machine's processor is a regression guard, not a phone: every result says which target it is of.
+`lowzoo.bench.latency` and `lowzoo.bench.compare` are what `lowzoo bench` calls. A target is a file in `targets/`.
 """
+
+from typing import TYPE_CHECKING
+
+from lowzoo.lazy import lazy_attributes
+
+if TYPE_CHECKING:
+    from lowzoo.bench.functions import compare, latency
+    from lowzoo.bench.timing import Latency, TimedPair
+
+__all__ = ["Latency", "TimedPair", "compare", "latency"]
+
+__getattr__, __dir__ = lazy_attributes(
+    __name__,
+    {
+        "Latency": "lowzoo.bench.timing",
+        "TimedPair": "lowzoo.bench.timing",
+        "compare": "lowzoo.bench.functions",
+        "latency": "lowzoo.bench.functions",
+    },
+)

@@ -69,10 +69,10 @@ def identify(path: Path, metadata: Mapping[str, str] = MappingProxyType({})) -> 
 
 def identify_other(path: Path) -> ModelFile:
     """Identify a file of another format than ONNX, by what it says of itself where its runtime is there to read it."""
-    from lowzoo.export.formats import EXPORTERS
+    from lowzoo.export.formats import format_of
 
-    notes = next((exporter.notes for exporter in EXPORTERS.values() if exporter.suffix == path.suffix), None)
-    return identify(path, notes(path) if notes else {})
+    kind = format_of(path)
+    return identify(path, kind.notes(path) if kind else {})
 
 
 def open_onnx(path: Path) -> OnnxFile:

@@ -4,9 +4,9 @@ from typing import Literal
 
 from pydantic import AliasChoices, Field
 
-from lowzoo.bench.compare import Ratio, Turn
 from lowzoo.bench.protocol import Protocol
 from lowzoo.bench.schema import Condition, Device, Engine, ModelFile, Strict
+from lowzoo.bench.turns import Ratio, Turn
 
 
 class Comparison(Strict):

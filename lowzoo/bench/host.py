@@ -14,7 +14,6 @@ import numpy as np
 
 import lowzoo
 from lowzoo.bench.assemble import BUSY, assemble, now_utc, repeat_of, weights_warning
-from lowzoo.bench.compare import Turn, ratio_of
 from lowzoo.bench.comparison import Comparison
 from lowzoo.bench.engines import ENGINES, EngineFacts
 from lowzoo.bench.load import OtherLoad
@@ -22,6 +21,7 @@ from lowzoo.bench.machine import check_threads, condition_now, this_device
 from lowzoo.bench.protocol import STANDARD, Protocol
 from lowzoo.bench.schema import BenchResult, Condition, Engine, Repeat
 from lowzoo.bench.subject import Subject, subject_of
+from lowzoo.bench.turns import Turn, ratio_of
 from lowzoo.data.progress import progress_bar
 from lowzoo.errors import LowzooError
 
@@ -177,7 +177,7 @@ def _process(request: dict[str, Any], name: str) -> Any:
 
 def _engine(facts: EngineFacts, threads: int, *, spinning: bool, provider: str) -> Engine:
     settings = dict(facts.settings)
-    if facts.name == "onnxruntime":
+    if facts.spins:
         settings["spinning"] = "on" if spinning else "off"
     return Engine(
         name=facts.name,

@@ -9,15 +9,15 @@ import json
 import os
 import sys
 import time
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 
-from lowzoo.bench.compare import take_turns
 from lowzoo.bench.engines import ENGINES, prepare
 from lowzoo.bench.memory import peak_memory_mb
 from lowzoo.bench.protocol import Protocol, time_runs
+from lowzoo.bench.turns import take_turns
+from lowzoo.lazy import resolved_place
 
 
 def measure(request: dict[str, Any], protocol: Protocol) -> dict[str, Any]:
@@ -32,7 +32,7 @@ def measure(request: dict[str, Any], protocol: Protocol) -> dict[str, Any]:
     """
     pixels = np.load(request["input"])
     # The engine's code is no part of loading a model, nor of what the model needs.
-    import_module(f"lowzoo.bench.engines.{ENGINES[request['engine']].module}")
+    resolved_place(ENGINES[request["engine"]].prepare)
     baseline = peak_memory_mb()
     start = time.perf_counter_ns()
     run = prepare(request["engine"], request["model"], request["threads"], spinning=True)

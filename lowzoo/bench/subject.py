@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowzoo.bench.artifact import identify_other, open_onnx, picture, real_input
-from lowzoo.bench.engines import ENGINES, EngineFacts
+from lowzoo.bench.engines import EngineFacts
 from lowzoo.bench.network_word import network_word, read_network_word
 from lowzoo.bench.schema import ModelFile, ModelInput
 from lowzoo.errors import LowzooError, reason_of
 from lowzoo.hub_word import is_hub_word
 from lowzoo.input_facts import channels_last
+from lowzoo.lazy import resolved_place
 
 _EXECUTORCH_TYPES = {0: np.uint8, 6: np.float32}
 
@@ -55,33 +56,66 @@ def subject_of(engine: EngineFacts, model: str) -> Subject:
     Raises:
         LowzooError: The engine is not installed, or the model cannot be opened or fed.
     """
+    engine.require()
+    subject: Subject = resolved_place(engine.subject)(engine, model)
+    return subject
+
+
+def onnx_subject(_: EngineFacts, model: str) -> Subject:
+    """An ONNX file, under whatever name."""
+    path = Path(model)
+    file = open_onnx(path)
+    pixels, photo = real_input(file)
+    return Subject(str(path.resolve()), file.facts(), file.input_facts(f"photograph {photo}"), pixels)
+
+
+def executorch_subject(_: EngineFacts, model: str) -> Subject:
+    """An ExecuTorch program, which may hand its network to Core ML."""
     from lowzoo.export.executorch_coreml import hands_to_core_ml, runs_here
 
-    engine.require()
-    if not engine.suffix:
-        return _network(model)
-    path = Path(model)
-    if engine is ENGINES["onnxruntime"]:
-        file = open_onnx(path)
-        pixels, photo = real_input(file)
-        return Subject(str(path.resolve()), file.facts(), file.input_facts(f"photograph {photo}"), pixels)
-    if not path.is_file():
-        raise LowzooError(f"{path} does not exist" if not path.exists() else f"{path} is no file", "Name a file")
-    core_ml = engine is ENGINES["executorch"] and hands_to_core_ml(path)
+    path = _existing(model)
+    core_ml = hands_to_core_ml(path)
     if core_ml and not runs_here():
         raise LowzooError(
             f"{path} is for Core ML, which the ExecuTorch of this system lacks",
             "Time it on a Mac, or export it without --for coreml",
         )
-    name, shape, dtype = (_executorch if engine is ENGINES["executorch"] else _litert)(path)
+    return _fed(path, *_executorch(path), provider="Core ML" if core_ml else "")
+
+
+def litert_subject(_: EngineFacts, model: str) -> Subject:
+    """A LiteRT file."""
+    path = _existing(model)
+    return _fed(path, *_litert(path))
+
+
+def file_subject(_: EngineFacts, model: str) -> Subject:
+    """A file of any format, as the format's own loader describes its input; for engines that do not say more."""
+    from lowzoo.export.checking import open_artifact
+
+    path = Path(model)
+    found = open_artifact(path)
+    shape = (found.shape[0] or 1, *found.shape[1:])
+    return _fed(path, "input", list(shape), np.dtype(np.uint8) if found.pixels else found.dtype)
+
+
+def _existing(model: str) -> Path:
+    path = Path(model)
+    if not path.is_file():
+        raise LowzooError(f"{path} does not exist" if not path.exists() else f"{path} is no file", "Name a file")
+    return path
+
+
+def _fed(path: Path, name: str, shape: list[int], dtype: np.dtype[Any], provider: str = "") -> Subject:
     if len(shape) != 4 or channels_last(shape) is None:
         raise LowzooError(f"{path} does not take one picture, but {list(shape)}", "Export it again")
     pixels, photo = picture((shape[0], shape[1], shape[2], shape[3]), dtype)
     said = ModelInput(name=name, type=str(dtype), shape=tuple(shape), content=f"photograph {photo}")
-    return Subject(str(path.resolve()), identify_other(path), said, pixels, "Core ML" if core_ml else "")
+    return Subject(str(path.resolve()), identify_other(path), said, pixels, provider)
 
 
-def _network(model: str) -> Subject:
+def network_subject(_: EngineFacts, model: str) -> Subject:
+    """The network that a word means, for PyTorch; see `lowzoo.bench.network_word`."""
     from safetensors.torch import save
 
     from lowzoo.resolve import load_model

@@ -5,23 +5,25 @@ model cards all read them here. Nothing in this room imports torch.
 """
 
 import dataclasses
-import difflib
 import functools
-from collections.abc import Iterable
 from typing import Any
 
 from lowzoo.catalog.entries import LatencyEntry, Metric, RecipeEntry, TeacherEntry
 from lowzoo.catalog.model_entries import ModelEntry, WeightsEntry
 from lowzoo.catalog.reader import frozen, metrics, read_models, read_toml
-from lowzoo.errors import LowzooError
+from lowzoo.catalog.teacher_families import TEACHER_FAMILIES, TeacherFamily
+from lowzoo.errors import LowzooError, near_matches
+from lowzoo.notes import say_once
 
 __all__ = [
     "PREFIX",
+    "TEACHER_FAMILIES",
     "LatencyEntry",
     "Metric",
     "ModelEntry",
     "RecipeEntry",
     "TeacherEntry",
+    "TeacherFamily",
     "WeightsEntry",
     "describe",
     "find",
@@ -50,11 +52,17 @@ def models() -> dict[str, ModelEntry]:
 
 @functools.cache
 def teachers() -> dict[str, TeacherEntry]:
-    """All teachers by name."""
-    return {
+    """All teachers by name, those of other packages last."""
+    known = {
         name: TeacherEntry(name=name, **frozen(table), metrics=metrics(table))
         for name, table in read_toml("teachers.toml").items()
     }
+    for family in TEACHER_FAMILIES.specs():
+        for entry in family.teachers:
+            if known.setdefault(entry.name, entry) is not entry:
+                whose = TEACHER_FAMILIES.origin(family.name)
+                say_once(f"the teacher {entry.name} of {whose} is left out: there is one of that name")
+    return known
 
 
 @functools.cache
@@ -162,12 +170,6 @@ def describe(name: str) -> dict[str, Any]:
         **({"teacher": _plain(dataclasses.asdict(teacher(weights.teacher)))} if weights.teacher else {}),
         **({"latencies": [_plain(dataclasses.asdict(row)) for row in rows]} if rows else {}),
     }
-
-
-def near_matches(word: str, names: Iterable[str]) -> str:
-    """`` (near: a, b)`` for an error message, empty when nothing is near."""
-    near = difflib.get_close_matches(word, list(dict.fromkeys(names)), n=3, cutoff=0.6)
-    return f" (near: {', '.join(near)})" if near else ""
 
 
 def _plain(value: Any) -> Any:

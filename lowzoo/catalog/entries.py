@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from lowzoo.catalog.teacher_families import TEACHER_FAMILIES
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -49,7 +51,7 @@ class TeacherEntry:
 
     Args:
         name: What `--teacher` takes.
-        family: Layout of the checkpoint: `zoo`, `dino`, `ibot`, `msn`, `swav`, `moco`, `simclr`, `mobilenetv2_flat`.
+        family: Layout of the checkpoint, see `lowzoo.catalog.teacher_families`.
         architecture: timm's name of the backbone (headless).
         feature_dim: Width of its feature.
         params: Parameters of the backbone.
@@ -127,7 +129,7 @@ class TeacherEntry:
     @property
     def has_prototypes(self) -> bool:
         """Whether its own head scores prototypes, which RoB's targets are made of; SEED needs the embedding alone."""
-        return self.head_included and self.family not in ("moco", "simclr")
+        return self.head_included and TEACHER_FAMILIES[self.family].prototypes
 
     @property
     def digest(self) -> str:

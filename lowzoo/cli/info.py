@@ -11,10 +11,7 @@ import typer
 from lowzoo import catalog
 from lowzoo.catalog import LatencyEntry, Metric, ModelEntry, WeightsEntry
 from lowzoo.catalog.families import family_of
-from lowzoo.early import refuse_early
-
-# What `lowzoo export` writes.
-ARTIFACTS = (".onnx", ".mlpackage", ".pte", ".tflite")
+from lowzoo.early import is_artifact, refuse_early
 
 _WIDTH = 80
 _INDENT = 14
@@ -55,7 +52,7 @@ def info(
 
 def _in_catalog(model: str) -> bool:
     """Whether the catalog has it or ought to; anything else is a question to timm, the folders and the files."""
-    if Path(model).suffix in ARTIFACTS and Path(model).exists():  # which is named by its model
+    if Path(model).exists() and is_artifact(model):  # which is named by its model
         return False
     base = model.removeprefix(catalog.PREFIX).partition(".")[0]
     return model.startswith(catalog.PREFIX) or base in catalog.models()

@@ -75,17 +75,17 @@ def sections(facts: dict[str, Any]) -> Iterator[tuple[str, list[tuple[str, str]]
 def _artifact(word: str) -> dict[str, Any] | None:
     """What an exported file says of itself; None for any other word."""
     path = Path(word)
-    if not word.endswith((".onnx", ".mlpackage", ".pte", ".tflite")) or not path.exists():
+    if not path.suffix or not path.exists():
         return None
-    from lowzoo.export.formats import EXPORTERS
+    from lowzoo.export.formats import format_of
 
-    for name, exporter in EXPORTERS.items():
-        if exporter.suffix == path.suffix and path.is_dir() == exporter.folder:
-            notes = {key.removeprefix("lowzoo."): value for key, value in exporter.notes(path).items()}
-            keys = ("unchecked", "model", "revision", "precision", "license", "weights", "source")
-            said = {key: notes[key] for key in keys if notes.get(key)}
-            return {"id": path.name, "format": name, **(said or {"model": "it does not say what it was made from"})}
-    return None
+    kind = format_of(path)
+    if kind is None:
+        return None
+    notes = {key.removeprefix("lowzoo."): value for key, value in kind.notes(path).items()}
+    keys = ("unchecked", "model", "revision", "precision", "license", "weights", "source")
+    said = {key: notes[key] for key in keys if notes.get(key)}
+    return {"id": path.name, "format": kind.name, **(said or {"model": "it does not say what it was made from"})}
 
 
 def _pairs(arguments: dict[str, Any]) -> list[str]:

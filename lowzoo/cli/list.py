@@ -68,7 +68,9 @@ def list_(
     """
     models = catalog.models()
     if recipe is not None:
-        _known(recipe, "recipe", catalog.recipes())
+        from lowzoo.train.recipes import RECIPES  # those of other packages, too
+
+        _known(recipe, "recipe", RECIPES.names())
     if student is not None:
         _known(student, "student", {name for entry in models.values() for name in (entry.student, entry.architecture)})
     if sort is not None:

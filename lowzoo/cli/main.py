@@ -19,6 +19,7 @@ from lowzoo.cli.download import download
 from lowzoo.cli.embed import embed
 from lowzoo.cli.eval import app as eval_app
 from lowzoo.cli.export import export
+from lowzoo.cli.from_signature import Command
 from lowzoo.cli.info import info
 from lowzoo.cli.list import list_
 from lowzoo.cli.publish import publish
@@ -50,10 +51,10 @@ app.command("download")(download)
 app.command("quickstart")(quickstart)
 app.command("data")(data)
 app.add_typer(eval_app, name="eval")
-app.command("embed")(embed)
-app.command("export")(export)
-app.command("check")(check)
-app.command("bench")(bench)
+app.command("embed", cls=Command)(embed)
+app.command("export", cls=Command)(export)
+app.command("check", cls=Command)(check)
+app.command("bench", cls=Command)(bench)
 app.add_typer(train_app, name="train")
 app.command("convert")(convert)
 app.command("publish")(publish)
@@ -96,7 +97,7 @@ def main(arguments: list[str] | None = None) -> None:
     except LowzooError as error:
         if debug:
             raise
-        sys.exit(_report(str(error)))
+        sys.exit(_report(str(error), error.status))
     except _UsageError as error:
         if debug:
             raise
@@ -117,6 +118,6 @@ def main(arguments: list[str] | None = None) -> None:
     sys.exit(status if isinstance(status, int) else 0)
 
 
-def _report(message: str) -> int:
+def _report(message: str, status: int = 2) -> int:
     print(f"lowzoo: error: {' '.join(message.split())}", file=sys.stderr)
-    return 2
+    return status

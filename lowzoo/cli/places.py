@@ -8,7 +8,7 @@ from lowzoo.errors import LowzooError
 _ENDS = ("/", os.sep)
 
 
-def file_to_write(text: str) -> Path:
+def file_to_write(text: str, _: str = "") -> Path:
     """Read the place of a file; a `Path` would lose the last stroke of `results/` and write a file called results.
 
     Raises:

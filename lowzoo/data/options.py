@@ -2,11 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from lowzoo.data.decode import Rules
 from lowzoo.data.intensity import parse_intensity
 from lowzoo.data.orientation import Orientation
 from lowzoo.errors import LowzooError
+from lowzoo.options import Reading
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,3 +41,11 @@ class SourceOptions:
 
 
 DEFAULT_OPTIONS = SourceOptions()
+
+
+def source_options(reading: Reading) -> SourceOptions:
+    """What a function of the package was told about its images."""
+    given: dict[str, Any] = dict(reading)
+    if given.get("labels") is not None:
+        given["labels"] = Path(given["labels"])
+    return SourceOptions(**given)

@@ -1,16 +1,49 @@
-"""What may take more than two seconds shows itself on stderr: a bar on a terminal, else a plain line now and then."""
+"""What may take more than two seconds shows itself: a bar on a terminal, else a plain line now and then.
+
+The command line shows it on stderr. A function that is called from Python says nothing unless its caller gives it a
+place for lines, see `told`.
+"""
 
 import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+Say = Callable[[str], None]
 
 # A log of a night stays readable, and who looks at it after half a minute knows that it works.
 FIRST, EVERY = 5.0, 30.0
+
+
+# None: stderr, with bars. Else what the function that runs was given.
+_TOLD: ContextVar[Say | None] = ContextVar("told", default=None)
+
+
+@contextlib.contextmanager
+def told(progress: Say | None) -> Iterator[Say]:
+    """Send what is said while the block runs to a function instead of stderr.
+
+    Args:
+        progress: Takes lines; None is silent. One with a true attribute `bars`, as the command line's, gets the lines
+            of the block itself, and what takes time stays on stderr.
+
+    Yields:
+        A function that takes lines.
+    """
+    say = progress or _silent
+    if getattr(say, "bars", False):
+        yield say
+        return
+    token = _TOLD.set(say)
+    try:
+        yield say
+    finally:
+        _TOLD.reset(token)
+
+
+def _silent(_: str) -> None:
+    pass
 
 
 class Pace:
@@ -46,23 +79,35 @@ def progress_bar(description: str, total: int, *, wanted: bool = True) -> Iterat
     Yields:
         A function to call with the number of items done since the last call.
     """
-    console = Console(file=sys.stderr)
-    if not wanted:
+    if not wanted or _TOLD.get() is _silent:
         yield lambda _: None
         return
-    # Into a file, rich would write empty lines where the bar has been.
-    if not console.is_terminal:
+    # Into a file, rich would write empty lines where the bar has been; and who is told needs no rich.
+    if not shows_bars():
         yield _lines(description, total)
         return
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(file=sys.stderr)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task(escape(description), total=total)
         yield lambda done: bar.advance(task, done)
 
 
+def shows_bars() -> bool:
+    """Whether a bar can be shown: stderr is a terminal, and nobody takes lines instead."""
+    return _TOLD.get() is None and sys.stderr.isatty()
+
+
 def plain_line(text: str) -> None:
-    """Write a line to stderr at once, also where it goes into a file."""
-    print(text, file=sys.stderr, flush=True)
+    """Write a line to stderr at once, also where it goes into a file; or to whoever is told."""
+    if (say := _TOLD.get()) is not None:
+        say(text)
+    else:
+        print(text, file=sys.stderr, flush=True)
 
 
 def duration(seconds: float) -> str:

@@ -1,11 +1,12 @@
 """A set of images, its splits, and each split as a source of encoded images."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,8 +16,9 @@ from lowzoo.data.decode import Decoded, Rules
 from lowzoo.data.found import Found
 from lowzoo.data.measure import measure
 from lowzoo.data.options import DEFAULT_OPTIONS, SourceOptions
-from lowzoo.data.reader import Part, Reader
+from lowzoo.data.reader import Opened, Part, Reader
 from lowzoo.data.splits import find_splits
+from lowzoo.data.stores.memory import open_memory
 from lowzoo.data.stores.stream import StreamReader
 from lowzoo.data.stores.subset import SubsetReader
 from lowzoo.errors import LowzooError
@@ -161,6 +163,10 @@ class ImageSource:
         return dataclasses.replace(self, labels=table[self.labels], class_names=theirs)
 
 
+Images = str | Path | ImageSource | Sequence[Any] | None
+"""A SRC word, a source that is open, or pictures that the program holds; None is the embedded sample set."""
+
+
 @dataclass(frozen=True, slots=True)
 class ImageSet:
     """What a SRC word means.
@@ -170,12 +176,14 @@ class ImageSet:
         parts: What opens each split.
         found: What it was made from.
         options: How its images are read.
+        source: The one split, where the set is a source that was open before.
     """
 
     name: str
     parts: Mapping[str, Part]
     found: Found
     options: SourceOptions
+    source: ImageSource | None = None
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -190,6 +198,8 @@ class ImageSet:
         """
         if split not in self.parts:
             raise LowzooError(f"{self.name} has no split {split!r}", f"Choose one of: {', '.join(self.parts)}")
+        if self.source is not None:
+            return self.source
         part, rules = self.parts[split], self.options.rules()
         opened = part()
         others = {id(other): other for other in self.parts.values() if other is not part}
@@ -210,22 +220,60 @@ class ImageSet:
         )
 
 
-def open_set(word: str | Path | None, options: SourceOptions = DEFAULT_OPTIONS) -> ImageSet:
-    """Find what a word means.
+GIVEN = "given images"
+
+
+def open_set(word: Images, options: SourceOptions = DEFAULT_OPTIONS) -> ImageSet:
+    """Find what a word means, or take what a program holds.
 
     Args:
-        word: See `find_splits`; None is the embedded sample set.
+        word: See `find_splits`; None is the embedded sample set. Images that a program holds are one split, "train".
         options: How images are found and read.
 
     Raises:
-        LowzooError: No such path, or nothing usable in it.
+        LowzooError: No such path, or nothing usable in it; or a source that is open, and an option for it.
     """
     options.rules()
+    if isinstance(word, ImageSource):
+        if options != DEFAULT_OPTIONS:
+            raise LowzooError(f"{word.name} is open already and is read as it was opened", "Give options when opening")
+        return ImageSet(word.name, {"train": _never}, word.found, options, word)
+    if word is not None and not isinstance(word, (str, Path)):
+        for name in ("image_column", "label_column", "labels"):
+            if getattr(options, name) is not None:
+                raise LowzooError(f"images that are given have no use for {name}", f"Leave out {name}")
+        opened = open_memory(word)
+        return ImageSet(GIVEN, {"train": lambda: opened}, Found(), options)
     name, parts, found = find_splits(word, options)
     return ImageSet(name, parts, found, options)
 
 
-def open_source(word: str | Path | None, split: str = "train", options: SourceOptions = DEFAULT_OPTIONS) -> ImageSource:
+def images_of(
+    images: Sequence[Any],
+    labels: Sequence[int] | None = None,
+    class_names: Sequence[str] | None = None,
+    name: str = GIVEN,
+) -> ImageSource:
+    """Make a source of pictures that a program holds.
+
+    Args:
+        images: See `lowzoo.data.stores.memory.open_memory`.
+        labels: Class number of each; None for pictures without classes.
+        class_names: What the numbers mean.
+        name: What messages and results call it.
+
+    Raises:
+        LowzooError: There are none, or something among them is no picture; or not as many labels.
+    """
+    opened = open_memory(images, labels, class_names)
+    return ImageSet(name, {"train": lambda: opened}, Found(), DEFAULT_OPTIONS).open("train")
+
+
+def _never() -> Opened:
+    raise AssertionError("a source that is open is not opened")
+
+
+def open_source(word: Images, split: str = "train", options: SourceOptions = DEFAULT_OPTIONS) -> ImageSource:
     """Open one split of a set of images.
 
     Args:
@@ -238,9 +286,8 @@ def open_source(word: str | Path | None, split: str = "train", options: SourceOp
     """
     found = open_set(word, options)
     if split not in found.parts:
-        raise LowzooError(
-            f"{found.name if word is None else word} has no split {split!r}", f"Choose one of: {', '.join(found.parts)}"
-        )
+        name = word if isinstance(word, (str, Path)) else found.name
+        raise LowzooError(f"{name} has no split {split!r}", f"Choose one of: {', '.join(found.parts)}")
     return found.open(split)
 
 

@@ -1,1 +1,29 @@
-"""How good frozen features are: extract them once, then measure by protocols that run on the cached features."""
+"""Evaluation: how good a network's frozen features are.
+
+`lowzoo.evaluate.knn`, `linear`, `lowshot`, `finetune` and `transfer` are what `lowzoo eval` calls; each gives an
+`Evaluation`. Another package adds a protocol by an entry point, see `lowzoo.evaluate.protocols`.
+"""
+
+from typing import TYPE_CHECKING
+
+from lowzoo.lazy import lazy_attributes
+
+if TYPE_CHECKING:
+    from lowzoo.evaluate.evaluation import Evaluation
+    from lowzoo.evaluate.knn_protocol import KnnData
+    from lowzoo.evaluate.protocols.finetune import finetune
+    from lowzoo.evaluate.protocols.knn import knn
+    from lowzoo.evaluate.protocols.linear import linear
+    from lowzoo.evaluate.protocols.lowshot import lowshot
+    from lowzoo.evaluate.protocols.transfer import transfer
+
+__all__ = ["Evaluation", "KnnData", "finetune", "knn", "linear", "lowshot", "transfer"]
+
+__getattr__, __dir__ = lazy_attributes(
+    __name__,
+    {
+        "Evaluation": "lowzoo.evaluate.evaluation",
+        "KnnData": "lowzoo.evaluate.knn_protocol",
+        **{name: f"lowzoo.evaluate.protocols.{name}" for name in ("knn", "linear", "lowshot", "finetune", "transfer")},
+    },
+)

@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from lowzoo.data.source import ImageSource
 from lowzoo.evaluate.features import Features
-from lowzoo.evaluate.knn import nearest_neighbours
+from lowzoo.evaluate.votes import nearest_neighbours
 from lowzoo.marks import save_png
 
 _CELL, _FRAME, _TEXT, _GAP, _HEAD = 96, 3, 14, 6, 22

@@ -5,8 +5,10 @@ network is. The pixels lie in the order H, W, C, so that the batch is channels-l
 """
 
 import math
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -86,7 +88,7 @@ def input_loader(
     """Load these batches of indices in order; each worker uses one thread, as there is one worker a core."""
     images = len(next(iter(batches), ()))  # no later one is larger
     workers, piped = plan_workers(images * math.prod(dataset.spec.input_size), workers)
-    return DataLoader(
+    return _Loader(
         dataset,
         batch_sampler=batches,
         num_workers=workers,
@@ -96,6 +98,22 @@ def input_loader(
         prefetch_factor=PREFETCH if workers else None,
         worker_init_fn=_one_thread,
     )
+
+
+class _Loader(DataLoader[InputBatch]):
+    """A loader whose workers do not run the caller's script again, where the platform starts them afresh.
+
+    Such workers import the module `__main__` anew. A script without `if __name__ == "__main__"` would start its
+    evaluation in each of them; they need nothing of it.
+    """
+
+    def __iter__(self) -> Any:
+        main = sys.modules["__main__"]
+        sys.modules["__main__"] = ModuleType("__main__")
+        try:
+            return super().__iter__()
+        finally:
+            sys.modules["__main__"] = main
 
 
 def normalise_batch(pixels: Tensor, spec: InputSpec, device: str | torch.device) -> Tensor:

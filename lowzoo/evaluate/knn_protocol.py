@@ -3,19 +3,18 @@
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from lowzoo.data.options import DEFAULT_OPTIONS, SourceOptions
-from lowzoo.data.source import ImageSource, open_set
+from lowzoo.data.source import Images, ImageSource, open_set
 from lowzoo.errors import LowzooError
 from lowzoo.evaluate.extraction import Extraction
-from lowzoo.evaluate.knn import KS, TEMPERATURE, check_k, knn_predictions
 from lowzoo.evaluate.preprocess import Preprocessing
 from lowzoo.evaluate.result import DataFacts, EvaluationResult, Figure, ModelFacts, Scored, percent_right, versions
 from lowzoo.evaluate.subsets import held_out, require_classes
+from lowzoo.evaluate.votes import KS, TEMPERATURE, check_k, knn_predictions
 from lowzoo.resolve import Resolved
 
 # Of each class of a set that is not divided.
@@ -59,7 +58,7 @@ class KnnData:
 
 
 def open_knn_data(
-    word: str | Path | None,
+    word: Images | KnnData,
     bank_split: str = "train",
     query_split: str | None = None,
     options: SourceOptions = DEFAULT_OPTIONS,
@@ -67,7 +66,7 @@ def open_knn_data(
     """Open both parts of a set of images; those without a class are left out.
 
     Args:
-        word: See `open_source`.
+        word: See `open_source`; or both parts, as they are open already.
         bank_split: Images whose labels are known.
         query_split: Images to classify; None takes "validation", else "test", else, where the set is not divided at
             all, a fifth of each class, which the bank then lacks.
@@ -77,6 +76,11 @@ def open_knn_data(
         LowzooError: No such set or split, no labels, the same images twice, or a class of the queries that the bank
             lacks.
     """
+    if isinstance(word, KnnData):
+        if options != DEFAULT_OPTIONS:
+            raise LowzooError("the images are open already", "Give options when opening them")
+        bank = word.bank.labelled()
+        return KnnData(bank, require_known_classes(bank, word.queries.labelled()))
     images = open_set(word, options)
     bank = images.open(bank_split).labelled()
     if query_split is None and images.splits == (bank_split,):

@@ -1,9 +1,8 @@
 """What settings follow from: the images, the device and the networks, as plain numbers."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from statistics import median
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -12,50 +11,20 @@ from lowzoo.data.decode import BadImage
 from lowzoo.data.source import ImageSource
 from lowzoo.errors import LowzooError
 from lowzoo.evaluate.device import pick_device
+from lowzoo.train.recipes import RECIPES
+from lowzoo.train.recipes.facts import BUNDLED_TEACHER, Facts
 from lowzoo.train.teachers import brings_head
 
-# Nobody has to fetch it, and its head ends in prototypes.
-BUNDLED_TEACHER = "rob_vit_tiny"
-DEFAULT_STUDENTS = {"rob": "vit_tiny", "seed": "resnet18", "sslight": "mobilenetv2"}
 # Images that are looked at for their size; spread over the set, but the first ones of a stream.
 _PROBED = 24
 _FEWEST = 2
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What the rules know.
-
-    Args:
-        recipe: rob, seed or sslight.
-        images: Training images.
-        side: Median of their shorter sides in pixels, over some of them.
-        student: timm's name of the student's architecture.
-        accelerator: Whether the device is one; else it is a processor.
-        teacher_head: Whether the teacher brings the head that the recipe needs; always without a teacher.
-        processes: Of the run.
-    """
-
-    recipe: Literal["rob", "seed", "sslight"]
-    images: int
-    side: int
-    student: str
-    accelerator: bool
-    teacher_head: bool = True
-    processes: int = 1
-
-    @property
-    def kind(self) -> Literal["vit", "cnn"]:
-        """Of student: whether it is made of tokens, which may be dropped, or of convolutions with batch norms."""
-        words = ("vit_", "deit", "beit", "eva", "mixer")
-        return "vit" if self.student.startswith(words) else "cnn"
 
 
 def look(recipe: str, source: ImageSource, fields: Mapping[str, Any], processes: int) -> Facts:
     """Look at the images and the machine.
 
     Args:
-        recipe: rob, seed or sslight.
+        recipe: Name of the recipe.
         source: Training images.
         fields: What the user has named.
         processes: Of the run.
@@ -68,13 +37,15 @@ def look(recipe: str, source: ImageSource, fields: Mapping[str, Any], processes:
             f"{source.name} holds {len(source)} image{'s' * (len(source) != 1)}, and nothing can be learned from it",
             "Name a folder with more images by --data",
         )
+    needs = RECIPES[recipe].needs
+    teacher = str(fields.get("teacher", BUNDLED_TEACHER))
     return Facts(
-        recipe=recipe,  # type: ignore[arg-type]
+        recipe=recipe,
         images=len(source),
         side=_side(source),
-        student=catalog.student_architecture(str(fields.get("student", DEFAULT_STUDENTS[recipe])), recipe),
+        student=catalog.student_architecture(str(fields.get("student", RECIPES[recipe].student)), recipe),
         accelerator=pick_device(str(fields.get("device", "auto"))).type != "cpu",
-        teacher_head=brings_head(str(fields.get("teacher", BUNDLED_TEACHER)), prototypes=recipe == "rob"),
+        teacher_head=not needs.teacher or brings_head(teacher, prototypes=needs.prototypes),
         processes=processes,
     )
 

@@ -9,11 +9,8 @@ from lowzoo.train.encoder import MultiViewEncoder, feature_width
 from lowzoo.train.frozen import FrozenTeacher
 from lowzoo.train.heads import WeightNormLinear
 from lowzoo.train.methods.base import Method
-from lowzoo.train.methods.kd import KdMethod
-from lowzoo.train.methods.rob import RobIbotMethod, RobMethod
-from lowzoo.train.methods.seed import SeedMethod
-from lowzoo.train.methods.sslight import DinoMethod, MocoMethod, SwavMethod
-from lowzoo.train.recipes import RobConfig, SeedConfig, SslightConfig, TrainConfig
+from lowzoo.train.recipes import RECIPES
+from lowzoo.train.recipes.base import TrainConfig
 from lowzoo.train.sync_batch_norm import synchronise_batch_norms
 from lowzoo.train.teachers import Teacher
 
@@ -32,44 +29,16 @@ def build_method(
     """
     torch.manual_seed(config.seed + 1)
     width = feature_width(backbone, config.global_size)
-    head = config.student_head.build(width, _outputs(config, teacher))
-    if teacher is not None and getattr(config, "teacher_prototypes", False):
+    recipe, masked = RECIPES[config.recipe], config.needs.patches
+    head = config.student_head.build(width, recipe.outputs(config, teacher))
+    if teacher is not None and config.taught is not None and config.taught.teacher_prototypes:
         _start_from_prototypes(head, teacher.teacher)
-    masked = isinstance(config, RobConfig) and config.loss == "ibot"
     if not masked:
         shorten_last_block(backbone)
     student = MultiViewEncoder(backbone, head, masked=masked).to(memory_format=torch.channels_last)
     if config.sync_bn and processes > 1:
         synchronise_batch_norms(student, device)
-    return _method(config, student, teacher).to(device)
-
-
-def _method(config: TrainConfig, student: MultiViewEncoder, teacher: FrozenTeacher | None) -> Method:
-    if isinstance(config, SslightConfig):
-        if config.method == "dino":
-            return DinoMethod(student, config)
-        width = config.student_head.bottleneck
-        return SwavMethod(student, config, width) if config.method == "swav" else MocoMethod(student, config, width)
-    if teacher is None:
-        raise LowzooError(f"recipe {config.recipe} needs a teacher", "Name one with --teacher")
-    if isinstance(config, SeedConfig):
-        return SeedMethod(student, teacher, config)
-    if not isinstance(config, RobConfig):
-        raise LowzooError(f"recipe {config.recipe} is not known", "Choose rob, seed or sslight")
-    if config.loss == "kd":
-        return KdMethod(student, teacher, config)
-    return RobIbotMethod(student, teacher, config) if config.loss == "ibot" else RobMethod(student, teacher, config)
-
-
-def _outputs(config: TrainConfig, teacher: FrozenTeacher | None) -> int:
-    """What the student's head ends in."""
-    if isinstance(config, SslightConfig):
-        return config.student_head.bottleneck if config.method == "moco" else config.prototypes
-    if teacher is None:
-        raise LowzooError(f"recipe {config.recipe} needs a teacher", "Name one with --teacher")
-    if isinstance(config, SeedConfig) or getattr(config, "student_scores", "own") == "teacher":
-        return teacher.width
-    return teacher.facts.prototypes
+    return recipe.method(config, student, teacher).to(device)
 
 
 def _start_from_prototypes(head: nn.Module, teacher: Teacher) -> None:

@@ -4,31 +4,19 @@ A family's file is split into the tensors of the backbone and those of the head,
 have. The head is built from the shapes in the file; whatever the wanted branch holds has to find its place.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from safetensors.torch import load_file
-from torch import nn
+from torch import Tensor, nn
 
-from lowzoo.catalog import TeacherEntry
+from lowzoo.catalog import TEACHER_FAMILIES, TeacherEntry
 from lowzoo.errors import LowzooError
 from lowzoo.torch_file import fill, read_torch_file
 from lowzoo.train.published.backbones import build_backbone
-from lowzoo.train.published.heads import build_head
-from lowzoo.train.published.layouts import Parts, split_dino, split_moco, split_msn, split_simclr, split_swav
-from lowzoo.train.published.mobilenetv2 import split_mobilenetv2_flat
+from lowzoo.train.published.layouts import Parts
 from lowzoo.weights_file import check_safetensors
-
-_LAYOUTS: dict[str, Callable[[Mapping[str, Any], Path], Parts]] = {
-    "dino": split_dino,
-    "ibot": split_dino,
-    "msn": split_msn,
-    "swav": split_swav,
-    "moco": split_moco,
-    "simclr": split_simclr,
-    "mobilenetv2_flat": split_mobilenetv2_flat,
-}
 
 
 class Published(NamedTuple):
@@ -64,7 +52,7 @@ def load_published(path: Path, entry: TeacherEntry, *, with_head: bool = True) -
     Raises:
         LowzooError: The file is damaged, could run code, has another layout, no head, or does not fit.
     """
-    parts = _LAYOUTS[entry.family](_read(path), path)
+    parts = split(entry.family, _read(path), path)
     if with_head and not parts.head:
         raise LowzooError(
             f"{path} has no projection head, and teacher {entry.name} needs one",
@@ -84,3 +72,33 @@ def load_published(path: Path, entry: TeacherEntry, *, with_head: bool = True) -
             "Name the right file",
         )
     return Published(backbone.eval(), head.eval(), outputs)
+
+
+def split(family: str, content: Mapping[str, Any], path: Path) -> Parts:
+    """The content of a file, as its family has it.
+
+    Raises:
+        LowzooError: It has another layout.
+    """
+    parts: Parts = TEACHER_FAMILIES[family].splits()(content, path)
+    return parts
+
+
+def build_head(family: str, state: Mapping[str, Tensor], path: Path) -> tuple[Any, int]:
+    """A head of the right widths, not yet filled, and the width of what it gives.
+
+    Args:
+        family: Name of the teacher's family.
+        state: The head's tensors.
+        path: The file, for the message.
+
+    Raises:
+        LowzooError: The tensors are no head of this family.
+    """
+    try:
+        made: tuple[nn.Module, int] = TEACHER_FAMILIES[family].makes_head()(state)
+    except (KeyError, ValueError) as error:
+        raise LowzooError(
+            f"the head in {path} is none of family {family} ({error} is not as expected)", "Name the right file"
+        ) from error
+    return made

@@ -1,48 +1,42 @@
 """Heads built from the shapes in a file: published heads are not always what the published code would make."""
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from torch import Tensor
 
-from lowzoo.errors import LowzooError
 from lowzoo.train.heads import DINOHead, IBOTHead, MSNHead, ProjectionHead, SwAVHead
 
-AnyHead = DINOHead | IBOTHead | MSNHead | ProjectionHead | SwAVHead
+
+def dino_head(state: Mapping[str, Tensor]) -> tuple[DINOHead, int]:
+    """DINO's, with or without batch norms, its last layer weight-normalised or plain."""
+    return _dino(state, ibot=False)
 
 
-def build_head(family: str, state: Mapping[str, Tensor], path: Path) -> tuple[AnyHead, int]:
-    """A head of the right widths, not yet filled, and the width of what it gives.
+def ibot_head(state: Mapping[str, Tensor]) -> tuple[DINOHead, int]:
+    """iBOT's, which scores patches by the same layer or by one of their own."""
+    return _dino(state, ibot=True)
 
-    Args:
-        family: Of the teacher.
-        state: The head's tensors.
-        path: Of the file, for the message.
 
-    Raises:
-        LowzooError: The tensors are no head of this family.
-    """
-    try:
-        if family in ("dino", "ibot"):
-            return _dino(state, ibot=family == "ibot")
-        if family == "msn":
-            (hidden, in_dim), (outputs, bottleneck) = _pair(state["fc.fc1.weight"]), _pair(state["prototypes"])
-            norm = "fc.bn1.weight" in state
-            return MSNHead(in_dim, outputs, hidden=hidden, bottleneck=bottleneck, batch_norm=norm), outputs
-        if family == "swav":
-            (hidden, in_dim), (outputs, bottleneck) = (
-                _pair(state["projection_head.0.weight"]),
-                _pair(state["prototypes.weight"]),
-            )
-            norm = "projection_head.1.weight" in state
-            return SwAVHead(in_dim, outputs, hidden=hidden, bottleneck=bottleneck, batch_norm=norm), outputs
-        norm = "mlp.1.weight" in state
-        (hidden, in_dim), (outputs, _) = _pair(state["mlp.0.weight"]), _pair(state[f"mlp.{3 if norm else 2}.weight"])
-        return ProjectionHead(in_dim, outputs, hidden=hidden, batch_norm=norm), outputs
-    except (KeyError, ValueError) as error:
-        raise LowzooError(
-            f"the head in {path} is none of family {family} ({error} is not as expected)", "Name the right file"
-        ) from error
+def msn_head(state: Mapping[str, Tensor]) -> tuple[MSNHead, int]:
+    """MSN's projection and its prototypes."""
+    (hidden, in_dim), (outputs, bottleneck) = _pair(state["fc.fc1.weight"]), _pair(state["prototypes"])
+    norm = "fc.bn1.weight" in state
+    return MSNHead(in_dim, outputs, hidden=hidden, bottleneck=bottleneck, batch_norm=norm), outputs
+
+
+def swav_head(state: Mapping[str, Tensor]) -> tuple[SwAVHead, int]:
+    """SwAV's projection and its prototypes."""
+    hidden, in_dim = _pair(state["projection_head.0.weight"])
+    outputs, bottleneck = _pair(state["prototypes.weight"])
+    norm = "projection_head.1.weight" in state
+    return SwAVHead(in_dim, outputs, hidden=hidden, bottleneck=bottleneck, batch_norm=norm), outputs
+
+
+def projection_head(state: Mapping[str, Tensor]) -> tuple[ProjectionHead, int]:
+    """MoCo-v2's and SimCLR's, which end in an embedding."""
+    norm = "mlp.1.weight" in state
+    (hidden, in_dim), (outputs, _) = _pair(state["mlp.0.weight"]), _pair(state[f"mlp.{3 if norm else 2}.weight"])
+    return ProjectionHead(in_dim, outputs, hidden=hidden, batch_norm=norm), outputs
 
 
 def _dino(state: Mapping[str, Tensor], *, ibot: bool) -> tuple[DINOHead, int]:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 
 from lowzoo.train.heads import HeadSpec
+from lowzoo.train.recipes import RECIPES, Needs
 from lowzoo.train.schedules import Form, Update
 from lowzoo.train.views import ViewGroup
 
@@ -166,11 +167,21 @@ class TrainConfig(BaseModel):
     @property
     def method_name(self) -> str:
         """The method for people, e.g. "RoB-DINO"."""
-        raise NotImplementedError
+        return RECIPES[self.recipe].label
+
+    @property
+    def needs(self) -> Needs:
+        """What a run with this configuration needs, as its recipe declares it."""
+        return RECIPES[self.recipe].needs_of(self)
+
+    @property
+    def taught(self) -> "TaughtConfig | None":
+        """The configuration itself where it has a frozen teacher, else None."""
+        return None
 
 
 class TeacherSettings(BaseModel):
-    """Of recipes with a frozen teacher; a part of their configuration.
+    """The settings of a frozen teacher; a part of the configuration of recipes that have one.
 
     Args:
         teacher: A name of the teacher catalog, a run folder, or any MODEL word.
@@ -198,3 +209,12 @@ class TeacherSettings(BaseModel):
     fitted_images: PositiveInt = 20_000
     teacher_prototypes: bool = False
     view_epochs: NonNegativeInt = 0
+
+
+class TaughtConfig(TrainConfig, TeacherSettings):
+    """The settings that all recipes with a frozen teacher share."""
+
+    @property
+    def taught(self) -> "TaughtConfig":
+        """The configuration itself."""
+        return self

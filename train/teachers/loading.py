@@ -38,7 +38,7 @@ def load_teacher(word: str, *, size: int, head: str = "own", file: str = "") -> 
         LowzooError: Unknown word, missing file, missing head, a checkpoint that does not fit, or an impossible size.
     """
     entry = catalog.teachers().get(word)
-    if entry is not None and entry.family != "zoo":
+    if entry is not None and catalog.TEACHER_FAMILIES[entry.family].published:
         if head == "classifier":
             raise no_classifier(word)
         return _load_published(entry, size, file, with_head=head == "own")
@@ -58,7 +58,7 @@ def brings_head(word: str, *, prototypes: bool) -> bool:
         prototypes: Whether the head has to end in prototypes, as RoB needs them, or may end in an embedding.
     """
     entry = catalog.teachers().get(word)
-    if entry is not None and entry.family != "zoo":
+    if entry is not None and catalog.TEACHER_FAMILIES[entry.family].published:
         return entry.has_prototypes if prototypes else entry.head_included
     return _head_file(entry.model if entry else word) is not None
 

@@ -1,12 +1,12 @@
 """What can run a model on this computer: one engine a file, each with `prepare`, and what stands in a result about it.
 
 `prepare(model, threads, spinning)` loads, and gives a function from the input to the outputs. Engines are imported by
-name in the process that measures, so that its memory is that of one engine.
+name in the process that measures, so that its memory is that of one engine. Another package declares one by an entry
+point of the group `lowzoo.engines` that gives an `EngineFacts`.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from importlib import import_module
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Any
@@ -14,31 +14,39 @@ from typing import Any
 from numpy.typing import NDArray
 
 from lowzoo.errors import LowzooError
+from lowzoo.lazy import resolved_place
+from lowzoo.registry import Registry
 
 Run = Callable[[NDArray[Any]], object]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class EngineFacts:
-    """An engine.
+    """An engine's declaration.
 
     Args:
         name: What `--engine` takes.
-        module: Of this package.
+        prepare: (model, threads, spinning) -> `Run`, or "module:function" of it; its module is imported before memory
+            is measured, so whatever it imports at its top is no part of what the model needs.
         imports: The package that it needs.
         distribution: Name of that package where it is installed from.
-        suffix: Of the files it runs; empty for PyTorch, which runs the network itself.
+        suffix: Suffix of the files it runs; empty for PyTorch, which runs the network itself.
         provider: The back end inside it.
         settings: Everything that is set, apart from threads.
+        subject: (engine, model) -> `lowzoo.bench.subject.Subject`, or "module:function" of it: opens what is to be
+            timed and gives its identity and its input.
+        spins: Whether one can choose that idle threads spin.
     """
 
     name: str
-    module: str
+    prepare: Callable[[str, int, bool], Run] | str
     imports: str
     distribution: str
     suffix: str
     provider: str
-    settings: dict[str, str]
+    settings: dict[str, str] = field(default_factory=dict)
+    subject: Callable[["EngineFacts", str], Any] | str = "lowzoo.bench.subject:file_subject"
+    spins: bool = False
 
     @property
     def version(self) -> str:
@@ -59,35 +67,29 @@ class EngineFacts:
             raise LowzooError(f"{self.name} is not installed", f"Run `pip install {self.distribution}`")
 
 
-ENGINES = {
-    engine.name: engine
-    for engine in (
-        EngineFacts(
-            "onnxruntime",
-            "ort",
-            "onnxruntime",
-            "onnxruntime",
-            ".onnx",
-            "CPUExecutionProvider",
-            {"graph_optimization": "all", "execution_mode": "sequential", "inter_op_threads": "1"},
-        ),
-        EngineFacts("executorch", "executorch", "executorch", "executorch", ".pte", "XNNPACK", {}),
-        EngineFacts("litert", "litert", "ai_edge_litert", "ai-edge-litert", ".tflite", "XNNPACK", {}),
-        EngineFacts("torch", "pytorch", "torch", "torch", "", "eager", {"memory_format": "contiguous"}),
-        EngineFacts(
-            "torch-compile", "pytorch_compiled", "torch", "torch", "", "inductor", {"memory_format": "contiguous"}
-        ),
-    )
-}
+ENGINES = Registry(
+    EngineFacts,
+    "engine",
+    "lowzoo.engines",
+    {
+        name: f"lowzoo.bench.engines.declared:{constant}"
+        for name, constant in (
+            ("onnxruntime", "ONNXRUNTIME"),
+            ("executorch", "EXECUTORCH"),
+            ("litert", "LITERT"),
+            ("torch", "TORCH"),
+            ("torch-compile", "TORCH_COMPILE"),
+        )
+    },
+)
 
 
 def prepare(engine: str, model: str, threads: int, *, spinning: bool) -> Run:
     """Load a model in an engine by its name; see the module's docstring."""
-    module = import_module(f"lowzoo.bench.engines.{ENGINES[engine].module}")
-    run: Run = module.prepare(model, threads, spinning)
+    run: Run = resolved_place(ENGINES[engine].prepare)(model, threads, spinning)
     return run
 
 
 def engine_for(suffix: str) -> EngineFacts | None:
     """The engine that runs files with a suffix."""
-    return next((engine for engine in ENGINES.values() if suffix and engine.suffix == suffix), None)
+    return next((engine for engine in ENGINES.specs() if suffix and engine.suffix == suffix), None)

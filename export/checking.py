@@ -1,0 +1,189 @@
+"""Check a file that was made earlier or elsewhere: the parity of exporting, and what phones can do with it."""
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from lowzoo import html
+from lowzoo.data.source import Images
+from lowzoo.errors import LowzooError
+from lowzoo.evaluate.preprocess import Preprocessing
+from lowzoo.export.bounds import Bounds, ParityError
+from lowzoo.export.diagnose import diagnosis
+from lowzoo.export.formats import FORMATS, format_of, suffixes
+from lowzoo.export.identity import given_reference, reference_of
+from lowzoo.export.judge import Judge
+from lowzoo.export.metadata import UNCHECKED
+from lowzoo.export.mil import UnknownOperatorError
+from lowzoo.export.parity import Parity, bounds_of, broken
+from lowzoo.export.places import size_of
+from lowzoo.export.readiness import Readiness, advice_of
+from lowzoo.export.runnable import Runnable
+from lowzoo.export.spec import ExportSpec, Features, MaxLoss
+from lowzoo.resolve import Resolved
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a check found.
+
+    Args:
+        path: Of the artifact.
+        format: Of it.
+        precision: What it says of itself, "fp32" if nothing.
+        model: What it was compared with.
+        revision: Which weights exactly.
+        same_weights: Whether they are the ones that the file was made from; None if it does not say.
+        input_shape: Of the graph's input; 0 stands for a dynamic batch.
+        parity: How far it is from PyTorch.
+        bounds: Of its precision.
+        broken: Each broken bound, with both numbers, and the reason where it is the network's.
+        readiness: What phones can do with it.
+        unchecked: Why nothing could run it when it was written, as it says; empty for every other file.
+    """
+
+    path: Path
+    format: str
+    precision: str
+    model: str
+    revision: str
+    same_weights: bool | None
+    input_shape: tuple[int, ...]
+    parity: Parity
+    bounds: Bounds
+    broken: tuple[str, ...]
+    readiness: Readiness
+    unchecked: str = ""
+
+    def as_dict(self) -> dict[str, object]:
+        """Plain values for JSON."""
+        return {"schema": "lowzoo.check/1", **dataclasses.asdict(self), "path": str(self.path)}
+
+    def to_json(self) -> str:
+        """`as_dict` as a document."""
+        return json.dumps(self.as_dict(), indent=2) + "\n"
+
+    def lines(self) -> Iterator[str]:
+        """The lines that the command prints."""
+        from lowzoo.export.shown import report_lines
+
+        return report_lines(self)
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
+    def _repr_html_(self) -> str:
+        return html.block(self.lines())
+
+
+def check_artifact(
+    path: Path,
+    against: str | Resolved | None = None,
+    data: Images = None,
+    *,
+    head: str | None = None,
+    features: Features | None = None,
+    with_knn: bool = False,
+) -> Report:
+    """Compare an artifact with a network and analyse it.
+
+    Args:
+        path: Of the file or folder.
+        against: The network, or its MODEL word; what the artifact was made from if None.
+        data: Images (SRC); the sample set if None.
+        head: "own" or the file of a linear probe, for a classifier; the one that it was made from if None.
+        features: The feature maps that its outputs are, from fine to coarse, for a file that does not say so.
+        with_knn: Measure the k-NN loss whatever the precision.
+
+    Raises:
+        LowzooError: No such artifact, of an unknown format or damaged, or what it was made from is not to be found.
+        ParityError: It does not run, or what it gives cannot be compared.
+    """
+    artifact = open_artifact(path)
+    if isinstance(against, Resolved):
+        reference = given_reference(against, artifact.metadata, features)
+    else:
+        reference = reference_of(path, artifact.metadata, artifact.side, against, head, features)
+        _refuse_other_preparation(reference.resolved, artifact)
+    resolved = reference.resolved
+    precision = artifact.metadata.get("lowzoo.precision", "fp32")
+    known = FORMATS[artifact.format].precisions
+    if precision not in known:
+        raise LowzooError(f"{path} says that its precision is {precision!r}", f"Use one of {', '.join(known)}")
+    # What was promised when it was exported, and not what is usual.
+    promised = artifact.metadata.get("lowzoo.max_loss")
+    max_loss = MaxLoss.parse(promised) if promised else MaxLoss()
+    bounds = bounds_of(ExportSpec(format=artifact.format, precision=precision, max_loss=max_loss))
+    judge = Judge(resolved, data)
+    parity = judge.parity(artifact, with_knn=with_knn or bounds.knn_loss is not None)
+    wrong = broken(parity, bounds)
+    if wrong and reference.same is not False and (reason := diagnosis(judge, precision, bounds)[0]):
+        wrong.append(reason)
+    return Report(
+        path=path,
+        format=artifact.format,
+        precision=precision,
+        model=resolved.name,
+        revision=resolved.revision,
+        same_weights=reference.same,
+        input_shape=artifact.shape,
+        parity=parity,
+        bounds=bounds,
+        broken=tuple(wrong),
+        readiness=_readiness(artifact),
+        unchecked=artifact.metadata.get(UNCHECKED, ""),
+    )
+
+
+def open_artifact(path: Path) -> Runnable:
+    """Load an artifact by its suffix.
+
+    Raises:
+        LowzooError: No such file, another format, or a damaged one.
+    """
+    if not path.exists():
+        raise LowzooError(f"{path} does not exist", "Name a file of `lowzoo export`")
+    kind = format_of(path)
+    if kind is None:
+        raise LowzooError(
+            f"{path} is no artifact of a known format",
+            f"Name one of: {', '.join(f'*{suffix}' for suffix in suffixes())}",
+        )
+    try:
+        return kind.load(path)
+    except UnknownOperatorError as error:
+        said = "; it was exported with --unchecked and says so" if UNCHECKED in kind.notes(path) else ""
+        raise LowzooError(f"{path} cannot be run here: {error.message}{said}", error.remedy) from error
+    except ParityError as error:
+        # Here the artifact is what the user named, so a damaged one is misuse.
+        raise LowzooError(f"{path} cannot be opened: {error.message}", "Export it again") from error
+
+
+def _refuse_other_preparation(resolved: Resolved, artifact: Runnable) -> None:
+    """A file and a model that disagree on the preparation of pictures cannot be compared on the same ones."""
+    said, wanted = artifact.said("preprocessing"), Preprocessing.of(resolved)
+    if artifact.channels != wanted.input_size[0]:
+        raise LowzooError(
+            f"{artifact.path} takes {artifact.channels} channels, {resolved.name} takes {wanted.input_size[0]}",
+            "Name another model by --against",
+        )
+    resize = said.get("resize")
+    stated = {**said, **(resize if isinstance(resize, dict) else {})}
+    # A graph that takes pixels normalises them itself, and its features show whether it does so rightly; how a picture
+    # is cut and resized happens before every graph, and no feature shows it.
+    words = ("crop_mode", "crop_pct", "interpolation", *(() if artifact.pixels else ("mean", "std")))
+    for word in words:
+        own = json.loads(json.dumps(getattr(wanted, word)))
+        other = stated.get(word, own)
+        if own != other:
+            raise LowzooError(
+                f"{artifact.path} wants a {word} of {json.dumps(other)}, {resolved.name} of {json.dumps(own)}",
+                "Name another model by --against",
+            )
+
+
+def _readiness(artifact: Runnable) -> Readiness:
+    found: Readiness | None = FORMATS[artifact.format].call("reader", artifact.path, artifact)
+    return found or Readiness(size_of(artifact.path), {}, (), advice_of(artifact))

@@ -1,0 +1,220 @@
+"""`lowzoo.export.export` and `lowzoo.export.check`: what the two commands call."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from lowzoo.options import Model, Option, Progress, read_literally
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from lowzoo.data.source import ImageSource
+    from lowzoo.export.artifact import Artifact
+    from lowzoo.export.checking import Report
+    from lowzoo.export.spec import ExportSpec
+    from lowzoo.resolve import Resolved
+
+
+def export(
+    model: Annotated[
+        "str | Path | nn.Module | Resolved", Option(metavar="[MODEL]", early="lowzoo.early:refuse_early")
+    ] = "rob_vit_tiny",
+    *,
+    format: Annotated[str, Option(names_from="lowzoo.export.formats:FORMATS")] = "onnx",
+    precision: str = "fp32",
+    size: Annotated[
+        int | tuple[int, int] | None, Option(metavar="PX|HxW", read="lowzoo.input_facts:parse_size")
+    ] = None,
+    batch: Annotated[int | Literal["dynamic"], Option(metavar="N|dynamic", read="lowzoo.export.spec:parse_batch")] = 1,
+    input: Literal["image", "tensor"] = "image",
+    layout: Literal["nhwc", "nchw"] = "nhwc",
+    opset: int = 20,
+    target: Annotated[str, Option("--for")] = "cpu",
+    ios: Literal["iOS16", "iOS17", "iOS18"] = "iOS16",
+    calibration: Annotated[str | Path | None, Option(metavar="SRC")] = None,
+    max_loss: Annotated[float | str, Option(metavar="POINTS|cosine:C", read=read_literally)] = "1.0",
+    head: Annotated[str | Path | None, Option(metavar="FILE|own")] = None,
+    classes: Annotated[Sequence[str] | str | Path | None, Option(metavar="FILE", read=read_literally)] = None,
+    features: Annotated[
+        int | Sequence[int] | str | None,
+        Option(metavar="I,J,...|last|all", read="lowzoo.export.functions:read_features"),
+    ] = None,
+    out: Annotated[str | Path | None, Option(metavar="PATH|DIR/", read=read_literally)] = None,
+    force: bool = False,
+    unchecked: bool = False,
+    progress: Progress = None,
+) -> "Artifact":
+    """Export a model and prove that the file computes what PyTorch computes.
+
+    The file is run on real images and kept only if it agrees; otherwise the exit status is 1 and nothing is written.
+
+    Args:
+        model: Zoo name, hf-hub:ORG/NAME[/FOLDER][@REVISION], run or model folder, timm name, or ARCH@FILE for a
+            checkpoint. In Python also what `lowzoo.load` gave, or a network of your own, such as a fine-tuned one: it
+            is exported with its classifier, if it has one, and `classes` names the classes.
+        format: What to write.
+        precision: fp32, fp16 or int8; Core ML also palette6 or palette4, ExecuTorch and LiteRT also int8-dynamic.
+        size: Side of the input, or height x width, such as 128x256; the weights' own if absent.
+        batch: Images in a run; phones want 1.
+        input: image: RGB in 0 to 255, normalised in the graph; tensor: float32.
+        layout: Layout of an image that is bytes.
+        opset: ONNX operator set.
+        target: nnapi, coreml-ep or cpu: write out what it lacks; coreml: ExecuTorch hands all to Core ML.
+        ios: Oldest system for Core ML.
+        calibration: Images to calibrate int8 on; the sample set if absent.
+        max_loss: What int8 and palettes may lose: k-NN points, or a cosine.
+        head: Classifier: a linear probe (safetensors), or the one that the weights come with; none if absent.
+        classes: Names of the head's classes, a file with one a line. In Python also a list of them.
+        features: Give these feature maps, an output each, by timm's indices: a CNN's stages, a ViT's patch tokens.
+        out: What to write; MODEL_SIZE_PRECISION.onnx, .mlpackage, ... here or in DIR/ if absent.
+        force: Replace a file that is another export.
+        unchecked: Keep a Core ML file that only a Mac can run, marked so; all else is still checked.
+        progress: Takes each line of what is being done, such as `print`; None is silent.
+
+    Returns:
+        The file, its parity, and how an app feeds it.
+
+    Raises:
+        LowzooError: Unknown model, an option that does not fit, or a place that cannot be written to.
+        ParityError: The file does not compute what PyTorch computes; nothing is written.
+    """
+    import dataclasses
+
+    from lowzoo.data.progress import told
+    from lowzoo.errors import LowzooError
+    from lowzoo.export.artifact import write_artifact
+    from lowzoo.export.head import read_classes
+    from lowzoo.export.spec import ExportSpec, MaxLoss
+
+    given = isinstance(model, (str, Path))
+    if features is not None and (head is not None or classes is not None):
+        raise LowzooError(
+            "feature maps and a classifier do not go into one file", "Give --features, or --head, and not both"
+        )
+    if given and ((head is None and classes) or (head not in (None, "own") and classes is None)):
+        raise LowzooError("a head and the names of its classes go together", "Give both --head and --classes")
+    names = read_classes(Path(classes)) if isinstance(classes, (str, Path)) else tuple(classes or ())
+    spec = ExportSpec(
+        format=format,
+        precision=precision,
+        size=size,
+        batch=batch,
+        input=input,
+        opset=opset,
+        layout=layout,
+        target=target,
+        deployment_target=ios,
+        calibration=None if calibration is None else str(calibration),
+        max_loss=MaxLoss.parse(f"{max_loss}"),
+        classes=names,
+        features=_features(features),
+    )
+    with told(progress) as say:
+        resolved, spec, remark = _with_head(model, spec, head)
+        artifact = write_artifact(resolved, spec, out, force=force, unchecked=unchecked, say=say)
+    return dataclasses.replace(artifact, warnings=(remark, *artifact.warnings)) if remark else artifact
+
+
+def check(
+    artifact: Annotated[str | Path, Option(metavar="ARTIFACT")],
+    *,
+    against: Annotated[
+        "str | Path | nn.Module | Resolved | None", Option(metavar="MODEL", early="lowzoo.early:refuse_early")
+    ] = None,
+    head: Annotated[str | Path | None, Option(metavar="FILE|own")] = None,
+    features: Annotated[
+        int | Sequence[int] | str | None,
+        Option(metavar="I,J,...|last|all", read=read_literally),
+    ] = None,
+    data: Annotated["str | Path | Sequence[Any] | ImageSource | None", Option(metavar="SRC")] = None,
+    knn: bool = False,
+    progress: Progress = None,
+) -> "Report":
+    """Compare a file with PyTorch on real images, and tell what a phone's accelerators can do with it.
+
+    A file of `lowzoo export` says what it was made from, with a hash of the weights: other weights of that name are
+    refused. Any other file is compared by --against MODEL.
+
+    The exit status is 1 if a bound of its precision is broken.
+
+    Args:
+        artifact: An .onnx, .tflite or .pte file, or an .mlpackage folder.
+        against: What it should compute; what it was made from if absent. In Python also what `lowzoo.load` gave, or a
+            network.
+        head: Classifier; the one that it was made with if absent.
+        features: Feature maps that the outputs are, from fine to coarse, of a file made elsewhere with several outputs.
+        data: Images to compare on; the sample set if absent. In Python also a list of images.
+        knn: Measure the k-NN loss of a float file too.
+        progress: Takes each line of what is being done, such as `print`; None is silent.
+
+    Returns:
+        The parity, the bounds, and which of them are broken.
+
+    Raises:
+        LowzooError: No such artifact, of an unknown format or damaged, or what it was made from is not to be found.
+        ParityError: It does not run, or what it gives cannot be compared.
+    """
+    from lowzoo.data.progress import told
+    from lowzoo.export.checking import check_artifact
+    from lowzoo.resolve import resolved_model, word_of
+
+    with told(progress) as say:
+        say(f"checking {artifact}")
+        reference: str | Resolved | None = None
+        if against is not None:
+            reference = word_of(against) if isinstance(against, (str, Path)) else resolved_model(against)
+        source = str(data) if isinstance(data, Path) else data
+        return check_artifact(
+            Path(artifact),
+            reference,
+            source,
+            head=None if head is None else str(head),
+            features=_features(features),
+            with_knn=knn,
+        )
+
+
+def _features(given: int | Sequence[int] | str | None) -> Any:
+    from lowzoo.export.spec import parse_features
+
+    if isinstance(given, str):
+        return parse_features(given)
+    if isinstance(given, int):
+        return (given,)
+    return None if given is None else tuple(given)
+
+
+def _with_head(model: Model, spec: "ExportSpec", head: str | Path | None) -> "tuple[Resolved, ExportSpec, str]":
+    """The network with the classifier that is wanted, the spec with the names of its classes, and a warning."""
+    import dataclasses
+
+    from lowzoo.errors import LowzooError
+    from lowzoo.export.head import OWN, own_classes, read_head, with_head
+    from lowzoo.resolve import resolved_model
+
+    resolved = resolved_model(model, image_size=spec.size, classes=head == OWN)
+    if head is not None and head != OWN:
+        if not resolved.headless:
+            raise LowzooError(f"{resolved.name} has a classifier, and another one is named", "Leave out one of them")
+        return with_head(resolved, *read_head(Path(head)), spec.classes, Path(head)), spec, ""
+    if spec.features is None and (head == OWN or (resolved.classes and not resolved.headless)):
+        classes, remark = own_classes(resolved, spec.classes)
+        return resolved, dataclasses.replace(spec, classes=classes), remark
+    if spec.classes:  # of a network whose last layer nothing tells from features
+        _check_width(resolved, spec.classes)
+    return resolved, spec, ""
+
+
+def _check_width(resolved: "Resolved", classes: tuple[str, ...]) -> None:
+    import torch
+
+    from lowzoo.errors import LowzooError
+
+    with torch.inference_mode():
+        width = resolved.model(torch.zeros(1, *resolved.input_size)).shape[1]
+    if width != len(classes):
+        raise LowzooError(
+            f"{resolved.name} gives {width} numbers, the list names {len(classes)} classes",
+            "Name the list of its training",
+        )

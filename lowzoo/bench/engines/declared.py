@@ -1,0 +1,53 @@
+"""The package's own engines: what each needs, and where it is. Nothing here imports a runtime."""
+
+from lowzoo.bench.engines import EngineFacts
+
+ONNXRUNTIME = EngineFacts(
+    name="onnxruntime",
+    prepare="lowzoo.bench.engines.ort:prepare",
+    imports="onnxruntime",
+    distribution="onnxruntime",
+    suffix=".onnx",
+    provider="CPUExecutionProvider",
+    settings={"graph_optimization": "all", "execution_mode": "sequential", "inter_op_threads": "1"},
+    subject="lowzoo.bench.subject:onnx_subject",
+    spins=True,
+)
+EXECUTORCH = EngineFacts(
+    name="executorch",
+    prepare="lowzoo.bench.engines.executorch:prepare",
+    imports="executorch",
+    distribution="executorch",
+    suffix=".pte",
+    provider="XNNPACK",
+    subject="lowzoo.bench.subject:executorch_subject",
+)
+LITERT = EngineFacts(
+    name="litert",
+    prepare="lowzoo.bench.engines.litert:prepare",
+    imports="ai_edge_litert",
+    distribution="ai-edge-litert",
+    suffix=".tflite",
+    provider="XNNPACK",
+    subject="lowzoo.bench.subject:litert_subject",
+)
+TORCH = EngineFacts(
+    name="torch",
+    prepare="lowzoo.bench.engines.pytorch:prepare",
+    imports="torch",
+    distribution="torch",
+    suffix="",
+    provider="eager",
+    settings={"memory_format": "contiguous"},
+    subject="lowzoo.bench.subject:network_subject",
+)
+TORCH_COMPILE = EngineFacts(
+    name="torch-compile",
+    prepare="lowzoo.bench.engines.pytorch_compiled:prepare",
+    imports="torch",
+    distribution="torch",
+    suffix="",
+    provider="inductor",
+    settings={"memory_format": "contiguous"},
+    subject="lowzoo.bench.subject:network_subject",
+)

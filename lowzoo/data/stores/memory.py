@@ -1,0 +1,124 @@
+"""Pictures that a program holds: PIL images, arrays and tensors.
+
+Each is written as a PNG, which keeps every bit, when it is asked for; so they are read, identified and fed by the rules
+of pictures that lie in files. A PIL image keeps the orientation that its camera noted.
+"""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from lowzoo.data.found import Found
+from lowzoo.data.reader import Opened
+from lowzoo.errors import LowzooError
+
+# The quickest level that still packs: the bytes live for as long as it takes to decode them.
+_COMPRESSION = 1
+# PNG has these; a photograph in another mode is converted, as `decode` would do.
+_MODES = ("1", "L", "LA", "I;16", "P", "RGB", "RGBA")
+_REMEDY = "Give (H, W, 3) or (H, W) uint8 arrays, tensors (3, H, W) of uint8 or of floats in 0 to 1, or PIL images"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MemoryReader:
+    """Gives picture `index` of those that are held.
+
+    Args:
+        images: The pictures.
+        names: Their names, for messages.
+    """
+
+    images: tuple[Image.Image, ...]
+    names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def encoded(self, index: int) -> bytes:
+        """Give picture `index` as a PNG."""
+        image, file = self.images[index], io.BytesIO()
+        exif = image.getexif()
+        if image.mode not in _MODES:
+            image = image.convert("RGB")
+        image.save(file, "PNG", compress_level=_COMPRESSION, **({"exif": exif} if exif else {}))
+        return file.getvalue()
+
+    def where(self, index: int) -> str:
+        """Name picture `index`."""
+        return self.names[index]
+
+    def fingerprint(self) -> str:
+        """Digest the pictures."""
+        digest = sha256()
+        for index in range(len(self)):
+            content = self.encoded(index)
+            digest.update(len(content).to_bytes(8) + content)
+        return digest.hexdigest()
+
+
+def open_memory(
+    images: Sequence[Any], labels: Sequence[int] | None = None, class_names: Sequence[str] | None = None
+) -> Opened:
+    """Take pictures that a program holds.
+
+    Args:
+        images: PIL images, arrays (H, W, 3) or (H, W) of uint8, or tensors (3, H, W) of uint8 or of floats in 0 to 1;
+            one array or tensor with a further dimension in front is a batch of them.
+        labels: Class number of each; None for pictures without classes.
+        class_names: What the numbers mean.
+
+    Raises:
+        LowzooError: There are none, or something among them is no picture; or not as many labels.
+    """
+    if not len(images):
+        raise LowzooError("there are no images", "Give at least one")
+    found = tuple(_picture(image, f"image {index}") for index, image in enumerate(images))
+    if labels is not None and len(labels) != len(found):
+        raise LowzooError(f"{len(found)} images have {len(labels)} labels", "Give a label for each")
+    numbers = None if labels is None else np.asarray(labels, np.int64)
+    names = tuple(f"image {index}" for index in range(len(found)))
+    return Opened(
+        MemoryReader(found, names),
+        numbers,
+        None if class_names is None else tuple(class_names),
+        Found.of(len(found)),
+    )
+
+
+def _picture(image: Any, where: str) -> Image.Image:
+    if isinstance(image, Image.Image):
+        image.load()  # a picture that is still in its file could not be handed to another process
+        return image
+    if hasattr(image, "detach"):
+        pixels = image.detach().cpu().numpy()
+        if pixels.ndim == 3:
+            pixels = pixels.transpose(1, 2, 0)
+    elif isinstance(image, np.ndarray):
+        pixels = image
+    else:
+        raise LowzooError(f"{where} is a {type(image).__name__}, which is no picture", _REMEDY)
+    if pixels.ndim == 3 and pixels.shape[2] == 1:
+        pixels = pixels[:, :, 0]
+    if not (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] in (3, 4))) or 0 in pixels.shape:
+        raise LowzooError(f"{where} has the shape {tuple(image.shape)}, which is no picture", _REMEDY)
+    return Image.fromarray(np.ascontiguousarray(_bytes(pixels, where)))
+
+
+def _bytes(pixels: NDArray[Any], where: str) -> NDArray[np.uint8]:
+    if pixels.dtype == np.uint8:
+        return pixels
+    if not np.issubdtype(pixels.dtype, np.floating):
+        raise LowzooError(f"{where} has numbers of type {pixels.dtype}", _REMEDY)
+    low, high = float(np.min(pixels)), float(np.max(pixels))
+    if not 0 <= low <= high <= 1:  # nor is a NaN
+        raise LowzooError(
+            f"{where} has floats from {low:g} to {high:g}, not in 0 to 1", "Give it before any normalisation"
+        )
+    found: NDArray[np.uint8] = np.rint(pixels * 255).astype(np.uint8)
+    return found

@@ -1,0 +1,99 @@
+"""k-NN: held-out images are classified by their nearest neighbours."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Literal, Unpack
+
+from lowzoo.evaluate.protocols import Protocol
+from lowzoo.options import (
+    Data,
+    Model,
+    Option,
+    OutFile,
+    Picture,
+    Progress,
+    Reading,
+    Seed,
+    Side,
+    Workers,
+    read_whole_numbers,
+)
+
+if TYPE_CHECKING:
+    from lowzoo.evaluate.evaluation import Evaluation
+
+
+def knn(
+    model: Model,
+    *,
+    data: Data = None,
+    protocol: Literal["dino", "rob", "seed", "sslight"] = "dino",
+    bank_split: str = "train",
+    query_split: str | None = None,
+    image_size: Side = None,
+    k: Annotated[int | Sequence[int] | None, Option("--k", metavar="K,K,...", read=read_whole_numbers)] = None,
+    device: str = "auto",
+    workers: Workers = 0,
+    bf16: bool = False,
+    random_init: bool = False,
+    seed: Seed = 0,
+    confusion: Picture = None,
+    out: OutFile = None,
+    progress: Progress = None,
+    **reading: Unpack[Reading],
+) -> "Evaluation":
+    """Classify held-out images by their nearest neighbours in MODEL's features.
+
+    Cosine similarity, votes weighted by exp(similarity / T); there is nothing random in it. Features are cached, so a
+    second run is quick.
+
+    Args:
+        model: Zoo name, hf-hub:ORG/NAME[/FOLDER][@REVISION], run or model folder, timm name, or ARCH@FILE for a
+            checkpoint. In Python also what `lowzoo.load` gave, or a network.
+        data: Folder of images or parquet; the embedded sample set if absent. In Python also a source with labels
+            (`lowzoo.data.source.images_of`), or both parts as a `KnnData`.
+        protocol: Whose settings.
+        bank_split: Split whose labels are known.
+        query_split: Split to classify; unnamed: validation, else test, else a fifth of each class of an undivided set.
+        image_size: Side of the network's input, or height x width, such as 128x256; the model's own if absent.
+        k: Numbers of neighbours; the protocol's as far as the bank allows.
+        device: cpu, cuda, cuda:1, mps or auto.
+        workers: Processes that decode; 0 decodes in this one.
+        bf16: Run the network in bfloat16.
+        random_init: Leave the weights random, to compare.
+        seed: Random seed of the initialisation.
+        confusion: Draw which classes are taken for which.
+        out: Also write the JSON document here.
+        progress: Takes each line of what is being done, such as `print`; None is silent.
+        **reading: How images are found and read, see `lowzoo.options.Reading`.
+
+    Returns:
+        The figures, and what was written.
+
+    Raises:
+        LowzooError: Unknown model, images without classes, a split that is not there, or an option that does not fit.
+    """
+    from lowzoo.data.options import source_options
+    from lowzoo.data.progress import told
+    from lowzoo.evaluate.knn_protocol import fitting_ks, knn_preset, score_knn
+    from lowzoo.evaluate.run import begin
+
+    preset, ks = knn_preset(protocol), (k,) if isinstance(k, int) else k
+    with told(progress) as say:
+        run = begin(data, say, out=out, confusion=confusion)
+        resolved, images, how = run.open(
+            model,
+            data,
+            (bank_split, query_split),
+            reading=source_options(reading),
+            image_size=image_size,
+            device=device,
+            workers=workers,
+            bf16=bf16,
+            random_init=random_init,
+            seed=seed,
+            check=lambda found: fitting_ks(ks, len(found.bank), preset),
+        )
+        return run.finish(score_knn(resolved, images, preset=preset, ks=ks, how=how), images)
+
+
+PROTOCOL = Protocol("knn", knn)

@@ -1,0 +1,30 @@
+"""What the default settings of several recipes are made of."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from lowzoo.train.recipes.facts import BUNDLED_TEACHER, Facts
+
+# Width of the student's embedding before the prototypes: that of the bundled teacher, and of fitted prototypes.
+BOTTLENECK = 128
+
+
+def view(name: str, count: int, size: int, scale: tuple[float, float], **more: Any) -> dict[str, Any]:
+    """A group of views as a configuration has it."""
+    return {"name": name, "count": count, "size": size, "scale": list(scale), **more}
+
+
+def teacher_fields(facts: Facts, named: Mapping[str, Any]) -> dict[str, Any]:
+    """The bundled teacher, or prototypes fitted to the embeddings of one without a head."""
+    fields: dict[str, Any] = {"teacher": named.get("teacher", BUNDLED_TEACHER)}
+    if not facts.teacher_head:
+        prototypes = 2
+        while prototypes < 1024 and prototypes * 8 <= facts.images:
+            prototypes *= 2
+        fields |= {"teacher_head": "fitted", "prototypes": prototypes, "fitted_bottleneck": BOTTLENECK}
+    return fields
+
+
+def queue_length(facts: Facts, batch: int, most: int) -> int:
+    """Whole batches, and of the past half epoch at most, so that no image meets itself."""
+    return max(1, min(most, facts.images // 2) // batch) * batch

@@ -1,0 +1,36 @@
+"""What default settings follow from: the images, the device and the networks, as plain numbers."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+# Nobody has to fetch it, and its head ends in prototypes.
+BUNDLED_TEACHER = "rob_vit_tiny"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the rules know.
+
+    Args:
+        recipe: Name of the recipe.
+        images: Training images.
+        side: Median of their shorter sides in pixels, over some of them.
+        student: timm's name of the student's architecture.
+        accelerator: Whether the device is one; else it is a processor.
+        teacher_head: Whether the teacher brings the head that the recipe needs; always without a teacher.
+        processes: Of the run.
+    """
+
+    recipe: str
+    images: int
+    side: int
+    student: str
+    accelerator: bool
+    teacher_head: bool = True
+    processes: int = 1
+
+    @property
+    def kind(self) -> Literal["vit", "cnn"]:
+        """Of student: whether it is made of tokens, which may be dropped, or of convolutions with batch norms."""
+        words = ("vit_", "deit", "beit", "eva", "mixer")
+        return "vit" if self.student.startswith(words) else "cnn"

@@ -1,0 +1,98 @@
+"""RoB: fit a small student to a frozen teacher's prototype distribution (arXiv 2301.09451)."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from lowzoo import catalog
+from lowzoo.errors import LowzooError
+from lowzoo.train.recipes.recipe import Budget, Choice, Masks, Needs, Recipe, needed_teacher
+
+if TYPE_CHECKING:
+    from lowzoo.train.encoder import MultiViewEncoder
+    from lowzoo.train.frozen import FrozenTeacher
+    from lowzoo.train.methods.base import Method
+    from lowzoo.train.recipes.facts import Facts
+    from lowzoo.train.recipes.rob.config import RobConfig
+
+
+class Rob(Recipe["RobConfig"]):
+    """RoB with the targets of DINO, SwAV, iBOT or MSN, and the supervised distillation that its paper compares with."""
+
+    name = "rob"
+    label = "RoB"
+    summary = "Fit a small student to a frozen teacher's prototype distribution."
+    student = "vit_tiny"
+    needs = Needs(teacher=True, prototypes=True)
+    changeable = frozenset(
+        {
+            "student_temperature",
+            "teacher_temperature",
+            "kd_temperature",
+            "epsilon",
+            "sinkhorn_iterations",
+            "alpha",
+            "beta",
+            "patch_weight",
+            "kd_weight",
+        }
+    )
+    function = "lowzoo.train.api:rob"
+
+    def config(self) -> "type[RobConfig]":
+        """See `lowzoo.train.recipes.rob.config`."""
+        from lowzoo.train.recipes.rob.config import RobConfig
+
+        return RobConfig
+
+    def needs_of(self, config: "RobConfig") -> Needs:
+        """Loss ibot masks patches, loss kd reads labels."""
+        supervised = config.loss == "kd"
+        masks = Masks(config.mask_ratio, config.mask_spread) if config.loss == "ibot" else None
+        return replace(self.needs, masks=masks, labels=supervised, classes=supervised, outputs=config.prototypes)
+
+    def outputs(self, config: "RobConfig", teacher: "FrozenTeacher | None") -> int:
+        """As many scores as the teacher has prototypes, or its bottleneck where its prototypes score the student."""
+        taught = needed_teacher(teacher, self.name)
+        return taught.width if config.student_scores == "teacher" else taught.facts.prototypes
+
+    def method(self, config: "RobConfig", student: "MultiViewEncoder", teacher: "FrozenTeacher | None") -> "Method":
+        """The method of the loss."""
+        from lowzoo.train.recipes.rob.kd import KdMethod
+        from lowzoo.train.recipes.rob.method import RobIbotMethod, RobMethod
+
+        made = {"kd": KdMethod, "ibot": RobIbotMethod}.get(config.loss, RobMethod)
+        return made(student, needed_teacher(teacher, self.name), config)
+
+    def defaults(self, facts: "Facts", named: Mapping[str, Any], budget: Budget) -> dict[str, Any]:
+        """See `lowzoo.train.recipes.rob.defaults`."""
+        from lowzoo.train.recipes.rob.defaults import defaults
+
+        return defaults(facts, named, budget)
+
+    def layers(self, choice: Choice) -> tuple[str, ...]:
+        """The preset, or the paper's of the loss where only views are named; and SSLight's views over it."""
+        views = choice.options.get("views")
+        if choice.preset is None and views is None:
+            return ()
+        paper = f"rob_{choice.options.get('loss') or 'dino'}" if choice.data else "sample"
+        preset = self.known_preset(choice.preset or paper)
+        if views is None:
+            return (preset,)
+        if views != "sslight":
+            raise LowzooError(
+                f"unknown views {views!r}", "Choose sslight, or set fields with --set view.NAME.FIELD=..."
+            )
+        if not preset.startswith("rob_"):
+            raise LowzooError(
+                f"SSLight's views are laid over the settings of a paper, and preset {preset} is none",
+                "Name --data, or a preset rob_...",
+            )
+        return preset, "sslight_views_sslight"
+
+    def paper(self) -> catalog.RecipeEntry:
+        """RoB's paper."""
+        return catalog.recipes()[self.name]
+
+
+RECIPE = Rob()
