@@ -3,6 +3,11 @@
 import torch
 from torch import nn
 
+# These take `load_model` by name: were they imported while a test replaces it, they would keep what stood in for it.
+import lowzoo.bench.engines.pytorch
+import lowzoo.bench.subject
+import lowzoo.export.artifact
+import lowzoo.export.identity  # noqa: F401
 from lowzoo import catalog
 from lowzoo.resolve import Resolved
 

@@ -87,15 +87,15 @@ def test_finetune_starts_from_the_models_own_head(capsys, data):
     [
         (["linear", "--lr", "fast"], "--lr fast is no list of numbers"),
         (["linear", "--lr", "0"], "a learning rate must be above 0"),
-        (["linear", "--protocol", "mae"], "there are no linear probes of protocol 'mae'"),
+        (["linear", "--protocol", "mae"], "unknown protocol 'mae'. Use --protocol"),
         (["linear", "--features", "pool2x1"], "has no features 'pool2x1'. Choose of: own, cls, cls4, pooled"),
         (["linear", "--epochs", "0"], "Invalid value for '--epochs'"),
         (["lowshot", "--shots", "99"], "99 images of each class are wanted, and the smallest class has 12"),
-        (["lowshot", "--protocol", "seed"], "there is no low-shot evaluation of protocol 'seed'"),
+        (["lowshot", "--protocol", "seed"], "unknown protocol 'seed'. Use --protocol"),
         (["lowshot", "--split-list", "nowhere.txt"], "cannot read nowhere.txt as a list of images"),
-        (["finetune", "--protocol", "rob"], "there is no fine-tuning of protocol 'rob'"),
+        (["finetune", "--protocol", "rob"], "unknown protocol 'rob'. Use --protocol"),
         (["finetune", "--head", "nowhere.safetensors"], "nowhere.safetensors is no projection head"),
-        (["knn", "--protocol", "msn"], "there is no k-NN of protocol 'msn'"),
+        (["knn", "--protocol", "msn"], "unknown protocol 'msn'. Use --protocol"),
     ],
 )
 def test_refusals(capsys, data, words, message):

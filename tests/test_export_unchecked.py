@@ -60,9 +60,7 @@ def test_a_checker_that_came_later(tmp_path, monkeypatch, capsys):
     report = check_artifact(path, tiny_resolved())
     assert not report.broken
     assert "conv" in report.unchecked
-    from lowzoo.cli.check import _lines
-
-    assert any(line.startswith("UNCHECKED when it was exported") for line in _lines(report))
+    assert any(line.startswith("UNCHECKED when it was exported") for line in report.lines())
 
 
 def test_where_the_checker_knows_all_the_option_changes_nothing(tmp_path):

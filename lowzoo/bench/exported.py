@@ -50,8 +50,8 @@ def artifact_of(
     kind = _format_of(suffix)
     if kind is None:
         raise LowzooError(f"{model} cannot be exported as {suffix} here", f"Name a {suffix} file")
-    say(f"exporting {model if isinstance(model, (str, Path)) else getattr(model, 'name', type(model).__name__)}")
     resolved: Resolved = resolved_model(model, image_size=size, pretrained=not untrained)
+    say(f"exporting {resolved.name}")
     spec = ExportSpec(format=kind.name, precision=precision, size=size)
     with tempfile.TemporaryDirectory(prefix="lowzoo-bench-") as folder:
         name = Path(model).name if isinstance(model, (str, Path)) else resolved.name.rpartition("/")[2]
