@@ -38,7 +38,7 @@ def export(
     classes: Annotated[Sequence[str] | str | Path | None, Option(metavar="FILE", read=read_literally)] = None,
     features: Annotated[
         int | Sequence[int] | str | None,
-        Option(metavar="I,J,...|last|all", read="lowzoo.export.functions:read_features"),
+        Option(metavar="I,J,...|last|all", read=read_literally),
     ] = None,
     out: Annotated[str | Path | None, Option(metavar="PATH|DIR/", read=read_literally)] = None,
     force: bool = False,
