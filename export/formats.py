@@ -22,7 +22,7 @@ class Exporter:
     """A format.
 
     Args:
-        suffix: Of its files.
+        suffix: Suffix of its files.
         folder: An artifact is a folder.
         write: Writes the module to a path; the judge measures candidates where a search is made.
             Gives warnings.

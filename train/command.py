@@ -74,7 +74,7 @@ def run_training(words: TrainWords, say: Callable[[str], None], began: float | N
     """Train; returns the content of `run.json`.
 
     Args:
-        words: Of the command.
+        words: Arguments of the command.
         say: Receives each line of text.
         began: When the command began, by `time.monotonic`; now if absent.
     """
@@ -171,7 +171,7 @@ def resolve_words(
     """The configuration that a command means.
 
     Args:
-        words: Of the command.
+        words: Arguments of the command.
         source: The training images, which settings follow from where the user names no preset.
         say: Told what was chosen where the user named nothing.
 
@@ -225,7 +225,7 @@ def open_run(
     """One process's run, ready for its first step, and what there is to say before it.
 
     Args:
-        words: Of the command.
+        words: Arguments of the command.
         config: What they mean.
         folder: Run folder.
         say: Receives each line of text.
@@ -268,9 +268,9 @@ def _open_images(
     """The training images and those of the monitor, which a set that is not divided gives up a fifth of each class for.
 
     Args:
-        words: Of the command.
+        words: Arguments of the command.
         config: What they mean.
-        folder: Of the run.
+        folder: Folder of the run.
         say: Receives each line of text.
         images: What the words mean, where it was opened already.
     """

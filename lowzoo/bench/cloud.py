@@ -89,7 +89,7 @@ def result_of(
         model: The file that was sent.
         given: What it was fed.
         phone: Qualcomm's description of the device.
-        url: Of the job.
+        url: Address of the job.
         start: UTC, ISO 8601.
 
     Raises:

@@ -99,7 +99,7 @@ def compare_host(
 
     Args:
         artifacts: A and B.
-        protocol: Of each process; the time of one model counts for each.
+        protocol: Protocol of each process; the time of one model counts for each.
         threads: For one operator.
         engine: Which runtime.
         refuse_load: Raise instead of timing when something else uses the processor.

@@ -52,7 +52,7 @@ def bench_iphone(
 
     Args:
         artifact: The .mlpackage.
-        name: Of the phone, when several are connected.
+        name: Name of the phone, when several are connected.
         team: Apple development team that signs coremltools' runner app.
         units: One of `UNITS`.
         protocol: How long and how often.

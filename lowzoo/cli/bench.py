@@ -177,10 +177,10 @@ def artifact_of(
 
     Args:
         model: A file, or a MODEL word.
-        suffix: Of the format that is needed.
+        suffix: Suffix of the format that is needed.
         untrained: Leave the weights random.
-        precision: Of the export.
-        size: Of the export; a file has its own already.
+        precision: Precision of the export.
+        size: Size of the export; a file has its own already.
 
     Raises:
         LowzooError: A file of another format, or one with another size than its own wanted.

@@ -33,7 +33,7 @@ class Facts:
         student: timm's name of the student's architecture.
         accelerator: Whether the device is one; else it is a processor.
         teacher_head: Whether the teacher brings the head that the recipe needs; always without a teacher.
-        processes: Of the run.
+        processes: Number of processes in the run.
     """
 
     recipe: Literal["rob", "seed", "sslight"]
@@ -46,7 +46,7 @@ class Facts:
 
     @property
     def kind(self) -> Literal["vit", "cnn"]:
-        """Of student: whether it is made of tokens, which may be dropped, or of convolutions with batch norms."""
+        """Kind of student: made of tokens, which may be dropped, or of convolutions with batch norms."""
         words = ("vit_", "deit", "beit", "eva", "mixer")
         return "vit" if self.student.startswith(words) else "cnn"
 
@@ -58,7 +58,7 @@ def look(recipe: str, source: ImageSource, fields: Mapping[str, Any], processes:
         recipe: rob, seed or sslight.
         source: Training images.
         fields: What the user has named.
-        processes: Of the run.
+        processes: Number of processes in the run.
 
     Raises:
         LowzooError: Fewer than two images, or none that differ.

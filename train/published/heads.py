@@ -15,9 +15,9 @@ def build_head(family: str, state: Mapping[str, Tensor], path: Path) -> tuple[An
     """A head of the right widths, not yet filled, and the width of what it gives.
 
     Args:
-        family: Of the teacher.
+        family: Family of the teacher.
         state: The head's tensors.
-        path: Of the file, for the message.
+        path: Path of the file, for the message.
 
     Raises:
         LowzooError: The tensors are no head of this family.

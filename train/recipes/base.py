@@ -43,7 +43,7 @@ class TrainConfig(BaseModel):
         accumulate: Parts in which a device goes through its share of the batch.
         update: Whether rate and decay change every step or every epoch; in a run whose length is not given by epochs
             they change every step.
-        precision: Of the networks; losses and heads of teachers always compute in fp32.
+        precision: Precision of the networks; losses and heads of teachers always compute in fp32.
         onednn: On a processor, fp32 matrix products by oneDNN instead of MKL: twice the speed on AMD's with AVX-512.
             A ViT's attention then keeps its weights for the backward pass, which takes memory.
         sync_bn: Batch statistics over all devices.
@@ -170,7 +170,7 @@ class TrainConfig(BaseModel):
 
 
 class TeacherSettings(BaseModel):
-    """Of recipes with a frozen teacher; a part of their configuration.
+    """Settings of recipes with a frozen teacher; a part of their configuration.
 
     Args:
         teacher: A name of the teacher catalog, a run folder, or any MODEL word.

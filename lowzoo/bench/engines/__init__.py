@@ -24,10 +24,10 @@ class EngineFacts:
 
     Args:
         name: What `--engine` takes.
-        module: Of this package.
+        module: Module of this package that runs it.
         imports: The package that it needs.
         distribution: Name of that package where it is installed from.
-        suffix: Of the files it runs; empty for PyTorch, which runs the network itself.
+        suffix: Suffix of the files it runs; empty for PyTorch, which runs the network itself.
         provider: The back end inside it.
         settings: Everything that is set, apart from threads.
     """
@@ -42,7 +42,7 @@ class EngineFacts:
 
     @property
     def version(self) -> str:
-        """Of the installed package."""
+        """Version of the installed package."""
         return version(self.distribution)
 
     def require(self) -> None:
