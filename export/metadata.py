@@ -1,9 +1,9 @@
 """What an artifact says about itself: which model it is and how to feed it."""
 
+from importlib.metadata import version
 import dataclasses
 import json
 
-import lowzoo
 from lowzoo.evaluate.framing import border_colour, by_shorter_side, may_have_border, target_size
 from lowzoo.export.identity import identity
 from lowzoo.export.spec import ExportSpec
@@ -32,7 +32,7 @@ def metadata(resolved: Resolved, spec: ExportSpec) -> dict[str, str]:
         "normalised_in_graph": spec.input == "image",
     }
     said = {
-        "lowzoo.version": lowzoo.__version__,
+        "lowzoo.version": version("lowzoo"),
         "lowzoo.model": resolved.name,
         "lowzoo.revision": resolved.revision,
         "lowzoo.recipe": resolved.recipe,

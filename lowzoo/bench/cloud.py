@@ -4,13 +4,13 @@ Never run with an account by this project: what is tested is everything up to th
 reading of what a profile job gives. A profile holds every run (microseconds), loading and memory (bytes).
 """
 
+from importlib.metadata import version
 import time
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import lowzoo
 from lowzoo.bench.artifact import open_onnx
 from lowzoo.bench.assemble import assemble, now_utc, repeat_of
 from lowzoo.bench.protocol import Protocol
@@ -137,7 +137,7 @@ def result_of(
         ),
         model=model,
         input=given,
-        versions={"lowzoo": lowzoo.__version__},
+        versions={"lowzoo": version("lowzoo")},
         warnings=("Qualcomm's protocol, not lowzoo's: runs and warm-up are the service's",),
     )
 

@@ -1,5 +1,6 @@
 """The host target: this computer's processor. A regression guard, not a phone."""
 
+from importlib.metadata import version
 import dataclasses
 import json
 import platform
@@ -12,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-import lowzoo
 from lowzoo.bench.assemble import BUSY, assemble, now_utc, repeat_of, weights_warning
 from lowzoo.bench.compare import Turn, ratio_of
 from lowzoo.bench.comparison import Comparison
@@ -190,7 +190,7 @@ def _engine(facts: EngineFacts, threads: int, *, spinning: bool, provider: str) 
 
 def _versions(facts: EngineFacts) -> dict[str, str]:
     return {
-        "lowzoo": lowzoo.__version__,
+        "lowzoo": version("lowzoo"),
         facts.distribution: facts.version,
         "numpy": np.__version__,
         "python": platform.python_version(),

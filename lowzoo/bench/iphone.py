@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-import lowzoo
 from lowzoo.bench.artifact import picture
 from lowzoo.bench.assemble import assemble, now_utc, repeat_of
 from lowzoo.bench.protocol import STANDARD, Protocol, runs_for
@@ -197,7 +196,7 @@ def as_result(
             precision=None,
         ),
         input=given,
-        versions={"lowzoo": lowzoo.__version__, "coremltools": version("coremltools")},
+        versions={"lowzoo": version("lowzoo"), "coremltools": version("coremltools")},
         warnings=[f"the file was exported unchecked: {reason}"] if reason else [],
     )
 

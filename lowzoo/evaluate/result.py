@@ -15,7 +15,6 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
-import lowzoo
 from lowzoo.catalog import Metric
 from lowzoo.data.source import ImageSource
 from lowzoo.evaluate.cache import weights_digest
@@ -211,7 +210,7 @@ class Scored:
 
 def versions(*others: str) -> dict[str, str]:
     """Tell the versions that decide a figure; `others` are further distributions that took part."""
-    found = {"lowzoo": lowzoo.__version__, "torch": str(torch.__version__), "timm": timm.__version__}
+    found = {"lowzoo": version("lowzoo"), "torch": str(torch.__version__), "timm": timm.__version__}
     for name in others:
         try:
             found[name] = version(name)
