@@ -1,8 +1,8 @@
 """What an artifact says about itself: which model it is and how to feed it."""
 
-from importlib.metadata import version
 import dataclasses
 import json
+from importlib.metadata import version
 
 from lowzoo.evaluate.framing import border_colour, by_shorter_side, may_have_border, target_size
 from lowzoo.export.identity import identity

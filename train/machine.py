@@ -1,8 +1,8 @@
 """The machine a run is on: its cores, its name, its versions."""
 
-from importlib.metadata import version
 import ctypes
 import platform
+from importlib.metadata import version
 
 import numpy as np
 import torch

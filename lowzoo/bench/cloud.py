@@ -4,9 +4,9 @@ Never run with an account by this project: what is tested is everything up to th
 reading of what a profile job gives. A profile holds every run (microseconds), loading and memory (bytes).
 """
 
-from importlib.metadata import version
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any

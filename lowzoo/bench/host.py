@@ -1,6 +1,5 @@
 """The host target: this computer's processor. A regression guard, not a phone."""
 
-from importlib.metadata import version
 import dataclasses
 import json
 import platform
@@ -8,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 

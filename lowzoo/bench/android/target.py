@@ -1,9 +1,9 @@
 """Time a model on a phone: push, run in fresh processes on the fastest cores, cool down between them, clean up."""
 
-from importlib.metadata import version
 import shlex
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 from lowzoo.bench.android.phone import FOLDER, Phone, check_abi, condition, describe, pinning

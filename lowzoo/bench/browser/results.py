@@ -1,7 +1,7 @@
 """From what a device said to results of the one schema, one a back end."""
 
-from importlib.metadata import version
 import re
+from importlib.metadata import version
 
 from lowzoo.bench.assemble import assemble, repeat_of
 from lowzoo.bench.browser.collector import DeviceState, Run
