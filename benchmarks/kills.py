@@ -66,11 +66,11 @@ class Trial:
     """One run that was ended, perhaps twice, and resumed.
 
     Args:
-        number: Of the trial; with the seed it gives all random choices.
-        recipe: Of the run.
+        number: Number of the trial; with the seed it gives all random choices.
+        recipe: Recipe of the run.
         signals: That ended it, in order; "none" where the run was over before.
         delays: Seconds after the start, or the resumption, of each.
-        steps: Of the checkpoint found after each.
+        steps: Step of the checkpoint found after each.
         same: Whether nothing differs from the unbroken run.
         fault: What did, or what went wrong.
     """
@@ -111,7 +111,7 @@ class Trials:
 
     Args:
         scratch: Folder for run folders.
-        seed: Of all random choices.
+        seed: Random seed.
     """
 
     def __init__(self, scratch: Path, seed: int) -> None:

@@ -108,9 +108,9 @@ def write_photographs(folder: Path, size: tuple[int, int], distinct: int, noise:
 
     Args:
         folder: To write to.
-        size: Of each in pixels.
+        size: Size of each in pixels.
         distinct: The others are links to the same files.
-        noise: Of a camera, of 255.
+        noise: Standard deviation of a camera's noise, of 255.
     """
     rng, grain = random.Random(0), np.random.default_rng(0)
     photos = [
@@ -186,7 +186,7 @@ def measure(side: list[str], words: dict[str, Any]) -> dict[str, Any]:
 
 
 def median_turn(turns: list[dict[str, Any]]) -> dict[str, Any]:
-    """Of an odd number of turns of one side the one in the middle, with the speeds of all."""
+    """The middle one of an odd number of turns of one side, with the speeds of all."""
     speeds = [turn["images_per_processor_s"] for turn in turns]
     return {**turns[speeds.index(statistics.median(speeds))], "turns": speeds}
 
@@ -266,7 +266,7 @@ def main() -> None:
 
 
 def peer_versions(python: str) -> dict[str, str]:
-    """Of the packages on the other side."""
+    """Versions of the packages on the other side."""
     names = ["lightly-train", "torch", "torchvision", "timm"]
     code = f"import importlib.metadata as m, json; print(json.dumps({{'peer ' + n: m.version(n) for n in {names}}}))"
     found: dict[str, str] = json.loads(subprocess.run([python, "-c", code], capture_output=True, text=True).stdout)

@@ -10,7 +10,7 @@ def ratios(rows: dict[str, dict[str, Any]], bounds: dict[str, float]) -> dict[st
     """Lowzoo's sides over the peers'.
 
     Args:
-        rows: Of all sides at one point.
+        rows: Rows of all sides at one point.
         bounds: What each of lowzoo's sides is measured against. Views alone are compared with the peers' views alone,
             all else with their training.
     """

@@ -38,15 +38,15 @@ class Artifact:
     """A file that was checked.
 
     Args:
-        path: Of the file.
+        path: Path of the file.
         spec: What it was exported with.
         model: Name of the model, with the tag of its weights.
         revision: Which weights exactly.
         weights: Hash of every tensor that was exported.
-        input_shape: Of the graph's input; 0 stands for a dynamic batch.
+        input_shape: Shape of the graph's input; 0 stands for a dynamic batch.
         parity: How far it is from PyTorch.
-        size_bytes: Of the file.
-        sha256: Of the file.
+        size_bytes: Size of the file.
+        sha256: SHA-256 of the file.
         preprocess: How an app prepares a picture, in words.
         snippet: The same in Swift (Core ML), or Kotlin and, for ONNX, JavaScript.
         warnings: What a user should know, one sentence each.

@@ -60,7 +60,7 @@ def activation_ranges(path: Path, feeds: list[NDArray[np.generic]], operators: t
     """Run a float graph and note the ranges of what goes into and comes out of some operators.
 
     Args:
-        path: Of the float ONNX file.
+        path: Path of the float ONNX file.
         feeds: Inputs of the graph, one after the other.
         operators: Types of the nodes that count.
 

@@ -30,15 +30,15 @@ class Report:
     """What a check found.
 
     Args:
-        path: Of the artifact.
-        format: Of it.
+        path: Path of the artifact.
+        format: Format of the artifact.
         precision: What it says of itself, "fp32" if nothing.
         model: What it was compared with.
         revision: Which weights exactly.
         same_weights: Whether they are the ones that the file was made from; None if it does not say.
-        input_shape: Of the graph's input; 0 stands for a dynamic batch.
+        input_shape: Shape of the graph's input; 0 stands for a dynamic batch.
         parity: How far it is from PyTorch.
-        bounds: Of its precision.
+        bounds: Bounds for its precision.
         broken: Each broken bound, with both numbers, and the reason where it is the network's.
         readiness: What phones can do with it.
         unchecked: Why nothing could run it when it was written, as it says; empty for every other file.
@@ -90,7 +90,7 @@ def check_artifact(
     """Compare an artifact with a network and analyse it.
 
     Args:
-        path: Of the file or folder.
+        path: Path of the file or folder.
         against: The network, or its MODEL word; what the artifact was made from if None.
         data: Images (SRC); the sample set if None.
         head: "own" or the file of a linear probe, for a classifier; the one that it was made from if None.

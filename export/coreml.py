@@ -129,7 +129,7 @@ def unchecked_coreml(module: nn.Module, resolved: Resolved, spec: ExportSpec, pa
         module: What `exported_module` gave.
         resolved: The network it holds.
         spec: What the package was written with.
-        path: Of the package.
+        path: Path of the package.
         reason: Why it cannot be run, for its metadata.
     """
     specification, _ = read_specification(path)

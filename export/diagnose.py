@@ -31,8 +31,8 @@ def diagnosis(judge: Judge, precision: str, bounds: Bounds) -> tuple[str, str]:
     """Why a file of this precision is wrong, and what to do.
 
     Args:
-        judge: Of the network.
-        precision: Of the file.
+        judge: Judge of the network.
+        precision: Precision of the file.
         bounds: That it broke.
 
     Returns:

@@ -150,10 +150,10 @@ class Frame:
 
     Args:
         package: Core ML's part, in the interpreter.
-        input_name: Of the package's input.
-        output_name: Of the package's output.
-        shape: Of the program's input.
-        dtype: Of the program's input.
+        input_name: Name of the package's input.
+        output_name: Name of the package's output.
+        shape: Shape of the program's input.
+        dtype: Type of the program's input.
         notes: What the program says of itself.
     """
 

@@ -26,8 +26,8 @@ class FeatureMaps(nn.Module):
     """A network that gives some of its feature maps.
 
     Args:
-        network: Of timm; is changed: layers behind the last map are taken out.
-        indices: Of the maps, rising.
+        network: A network of timm; is changed: layers behind the last map are taken out.
+        indices: Indices of the maps, rising.
     """
 
     def __init__(self, network: nn.Module, indices: Sequence[int]) -> None:

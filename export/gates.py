@@ -46,7 +46,7 @@ def ranges_for_gates(model: onnx.ModelProto, ranges: Ranges) -> Ranges:
 
     Args:
         model: The float graph, after `split_gates`.
-        ranges: Of its activations.
+        ranges: Ranges of the graph's activations.
     """
     readers = readers_of(model.graph.node)
     found = dict(ranges)

@@ -20,8 +20,8 @@ class PixelsIn(nn.Module):
 
     Args:
         network: Takes normalised (B, C, H, W), gives features (B, D), or feature maps.
-        mean: Of the normalisation, in [0, 1].
-        std: Of the normalisation, in [0, 1].
+        mean: Mean of the normalisation, in [0, 1].
+        std: Standard deviation of the normalisation, in [0, 1].
         width: W, where pixels come as (B, H, W, C); None where they come as (B, C, H, W).
     """
 

@@ -103,8 +103,8 @@ def attach(resolved: Resolved, weight_CD: Tensor, bias_C: Tensor, source: Path |
 
     Args:
         resolved: The network, without a classifier.
-        weight_CD: Of the classifier.
-        bias_C: Of the classifier.
+        weight_CD: Weight of the classifier.
+        bias_C: Bias of the classifier.
         source: Where they were read from.
 
     Raises:

@@ -106,7 +106,7 @@ def reference_of(
     """Load the network that a file was made from, or the one it is to be held against.
 
     Args:
-        path: Of the file.
+        path: Path of the file.
         notes: Its metadata.
         side: Height and width of its input in pixels.
         against: A MODEL word; the file's own source if None.

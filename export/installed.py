@@ -13,7 +13,7 @@ def require(distribution: str, extra: str) -> None:
 
     Args:
         distribution: Its name where it is installed from.
-        extra: Of this package, that brings it.
+        extra: Extra of this package that brings it.
 
     Raises:
         LowzooError: Either of them.

@@ -2,8 +2,8 @@
 
 import dataclasses
 import json
+from importlib.metadata import version
 
-import lowzoo
 from lowzoo.evaluate.framing import border_colour, by_shorter_side, may_have_border, target_size
 from lowzoo.export.identity import identity
 from lowzoo.export.spec import ExportSpec
@@ -29,7 +29,7 @@ def metadata(resolved: Resolved, spec: ExportSpec) -> dict[str, str]:
         "normalised_in_graph": spec.input == "image",
     }
     said = {
-        "lowzoo.version": lowzoo.__version__,
+        "lowzoo.version": version("lowzoo"),
         "lowzoo.model": resolved.name,
         "lowzoo.revision": resolved.revision,
         "lowzoo.recipe": resolved.recipe,

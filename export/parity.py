@@ -35,8 +35,8 @@ class Parity:
         engine: What ran the artifact, with its version.
         knn_loss: Points of leave-one-out k-NN accuracy lost; None where it was not measured.
         knn_images: Number of labelled images that it was measured on.
-        name: Of the output, where the file gives feature maps.
-        outputs: Of a file of feature maps, each output by itself; every number above is then that of the worst.
+        name: Name of the output, where the file gives feature maps.
+        outputs: Each output of a file of feature maps by itself; every number above is then that of the worst.
     """
 
     images: int

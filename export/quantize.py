@@ -70,7 +70,7 @@ def quantize_onnx(path: Path, resolved: Resolved, spec: ExportSpec, judge: Judge
     """Replace a float32 ONNX file by its int8 version.
 
     Args:
-        path: Of the file.
+        path: Path of the file.
         resolved: The network.
         spec: Calibration data and bound.
         judge: Measures candidates.

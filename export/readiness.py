@@ -33,7 +33,7 @@ class Accelerator:
     """One execution provider and one file.
 
     Args:
-        name: Of the provider.
+        name: Name of the provider.
         partitions: Pieces of the graph that it would take.
         nodes: Nodes of the graph.
         taken: Nodes that it would take.
@@ -52,7 +52,7 @@ class Readiness:
     """What is known of a file without running it.
 
     Args:
-        size_bytes: Of it.
+        size_bytes: Size of the file.
         operators: Number of nodes by type.
         accelerators: What each would take; empty for formats that are made for one runtime.
         advice: What to change, one sentence each.

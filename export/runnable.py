@@ -27,11 +27,11 @@ class Runnable:
     """An artifact in its runtime.
 
     Args:
-        path: Of the file or folder.
-        format: Of the file, one of `lowzoo.export.spec.FORMATS`.
+        path: Path of the file or folder.
+        format: Format of the file, one of `lowzoo.export.spec.FORMATS`.
         engine: What runs it, with its version.
-        shape: Of the input, (B, H, W, C) or (B, C, H, W); a batch of 0 is dynamic.
-        dtype: Of the input.
+        shape: Shape of the input, (B, H, W, C) or (B, C, H, W); a batch of 0 is dynamic.
+        dtype: Type of the input.
         pixels: The input is pixels in [0, 255] and the graph normalises it.
         metadata: Key and value pairs inside the file.
         run: A batch of the input's shape to rows (B, D) or maps (B, C, H, W), float32; one array, or a tuple of them
@@ -59,7 +59,7 @@ class Runnable:
 
     @property
     def channels(self) -> int:
-        """Of the input."""
+        """Number of channels of the input."""
         return self.shape[3] if self.pixels_last else self.shape[1]
 
     @property

@@ -93,7 +93,7 @@ class ExportSpec:
         batch: Images in a run, or "dynamic". A dynamic batch leaves phone accelerators next to nothing to run.
         input: "image" is RGB in [0, 255], normalised in the graph; "tensor" is float32 (B, C, H, W), normalised by the
             caller.
-        layout: Of an image that is bytes: "nhwc" is uint8 (B, H, W, C), "nchw" uint8 (B, C, H, W). Core ML has
+        layout: Layout of an image that is bytes: "nhwc" is uint8 (B, H, W, C), "nchw" uint8 (B, C, H, W). Core ML has
             images of its own.
         opset: ONNX operator set. 20 writes GELU as one node: a tenth fewer nodes of a ViT than 18, and onnxruntime's
             mobile checker finds the same number of partitions (CoreML ML program 1, NNAPI 38).

@@ -32,7 +32,7 @@ def traced(module: nn.Module, example: Tensor, dynamic_shapes: Any = None) -> Ex
     Args:
         module: In eval mode.
         example: Its one input.
-        dynamic_shapes: Of the input, as torch.export takes them.
+        dynamic_shapes: Dynamic dimensions of the input, as torch.export takes them.
     """
     with torch.no_grad():
         program = torch.export.export(module, (example,), dynamic_shapes=dynamic_shapes)

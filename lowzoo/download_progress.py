@@ -13,7 +13,7 @@ def shown(name: str) -> Iterator[Show]:
     """Show a download while the block runs.
 
     Args:
-        name: Of the file.
+        name: Name of the file.
 
     Yields:
         A function to call with the bytes that have arrived and those of the whole file, if known.

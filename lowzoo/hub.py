@@ -30,7 +30,7 @@ def fetch_model(repository: str, cache_dir: str | Path | None = None, *, folder:
     Args:
         repository: `ORG/NAME` or `ORG/NAME@REVISION`. A full commit sha that is in the cache needs no network.
         cache_dir: Instead of the Hub's own cache.
-        folder: Of the repository, that the files lie in; empty for the repository itself.
+        folder: Folder of the repository that the files lie in; empty for the repository itself.
 
     Returns:
         The folder that holds `config.json` and `model.safetensors`, and the commit sha they belong to.

@@ -26,9 +26,9 @@ class InputFacts:
 
     Args:
         input_size: (C, H, W).
-        mean: Of the normalisation, C numbers in [0, 1].
-        std: Of the normalisation, C numbers.
-        interpolation: Of the resize, one of `FILTERS`.
+        mean: Mean of the normalisation, C numbers in [0, 1].
+        std: Standard deviation of the normalisation, C numbers.
+        interpolation: Filter of the resize, one of `FILTERS`.
         crop_pct: Side of the input by the side after resizing; above 1 a border is added.
         crop_mode: "center" resizes until the picture covers size / crop_pct, "border" until it fits into it, "squash"
             resizes both sides to it; then the centre is cropped.

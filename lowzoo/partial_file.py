@@ -11,7 +11,7 @@ class PartialFile:
     thrown away.
 
     Args:
-        path: Of the whole file.
+        path: Path of the whole file.
     """
 
     def __init__(self, path: Path) -> None:

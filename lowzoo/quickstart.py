@@ -40,7 +40,7 @@ class Summary:
         trained: k-NN of the bundled weights.
         untrained: k-NN of the same network, randomly initialised.
         artifact: The ONNX file and its parity.
-        latency: Of that file on this computer.
+        latency: Latency of that file on this computer.
         picture: The contact sheet.
         seconds: The whole took.
     """

@@ -38,12 +38,12 @@ class FeatureMap:
     """A map that a network gives, see `lowzoo.export.features`.
 
     Args:
-        name: Of the output, such as "stride8", or "stride16_block11" where others have the same stride.
-        index: Of the map among those of the network, as timm counts them.
+        name: Name of the output, such as "stride8", or "stride16_block11" where others have the same stride.
+        index: Index of the map among those of the network, as timm counts them.
         stride: Pixels of the input from one position to the next.
         channels: C.
-        height: Of the map, at the input's size.
-        width: Of the map, at the input's size.
+        height: Height of the map, at the input's size.
+        width: Width of the map, at the input's size.
     """
 
     name: str
@@ -68,9 +68,9 @@ class Resolved:
         name: What the word meant, with the tag of the weights if there are any.
         revision: Which weights exactly: digest of the file, commit of the Hub, timm's version, or the random seed.
         input_size: (C, H, W).
-        mean: Of the normalisation, in [0, 1].
-        std: Of the normalisation, in [0, 1].
-        interpolation: Of the resize.
+        mean: Mean of the normalisation, in [0, 1].
+        std: Standard deviation of the normalisation, in [0, 1].
+        interpolation: Filter of the resize.
         crop_pct: Side of the centre crop by the side after resizing.
         license: SPDX identifier of the weights, empty if not known or if there are none.
         recipe: How the zoo trained them, empty for any other weights.
@@ -183,7 +183,7 @@ def load_model(
             `config.json` and `model.safetensors`, a timm name, or `ARCH@FILE[#BRANCH]` for anybody's checkpoint.
         image_size: Side in pixels of a square input, or (height, width); the weights' own if None.
         pretrained: Load the weights; otherwise the network is random.
-        seed: Of the random initialisation.
+        seed: Random seed of the initialisation.
         classes: Leave the classifier that the weights come with, if any; the network then gives logits.
 
     Raises:

@@ -24,7 +24,7 @@ class Stopped(BaseException):
     """The command was asked to end and has done what it had to; no error, so no `except Exception` takes it.
 
     Args:
-        number: Of the signal.
+        number: Number of the signal.
         message: One line for the user; what the signal was, if absent.
         told: Another process tells the user.
     """

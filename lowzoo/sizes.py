@@ -42,8 +42,8 @@ def check_takes(network: nn.Module, size: Side, name: str, channels: int = 3) ->
     Args:
         network: Left in the mode that it is in.
         size: Side in pixels, or (height, width).
-        name: Of the network, for the message.
-        channels: Of the image.
+        name: Name of the network, for the message.
+        channels: Number of channels of the image.
 
     Raises:
         LowzooError: It cannot take the size; the nearest ones that it takes are named, where there are some.

@@ -70,7 +70,7 @@ def read_text(path: Path, what: str, remedy: str, errors: str = "strict") -> str
     """Read a text file.
 
     Args:
-        path: Of the file.
+        path: Path of the file.
         what: What it is to hold, for the error message, e.g. "a list of classes".
         remedy: What to do if there is no such file.
         errors: See `decode_text`.
@@ -89,7 +89,7 @@ def read_lines(path: Path, what: str, remedy: str, *, comment: str | None = None
     """Read the lines of a text file that are not blank.
 
     Args:
-        path: Of the file.
+        path: Path of the file.
         what: What it is to hold, for the error message.
         remedy: What to do if there is no such file.
         comment: Lines that begin with it are left out.

@@ -140,7 +140,7 @@ CASES: dict[str, Callable[[], Case]] = {
 
 
 def _inputs(step: int) -> Inputs:
-    """Of a whole batch; the second axis of all but the prototypes is the images'."""
+    """Inputs of a whole batch; the second axis of all but the prototypes is the images'."""
     generator = torch.Generator().manual_seed(step)
     shapes = {
         "student": (4, BATCH, WIDTH),

@@ -15,7 +15,7 @@ def run_processes(function: Callable[..., Any], world_size: int, *arguments: Any
     """Call `function(rank, *arguments)` in `world_size` processes of one group; what they return, by rank.
 
     Args:
-        function: Of a module's top level, so that a fresh process finds it.
+        function: A function of a module's top level, so that a fresh process finds it.
         world_size: Number of processes.
         arguments: Tensors, numbers and containers of them.
     """

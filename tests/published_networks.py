@@ -97,7 +97,7 @@ def seed_efficientnet(state: State, images: Tensor, *, stages: tuple[int, ...], 
 
     Args:
         state: Its tensors.
-        images: Of any size.
+        images: Images of any size.
         stages: Blocks of each stage.
         last: Padding before and after in the last strided convolution, which is where B0 and B1 differ.
     """
@@ -132,7 +132,7 @@ def vit(state: State, images: Tensor, *, resize: Callable[[Tensor, tuple[int, in
 
     Args:
         state: Its tensors.
-        images: Of any size.
+        images: Images of any size.
         resize: From positions (1, C, n, n) to (1, C, h, w) for another grid of patches.
     """
     weight = state["patch_embed.proj.weight"]

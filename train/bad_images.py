@@ -68,7 +68,7 @@ class BadImageLog:
         The first process takes all names; the count is shared out, as each compares it with the images it has seen.
 
         Args:
-            names: Of the checkpoint, of all processes.
+            names: Names in the checkpoint, of all processes.
             count: Unreadable images met up to there; None where each was met once.
         """
         total, processes = len(names) if count is None else count, collectives.world_size()

@@ -23,9 +23,9 @@ class EpochBatches(Sampler[list[Key]]):
         count: Images in the source.
         batch_size: Images in a batch, over all ranks and micro-batches.
         epochs: Length of the run.
-        seed: Of the run.
+        seed: Random seed of the run.
         start: First step, counted over the whole run.
-        rank: Of this process.
+        rank: Rank of this process.
         world_size: Number of processes.
         accumulate: Micro-batches a step.
 

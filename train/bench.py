@@ -19,7 +19,7 @@ def run_bench(words: TrainWords, say: Callable[[str], None]) -> dict[str, Any]:
     """Time a run of these words without training to the end; nothing remains of it but `bench.json`.
 
     Args:
-        words: Of the command; the report goes to its run folder, or beside `runs`.
+        words: Arguments of the command; the report goes to its run folder, or beside `runs`.
         say: Receives each line of text.
 
     Returns:

@@ -30,7 +30,7 @@ class Budget:
     Args:
         minutes: In all.
         spent: Seconds that went before `train` is called, in earlier parts of the run too.
-        folder: Of the run; the layout is kept there.
+        folder: Folder of the run; the layout is kept there.
         monitors: Times that the monitor is to measure in the run.
         say: Receives a line when it is known how many steps fit.
         clock: Seconds.

@@ -17,8 +17,8 @@ class EpochFiles:
     """Records and checksums, mapped for reading; the records are sparse until they are filled.
 
     Args:
-        folder: Of the cache.
-        epoch: Of views.
+        folder: Folder of the cache.
+        epoch: Epoch of the views.
         count: Images.
         row: Type of a record.
         writable: Open them for writing too.

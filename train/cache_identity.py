@@ -28,7 +28,7 @@ class CacheIdentity:
         bottleneck: Width D' of what its fixed last layer works on.
         precision: In which its backbone computes.
         views: The groups of views of the run; those that are not global are left out.
-        seed: Of the run, which the views are drawn from.
+        seed: Random seed of the run, which the views are drawn from.
         data: Fingerprint of the source.
         count: Images in it.
         view_epochs: Epochs after which global views repeat.
@@ -63,7 +63,7 @@ def check_identity(folder: Path, identity: CacheIdentity, *, create: bool) -> No
     """Compare with what `folder` says about itself.
 
     Args:
-        folder: Of the cache.
+        folder: Folder of the cache.
         identity: What is wanted.
         create: Write it down where the folder says nothing yet.
 

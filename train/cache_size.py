@@ -25,7 +25,7 @@ def patch_cache_bytes(count: int, view_epochs: int, views: int, patches: int, bo
         count: Images.
         view_epochs: Epochs of views.
         views: Global views an image, G.
-        patches: Of a view, N.
+        patches: Patches of a view, N.
         bottleneck: Width D'.
     """
     return count * view_epochs * views * patches * bottleneck * 2

@@ -19,11 +19,11 @@ def open_cache(
     """Open the cache of a run, or make it.
 
     Args:
-        folder: Of the cache.
+        folder: Folder of the cache.
         teacher: With its head.
-        config: Of the run.
+        config: Configuration of the run.
         source: Training images.
-        precision: Of the teacher's backbone.
+        precision: Precision of the teacher's backbone.
 
     Raises:
         LowzooError: The cache holds something else, the loss needs targets of patches, or the source is a stream.

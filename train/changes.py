@@ -44,10 +44,10 @@ class Change:
 
     Args:
         step: The first step (from 0) that the new value holds for.
-        key: Of the configuration.
+        key: Key in the configuration.
         before: The old value.
         after: The new value.
-        rate: Of a length: the learning rate that the run had reached, where the new schedule takes over.
+        rate: For a change of length: the learning rate that the run had reached, where the new schedule takes over.
     """
 
     step: int
@@ -101,7 +101,7 @@ def merge_changes(
     """The record of a run that goes on at `step` under `new`.
 
     Args:
-        history: Of the run so far. Changes beyond `step`, made before the run went back, hold from `step` on.
+        history: Changes of the run so far. Those beyond `step`, made before the run went back, hold from `step` on.
         old: What held last.
         new: What is to hold.
         step: The next step to be made.

@@ -79,7 +79,7 @@ def run_training(
     """Train; returns the run folder and the content of `run.json`, empty where another process writes it.
 
     Args:
-        words: Of the command.
+        words: Arguments of the command.
         say: Receives each line of text.
         began: When the command began, by `time.monotonic`; now if absent.
     """
@@ -139,7 +139,7 @@ def resolve_words(
     """The configuration that a command means.
 
     Args:
-        words: Of the command.
+        words: Arguments of the command.
         source: The training images, which settings follow from where the user names no preset.
         say: Told what was chosen where the user named nothing.
 
@@ -193,7 +193,7 @@ def open_run(
     """One process's run, ready for its first step, and what there is to say before it.
 
     Args:
-        words: Of the command.
+        words: Arguments of the command.
         config: What they mean.
         folder: Run folder.
         say: Receives each line of text.
@@ -236,9 +236,9 @@ def _open_images(
     """The training images and those of the monitor, which a set that is not divided gives up a fifth of each class for.
 
     Args:
-        words: Of the command.
+        words: Arguments of the command.
         config: What they mean.
-        folder: Of the run.
+        folder: Folder of the run.
         say: Receives each line of text.
         images: What the words mean, where it was opened already.
     """

@@ -39,7 +39,7 @@ class ViewDataset(Dataset[ViewBatch]):
     Args:
         source: Encoded images.
         groups: The views, globals first.
-        seed: Of the run.
+        seed: Random seed of the run.
         view_epochs: Global views repeat after so many epochs (for a teacher cache of that length); None is never.
         whole: Never decode a large photograph to less than its size, as with `view_epochs`: how small it may be depends
             on all views, and what a teacher cache keeps of global ones must not depend on the local ones.

@@ -23,7 +23,7 @@ class ViewFinisher:
     """Finishes batches for one run.
 
     Args:
-        config: Of the run.
+        config: Configuration of the run.
         source: Training images, for their labels.
         device: Where the views go.
         patch: Side of the student's patches in pixels, for masks; of no use to a network without.

@@ -19,7 +19,7 @@ def save_head(path: Path, head: nn.Module, spec: HeadSpec, in_dim: int, out_dim:
     """Write a head.
 
     Args:
-        path: Of the safetensors file.
+        path: Path of the safetensors file.
         head: What `spec.build(in_dim, out_dim)` made.
         spec: Its kind and widths.
         in_dim: Width D of its features.

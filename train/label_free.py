@@ -92,7 +92,7 @@ class LabelFreeMonitor:
 
 
 def mean_reciprocal_rank(queries_ND: Tensor, others_ND: Tensor) -> float:
-    """Of each query's own row among all rows of the others by cosine, in (0, 1]; ties count against it."""
+    """Mean of 1 / rank of each query's own row among all rows of the others by cosine; ties count against it."""
     similar = normalize(queries_ND) @ normalize(others_ND).T
     own = similar.diagonal().unsqueeze(1)
     ranks = (similar >= own).sum(1).clamp_min(1)

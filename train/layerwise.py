@@ -22,7 +22,7 @@ class _Layerwise(torch.optim.Optimizer):
     Args:
         params: Groups; `scaled` says whether a group is scaled layer by layer.
         lr: Learning rate.
-        momentum: Of the running sum of directions.
+        momentum: Momentum of the running sum of directions.
         weight_decay: Joins the gradient before it is scaled.
         eta: Trust coefficient.
     """
@@ -86,7 +86,7 @@ class LARC(_Layerwise):
     Args:
         params: Groups; `scaled` says whether a group is scaled layer by layer.
         lr: Learning rate.
-        momentum: Of the running sum of directions.
+        momentum: Momentum of the running sum of directions.
         weight_decay: Joins the gradient before it is scaled.
         eta: Trust coefficient.
         eps: Keeps the division finite.

@@ -29,7 +29,7 @@ class Segment:
 
     Args:
         step: The first step (from 0) that it holds for.
-        progress: Of the run at that step, in [0, 1).
+        progress: Progress of the run at that step, in [0, 1).
         total: Steps of the whole run.
     """
 
@@ -52,15 +52,15 @@ class Length:
 
     @staticmethod
     def known(total: int, steps_per_epoch: int) -> "Length":
-        """Of a run whose length is known."""
+        """The length of a run whose steps are known."""
         return Length(steps_per_epoch, (Segment(0, 0.0, total),))
 
     @staticmethod
     def of(config: TrainConfig, steps_per_epoch: int, segments: tuple[Segment, ...] = ()) -> "Length":
-        """Of a run of this configuration.
+        """The length of a run of this configuration.
 
         Args:
-            config: Of the run.
+            config: Configuration of the run.
             steps_per_epoch: Whole batches in the training images.
             segments: How a run with a budget was laid out so far.
         """

@@ -2,11 +2,11 @@
 
 import ctypes
 import platform
+from importlib.metadata import version
 
 import numpy as np
 import torch
 
-import lowzoo
 from lowzoo.bench.machine import usable_cores
 
 # Of glibc's malloc.h.
@@ -45,4 +45,4 @@ def versions() -> dict[str, str]:
     """Versions that a result depends on."""
     import timm
 
-    return {"lowzoo": lowzoo.__version__, "torch": torch.__version__, "timm": timm.__version__, "numpy": np.__version__}
+    return {"lowzoo": version("lowzoo"), "torch": torch.__version__, "timm": timm.__version__, "numpy": np.__version__}

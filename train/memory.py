@@ -50,7 +50,7 @@ class Memory:
         """The least number of equal parts of a batch that stay within the free memory.
 
         Args:
-            images: Of a step, in this process.
+            images: Number of images in a step, in this process.
             free: Bytes that the device still has.
             taken: Bytes of the estimate that are in use already.
         """
@@ -71,7 +71,7 @@ def estimate(
     """What a run will need.
 
     Args:
-        config: Of the run.
+        config: Configuration of the run.
         backbone: The student's; left as it is.
         outputs: Scores of the student's head, K.
         device: Where it will train.

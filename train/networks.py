@@ -35,7 +35,7 @@ def create_teacher(config: TrainConfig, source: ImageSource) -> Teacher | None:
     """The teacher, its head still missing where it is to be fitted, or None for a recipe without one; writes nothing.
 
     Args:
-        config: Of the run.
+        config: Configuration of the run.
         source: Training images; supervised distillation needs their classes to be the teacher's.
 
     Raises:
@@ -131,7 +131,7 @@ def complete_teacher(
 
     Args:
         teacher: From `create_teacher`.
-        config: Of the run.
+        config: Configuration of the run.
         source: The training images that prototypes are fitted to.
         folder: Run folder.
         device: Where the teacher will live.

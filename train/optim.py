@@ -20,7 +20,7 @@ def parameter_groups(module: nn.Module, rule: str, weight_decay: float) -> list[
             weight-norm gain, and batch norms named `bn1` do decay: RoB's AdamW recipes). "one_d": tensors of one
             dimension are undecayed and not scaled layer by layer. "depthwise": these, and depthwise kernels are
             undecayed, too, but scaled (SSLight). "all": everything decays and is scaled (SEED, RoB-SwAV).
-        weight_decay: Of the groups that decay.
+        weight_decay: Weight decay of the groups that decay.
 
     Returns:
         Groups with `params`, `weight_decay`, `decays` and `scaled`; the first decays.

@@ -48,7 +48,7 @@ def fit_head(
         prototypes: Number of prototypes K.
         bottleneck: Principal axes kept, at most min(N, D).
         whitening: Each axis is divided by its spread to this power: 0 keeps the spread, 1 is full whitening.
-        seed: Of the k-means start.
+        seed: Random seed of the k-means start.
     """
     bottleneck = min(bottleneck, *features_ND.shape)
     mean = features_ND.mean(0)

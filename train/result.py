@@ -28,7 +28,7 @@ class RunResult:
 
     Args:
         folder: The run folder.
-        loss: Of the last logged step, nats; None if no step was made.
+        loss: Loss of the last logged step, nats; None if no step was made.
         knn: Monitor's top-1 in per cent at the end, None without labels.
         knn_init: The same at initialisation.
         facts: The content of `run.json`.
@@ -89,18 +89,18 @@ def conclude(
 
     Args:
         folder: Run folder, with `metrics.jsonl`.
-        config: Of the run.
+        config: Configuration of the run.
         student: Trained.
         teacher: Facts of the teacher; None for a recipe without one.
         device: Where it ran.
         steps: Steps of the whole run.
         epochs: Passes over the data, the last of which may be a part of one.
-        precision: Of the networks: fp32, bf16 or fp16.
+        precision: Precision of the networks: fp32, bf16 or fp16.
         data: Facts of the training images, see `lowzoo.train.run_data.facts_of`.
         trained: Whether this part of the run made a step. If not, it leaves what is known of those that did.
         worked: By all parts of the run.
         watched: Number of images that each figure of the monitors is a mean over.
-        changes: Of settings, on the way.
+        changes: Changes of settings on the way.
     """
     rows = read_metrics(folder / "metrics.jsonl")
     knns = [row["knn"] for row in rows if "knn" in row]

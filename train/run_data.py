@@ -56,7 +56,7 @@ def remember(
     """Write `data.json`, or compare it where a run goes on.
 
     Args:
-        folder: Of the run.
+        folder: Folder of the run.
         source: Training images.
         held_out: Images of the monitor.
         resume: Whether the run goes on.

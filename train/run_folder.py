@@ -73,7 +73,7 @@ def save_student(folder: Path, backbone: nn.Module, architecture: str, size: int
     """Write the headless student so that `timm.create_model("local-dir:FOLDER", pretrained=True)` gives it.
 
     Args:
-        folder: Of the run.
+        folder: Folder of the run.
         backbone: The student.
         architecture: timm's name.
         size: Side of its input.

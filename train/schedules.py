@@ -59,7 +59,7 @@ def teacher_temperature(epoch: int, epochs: int, *, start: float, end: float, wa
 
     Args:
         epoch: From 0.
-        epochs: Of the run.
+        epochs: Epochs of the run.
         start: In epoch 0.
         end: From the end of the warm-up on.
         warmup: Share of the run.

@@ -169,7 +169,7 @@ def _backward_flops(
     wanted: Sequence[bool],
     out_shape: Any = None,
 ) -> int:
-    """Of a convolution's backward pass: its forward pass, once for each gradient of input and weight."""
+    """FLOPs of a convolution's backward pass: the forward pass's, once for each gradient of input and weight."""
     return int(conv_flop_count(list(x), list(weight), list(grad), transposed=transposed)) * sum(wanted[:2])
 
 

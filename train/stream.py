@@ -29,7 +29,7 @@ class StreamBatches(IterableDataset[ViewBatch]):
 
     Args:
         reader: The stream.
-        drawer: Of the views.
+        drawer: Draws the views.
         batches: Which step to begin with, and how a batch is shared out.
         rules: How images are decoded.
     """

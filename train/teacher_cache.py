@@ -43,7 +43,7 @@ class TeacherCache:
     Any number of processes may read while others fill, rows in any order; writers take turns a batch at a time.
 
     Args:
-        folder: Of the cache.
+        folder: Folder of the cache.
         identity: What it holds.
         writable: Whether `write` is allowed.
     """
@@ -67,7 +67,7 @@ class TeacherCache:
         """Open the cache in `folder`.
 
         Args:
-            folder: Of the cache.
+            folder: Folder of the cache.
             identity: What the caller is about to read or write.
             create: Make it if it is not there, and allow writing; False opens one that exists for reading alone.
 
@@ -87,7 +87,7 @@ class TeacherCache:
         """Tell which rows are absent or damaged.
 
         Args:
-            epoch: Of the run; views repeat after `identity.view_epochs`.
+            epoch: Epoch of the run; views repeat after `identity.view_epochs`.
             indices: (B,) of the images.
 
         Returns:
@@ -101,7 +101,7 @@ class TeacherCache:
         """Read rows that are not missing.
 
         Args:
-            epoch: Of the run.
+            epoch: Epoch of the run.
             indices: (B,) of the images.
             params: (B, G, 13) float32, the views that are replayed now (`ViewBatch.records`).
 
@@ -133,7 +133,7 @@ class TeacherCache:
         """Store rows; those of a failed call count as missing.
 
         Args:
-            epoch: Of the run.
+            epoch: Epoch of the run.
             indices: (B,) of the images.
             bottleneck: (B, G, D') of any floating type, on any device.
             params: (B, G, 13) float32, the views it was computed from (`ViewBatch.records`).

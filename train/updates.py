@@ -62,9 +62,9 @@ class Updates:
     """Moves a student; all schedules are arrays of one value a step.
 
     Args:
-        config: Of the run.
+        config: Configuration of the run.
         student: With its head.
-        length: Of the run.
+        length: Length of the run.
         device: Where it trains.
         precision: See `precision_of`.
         changes: That were made on the way.

@@ -60,7 +60,7 @@ def verdict(rows: Sequence[dict[str, Any]], images: dict[str, int]) -> Verdict |
     """The verdict on the rows of `metrics.jsonl`; None where nothing was measured twice.
 
     Args:
-        rows: Of the run.
+        rows: Rows of the run's metrics.
         images: Number of images that each measure is a mean over.
     """
     for measure in _MEASURES:

@@ -22,7 +22,7 @@ class Drawn:
     Args:
         index: That the views are drawn for: in the source or, of a stream, one that no other image of the epoch has.
         image: Decoded, perhaps smaller than it is stored.
-        params: Of the views.
+        params: Parameters of the views.
         where: Its name.
     """
 
@@ -51,7 +51,7 @@ class ViewBatch:
         indices: (B,) int64, the images in their source.
         records: (B, G, 13) float32, what the G global views are made of, see `ViewParams.record`.
         seen: Images that were asked for.
-        lease: Of the crops' memory, where a worker lends it.
+        lease: Lease of the memory that the crops lie in, where a worker lends it.
         odd: Oddity and name of each image that could be read and is odd.
     """
 

@@ -21,7 +21,7 @@ def fitting_views(
     """The groups of views with sizes that fit, or None where they fit as they are.
 
     Args:
-        config: Of the run.
+        config: Configuration of the run.
         named: Groups whose size the user has named.
         say: Told what was changed.
 

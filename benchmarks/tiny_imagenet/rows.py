@@ -31,16 +31,16 @@ class Form:
         teacher_method: What trains it: dino, or moco, which got further in few steps.
         teacher_lr: Its learning rate.
         students: Which of them, and in which order.
-        teacher_epochs: Of the teacher.
-        epochs: Of every student.
+        teacher_epochs: Epochs that the teacher is trained for.
+        epochs: Epochs that every student is trained for.
         batch: Images in a step.
         size: Side of global views in pixels; the photographs have 64 and are enlarged.
         local: Side of local views.
         locals_: Their number.
-        prototypes: Of the teacher's head, and so of what RoB fits.
+        prototypes: Number of prototypes of the teacher's head, and so of what RoB fits.
         hidden: Width of the heads' hidden layers.
-        queue: Of SEED.
-        precision: Of all networks.
+        queue: Length of SEED's queue.
+        precision: Precision of all networks.
     """
 
     teacher: str

@@ -16,7 +16,7 @@ class SqueezeThenAct(nn.Module):
 
     Args:
         squeeze: timm's squeeze-excite, whose parts keep their names.
-        activation: Of the norm that stands before it.
+        activation: Activation of the norm that stands before it.
     """
 
     def __init__(self, squeeze: Any, activation: nn.Module) -> None:

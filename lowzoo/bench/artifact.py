@@ -26,10 +26,10 @@ class OnnxFile:
     """A file that loads.
 
     Args:
-        path: Of it.
-        input_name: Of its one input.
+        path: Path of the file.
+        input_name: Name of the graph's one input.
         input_type: As onnxruntime spells it, e.g. tensor(uint8).
-        shape: Of the input; a dynamic batch is 1.
+        shape: Shape of the input; a dynamic batch is 1.
         metadata: Key and value pairs inside the file.
     """
 

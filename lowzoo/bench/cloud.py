@@ -6,11 +6,11 @@ reading of what a profile job gives. A profile holds every run (microseconds), l
 
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import lowzoo
 from lowzoo.bench.artifact import open_onnx
 from lowzoo.bench.assemble import assemble, now_utc, repeat_of
 from lowzoo.bench.protocol import Protocol
@@ -89,7 +89,7 @@ def result_of(
         model: The file that was sent.
         given: What it was fed.
         phone: Qualcomm's description of the device.
-        url: Of the job.
+        url: Address of the job.
         start: UTC, ISO 8601.
 
     Raises:
@@ -137,7 +137,7 @@ def result_of(
         ),
         model=model,
         input=given,
-        versions={"lowzoo": lowzoo.__version__},
+        versions={"lowzoo": version("lowzoo")},
         warnings=("Qualcomm's protocol, not lowzoo's: runs and warm-up are the service's",),
     )
 

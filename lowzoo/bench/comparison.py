@@ -15,7 +15,7 @@ class Comparison(Strict):
     Args:
         schema_name: Written as "schema".
         measured_at: Start, UTC, ISO 8601.
-        protocol: Of each process.
+        protocol: Protocol of each process.
         device: The machine.
         before: Its state before the first process.
         after: Its state after the last one.
@@ -24,7 +24,7 @@ class Comparison(Strict):
         b: The second file.
         ratio: Time of B over time of A, with its interval.
         processes: Raw samples, in turns A B B A.
-        versions: Of the software that the figures depend on.
+        versions: Versions of the software that the figures depend on.
         warnings: What a reader must know before trusting the figures.
     """
 

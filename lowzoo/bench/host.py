@@ -7,12 +7,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-import lowzoo
 from lowzoo.bench.assemble import BUSY, assemble, now_utc, repeat_of, weights_warning
 from lowzoo.bench.comparison import Comparison
 from lowzoo.bench.engines import ENGINES, EngineFacts
@@ -99,7 +99,7 @@ def compare_host(
 
     Args:
         artifacts: A and B.
-        protocol: Of each process; the time of one model counts for each.
+        protocol: Protocol of each process; the time of one model counts for each.
         threads: For one operator.
         engine: Which runtime.
         refuse_load: Raise instead of timing when something else uses the processor.
@@ -190,7 +190,7 @@ def _engine(facts: EngineFacts, threads: int, *, spinning: bool, provider: str) 
 
 def _versions(facts: EngineFacts) -> dict[str, str]:
     return {
-        "lowzoo": lowzoo.__version__,
+        "lowzoo": version("lowzoo"),
         facts.distribution: facts.version,
         "numpy": np.__version__,
         "python": platform.python_version(),

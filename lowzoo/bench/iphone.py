@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 
-import lowzoo
 from lowzoo.bench.artifact import picture
 from lowzoo.bench.assemble import assemble, now_utc, repeat_of
 from lowzoo.bench.protocol import STANDARD, Protocol, runs_for
@@ -52,7 +51,7 @@ def bench_iphone(
 
     Args:
         artifact: The .mlpackage.
-        name: Of the phone, when several are connected.
+        name: Name of the phone, when several are connected.
         team: Apple development team that signs coremltools' runner app.
         units: One of `UNITS`.
         protocol: How long and how often.
@@ -197,7 +196,7 @@ def as_result(
             precision=None,
         ),
         input=given,
-        versions={"lowzoo": lowzoo.__version__, "coremltools": version("coremltools")},
+        versions={"lowzoo": version("lowzoo"), "coremltools": version("coremltools")},
         warnings=[f"the file was exported unchecked: {reason}"] if reason else [],
     )
 

@@ -21,13 +21,13 @@ class Device(Strict):
 
     Args:
         kind: A desktop or server processor is never ranked beside a phone.
-        name: Of the machine or phone model, where it tells.
+        name: Name of the machine or phone model, where it tells.
         cpu: Name of the processor.
         soc: Name of the system on a chip, of phones.
         cores: Logical cores that the process may use.
         memory_mb: Main memory.
         isa: Instruction sets that change the ranking of models, e.g. avx512_vnni for int8.
-        governor: Of the clock.
+        governor: What governs the clock.
         os: Name and release.
         arch: e.g. x86_64.
     """
@@ -50,7 +50,7 @@ class Condition(Strict):
     Args:
         load_average: Runnable processes over the last minute.
         busy_cores: Cores' worth of processor time that everything together took in the second before.
-        temperature_c: Of the hottest sensor.
+        temperature_c: Temperature of the hottest sensor.
         thermal_status: What the system calls it, on phones.
         battery_percent: Charge.
         charging: Whether it is on mains; null without a battery.
@@ -69,7 +69,7 @@ class Engine(Strict):
 
     Args:
         name: e.g. onnxruntime.
-        version: Of it.
+        version: Version of the engine.
         provider: The back end inside it that was asked for.
         threads: For one operator.
         settings: Everything else that was set.
@@ -100,9 +100,9 @@ class ModelInput(Strict):
     """What the model was fed.
 
     Args:
-        name: Of the graph's input.
-        type: Of its elements.
-        shape: Of it.
+        name: Name of the graph's input.
+        type: Type of the input's elements.
+        shape: Shape of the input.
         content: Where the pixels came from.
     """
 
@@ -121,7 +121,7 @@ class Repeat(Strict):
         warmup_runs: Runs that do not count.
         samples_ms: Each run that counts, in order.
         runs_per_sample: Above 1 where the engine tells only the mean of so many runs in a row.
-        statistics: Of the samples.
+        statistics: Statistics of the samples.
         baseline_memory_mb: Peak resident memory of the process before loading.
         peak_memory_mb: Peak resident memory of the process at its end.
         other_load: Cores' worth of processor time that everything else took meanwhile.
@@ -144,7 +144,7 @@ class Parity(Strict):
     Args:
         reference: What it was compared with.
         relative_error: Largest difference over the largest reference value; null if the numbers do not compare.
-        cosine: Of the two vectors; -1 if they do not compare.
+        cosine: Cosine of the two vectors; -1 if they do not compare.
         agrees: Within what exporting allows for the precision.
     """
 
@@ -170,14 +170,14 @@ class BenchResult(Strict):
         engine: The runtime.
         model: The file.
         input: What it was fed.
-        statistics: Of the samples of all repeats together.
-        spread: Of the medians of the repeats; null for a single one.
+        statistics: Statistics of the samples of all repeats together.
+        spread: Spread of the medians of the repeats; null for a single one.
         load_ms: Median over the repeats.
         first_run_ms: Median over the repeats.
         peak_memory_mb: Largest of the repeats.
         repeats: Raw samples and figures of each process.
         parity: Whether the outputs are right, where they were compared.
-        versions: Of the software that the figures depend on.
+        versions: Versions of the software that the figures depend on.
         warnings: What a reader must know before trusting the figures.
     """
 

@@ -37,7 +37,7 @@ class Ratio:
         ratio: Below 1 if B is quicker.
         low: Lower end of the interval.
         high: Upper end.
-        confidence: Of the interval.
+        confidence: Confidence of the interval.
         processes: Fresh processes.
         turns: In all of them.
     """
@@ -69,7 +69,7 @@ def take_turns(
     Args:
         run_a: One run of A.
         run_b: One run of B.
-        protocol: Of each process.
+        protocol: Protocol of each process.
         clock: Nanoseconds, monotonic.
     """
     lengths = []
@@ -94,7 +94,7 @@ def ratio_of(processes: Sequence[Sequence[Turn]], *, seed: int = 0) -> Ratio:
 
     Args:
         processes: The turns of each process.
-        seed: Of the bootstrap; the same turns give the same interval.
+        seed: Random seed of the bootstrap; the same turns give the same interval.
     """
     logs = [[math.log(median(turn.b_ms) / median(turn.a_ms)) for turn in turns] for turns in processes]
     chance = random.Random(seed)

@@ -16,7 +16,7 @@ class Metric:
         protocol: The settings that decide the figure, e.g. `k = 20, cosine, T = 0.07`.
         source: `measured here` or the publication.
         script: What measured it, for `measured here`.
-        unit: Of `value`.
+        unit: Unit of `value`.
         of: Whose figure it is; empty for the entry's own, else what it is to be compared with.
         headline: The figure that stands in the list.
     """
@@ -62,7 +62,7 @@ class TeacherEntry:
         derivatives_may_be_published: Whether that licence lets students trained on these targets be published, under
             its own conditions; None where nobody states it.
         source: Where these facts come from.
-        patch_size: Of the ViT, where it is not the architecture's own.
+        patch_size: Patch size of the ViT, where it is not the architecture's own.
         width: Factor of all widths of a ResNet, the stem's included.
         positions: How the ViT resamples its position embeddings for other sizes: `timm`, `dino` or `msn`.
         model: Zoo name, for family `zoo`.
@@ -74,16 +74,16 @@ class TeacherEntry:
         package: Distribution that carries the file, or that the bundled one was taken from, `name==version`.
         package_module: Importable name of that distribution.
         package_path: The file's path inside the module's folder.
-        sha256: Of the file, when it was computed on the real file or published.
-        md5: Of the file, the first digits, where published.
+        sha256: SHA-256 of the file, when it was computed on the real file or published.
+        md5: First digits of the file's MD5, where published.
         branch: Which branch of the checkpoint is the teacher, and its key prefix.
         head_keys: The head's keys in that branch.
         hidden_dim: Width of the head's hidden layers; None where only the file says it.
         bottleneck_dim: Width before the head's last layer, or of the embedding where there are no prototypes.
         head_dim: Number of outputs (prototypes) of the head.
         input_size: (C, H, W) the backbone was trained and is evaluated at.
-        mean: Of the normalisation, RGB in [0, 1].
-        std: Of the normalisation, RGB in [0, 1].
+        mean: Mean of the normalisation, RGB in [0, 1].
+        std: Standard deviation of the normalisation, RGB in [0, 1].
         citation: BibTeX or a sentence.
         notes: Further sentences.
         metrics: Published figures of the teacher itself.
@@ -151,7 +151,7 @@ class LatencyEntry:
         device: Short name, what `--on` takes.
         device_label: The device in full.
         engine: Runtime and the unit that computes.
-        precision: Of weights and activations.
+        precision: Precision of weights and activations.
         ms: For one image, in milliseconds.
         protocol: How it was measured.
         source: `measured here` or the publication.

@@ -51,9 +51,9 @@ class WeightsEntry:
         train: The command that makes such weights.
         notes: Further sentences for the card.
         metrics: Figures; absent when nobody measured or published any.
-        mean: Of the normalisation, RGB in [0, 1].
-        std: Of the normalisation, RGB in [0, 1].
-        interpolation: Of the resize before the centre crop.
+        mean: Mean of the normalisation, RGB in [0, 1].
+        std: Standard deviation of the normalisation, RGB in [0, 1].
+        interpolation: Filter of the resize before the centre crop.
         crop_pct: Side of the centre crop by the shorter side after resizing.
     """
 

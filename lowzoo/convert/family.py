@@ -23,7 +23,7 @@ class Family:
             backbone has; None where the file is not laid out like that.
         rename: From the publisher's names to timm's; names that it does not know it leaves alone.
         arguments: Further arguments for `timm.create_model`.
-        interpolation: Of the resize before the centre crop, as the publisher evaluates.
+        interpolation: Filter of the resize before the centre crop, as the publisher evaluates.
         positions: How the publisher resamples position embeddings, see `lowzoo.architectures.positions`.
     """
 

@@ -35,7 +35,7 @@ def decode_channels(
     Args:
         data: The file's bytes.
         where: The file's name for the error message.
-        channels: Of the network.
+        channels: Number of channels that the network takes.
         rules: How; bands with more than 8 bits of one file share a range.
         divisor: See `decode`; bands are never decoded smaller.
 
@@ -81,7 +81,7 @@ def of_colours(image: NDArray[np.uint8], channels: int) -> NDArray[np.uint8]:
 
     Args:
         image: (h, w, 3) RGB.
-        channels: Of the network.
+        channels: Number of channels that the network takes.
 
     Returns:
         (h, w, 3) for 1 and 3 channels, else (h, w, channels).

@@ -44,7 +44,7 @@ def remembered(
         what: Name of the fact, part of what it is remembered under.
         paths: The files.
         compute: From a path to a few bytes; runs in threads.
-        title: Of the bar.
+        title: Title of the progress bar.
         absent: Stands for a file that cannot be read.
     """
     states = [_state(path) for path in paths]
@@ -88,7 +88,7 @@ def remembered_of(what: str, identity: str, compute: Callable[[], bytes]) -> byt
 
     Args:
         what: Name of the fact.
-        identity: Of the content it is computed from.
+        identity: Identity of the content it is computed from.
         compute: Gives at least one byte.
     """
     key = sha256(f"{what}\0{identity}".encode()).digest()

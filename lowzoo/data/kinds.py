@@ -15,7 +15,7 @@ def kind_of(name: str, head: Callable[[int], bytes]) -> str:
     """What a file is that is no picture, as `Found` names it; empty for a picture.
 
     Args:
-        name: Of the file, perhaps behind folders with slashes; these are not looked at.
+        name: Name of the file, perhaps behind folders with slashes; these are not looked at.
         head: Reads that many of its first bytes, or fewer; asked only where the name does not decide.
     """
     base = name.rpartition("/")[2]

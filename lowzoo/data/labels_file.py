@@ -19,7 +19,7 @@ def classes_by_name(file: Path, names: Sequence[str], root: Path) -> tuple[list[
 
     Args:
         file: With a path and a class a line, see `lowzoo.data.rows`.
-        names: Of the pictures relative to `root`; empty for a lost one.
+        names: Names of the pictures relative to `root`; empty for a lost one.
         root: The folder or archive.
 
     Returns:

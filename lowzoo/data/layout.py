@@ -40,7 +40,7 @@ def arrange(names: Sequence[str], what: str, *, classes: bool = True) -> tuple[d
     """Find splits and classes.
 
     Args:
-        names: Of all pictures, with slashes between folders.
+        names: Names of all pictures, with slashes between folders.
         what: Names the folder or archive, for messages.
         classes: False looks for splits alone.
 

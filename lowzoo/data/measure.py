@@ -33,7 +33,7 @@ def measure(
     """Find the range of each type of number over all pictures of a set.
 
     Args:
-        reader: Of the split that is wanted.
+        reader: Reader of the split that is wanted.
         others: Gives those of the other splits, which count as well; not asked for where all pictures have 8 bits.
         intensity: As the user has chosen.
 

@@ -23,7 +23,7 @@ class Members:
     """N pictures of a store.
 
     Args:
-        names: Of each, with slashes between folders; empty for a picture that has been lost with its name.
+        names: Name of each picture, with slashes between folders; empty for one that has been lost with its name.
         pick: From indices (K,), or None for all, to a reader of these pictures.
         classes: (N,) what the store itself says about each picture's class, empty for nothing; None if it says nothing.
         lost: (N,) which pictures cannot be read anyway; None if all may be.

@@ -24,8 +24,8 @@ class Rows:
 
     Args:
         paths: As they are written.
-        classes: Of each, empty for none; None where the list has no classes.
-        splits: Of each, `train`, `validation` or `test`, empty for none; None where the list has no splits.
+        classes: Class of each picture, empty for none; None where the list has no classes.
+        splits: Split of each picture, `train`, `validation` or `test`, empty for none; None where there are no splits.
         notes: What was taken for what.
     """
 
@@ -42,7 +42,7 @@ def read_rows(path: Path, image_column: str | None = None, label_column: str | N
     paths and classes in its first two.
 
     Args:
-        path: Of the list.
+        path: Path of the list.
         image_column: Name of the column with the paths; found where None.
         label_column: Name of the column with the classes; found where None.
 

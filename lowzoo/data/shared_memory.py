@@ -46,7 +46,7 @@ def plan_workers(bytes_of_batch: int, workers: int, say: Callable[[str], None] |
     """How many workers can work, and whether their batches have to go through pipes; a line says what is not as wished.
 
     Args:
-        bytes_of_batch: Of all tensors of one batch.
+        bytes_of_batch: Bytes of all tensors of one batch.
         workers: That are wished for in this process. The other processes of a run on this machine have as many.
         say: Receives the line; stderr if absent.
     """

@@ -172,7 +172,7 @@ class ImageSet:
     """What a SRC word means.
 
     Args:
-        name: Of the set.
+        name: Name of the set.
         parts: What opens each split.
         found: What it was made from.
         options: How its images are read.

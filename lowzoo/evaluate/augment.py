@@ -61,7 +61,7 @@ class ShuffledKeys:
         indices: (N,) images to train on.
         batch_size: Images in a batch; the last one of an epoch may be smaller, and is left out if it is one image.
         epochs: Passes.
-        seed: Of the order.
+        seed: Random seed of the order.
     """
 
     def __init__(self, indices: NDArray[np.int64], batch_size: int, epochs: int, seed: int) -> None:

@@ -47,7 +47,7 @@ def cache_path(
     Args:
         model: (B, C, H, W) to (B, D), in eval mode, on `device`.
         spec: The preprocessing.
-        fingerprint: Of the images.
+        fingerprint: Fingerprint of the images.
         device: Where the features are computed.
         precision: What they are computed in.
     """

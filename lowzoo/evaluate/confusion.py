@@ -32,7 +32,7 @@ def draw(truth: Tensor, predictions: Tensor, names: Sequence[str] | None, path: 
     Args:
         truth: (M,) classes.
         predictions: (M,) classes.
-        names: Of the classes; numbers if None.
+        names: Names of the classes; numbers if None.
         path: The PNG to write.
         title: Line above the picture.
     """

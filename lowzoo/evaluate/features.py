@@ -76,7 +76,7 @@ def extract_features(
         batch_size: Images in a forward pass.
         workers: Processes that decode; 0 decodes in this one.
         device: What torch calls the device.
-        precision: Of the forward pass; features are float32 either way.
+        precision: Precision of the forward pass; features are float32 either way.
         progress: Show a bar on stderr.
         cache: Read and write the cache.
         spec: Another preprocessing than the network's own.

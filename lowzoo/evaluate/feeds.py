@@ -75,7 +75,7 @@ class AugmentedFeed:
         spec: Preprocessing.
         device: Where the network is.
         workers: Processes that decode.
-        precision: Of the forward pass.
+        precision: Precision of the forward pass.
         progress: Show a bar on stderr.
     """
 

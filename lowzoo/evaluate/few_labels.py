@@ -57,10 +57,10 @@ def draw_tasks(
     Args:
         data: `bank` are the training images.
         counts: Images of each class, a figure each.
-        share: Of the images of each class, 0 to 1; None for none.
+        share: Fraction of the images of each class, 0 to 1; None for none.
         lists: Files that name the images, one split each, instead of everything drawn.
         splits: How many are drawn for each figure.
-        seed: Of the first.
+        seed: Random seed of the first split.
 
     Raises:
         LowzooError: A class has too few images, or a list names unknown ones.
@@ -95,9 +95,9 @@ def evaluate_lowshot(
         resolved: The network.
         data: Training images, of which only those in the splits are read, and test images.
         tasks: See `draw_tasks`.
-        settings: Of the regression.
+        settings: Settings of the regression.
         preset: Whose settings they are, for the result.
-        seed: Of the cross-validation, and of the splits, for the result.
+        seed: Random seed of the cross-validation, and of the splits, for the result.
         how: How features are computed.
 
     Raises:

@@ -58,7 +58,7 @@ class FinetuneSettings:
     nesterov: bool = False
 
     def rates(self, epoch: int) -> tuple[float, float]:
-        """Of the backbone and of the head in `epoch`."""
+        """Learning rates of the backbone and of the head in `epoch`."""
         if self.milestones:
             factor = self.gamma ** sum(epoch >= milestone for milestone in self.milestones)
             return self.learning_rate * factor, self.head_rate * factor
@@ -122,10 +122,10 @@ def evaluate_finetune(
         resolved: The network; it is not changed.
         data: Training and test images.
         splits: Indices of the labelled training images, one training each.
-        settings: Of the training.
+        settings: Settings of the training.
         preset: Whose settings they are, for the result.
         projection: safetensors of the projection head, for an MLP.
-        seed: Of head, order and crops in the first training.
+        seed: Random seed of head, order and crops in the first training.
         how: Device, workers, precision.
 
     Raises:

@@ -19,7 +19,7 @@ class FrameSpec(Protocol):
 
     @property
     def mean(self) -> tuple[float, ...]:
-        """Of the normalisation; the colour of borders."""
+        """Mean of the normalisation; the colour of borders."""
 
     @property
     def crop_pct(self) -> float:

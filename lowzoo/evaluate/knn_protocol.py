@@ -28,7 +28,7 @@ class KnnPreset:
     Args:
         name: What `--protocol` takes.
         ks: Numbers of neighbours, the main one first.
-        temperature: Of the vote weights.
+        temperature: Temperature of the vote weights.
     """
 
     name: str

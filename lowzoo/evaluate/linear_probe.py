@@ -45,7 +45,7 @@ def evaluate_linear(
     Args:
         resolved: The network.
         data: `bank` are the training images, `queries` the test images.
-        settings: Of the probes.
+        settings: Settings of the probes.
         preset: Whose settings they are, for the result.
         repeats: Seeds the final probe is trained with; one that is solved for is the same with each.
         seed: The first of them.

@@ -29,11 +29,11 @@ class InputSpec(Protocol):
 
     @property
     def mean(self) -> tuple[float, ...]:
-        """Of the normalisation, in [0, 1]."""
+        """Mean of the normalisation, in [0, 1]."""
 
     @property
     def std(self) -> tuple[float, ...]:
-        """Of the normalisation, in [0, 1]."""
+        """Standard deviation of the normalisation, in [0, 1]."""
 
     @property
     def interpolation(self) -> str:

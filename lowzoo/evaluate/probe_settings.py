@@ -46,8 +46,8 @@ class ProbeSettings:
         decay_all: Weight decay on biases and norms too.
         norm: Before the linear layer: nothing; batch norm, with a gain and a shift or as bare standardisation; or
             layer norm followed by the projection to unit length.
-        init_std: Of the linear layer's weights; biases start at 0.
-        augmentation: Of the training images.
+        init_std: Standard deviation of the linear layer's weights; biases start at 0.
+        augmentation: Augmentation of the training images.
         squash: Resize both sides of pictures that are not randomly cropped, and crop nothing off.
         note: What differs from the publication.
     """

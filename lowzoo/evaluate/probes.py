@@ -44,7 +44,7 @@ class ProbeBank(nn.Module):
         in_dim: D.
         classes: C.
         settings: How they are trained.
-        seed: Of the initialisation.
+        seed: Random seed of the initialisation.
 
     Attributes:
         converged: Whether the solver says so of all of them; None for probes that are trained.

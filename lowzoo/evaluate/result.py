@@ -15,7 +15,6 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
-import lowzoo
 from lowzoo.catalog import Metric
 from lowzoo.data.source import ImageSource
 from lowzoo.evaluate.cache import weights_digest
@@ -58,8 +57,8 @@ class DataFacts(_Strict):
     """Which images.
 
     Args:
-        name: Of the source.
-        fingerprint: Of the pixels, see `ImageSource.fingerprint`.
+        name: Name of the source.
+        fingerprint: Fingerprint of the pixels, see `ImageSource.fingerprint`.
         images: Images that were used.
         skipped: Images that could not be read.
         unreadable: The first of those.
@@ -115,7 +114,7 @@ class Figure(_Strict):
 
     Args:
         metric: What was measured.
-        unit: Of mean, std and interval95.
+        unit: Unit of mean, std and interval95.
         mean: Over the seeds.
         std: Standard deviation over the seeds (of the sample, n - 1).
         seeds: How many there are.
@@ -156,7 +155,7 @@ class EvaluationResult(_Strict):
         data: Which images, by their part in the protocol.
         settings: Everything else that decides the figures.
         figures: What was measured, the main figure first.
-        versions: Of the packages that decide a figure.
+        versions: Versions of the packages that decide a figure.
         seconds: The evaluation took; None in a document that is to be compared.
     """
 
@@ -211,7 +210,7 @@ class Scored:
 
 def versions(*others: str) -> dict[str, str]:
     """Tell the versions that decide a figure; `others` are further distributions that took part."""
-    found = {"lowzoo": lowzoo.__version__, "torch": str(torch.__version__), "timm": timm.__version__}
+    found = {"lowzoo": version("lowzoo"), "torch": str(torch.__version__), "timm": timm.__version__}
     for name in others:
         try:
             found[name] = version(name)

@@ -96,7 +96,7 @@ def open_task(
     """Open the training and the test images of a task.
 
     Args:
-        name: Of the task.
+        name: Name of the task.
         root: Folder with what the owners distribute.
         word: Another SRC that holds the task's images and labels, such as `hf:NAME`.
         options: How the images of `word` are found, and all are read.

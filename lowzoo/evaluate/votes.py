@@ -35,7 +35,7 @@ def knn_predictions(
         bank_labels_N: int64, from 0.
         queries_MD: Features to classify.
         ks: Numbers of neighbours.
-        temperature: Of the vote weights.
+        temperature: Temperature of the vote weights.
         chunk: Queries compared at a time.
         block: Bank features compared at a time.
         devices: Where to search; that of the queries if empty.

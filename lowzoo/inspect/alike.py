@@ -84,7 +84,7 @@ def find_alike(
     """Find the same and nearly the same pictures within and between splits.
 
     Args:
-        digests: Of the bytes of N pictures; an empty one is like no other.
+        digests: Digests of the bytes of N pictures; an empty one is like no other.
         splits: (N,) number of the split of each.
         features: (N, D); None looks for the same bytes only.
         small: (N, 16, 16) grey copies.

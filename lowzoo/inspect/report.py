@@ -81,7 +81,7 @@ class SplitFacts:
     """One split. Formats, modes and sizes are of the pictures that can be read.
 
     Args:
-        name: Of the split.
+        name: Name of the split.
         pictures: All of them.
         readable: Those that can be read.
         classes: Pictures of each class that has any, in words; None for a set without classes.
@@ -131,7 +131,7 @@ class Report:
     """A set of images as lowzoo sees it.
 
     Args:
-        name: Of the set.
+        name: Name of the set.
         word: How the user named it; None for the embedded one.
         found: Lines about what lies there: files, what was left out, notes.
         files: Files, rows or members of any kind.

@@ -28,8 +28,8 @@ class Entry:
     """Inputs, settings and expected numbers.
 
     Args:
-        folder: Of the oracles.
-        record: Of the entry in oracles.json.
+        folder: Folder of the oracles.
+        record: Record of the entry in oracles.json.
     """
 
     def __init__(self, folder: Path, record: dict[str, Any]) -> None:

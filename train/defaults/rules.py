@@ -22,7 +22,7 @@ class Chosen:
     """Settings and why.
 
     Args:
-        fields: Of the configuration, under what the user has named.
+        fields: Fields of the configuration, under what the user has named.
         reasons: Lines for people.
     """
 
@@ -34,7 +34,7 @@ def choose(facts: Facts, named: Mapping[str, Any]) -> Chosen:
     """Settings for all that the user has not named.
 
     Args:
-        facts: Of data and machine.
+        facts: Facts of data and machine.
         named: Fields that the user has named.
     """
     recipe = RECIPES[facts.recipe]

@@ -92,7 +92,7 @@ class IBOTHead(DINOHead):
     Args:
         in_dim: Width D of the backbone.
         out_dim: Number of prototypes K of the class token.
-        patch_out_dim: Of the patches; None shares the last layer.
+        patch_out_dim: Number of outputs for a patch; None shares the last layer.
         layers: Linear layers of the MLP.
         hidden: Width of the MLP.
         bottleneck: Width before the last layer.

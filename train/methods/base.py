@@ -19,7 +19,7 @@ class Views:
 
     Args:
         groups: One tensor (count, B, 3, S, S) a group, normalised; the global one first.
-        epoch: Of these images.
+        epoch: Epoch of these images.
         indices: (B,) of the images in their source, on the processor.
         records: (B, G, 13) what the global views were made with, for a teacher cache.
         labels: (B,) classes, for supervised distillation.

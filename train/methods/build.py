@@ -21,11 +21,11 @@ def build_method(
     """The method with a fresh head on the student, on its device.
 
     Args:
-        config: Of the run.
+        config: Configuration of the run.
         backbone: The student's, see `create_student`.
         teacher: With its head; None for a recipe without one.
         device: Where it trains.
-        processes: Of the run; batch norms are synchronised over them where the configuration says so.
+        processes: Processes of the run; batch norms are synchronised over them where the configuration says so.
     """
     torch.manual_seed(config.seed + 1)
     width = feature_width(backbone, config.global_size)

@@ -20,7 +20,7 @@ class DinoObjective(nn.Module):
     Args:
         prototypes: K.
         student_temperature: tau_s.
-        centre_momentum: Of the running mean c.
+        centre_momentum: Momentum of the running mean c.
     """
 
     centre: Tensor

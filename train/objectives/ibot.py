@@ -23,8 +23,8 @@ class IbotObjective(nn.Module):
         prototypes: K of the class tokens.
         patch_prototypes: K of the patches, as many as of the class tokens if absent.
         student_temperature: tau_s.
-        centre_momentum: Of the class tokens' centre.
-        patch_centre_momentum: Of the patches' centre.
+        centre_momentum: Momentum of the class tokens' centre.
+        patch_centre_momentum: Momentum of the patches' centre.
         cls_weight: w_c.
         patch_weight: w_p.
     """
@@ -69,7 +69,7 @@ class IbotObjective(nn.Module):
             teacher_cls_GBK: Class-token logits of the unmasked global views.
             teacher_patch_GBNK: Patch logits of the unmasked global views.
             mask_GBN: True where a patch was masked.
-            temperature: Of the class tokens' targets.
+            temperature: Temperature of the class tokens' targets.
             patch_temperature: tau_p.
         """
         cls = self.cls.loss(student_cls_VBK, self.cls.targets(teacher_cls_GBK, temperature))

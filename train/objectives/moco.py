@@ -72,8 +72,8 @@ def shuffle_batch(images_B3SS: Tensor, seed: int) -> tuple[Tensor, Callable[[Ten
     """Exchange images among processes, so that batch norms of the key branch mix other images than the queries'.
 
     Args:
-        images_B3SS: Of this process.
-        seed: Of the permutation, alike in every process.
+        images_B3SS: This process's images.
+        seed: Random seed of the permutation, alike in every process.
 
     Returns:
         As many images, and a function that puts the rows made from them back into this process's order.

@@ -28,11 +28,11 @@ def msn_targets(
     """Sharpened assignments (B, K) of the target views.
 
     Args:
-        embeddings_BD: Of the EMA branch; normalised here, like the prototypes.
+        embeddings_BD: Embeddings of the EMA branch; normalised here, like the prototypes.
         prototypes_KD: C.
         temperature: tau.
         sharpening: T; a softmax at tau, sharpened, is a softmax at tau * T.
-        iterations: Of Sinkhorn on the sharpened assignments; 0 leaves them as they are.
+        iterations: Iterations of Sinkhorn on the sharpened assignments; 0 leaves them as they are.
     """
     with torch.no_grad():
         cosines = normalize(embeddings_BD, dim=-1) @ normalize(prototypes_KD, dim=-1).T

@@ -41,9 +41,9 @@ def pair_cross_entropy(targets_GBK: Tensor, scores_VBK: Tensor, pairs_GV: Tensor
 
     Args:
         targets_GBK: Probabilities q; no gradient flows to them.
-        scores_VBK: Of the student, global views first.
+        scores_VBK: Scores of the student, global views first.
         pairs_GV: Boolean mask of the allowed pairs.
-        temperature: Of the student.
+        temperature: Temperature of the student.
 
     Returns:
         Scalar, nats.
@@ -65,11 +65,11 @@ def grouped_cross_entropy(
 
     Args:
         targets_GBK: Probabilities; no gradient flows to them.
-        scores_VBK: Of the student, global views first.
+        scores_VBK: Scores of the student, global views first.
         alpha: Weight of the first mean.
         beta: Weight of the second mean.
         pairs_GV: Boolean mask of the allowed pairs; `cross_view` where it is absent.
-        temperature: Of the student.
+        temperature: Temperature of the student.
 
     Returns:
         Scalar, nats.

@@ -36,13 +36,13 @@ def rob_ibot_loss(
         teacher_cls_GBK: Class-token logits of the unmasked global views.
         teacher_patch_GBNK: Patch logits of the unmasked global views.
         mask_GBN: True where a patch was masked.
-        student_temperature: Of the student's softmax.
-        teacher_temperature: Of the class tokens' targets.
-        teacher_patch_temperature: Of the patches' targets.
+        student_temperature: Temperature of the student's softmax.
+        teacher_temperature: Temperature of the class tokens' targets.
+        teacher_patch_temperature: Temperature of the patches' targets.
         cls_weight: w_c.
         patch_weight: w_p.
         swapped: Cross-view pairs for the class tokens; patches always pair with themselves.
-        weights: Of the class tokens' two kinds of pairs, see `RobObjective`.
+        weights: Weights of the class tokens' two kinds of pairs, see `RobObjective`.
     """
     objective = RobObjective(teacher_temperature, student_temperature, swapped, weights)
     cls = objective.loss(student_cls_VBK, objective.targets(teacher_cls_GBK))

@@ -20,7 +20,7 @@ class SinkhornTargets(nn.Module):
     Args:
         prototypes: Number of scores K.
         epsilon: Sharpness.
-        iterations: Of Sinkhorn.
+        iterations: Iterations of Sinkhorn.
         queue_length: Rows of past teacher scores, over all processes, that join Sinkhorn and are dropped from its
             result; newest first.
         hard: Put all of an image's mass on its best prototype after Sinkhorn (never so in the paper's configurations).

@@ -17,7 +17,7 @@ def sinkhorn(scores_NK: Tensor, *, epsilon: float, iterations: int = 3) -> Tenso
     more than 2.6 at epsilon 0.03, as unbounded logits do, and an empty row or column would turn into NaN.
 
     Args:
-        scores_NK: Of this process's images.
+        scores_NK: Scores of this process's images.
         epsilon: Sharpness; smaller is sharper.
         iterations: Rounds of normalisation; with 0 each row is a softmax at epsilon.
     """

@@ -23,7 +23,7 @@ class SwavObjective(nn.Module):
         queue_length: Embeddings in a queue, over all processes; 0 for none.
         temperature: tau.
         epsilon: Sharpness of the codes.
-        iterations: Of Sinkhorn.
+        iterations: Iterations of Sinkhorn.
     """
 
     queue: Tensor

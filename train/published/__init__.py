@@ -45,7 +45,7 @@ def load_published(path: Path, entry: TeacherEntry, *, with_head: bool = True) -
     """Backbone and head of a catalog teacher.
 
     Args:
-        path: Of its file.
+        path: Path of the teacher's file.
         entry: What the catalog says of it.
         with_head: False leaves the head out, and takes a file that has none.
 

@@ -47,7 +47,7 @@ def cut_classifier(network: nn.Module, name: str, size: int) -> ClassifierHead:
 
     Args:
         network: In eval mode.
-        name: Of the teacher, for messages.
+        name: Name of the teacher, for messages.
         size: Side of an image that it takes, in pixels.
 
     Raises:

@@ -14,8 +14,8 @@ def take_imagenet_normalised(network: nn.Module, mean: Sequence[float], std: Seq
 
     Args:
         network: Called with (B, 3, H, W); neither its names nor its state dict change.
-        mean: Of its own normalisation, RGB in [0, 1].
-        std: Of its own normalisation, RGB in [0, 1].
+        mean: Mean of its own normalisation, RGB in [0, 1].
+        std: Standard deviation of its own normalisation, RGB in [0, 1].
     """
     if tuple(mean) == IMAGENET_MEAN and tuple(std) == IMAGENET_STD:
         return

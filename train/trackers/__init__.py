@@ -98,7 +98,7 @@ class Trackers:
     """All trackers of a run.
 
     Args:
-        names: Of the registry, all installed.
+        names: Names in the registry, all installed.
         run: What they are told.
         say: Is told of one that fails.
 

@@ -52,7 +52,7 @@ class _Plan:
         kernels: (N, K) of the blur.
         kinds: Place of the hue in the order of the jitter, or `_NO_JITTER`.
         only_brightness: For each place in that order, whether an image's blend is brightness.
-        radii: Of the blur in pixels, 0 for none.
+        radii: Radii of the blur in pixels, 0 for none.
         gray: Whether to grey.
         solarise: Whether to solarise.
     """

@@ -28,7 +28,7 @@ def largest_divisor(boxes_V4: NDArray[np.int64], groups: Sequence[ViewGroup]) ->
 
     Args:
         boxes_V4: Top, left, height and width of each view in pixels of the image as it is stored.
-        groups: Of the views.
+        groups: Groups of the views.
     """
     sizes = np.repeat([group.size for group in groups], [group.count for group in groups])
     # Pixels of the image for one of the view, along the shorter side of the crop that has the fewest.

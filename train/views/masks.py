@@ -31,9 +31,9 @@ def block_mask(
 
     Args:
         grid: Rows and columns of patches.
-        seed: Of the run.
+        seed: Random seed of the run.
         epoch: From 0.
-        index: Of the image in its source.
+        index: Index of the image in its source.
         view: Number of the global view.
         ratios: Mean shares, each as likely as the others.
         spreads: Half width of the uniform draw around each.

@@ -69,11 +69,11 @@ def sample_params(
 
     Args:
         groups: The groups of views, V views in all.
-        seed: Of the run, below 2^64.
+        seed: Random seed of the run, below 2^64.
         epoch: From 0.
-        index: Of the image in its source.
-        height: Of the image as it is stored, in pixels.
-        width: Of the image as it is stored, in pixels.
+        index: Index of the image in its source.
+        height: Height of the image as it is stored, in pixels.
+        width: Width of the image as it is stored, in pixels.
         view_epochs: Global views repeat after so many epochs; local ones never do. None is never.
     """
     views = sum(group.count for group in groups)

@@ -78,7 +78,7 @@ class _Colours:
             planes: (3, H, W), the image.
             out: (H, W, 3), for the result.
             row: The image's photometric parameters.
-            kernel: Of the blur, along one axis.
+            kernel: Kernel of the blur, along one axis.
             normalise: What to do to values in [0, 255] at the end.
         """
         np.copyto(self._now, cv2.merge(list(planes), dst=self._whole))
@@ -143,7 +143,7 @@ class _Colours:
 
 
 def _kernels(sigma_N: Tensor) -> list[Pixels | None]:
-    """Of the blur along one axis, both sides of the centre; None for none."""
+    """Kernels of the blur along one axis, an image each, both sides of the centre; None for none."""
     halves, radii = gaussian_kernels(sigma_N)
     both = torch.cat((halves.flip(1)[:, :-1], halves), 1).numpy()
     middle = halves.shape[1] - 1

@@ -28,8 +28,8 @@ def photometric(
     Args:
         views_N3HW: uint8 RGB planes on the device.
         params_NP: Photometric parameters (N, 8), float32, on the processor; see `ViewParams`.
-        mean: Of the normalisation, of values in [0, 1].
-        std: Of the normalisation, of values in [0, 1].
+        mean: Mean of the normalisation, of values in [0, 1].
+        std: Standard deviation of the normalisation, of values in [0, 1].
 
     Returns:
         (N, 3, H, W) in torch's default type, normalised, on the device of the views.

@@ -37,7 +37,7 @@ class Phone:
     """A phone that answers.
 
     Args:
-        serial: Of it.
+        serial: Serial number of the phone.
         adb: What adbutils calls the device.
     """
 

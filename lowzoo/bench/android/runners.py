@@ -20,11 +20,11 @@ class Said:
     """What one process of a runner said.
 
     Args:
-        samples_ms: Of each run; a single mean where `runs_per_sample` is above 1.
+        samples_ms: Time of each run; a single mean where `runs_per_sample` is above 1.
         runs_per_sample: Runs in the mean.
-        load_ms: Of the model.
+        load_ms: Time to load the model.
         first_run_ms: The first run.
-        peak_memory_mb: Of the process.
+        peak_memory_mb: Peak memory of the process.
     """
 
     samples_ms: tuple[float, ...]
@@ -41,7 +41,7 @@ class Runner:
     Args:
         engine: Name of the runtime.
         program: Usual name of the file.
-        suffix: Of the models it runs.
+        suffix: Suffix of the models that it runs.
         content: What it feeds the model.
         command: Words after the program: model, file for samples, threads, warm-up runs, runs.
         read: Reads its output and the file of samples.

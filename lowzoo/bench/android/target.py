@@ -3,9 +3,9 @@
 import shlex
 import time
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
-import lowzoo
 from lowzoo.bench.android.phone import FOLDER, Phone, check_abi, condition, describe, pinning
 from lowzoo.bench.android.runners import RUNNERS, Runner, Said
 from lowzoo.bench.artifact import identify_other, open_onnx
@@ -103,7 +103,7 @@ def bench_android(
         ),
         model=model,
         input=_input(artifact, program),
-        versions={"lowzoo": lowzoo.__version__},
+        versions={"lowzoo": version("lowzoo")},
         warnings=warnings,
     )
 

@@ -24,7 +24,7 @@ class Run:
     Args:
         plan: Which back end.
         repeats: What came in, in order.
-        parity: Of its features with the reference; None before they came, or without one.
+        parity: Parity of its features with the reference; None before they came, or without one.
         failure: Why it does not run there.
     """
 

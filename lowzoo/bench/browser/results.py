@@ -1,8 +1,8 @@
 """From what a device said to results of the one schema, one a back end."""
 
 import re
+from importlib.metadata import version
 
-import lowzoo
 from lowzoo.bench.assemble import assemble, repeat_of
 from lowzoo.bench.browser.collector import DeviceState, Run
 from lowzoo.bench.browser.messages import Battery, Facts
@@ -72,7 +72,7 @@ def results_of(
             model=model,
             input=given,
             parity=run.parity,
-            versions={"lowzoo": lowzoo.__version__, "onnxruntime-web": runtime.version},
+            versions={"lowzoo": version("lowzoo"), "onnxruntime-web": runtime.version},
             warnings=_warnings(device, run, state, protocol),
         )
         for run in device.runs

@@ -41,10 +41,10 @@ class Runtime:
     """onnxruntime-web.
 
     Args:
-        version: Of it.
+        version: Version of onnxruntime-web.
         source: The folder or the CDN, in words.
         backends: Script and WebAssembly of each back end; empty for one that is absent.
-        origin: Of the CDN; None for a folder.
+        origin: Origin of the CDN; None for a folder.
     """
 
     version: str

@@ -13,7 +13,7 @@ def open_session(path: Path, threads: int, *, spinning: bool = True) -> onnxrunt
     """Load an ONNX file.
 
     Args:
-        path: Of it.
+        path: Path of the ONNX file.
         threads: For one operator.
         spinning: Whether idle threads burn time waiting for the next operator, as onnxruntime does by default.
     """

@@ -27,7 +27,7 @@ def read_classes(column: Any, name: str, what: str, class_names: tuple[str, ...]
 
     Args:
         column: A chunked array.
-        name: Of the column.
+        name: Name of the column.
         what: Names the table.
         class_names: What numbers mean where the table says so.
 

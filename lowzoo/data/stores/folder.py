@@ -70,7 +70,7 @@ class Listing:
     """What lies in a folder, sub-folders included.
 
     Args:
-        names: Of the pictures relative to it, sorted, with slashes.
+        names: Names of the pictures relative to the folder, sorted, with slashes.
         left_out: How many files of each other kind there are, see `lowzoo.data.found.Found`.
         notes: What a reader should know.
     """

@@ -11,7 +11,7 @@ def read_at(path: str, offset: int, size: int, where: str, what: str = "file") -
     """Read part of a file.
 
     Args:
-        path: Of the file.
+        path: Path of the file.
         offset: First byte.
         size: Bytes.
         where: Names the picture for messages.

@@ -60,7 +60,7 @@ class StreamReader:
         """Go through one part of an epoch, undecoded, in a shuffled order that is a function of the arguments.
 
         Args:
-            seed: Of the run.
+            seed: Random seed of the run.
             epoch: From 0.
             part: From 0 to `parts` - 1; together the parts are the whole set.
             parts: Where there are fewer shards than parts, every part reads everything and leaves the others' rows out.

@@ -44,7 +44,7 @@ class TarReader:
     Args:
         files: The tars in order.
         shown: What each is called in messages: the compressed file where it has been unpacked.
-        digests: Of the content of each.
+        digests: Digest of each tar's content.
         damage: What is wrong with each, empty for a whole one.
         shard_ends: Pictures up to the end of each tar.
         packed: Member names, see `pack_names`; empty for a lost picture.

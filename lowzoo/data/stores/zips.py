@@ -50,7 +50,7 @@ class ZipReader:
         sizes: (N,) int64, bytes of the picture.
         methods: (N,) int64, how each is compressed.
         checksums: (N,) int64, CRC-32 of the picture.
-        digest: Of the archive.
+        digest: Digest of the archive.
     """
 
     file: str

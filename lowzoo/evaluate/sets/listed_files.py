@@ -25,11 +25,11 @@ def listed_source(
     """The images `files`, relative to `root`.
 
     Args:
-        name: Of the source.
+        name: Name of the source.
         root: The folder.
         files: N names.
         labels: N class numbers.
-        class_names: Of all classes.
+        class_names: Names of all classes.
         list_file: Where the names stand, for messages.
 
     Raises:

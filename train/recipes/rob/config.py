@@ -14,8 +14,8 @@ class RobConfig(TaughtConfig):
 
     Args:
         loss: Member of the family; "kd" is the supervised distillation that the paper compares with.
-        student_temperature: Of the student's softmax.
-        teacher_temperature: Of the target's softmax; the loss's own if absent (dino 0.07, ibot 0.07, msn 0.025).
+        student_temperature: Temperature of the student's softmax.
+        teacher_temperature: Temperature of the target's softmax; the loss's own if absent (dino, ibot 0.07, msn 0.025).
         teacher_views: Global views that the teacher sees, all of them if 0.
         swapped: Use the cross-view pairs of ordinary training instead (never so in the paper's configurations).
         alpha: Weight of the mean over pairs of two global views, as in SSLight; the mean over all pairs if absent.

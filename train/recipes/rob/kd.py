@@ -18,7 +18,7 @@ class KdMethod(Method):
     Args:
         student: Encoder whose head is a classifier.
         teacher: Frozen, its head the classifier of the same classes.
-        config: Of the run.
+        config: Configuration of the run.
     """
 
     def __init__(self, student: MultiViewEncoder, teacher: FrozenTeacher, config: RobConfig) -> None:

@@ -23,7 +23,7 @@ class RobMethod(Method):
     Args:
         student: Encoder with a head of K scores, or one that ends in the teacher's bottleneck.
         teacher: Frozen.
-        config: Of the run.
+        config: Configuration of the run.
     """
 
     def __init__(self, student: MultiViewEncoder, teacher: FrozenTeacher, config: RobConfig) -> None:

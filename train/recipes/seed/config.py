@@ -16,8 +16,8 @@ class SeedConfig(TaughtConfig):
 
     Args:
         queue: Past teacher embeddings K that an image is compared with; a multiple of the batch.
-        student_temperature: Of the student's softmax.
-        teacher_temperature: Of the target's softmax: 0.01, or 1e-4 as the released code has it, where the target is
+        student_temperature: Temperature of the student's softmax.
+        teacher_temperature: Temperature of the target's softmax: 0.01, or 1e-4 as released, where the target is
             almost one-hot (preset `seed_released`).
     """
 

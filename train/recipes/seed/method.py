@@ -17,7 +17,7 @@ class SeedMethod(Method):
     Args:
         student: Encoder whose head ends as wide as the teacher's embedding.
         teacher: Frozen, with its own projection head.
-        config: Of the run.
+        config: Configuration of the run.
     """
 
     def __init__(self, student: MultiViewEncoder, teacher: FrozenTeacher, config: SeedConfig) -> None:

@@ -17,7 +17,7 @@ class SslightConfig(TrainConfig):
         alpha: Weight of the mean over pairs of two global views.
         beta: Weight of the mean over pairs of a global and a local view.
         prototypes: Outputs of the head: K of DINO and SwAV; of no use to MoCo.
-        student_temperature: Of the student's softmax; MoCo's temperature.
+        student_temperature: Temperature of the student's softmax; MoCo's temperature.
         teacher_temperature_start: DINO: of the teacher's softmax at the start.
         teacher_temperature: DINO: of the teacher's softmax after the warm-up.
         teacher_temperature_warmup: DINO: share of the run in which it rises.
