@@ -72,7 +72,7 @@ def load(
             copy is taken.
         size: Side of the input in pixels, or (height, width); the weights' own if None.
         classes: Keep the classifier that the weights come with. A network that you built is taken as it is.
-        mean: Of the normalisation, for a network that you built and that has no `pretrained_cfg` of timm.
+        mean: Mean of the normalisation, for a network that you built and that has no `pretrained_cfg` of timm.
         std: As `mean`.
         interpolation: Filter of the resize, for such a network.
         crop_pct: Side of the centre crop by the side after resizing, for such a network.

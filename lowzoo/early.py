@@ -145,7 +145,7 @@ def refuse_unpublished(checkpoint: Path, family: str | None) -> None:
     """Refuse a file that is no checkpoint, or none that is known by its names and shapes.
 
     Args:
-        checkpoint: Of a publisher that lowzoo knows.
+        checkpoint: Checkpoint of a publisher that lowzoo knows.
         family: What it is; any if None.
 
     Raises:

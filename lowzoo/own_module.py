@@ -36,8 +36,8 @@ def resolved_module(
         module: (B, C, H, W) normalised to (B, D) features or scores; it is left as it is.
         name: What messages and files call it; its class, or timm's name of its architecture, if None.
         size: Side of the input in pixels, or (height, width); the configuration's if None.
-        mean: Of the normalisation, in [0, 1]; the configuration's if None.
-        std: Of the normalisation, in [0, 1]; the configuration's if None.
+        mean: Mean of the normalisation, in [0, 1]; the configuration's if None.
+        std: Standard deviation of the normalisation, in [0, 1]; the configuration's if None.
         interpolation: Filter of the resize; the configuration's if None.
         crop_pct: Side of the centre crop by the side after resizing; the configuration's if None.
 

@@ -11,10 +11,10 @@ def write_distribution(
 
     Args:
         site: To be put on `sys.path` or PYTHONPATH.
-        name: Of the distribution.
+        name: Name of the distribution.
         entries: Group of entry points -> name -> "module:attribute".
         files: Path below `site` -> text.
-        version: Of the distribution.
+        version: Version of the distribution.
     """
     for file, text in files.items():
         (site / file).parent.mkdir(parents=True, exist_ok=True)

@@ -43,7 +43,7 @@ class Format:
         noter: Hook (path) -> dict: what an artifact says of itself, without running it; empty if nothing.
         folder: Whether an artifact is a folder, which holds `Manifest.json`.
         extra: The extra of this package that brings what it needs, empty for none.
-        bounds: Of precisions that `lowzoo.export.bounds` does not know, or bounds that differ from those.
+        bounds: Bounds of precisions that `lowzoo.export.bounds` does not know, or bounds that differ from those.
         calibrated: Precisions that need calibration images.
         dynamic_batch: Whether the batch can be left open.
         image_is_bytes: Whether an image is uint8 (B, H, W, C) or (B, C, H, W); otherwise an image of its own kind.

@@ -40,7 +40,7 @@ class Skeleton:
     """Names and shapes of a headless architecture, and what the rest of a file is judged by.
 
     Args:
-        shapes: Of every tensor of the state dict.
+        shapes: Shapes of every tensor of the state dict.
         classifiers: What the classifier is called that the network has not.
         prefix_tokens: Position embeddings before those of the patches.
         patch: Side of a patch in pixels; None for a network without patches.

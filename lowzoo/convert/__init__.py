@@ -98,7 +98,7 @@ def family_in(content: Mapping[str, Any], path: Path, skeleton: Callable[[Family
     """The family that a file is of, by its names and shapes.
 
     Args:
-        content: Of the file.
+        content: Content of the file.
         path: For messages.
         skeleton: Gives the names and shapes of a family's network; timm itself is asked if None.
 

@@ -103,7 +103,7 @@ def beside(content: Any, taken: Mapping[str, Any], places: Sequence[str] = ()) -
     """What a file holds beside a network that was taken from it, by place; the number of tensors of each.
 
     Args:
-        content: Of the file.
+        content: Content of the file.
         taken: The network's tensors, the very objects that stand in `content`.
         places: Where other copies of it lie, which count as told.
     """

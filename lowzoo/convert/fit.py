@@ -73,7 +73,7 @@ def places_of(
     Args:
         path: For messages.
         architecture: timm's name, with or without a tag.
-        content: Of the file.
+        content: Content of the file.
         branch: Which of several copies, by a part of its place; any if empty.
         skeleton_of: Gives that of an architecture without tag; None where it is not known.
 

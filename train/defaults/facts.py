@@ -27,7 +27,7 @@ def look(recipe: str, source: ImageSource, fields: Mapping[str, Any], processes:
         recipe: Name of the recipe.
         source: Training images.
         fields: What the user has named.
-        processes: Of the run.
+        processes: Number of processes in the run.
 
     Raises:
         LowzooError: Fewer than two images, or none that differ.

@@ -44,7 +44,7 @@ class TrainConfig(BaseModel):
         accumulate: Parts in which a device goes through its share of the batch.
         update: Whether rate and decay change every step or every epoch; in a run whose length is not given by epochs
             they change every step.
-        precision: Of the networks; losses and heads of teachers always compute in fp32.
+        precision: Precision of the networks; losses and heads of teachers always compute in fp32.
         onednn: On a processor, fp32 matrix products by oneDNN instead of MKL: twice the speed on AMD's with AVX-512.
             A ViT's attention then keeps its weights for the backward pass, which takes memory.
         sync_bn: Batch statistics over all devices.

@@ -18,7 +18,7 @@ class Facts:
         student: timm's name of the student's architecture.
         accelerator: Whether the device is one; else it is a processor.
         teacher_head: Whether the teacher brings the head that the recipe needs; always without a teacher.
-        processes: Of the run.
+        processes: Number of processes of the run.
     """
 
     recipe: str
