@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from lowzoo.catalog.shapes import FILE, INDEX, Skeleton
-from lowzoo.files import atomic_path, write_text
+from lowzoo.io.files import atomic_path, write_text
 
 OUT = Path(__file__).parent.parent / "lowzoo" / "catalog" / FILE
 # The same bytes whenever it is written.
@@ -31,7 +31,7 @@ def listed() -> dict[str, Any]:
     from timm.models._registry import _model_to_module
 
     import lowzoo  # noqa: F401  registers the zoo's own
-    from lowzoo.convert.foreign import timm_skeleton
+    from lowzoo.checkpoints.foreign import timm_skeleton
 
     found: dict[str, list[str]] = {}
     for name, module in sorted(_model_to_module.items()):

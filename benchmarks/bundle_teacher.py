@@ -14,11 +14,11 @@ import torch
 from safetensors.torch import save_file
 
 from lowzoo import catalog
-from lowzoo.torch_file import read_torch_file
-from lowzoo.train.published import load_published
-from lowzoo.weights_file import sha256
+from lowzoo.checkpoints.files.torch_file import read_torch_file
+from lowzoo.io.safetensors_file import sha256
+from lowzoo.train.teachers.published import load_published
 
-WEIGHTS = Path(__file__).resolve().parents[1] / "lowzoo" / "weights"
+WEIGHTS = Path(__file__).resolve().parents[1] / "lowzoo" / "zoo" / "weights"
 
 
 def main() -> None:

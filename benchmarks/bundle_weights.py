@@ -1,4 +1,4 @@
-"""Turn a finished run into bundled weights: fp16 backbone and projection head in lowzoo/weights/.
+"""Turn a finished run into bundled weights: fp16 backbone and projection head in lowzoo/zoo/weights/.
 
     python benchmarks/bundle_weights.py runs/tin100 rob_vit_tiny.mobilenetv2_sup_tin100
 
@@ -12,10 +12,10 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-from lowzoo.train.head_files import load_head, save_head
-from lowzoo.weights_file import short_digest
+from lowzoo.io.safetensors_file import short_digest
+from lowzoo.train.heads.files import load_head, save_head
 
-WEIGHTS = Path(__file__).resolve().parents[1] / "lowzoo" / "weights"
+WEIGHTS = Path(__file__).resolve().parents[1] / "lowzoo" / "zoo" / "weights"
 
 
 def main() -> None:

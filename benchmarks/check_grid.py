@@ -31,10 +31,10 @@ import torch
 from PIL import Image
 from timm.models import save_for_hf
 
+from lowzoo.base.next_line import commands_of
 from lowzoo.cli.main import main as lowzoo
 from lowzoo.export.formats import FORMATS
-from lowzoo.export.spec import INPUTS
-from lowzoo.following import commands_of
+from lowzoo.export.spec.spec import INPUTS
 
 OUT = Path(__file__).parent / "results" / "check_grid.json"
 ARCHITECTURE = "test_resnet"

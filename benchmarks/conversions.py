@@ -4,9 +4,9 @@
 
 Goes through every family of `lowzoo convert` at its true size, the largest included, which the tests leave out; needs
 about 10 GB of memory. Each folder is loaded by `timm.create_model("local-dir:DIR")` and compared at 224 px and at
-another size with the authors' network, written out once more in `tests/published_networks.py`. A ViT resamples its
-positions for the other size, and each family has its own rule: timm's own network is held against timm's rule, and the
-network with the family's rule (`lowzoo.architectures.positions`) against the authors'.
+another size with the authors' network, written out once more in `tests/helpers/published_networks.py`. A ViT resamples
+its positions for the other size, and each family has its own rule: timm's own network is held against timm's rule, and
+the network with the family's rule (`lowzoo.zoo.architectures.positions`) against the authors'.
 
 Writes the figures as JSON and, beside it, as a table in Markdown; families that are not named keep their rows. Exits
 with 1 if a difference is above 1e-5 of the largest feature.
@@ -24,19 +24,19 @@ import timm
 import torch
 
 import lowzoo
-from lowzoo.architectures.positions import set_position_rule
-from lowzoo.bench.machine import this_device
-from lowzoo.convert import FAMILIES
-from lowzoo.convert.folder import convert_to_folder
-from lowzoo.files import write_text
+from lowzoo.bench.host.machine import this_device
+from lowzoo.checkpoints.families.published import FAMILIES
+from lowzoo.checkpoints.folder import convert_to_folder
+from lowzoo.io.files import write_text
+from lowzoo.zoo.architectures.positions import set_position_rule
 
 ROOT = Path(__file__).parent.parent
 OUT = Path(__file__).parent / "results" / "conversions.json"
 BOUND = 1e-5
 sys.path.insert(0, str(ROOT))
 
-from tests.published_files import make_content, save  # noqa: E402 - the tests are no installed package
-from tests.published_networks import reference  # noqa: E402
+from tests.helpers.published_files import make_content, save  # noqa: E402 - the tests are no installed package
+from tests.helpers.published_networks import reference  # noqa: E402
 
 
 @torch.no_grad()

@@ -18,9 +18,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from lowzoo.bench.machine import this_device
+from lowzoo.bench.host.machine import this_device
 from lowzoo.evaluate.result import versions
-from lowzoo.files import write_text
+from lowzoo.io.files import write_text
 
 
 def turn(source: str, extra: list[str]) -> dict[str, float | int]:

@@ -24,13 +24,13 @@ import torch
 from tiny_imagenet_part import part
 
 from lowzoo.data.source import ImageSource, open_set
-from lowzoo.train.config import named_fields, resolve
+from lowzoo.system.machine import versions
 from lowzoo.train.defaults import choose, look
-from lowzoo.train.loop import Run
-from lowzoo.train.machine import versions
-from lowzoo.train.metrics import read_metrics
-from lowzoo.train.progress import Progress, StepClock
+from lowzoo.train.monitoring.metrics import read_metrics
+from lowzoo.train.monitoring.progress import Progress, StepClock
 from lowzoo.train.recipes.base import TrainConfig
+from lowzoo.train.runs.loop import Run
+from lowzoo.train.settings.config import named_fields, resolve
 
 RECIPES = ("rob", "seed", "sslight")
 STUDENTS = ("vit_tiny", "mobilenetv2", "mobilenetv3_large", "resnet18", "efficientnet_b0")

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from lowzoo.files import write_text
+from lowzoo.io.files import write_text
 
 PACKAGES = ("torch", "timm", "numpy", "onnxruntime", "coremltools", "executorch", "litert-torch", "ai-edge-litert")
 

@@ -27,19 +27,19 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.preprocessing import StandardScaler
 
-from lowzoo.bench.machine import this_device
-from lowzoo.evaluate.extraction import Extraction
-from lowzoo.evaluate.feature_kinds import with_features
+from lowzoo.bench.host.machine import this_device
 from lowzoo.evaluate.few_labels import draw_tasks, evaluate_lowshot
 from lowzoo.evaluate.knn_protocol import KnnData, knn_preset, open_knn_data, score_knn
 from lowzoo.evaluate.linear_probe import HELD_OUT, evaluate_linear
-from lowzoo.evaluate.logistic import LOGISTIC
-from lowzoo.evaluate.probe_settings import adapted, probe_settings
+from lowzoo.evaluate.probes.logistic import LOGISTIC
+from lowzoo.evaluate.probes.settings import adapted, probe_settings
 from lowzoo.evaluate.result import versions
-from lowzoo.evaluate.subsets import held_out
-from lowzoo.evaluate.votes import TEMPERATURE, knn_predictions
-from lowzoo.files import write_text
-from lowzoo.resolve import Resolved, load_model
+from lowzoo.evaluate.sets.subsets import held_out
+from lowzoo.features.extraction import Extraction
+from lowzoo.features.feature_kinds import with_features
+from lowzoo.features.votes import TEMPERATURE, knn_predictions
+from lowzoo.io.files import write_text
+from lowzoo.zoo.resolve import Resolved, load_model
 
 OUT = Path(__file__).parent / "results" / "evaluate_tin.json"
 KS = (10, 20, 100, 200)

@@ -40,11 +40,11 @@ import documents
 import torch
 from torch import nn
 
-from lowzoo.bench.machine import this_device
-from lowzoo.errors import LowzooError
-from lowzoo.export.reasons import reason_alone
-from lowzoo.files import write_text
-from lowzoo.resolve import Resolved, load_model
+from lowzoo.base.errors import LowzooError
+from lowzoo.bench.host.machine import this_device
+from lowzoo.export.network.reasons import reason_alone
+from lowzoo.io.files import write_text
+from lowzoo.zoo.resolve import Resolved, load_model
 
 ROOT = Path(__file__).parent.parent
 OUT = ROOT / "benchmarks" / "results" / "export_families.json"
@@ -84,8 +84,8 @@ def chosen() -> dict[str, dict[str, Any]]:
 
 def enliven(resolved: Resolved, *, gains: bool) -> None:
     """Let every branch count, see above; without new gains only batch norms get their statistics."""
-    from lowzoo.evaluate.preprocess import preprocess
-    from lowzoo.export.judge import real_images
+    from lowzoo.export.parity.checker import real_images
+    from lowzoo.preprocess.transform import preprocess
 
     generator = torch.Generator().manual_seed(0)
     for name, parameter in resolved.model.named_parameters() if gains else ():
@@ -122,7 +122,7 @@ def _export_one(architecture: str, format_: str, pictures: int, *, gains: bool) 
     from lowzoo.export import ExportSpec
     from lowzoo.export.artifact import write_artifact
     from lowzoo.export.formats import FORMATS as DECLARED
-    from lowzoo.export.judge import Judge
+    from lowzoo.export.parity.checker import Judge
 
     resolved = load_model(architecture, pretrained=False)
     enliven(resolved, gains=gains)

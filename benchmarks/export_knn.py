@@ -17,16 +17,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lowzoo.bench.machine import this_device
+from lowzoo.bench.host.machine import this_device
 from lowzoo.data.source import ImageSource, open_source
-from lowzoo.evaluate.votes import TEMPERATURE
 from lowzoo.export import ExportSpec
 from lowzoo.export.artifact import write_artifact
-from lowzoo.export.judge import spread
-from lowzoo.export.onnx_file import open_onnx
-from lowzoo.export.runnable import Array, Runnable, rows_of
-from lowzoo.files import write_text
-from lowzoo.resolve import Resolved, load_model
+from lowzoo.export.formats.onnx.runtime import open_onnx
+from lowzoo.export.parity.checker import spread
+from lowzoo.export.parity.runnable import Array, Runnable, rows_of
+from lowzoo.features.votes import TEMPERATURE
+from lowzoo.io.files import write_text
+from lowzoo.zoo.resolve import Resolved, load_model
 
 OUT = Path(__file__).parent / "results" / "export_knn.json"
 K = 20

@@ -30,16 +30,16 @@ import numpy as np
 import torch
 from torch import nn
 
+from lowzoo.base.errors import LowzooError
 from lowzoo.bench.engines import engine_for, prepare
-from lowzoo.bench.machine import this_device
-from lowzoo.errors import LowzooError
-from lowzoo.evaluate.preprocess import preprocess
+from lowzoo.bench.host.machine import this_device
 from lowzoo.export import Artifact, ExportSpec, MaxLoss
 from lowzoo.export.artifact import write_artifact
 from lowzoo.export.formats import FORMATS
-from lowzoo.export.judge import Judge, real_images
-from lowzoo.resolve import Resolved, load_model
+from lowzoo.export.parity.checker import Judge, real_images
+from lowzoo.preprocess.transform import preprocess
 from lowzoo.train.teachers import load_teacher
+from lowzoo.zoo.resolve import Resolved, load_model
 
 OUT = Path(__file__).parent / "results" / "export_matrix.json"
 MODELS = ("vit_tiny", "resnet18", "resnet34", "mobilenetv2", "mobilenetv3_large", "efficientnet_b0")

@@ -20,15 +20,15 @@ from pathlib import Path
 
 import torch
 
-from lowzoo.bench.machine import this_device
+from lowzoo.base.quiet import quiet
+from lowzoo.bench.host.machine import this_device
 from lowzoo.export import ExportSpec
-from lowzoo.export.graph import exported_module
-from lowzoo.export.judge import Judge
-from lowzoo.export.onnx import write_onnx
-from lowzoo.export.places import atomic_place, digest_of
-from lowzoo.export.quiet import quiet
-from lowzoo.files import write_text
-from lowzoo.resolve import load_model
+from lowzoo.export.artifacts.places import atomic_place, digest_of
+from lowzoo.export.formats.onnx.writer import write_onnx
+from lowzoo.export.network.graph import exported_module
+from lowzoo.export.parity.checker import Judge
+from lowzoo.io.files import write_text
+from lowzoo.zoo.resolve import load_model
 
 OUT = Path(__file__).parent / "results" / "export_time.json"
 BOUND = 1.2

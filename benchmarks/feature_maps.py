@@ -26,17 +26,17 @@ import torch
 from export_matrix import model_of
 from timm.models import save_for_hf
 
-from lowzoo.bench.machine import this_device
-from lowzoo.errors import LowzooError
-from lowzoo.evaluate.preprocess import preprocess
+from lowzoo.base.errors import LowzooError
+from lowzoo.bench.host.machine import this_device
 from lowzoo.export import ExportSpec, MaxLoss
 from lowzoo.export.artifact import write_artifact
 from lowzoo.export.checking import check_artifact
-from lowzoo.export.features import with_features
 from lowzoo.export.formats import FORMATS
-from lowzoo.export.judge import real_images
-from lowzoo.export.spec import Features
-from lowzoo.resolve import Resolved, load_model
+from lowzoo.export.network.features import with_features
+from lowzoo.export.parity.checker import real_images
+from lowzoo.export.spec.spec import Features
+from lowzoo.preprocess.transform import preprocess
+from lowzoo.zoo.resolve import Resolved, load_model
 
 OUT = Path(__file__).parent / "results" / "feature_maps.json"
 MODELS: dict[str, tuple[str, Features]] = {

@@ -27,13 +27,13 @@ from torch.utils.data import DataLoader
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
-from lowzoo.data.decode import decode_rgb
+from lowzoo.data.pixels.decode import decode_rgb
 from lowzoo.data.source import open_source
 from lowzoo.data.stores.samples import demonstration_photos
-from lowzoo.evaluate.features import extract_features
 from lowzoo.evaluate.result import versions
-from lowzoo.files import write_text
-from lowzoo.resolve import Resolved, load_model
+from lowzoo.features.features import extract_features
+from lowzoo.io.files import write_text
+from lowzoo.zoo.resolve import Resolved, load_model
 
 MODELS = [
     "rob_mobilenetv3_large",

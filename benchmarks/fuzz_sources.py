@@ -14,7 +14,7 @@ import traceback
 from collections import Counter
 from pathlib import Path
 
-from tests.source_fuzz import KINDS, Maker, check
+from tests.data.source_fuzz import KINDS, Maker, check
 
 
 def main() -> int:

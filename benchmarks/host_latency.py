@@ -25,14 +25,14 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from lowzoo.bench.artifact import open_onnx, real_input
 from lowzoo.bench.engines.ort import open_session
-from lowzoo.bench.host import compare_host
-from lowzoo.bench.machine import condition_now, this_device
-from lowzoo.bench.protocol import Protocol, time_runs
+from lowzoo.bench.host.machine import condition_now, this_device
+from lowzoo.bench.host.target import compare_host
+from lowzoo.bench.results.protocol import Protocol, time_runs
+from lowzoo.bench.subjects.artifact import open_onnx, real_input
 from lowzoo.export import ExportSpec, MaxLoss
 from lowzoo.export.artifact import write_artifact
-from lowzoo.resolve import load_model
+from lowzoo.zoo.resolve import load_model
 
 BLOCK = 50
 ROUNDS = 4

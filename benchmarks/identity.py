@@ -23,7 +23,7 @@ from typing import Any
 
 from lowzoo.data.source import open_source
 from lowzoo.evaluate.result import versions
-from lowzoo.files import write_text
+from lowzoo.io.files import write_text
 
 _MOST_SECONDS = 5.0
 _MEASURE = """

@@ -26,12 +26,12 @@ import onnxruntime
 import torch
 from export_matrix import enliven
 
-from lowzoo.bench.machine import this_device
-from lowzoo.errors import LowzooError
+from lowzoo.base.errors import LowzooError
+from lowzoo.bench.host.machine import this_device
 from lowzoo.export import ExportSpec, MaxLoss
 from lowzoo.export.artifact import write_artifact
-from lowzoo.export.judge import Judge
-from lowzoo.resolve import Resolved, load_model
+from lowzoo.export.parity.checker import Judge
+from lowzoo.zoo.resolve import Resolved, load_model
 
 OUT = Path(__file__).parent / "results" / "int8_speed.json"
 MODELS = (

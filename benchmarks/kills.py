@@ -29,14 +29,14 @@ import numpy as np
 import torch
 
 from lowzoo.data.source import ImageSource, open_source
-from lowzoo.files import write_text
-from lowzoo.signals import Stopped, sigterm_as_exception
-from lowzoo.train.checkpoint import load_checkpoint
-from lowzoo.train.config import resolve
-from lowzoo.train.loop import Run
-from lowzoo.train.machine import versions
-from lowzoo.train.metrics import read_metrics
-from lowzoo.train.progress import Progress
+from lowzoo.io.files import write_text
+from lowzoo.system.machine import versions
+from lowzoo.system.signals import Stopped, sigterm_as_exception
+from lowzoo.train.monitoring.metrics import read_metrics
+from lowzoo.train.monitoring.progress import Progress
+from lowzoo.train.runs.checkpoint import load_checkpoint
+from lowzoo.train.runs.loop import Run
+from lowzoo.train.settings.config import resolve
 
 RESULT = Path(__file__).resolve().parent / "results" / "kills.json"
 PICTURES, HELD_OUT = 48, 16
@@ -117,7 +117,9 @@ class Trials:
     def __init__(self, scratch: Path, seed: int) -> None:
         self.scratch, self.seed = scratch, seed
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["benchmarks.kills", "lowzoo.train.loop", "lowzoo.train.curves"])
+        self._context.set_forkserver_preload(
+            ["benchmarks.kills", "lowzoo.train.runs.loop", "lowzoo.train.monitoring.curves"]
+        )
         self.seconds: dict[str, float] = {}
         # The first process waits for the imports of the server; of its time nothing is to be learned.
         self._start(next(iter(RECIPES)), scratch / "warm").join()

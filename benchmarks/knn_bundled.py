@@ -14,14 +14,14 @@ from pathlib import Path
 
 from torch import nn
 
-from lowzoo.bench.machine import this_device
-from lowzoo.evaluate.device import pick_device
+from lowzoo.bench.host.machine import this_device
 from lowzoo.evaluate.knn_protocol import evaluate_knn, open_knn_data
 from lowzoo.evaluate.result import EvaluationResult
-from lowzoo.files import write_text
-from lowzoo.resolve import Resolved, load_model
-from lowzoo.train.machine import device_name
+from lowzoo.io.files import write_text
+from lowzoo.system.device import pick_device
+from lowzoo.system.machine import device_name
 from lowzoo.train.teachers import load_teacher
+from lowzoo.zoo.resolve import Resolved, load_model
 
 OUT = Path(__file__).parent / "results" / "knn_bundled.json"
 PIXELS_SIZE = 32  # 64 px of 50,000 images would be 2.5 GB of features

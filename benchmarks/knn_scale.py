@@ -24,10 +24,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lowzoo.bench.memory import peak_memory_mb
 from lowzoo.evaluate.result import versions
-from lowzoo.evaluate.votes import KS, knn_predictions
-from lowzoo.files import write_text
+from lowzoo.features.votes import KS, knn_predictions
+from lowzoo.io.files import write_text
+from lowzoo.system.memory import peak_memory_mb
 
 CLASSES = 1000
 

@@ -30,9 +30,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from lowzoo.bench.machine import condition_now, this_device
+from lowzoo.bench.host.machine import condition_now, this_device
 from lowzoo.data.source import ImageSource, open_source
-from lowzoo.train.dataset import EpochBatches, ViewDataset, make_loader
+from lowzoo.train.data.dataset import EpochBatches, ViewDataset, make_loader
 from lowzoo.train.views import ViewGroup
 
 GROUPS = (

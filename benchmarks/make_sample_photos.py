@@ -1,9 +1,9 @@
-"""Make the demonstration photographs in lowzoo/samples from the data folder of scikit-image 0.26.
+"""Make the demonstration photographs in lowzoo/data/samples from the data folder of scikit-image 0.26.
 
     pip download scikit-image==0.26.0 --no-deps && unzip scikit_image-*.whl 'skimage/data/*'
     python benchmarks/make_sample_photos.py skimage/data
 
-The licences stand in lowzoo/samples/README.md.
+The licences stand in lowzoo/data/samples/README.md.
 """
 
 import argparse
@@ -11,9 +11,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from lowzoo.files import atomic_path
+from lowzoo.io.files import atomic_path
 
-OUT = Path(__file__).parents[1] / "lowzoo" / "samples"
+OUT = Path(__file__).parents[1] / "lowzoo" / "data" / "samples"
 PHOTOS = {"astronaut": "astronaut.png", "cat": "chelsea.png", "coffee": "coffee.png", "rocket": "rocket.jpg"}
 LONGER_SIDE = 500
 

@@ -1,4 +1,4 @@
-"""Make lowzoo/samples/clipart.zip from Debian's package openclipart-png (public-domain dedication).
+"""Make lowzoo/data/samples/clipart.zip from Debian's package openclipart-png (public-domain dedication).
 
     apt-get install openclipart-png && python benchmarks/make_sample_set.py [--out FILE] [--sheet PNG]
 
@@ -20,10 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, features
 
-from lowzoo.files import atomic_path
+from lowzoo.io.files import atomic_path
 
 ROOT = Path("/usr/share/openclipart/png")
-OUT = Path(__file__).parents[1] / "lowzoo" / "samples" / "clipart.zip"
+OUT = Path(__file__).parents[1] / "lowzoo" / "data" / "samples" / "clipart.zip"
 SIZE = 96
 VALIDATION_SHARE = 0.2
 QUALITY = 88

@@ -22,11 +22,11 @@ from torch.nn.functional import normalize
 
 from lowzoo.data.source import ImageSource, open_source
 from lowzoo.evaluate.result import versions
-from lowzoo.files import write_text
 from lowzoo.inspect.alike import CORRELATION, COSINE, standardised
 from lowzoo.inspect.inspection import MODEL, MODEL_SIZE
 from lowzoo.inspect.scan import scan
-from lowzoo.resolve import load_model
+from lowzoo.io.files import write_text
+from lowzoo.zoo.resolve import load_model
 
 COSINES, CORRELATIONS = (0.85, 0.9, 0.93, 0.95), (0.0, 0.8, 0.9, 0.95)
 

@@ -17,9 +17,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lowzoo.bench.machine import this_device
-from lowzoo.train.machine import versions
-from lowzoo.train.onednn import check_onednn, onednn_products
+from lowzoo.bench.host.machine import this_device
+from lowzoo.system.machine import versions
+from lowzoo.train.kernels.onednn import check_onednn, onednn_products
 
 # Rows, inputs, outputs.
 SHAPES = {

@@ -21,15 +21,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lowzoo.data.reader import Reader
+from lowzoo.data.reading.reader import Reader
 from lowzoo.data.source import ImageSource, open_source
-from lowzoo.train import run_folder
-from lowzoo.train.config import resolve
-from lowzoo.train.loop import Run
-from lowzoo.train.machine import versions
-from lowzoo.train.metrics import read_metrics
-from lowzoo.train.progress import Progress
+from lowzoo.system.machine import versions
+from lowzoo.train.monitoring.metrics import read_metrics
+from lowzoo.train.monitoring.progress import Progress
 from lowzoo.train.recipes.base import TrainConfig
+from lowzoo.train.runs import folder as run_folder
+from lowzoo.train.runs.loop import Run
+from lowzoo.train.settings.config import resolve
 
 IMAGES = 50_000
 # RoB's ViT learns slowly: of a twentieth, k-NN was 4.8 % after 234 steps and 4.6 % before them.

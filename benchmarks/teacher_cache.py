@@ -26,16 +26,16 @@ from typing import Any
 import timm
 import torch
 
-from lowzoo.bench.machine import this_device
+from lowzoo.bench.host.machine import this_device
 from lowzoo.data.source import open_source
-from lowzoo.train import run_folder
-from lowzoo.train.config import resolve
-from lowzoo.train.head_files import save_head
+from lowzoo.system.machine import versions
+from lowzoo.train.bench import StepTimer
 from lowzoo.train.heads import HeadSpec
-from lowzoo.train.loop import Run
-from lowzoo.train.machine import versions
-from lowzoo.train.progress import StepClock
-from lowzoo.train.step_timer import StepTimer
+from lowzoo.train.heads.files import save_head
+from lowzoo.train.monitoring.progress import StepClock
+from lowzoo.train.runs import folder as run_folder
+from lowzoo.train.runs.loop import Run
+from lowzoo.train.settings.config import resolve
 
 _OUTPUTS = 65_536
 _BOUND = 3.0

@@ -16,15 +16,15 @@ from pathlib import Path
 
 import torch
 
-from lowzoo.bench.memory import peak_memory_mb
 from lowzoo.data.source import open_set
-from lowzoo.train.config import resolve
-from lowzoo.train.encoder import create_student
-from lowzoo.train.loop import Run
-from lowzoo.train.machine import versions
-from lowzoo.train.memory import estimate
-from lowzoo.train.progress import StepClock
-from lowzoo.train.updates import precision_of
+from lowzoo.system.machine import versions
+from lowzoo.system.memory import peak_memory_mb
+from lowzoo.train.monitoring.progress import StepClock
+from lowzoo.train.networks.encoder import create_student
+from lowzoo.train.optim.updates import precision_of
+from lowzoo.train.runs.loop import Run
+from lowzoo.train.runs.memory import estimate
+from lowzoo.train.settings.config import resolve
 
 ROB = ["loss=dino", "teacher=rob_vit_tiny", "student_head.layers=2", "student_head.bottleneck=128"]
 # preset layers, settings

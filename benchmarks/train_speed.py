@@ -48,15 +48,15 @@ from PIL import Image
 from train_speed_peers import Stopwatch
 from train_speed_report import as_markdown, ratios
 
-from lowzoo.bench.machine import this_device
+from lowzoo.bench.host.machine import this_device
 from lowzoo.data.source import open_source
-from lowzoo.train import run_folder
-from lowzoo.train.config import resolve
-from lowzoo.train.head_files import save_head
+from lowzoo.system.machine import versions
 from lowzoo.train.heads import HeadSpec
-from lowzoo.train.loop import Run
-from lowzoo.train.machine import versions
-from lowzoo.train.progress import StepClock
+from lowzoo.train.heads.files import save_head
+from lowzoo.train.monitoring.progress import StepClock
+from lowzoo.train.runs import folder as run_folder
+from lowzoo.train.runs.loop import Run
+from lowzoo.train.settings.config import resolve
 
 HERE = Path(__file__).resolve().parent
 IMAGES = 640
@@ -114,7 +114,9 @@ def write_photographs(folder: Path, size: tuple[int, int], distinct: int, noise:
     """
     rng, grain = random.Random(0), np.random.default_rng(0)
     photos = [
-        Image.open(str(item)).convert("RGB") for item in files("lowzoo.samples").iterdir() if item.name.endswith("jpg")
+        Image.open(str(item)).convert("RGB")
+        for item in files("lowzoo.data.samples").iterdir()
+        if item.name.endswith("jpg")
     ]
     (folder / "all").mkdir(parents=True)
     for index in range(distinct):

@@ -33,8 +33,8 @@ import torchvision
 from PIL import Image, ImageFilter
 from torchvision import transforms
 
-from lowzoo.bench.machine import condition_now, this_device
-from lowzoo.data.decode import decode_rgb
+from lowzoo.bench.host.machine import condition_now, this_device
+from lowzoo.data.pixels.decode import decode_rgb
 from lowzoo.data.stores.samples import demonstration_photos
 from lowzoo.train.views import IMAGENET_MEAN, IMAGENET_STD, ViewGroup, batched, crop_views, per_image, sample_params
 

@@ -7,15 +7,15 @@ artifact stays on disk whose parity is broken.
 
 from typing import TYPE_CHECKING
 
-from lowzoo.lazy import lazy_attributes
+from lowzoo.base.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from lowzoo.export.artifact import Artifact
-    from lowzoo.export.bounds import ParityError
     from lowzoo.export.checking import Report
     from lowzoo.export.functions import check, export
-    from lowzoo.export.parity import Parity
-    from lowzoo.export.spec import ExportSpec, MaxLoss
+    from lowzoo.export.parity.parity import Parity
+    from lowzoo.export.spec.bounds import ParityError
+    from lowzoo.export.spec.spec import ExportSpec, MaxLoss
 
 __all__ = ["Artifact", "ExportSpec", "MaxLoss", "Parity", "ParityError", "Report", "check", "export"]
 
@@ -23,10 +23,10 @@ __getattr__, __dir__ = lazy_attributes(
     __name__,
     {
         "Artifact": "lowzoo.export.artifact",
-        "ExportSpec": "lowzoo.export.spec",
-        "MaxLoss": "lowzoo.export.spec",
-        "Parity": "lowzoo.export.parity",
-        "ParityError": "lowzoo.export.bounds",
+        "ExportSpec": "lowzoo.export.spec.spec",
+        "MaxLoss": "lowzoo.export.spec.spec",
+        "Parity": "lowzoo.export.parity.parity",
+        "ParityError": "lowzoo.export.spec.bounds",
         "Report": "lowzoo.export.checking",
         "check": "lowzoo.export.functions",
         "export": "lowzoo.export.functions",

@@ -1,5 +1,9 @@
-"""The one door: a model and a spec in, a checked file out."""
+"""The one door: a model and a spec in, a checked file out.
 
+What is known of a family, told where one of its networks is refused.
+"""
+
+import contextlib
 import dataclasses
 import json
 import os
@@ -9,28 +13,28 @@ from pathlib import Path
 
 from torch import nn
 
-from lowzoo import html
-from lowzoo.errors import LowzooError
-from lowzoo.evaluate.preprocess import Preprocessing
-from lowzoo.export.bounds import ParityError
-from lowzoo.export.calibrate import calibration_source
-from lowzoo.export.diagnose import why
-from lowzoo.export.families import known_reason
-from lowzoo.export.features import with_features
+from lowzoo.base import html
+from lowzoo.base.errors import LowzooError
+from lowzoo.catalog.families import OK, family_of
+from lowzoo.export.artifacts.feeding import preprocessing_text, snippet
+from lowzoo.export.artifacts.identity import identity, refuse_to_replace, remember
+from lowzoo.export.artifacts.places import atomic_place, digest_of, size_of
 from lowzoo.export.formats import Format
-from lowzoo.export.graph import exported_module
-from lowzoo.export.identity import identity, refuse_to_replace, remember
-from lowzoo.export.judge import Judge
-from lowzoo.export.large import refuse_too_large
 from lowzoo.export.mil import UnknownOperatorError
-from lowzoo.export.parity import Parity, bounds_of, enforce
-from lowzoo.export.places import atomic_place, digest_of, size_of
-from lowzoo.export.recipes import preprocessing_text, snippet
-from lowzoo.export.runnable import Runnable
-from lowzoo.export.spec import ExportSpec
-from lowzoo.find import FOLDER_SCHEME, HUB_SCHEME
-from lowzoo.input_facts import both_sides, size_text
-from lowzoo.resolve import FeatureMap, Resolved, load_model
+from lowzoo.export.network.features import with_features
+from lowzoo.export.network.graph import exported_module
+from lowzoo.export.parity.checker import Judge
+from lowzoo.export.parity.diagnose import why
+from lowzoo.export.parity.parity import Parity, bounds_of, enforce
+from lowzoo.export.parity.runnable import Runnable
+from lowzoo.export.quantization.calibrate import calibration_source
+from lowzoo.export.spec.bounds import ParityError
+from lowzoo.export.spec.large import refuse_too_large
+from lowzoo.export.spec.spec import ExportSpec
+from lowzoo.preprocess.input_facts import both_sides, size_text
+from lowzoo.preprocess.transform import Preprocessing
+from lowzoo.zoo.find import FOLDER_SCHEME, HUB_SCHEME
+from lowzoo.zoo.resolve import FeatureMap, Resolved, load_model
 
 
 @dataclass(frozen=True)
@@ -85,7 +89,7 @@ class Artifact:
 
     def lines(self) -> Iterator[str]:
         """The lines that the command prints."""
-        from lowzoo.export.shown import artifact_lines
+        from lowzoo.export.artifacts.shown import artifact_lines
 
         return artifact_lines(self)
 
@@ -259,3 +263,24 @@ def _left_out(resolved: Resolved, spec: ExportSpec) -> tuple[str, ...]:
             "features; --head own keeps it",
         )
     return ()
+
+
+@contextlib.contextmanager
+def known_reason(resolved: Resolved, spec: ExportSpec) -> Iterator[None]:
+    """Add to a refusal that the family is known not to export to the format, and why.
+
+    Raises:
+        LowzooError: What the block raises, with that.
+    """
+    try:
+        yield
+    except ParityError:
+        raise
+    except LowzooError as error:
+        cfg = getattr(resolved.model, "pretrained_cfg", None) or {}
+        family = family_of(cfg.get("architecture", ""))
+        reason = family.results.get(spec.format, OK) if family else OK
+        if family is None or reason == OK:
+            raise
+        known = f"; known of its family {family.name}, tried on {family.tried}: {reason}"
+        raise type(error)(f"{error.message}{known}", error.remedy) from error

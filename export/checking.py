@@ -6,23 +6,23 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from lowzoo import html
+from lowzoo.base import html
+from lowzoo.base.errors import LowzooError
 from lowzoo.data.source import Images
-from lowzoo.errors import LowzooError
-from lowzoo.evaluate.preprocess import Preprocessing
-from lowzoo.export.bounds import Bounds, ParityError
-from lowzoo.export.diagnose import diagnosis
+from lowzoo.export.artifacts.identity import given_reference, reference_of
+from lowzoo.export.artifacts.metadata import UNCHECKED
+from lowzoo.export.artifacts.places import size_of
 from lowzoo.export.formats import FORMATS, format_of, suffixes
-from lowzoo.export.identity import given_reference, reference_of
-from lowzoo.export.judge import Judge
-from lowzoo.export.metadata import UNCHECKED
 from lowzoo.export.mil import UnknownOperatorError
-from lowzoo.export.parity import Parity, bounds_of, broken
-from lowzoo.export.places import size_of
+from lowzoo.export.parity.checker import Judge
+from lowzoo.export.parity.diagnose import diagnosis
+from lowzoo.export.parity.parity import Parity, bounds_of, broken
+from lowzoo.export.parity.runnable import Runnable
 from lowzoo.export.readiness import Readiness, advice_of
-from lowzoo.export.runnable import Runnable
-from lowzoo.export.spec import ExportSpec, Features, MaxLoss
-from lowzoo.resolve import Resolved
+from lowzoo.export.spec.bounds import Bounds, ParityError
+from lowzoo.export.spec.spec import ExportSpec, Features, MaxLoss
+from lowzoo.preprocess.transform import Preprocessing
+from lowzoo.zoo.resolve import Resolved
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Report:
 
     def lines(self) -> Iterator[str]:
         """The lines that the command prints."""
-        from lowzoo.export.shown import report_lines
+        from lowzoo.export.artifacts.shown import report_lines
 
         return report_lines(self)
 

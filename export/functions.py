@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from lowzoo.options import Model, Option, Progress, read_literally
+from lowzoo.base.options import Model, Option, Progress, read_literally
 
 if TYPE_CHECKING:
     from torch import nn
@@ -12,21 +12,24 @@ if TYPE_CHECKING:
     from lowzoo.data.source import ImageSource
     from lowzoo.export.artifact import Artifact
     from lowzoo.export.checking import Report
-    from lowzoo.export.spec import ExportSpec
-    from lowzoo.resolve import Resolved
+    from lowzoo.export.spec.spec import ExportSpec
+    from lowzoo.zoo.resolve import Resolved
 
 
 def export(
     model: Annotated[
-        "str | Path | nn.Module | Resolved", Option(metavar="[MODEL]", early="lowzoo.early:refuse_early")
+        "str | Path | nn.Module | Resolved",
+        Option(metavar="[MODEL]", early="lowzoo.checkpoints.files.early:refuse_early"),
     ] = "rob_vit_tiny",
     *,
     format: Annotated[str, Option(names_from="lowzoo.export.formats:FORMATS")] = "onnx",
     precision: str = "fp32",
     size: Annotated[
-        int | tuple[int, int] | None, Option(metavar="PX|HxW", read="lowzoo.input_facts:parse_size")
+        int | tuple[int, int] | None, Option(metavar="PX|HxW", read="lowzoo.preprocess.input_facts:parse_size")
     ] = None,
-    batch: Annotated[int | Literal["dynamic"], Option(metavar="N|dynamic", read="lowzoo.export.spec:parse_batch")] = 1,
+    batch: Annotated[
+        int | Literal["dynamic"], Option(metavar="N|dynamic", read="lowzoo.export.spec.spec:parse_batch")
+    ] = 1,
     input: Literal["image", "tensor"] = "image",
     layout: Literal["nhwc", "nchw"] = "nhwc",
     opset: int = 20,
@@ -81,11 +84,11 @@ def export(
     """
     import dataclasses
 
-    from lowzoo.data.progress import told
-    from lowzoo.errors import LowzooError
+    from lowzoo.base.errors import LowzooError
+    from lowzoo.base.progress import told
     from lowzoo.export.artifact import write_artifact
-    from lowzoo.export.head import read_classes
-    from lowzoo.export.spec import ExportSpec, MaxLoss
+    from lowzoo.export.network.head import read_classes
+    from lowzoo.export.spec.spec import ExportSpec, MaxLoss
 
     given = isinstance(model, (str, Path))
     if features is not None and (head is not None or classes is not None):
@@ -120,7 +123,8 @@ def check(
     artifact: Annotated[str | Path, Option(metavar="ARTIFACT")],
     *,
     against: Annotated[
-        "str | Path | nn.Module | Resolved | None", Option(metavar="MODEL", early="lowzoo.early:refuse_early")
+        "str | Path | nn.Module | Resolved | None",
+        Option(metavar="MODEL", early="lowzoo.checkpoints.files.early:refuse_early"),
     ] = None,
     head: Annotated[str | Path | None, Option(metavar="FILE|own")] = None,
     features: Annotated[
@@ -155,9 +159,9 @@ def check(
         LowzooError: No such artifact, of an unknown format or damaged, or what it was made from is not to be found.
         ParityError: It does not run, or what it gives cannot be compared.
     """
-    from lowzoo.data.progress import told
+    from lowzoo.base.progress import told
     from lowzoo.export.checking import check_artifact
-    from lowzoo.resolve import resolved_model, word_of
+    from lowzoo.zoo.resolve import resolved_model, word_of
 
     with told(progress) as say:
         say(f"checking {artifact}")
@@ -176,7 +180,7 @@ def check(
 
 
 def _features(given: int | Sequence[int] | str | None) -> Any:
-    from lowzoo.export.spec import parse_features
+    from lowzoo.export.spec.spec import parse_features
 
     if isinstance(given, str):
         return parse_features(given)
@@ -189,9 +193,9 @@ def _with_head(model: Model, spec: "ExportSpec", head: str | Path | None) -> "tu
     """The network with the classifier that is wanted, the spec with the names of its classes, and a warning."""
     import dataclasses
 
-    from lowzoo.errors import LowzooError
-    from lowzoo.export.head import OWN, own_classes, read_head, with_head
-    from lowzoo.resolve import resolved_model
+    from lowzoo.base.errors import LowzooError
+    from lowzoo.export.network.head import OWN, own_classes, read_head, with_head
+    from lowzoo.zoo.resolve import resolved_model
 
     resolved = resolved_model(model, image_size=spec.size, classes=head == OWN)
     if head is not None and head != OWN:
@@ -209,7 +213,7 @@ def _with_head(model: Model, spec: "ExportSpec", head: str | Path | None) -> "tu
 def _check_width(resolved: "Resolved", classes: tuple[str, ...]) -> None:
     import torch
 
-    from lowzoo.errors import LowzooError
+    from lowzoo.base.errors import LowzooError
 
     with torch.inference_mode():
         width = resolved.model(torch.zeros(1, *resolved.input_size)).shape[1]

@@ -14,11 +14,11 @@ from typing import Any
 
 import onnx
 
-from lowzoo.export.large import data_files
+from lowzoo.base.quiet import quiet
+from lowzoo.export.artifacts.places import size_of
 from lowzoo.export.mil import operators_of
-from lowzoo.export.places import size_of
-from lowzoo.export.quiet import quiet
-from lowzoo.export.runnable import Runnable
+from lowzoo.export.parity.runnable import Runnable
+from lowzoo.export.spec.large import data_files
 
 _COREML_CONFIGS = {
     "CoreML (NeuralNetwork)": "coreml_supported_neuralnetwork_ops.md",

@@ -1,13 +1,13 @@
 """The zoo: low-compute vision backbones trained without labels, created through timm.
 
 `import lowzoo` costs next to nothing: timm (and torch with it) is not imported here. The models are registered at the
-moment timm itself is imported, whichever of the two is imported first; see `lowzoo.hook`.
+moment timm itself is imported, whichever of the two is imported first; see `lowzoo.zoo.hook`.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from lowzoo.hook import register_with_timm
+from lowzoo.zoo.hook import register_with_timm
 
 if TYPE_CHECKING:
     from lowzoo.api import create_model, list_models, load, model_info

@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lowzoo import catalog
-from lowzoo.errors import LowzooError
+from lowzoo.base.errors import LowzooError
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from lowzoo.input_facts import Side
-    from lowzoo.resolve import Resolved
+    from lowzoo.preprocess.input_facts import Side
+    from lowzoo.zoo.resolve import Resolved
 
 
 def create_model(name: str | Path, pretrained: bool | None = None, **kwargs: Any) -> "nn.Module":
@@ -35,7 +35,7 @@ def create_model(name: str | Path, pretrained: bool | None = None, **kwargs: Any
     """
     import timm
 
-    from lowzoo.resolve import built_by_timm, word_of
+    from lowzoo.zoo.resolve import built_by_timm, word_of
 
     word = word_of(name)
     base = word.removeprefix(catalog.PREFIX)
@@ -83,14 +83,14 @@ def load(
             to feed.
     """
     if isinstance(model, (str, Path)):
-        from lowzoo.resolve import resolved_model
+        from lowzoo.zoo.resolve import resolved_model
 
         own = {"mean": mean, "std": std, "interpolation": interpolation, "crop_pct": crop_pct, "name": name}
         for argument, value in own.items():
             if value is not None:
                 raise LowzooError(f"{argument} is for a network that you built, not for {model}", "Leave it out")
         return resolved_model(model, image_size=size, classes=classes)
-    from lowzoo.own_module import resolved_module
+    from lowzoo.zoo.own_module import resolved_module
 
     return resolved_module(
         model, name=name, size=size, mean=mean, std=std, interpolation=interpolation, crop_pct=crop_pct

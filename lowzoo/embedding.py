@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Unpack
 
-from lowzoo.options import Model, Option, Picture, Progress, Reading, Side, Workers
+from lowzoo.base.options import Model, Option, Picture, Progress, Reading, Side, Workers
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
     from lowzoo.data.source import ImageSource
-    from lowzoo.evaluate.features import Features
     from lowzoo.evaluate.result import DataFacts
-    from lowzoo.resolve import Resolved
+    from lowzoo.features.features import Features
+    from lowzoo.zoo.resolve import Resolved
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class Embeddings:
     def lines(self) -> Iterator[str]:
         """The lines that the command prints."""
         from lowzoo.evaluate.evaluation import data_line
-        from lowzoo.input_facts import size_text
+        from lowzoo.preprocess.input_facts import size_text
 
         yield f"Model: {self.model.name} ({self.model.revision}) at {size_text(self.model.input_size[1:])} px"
         yield f"Embedded: {data_line(self.data)} in {self.features.x.shape[1]} dimensions"
@@ -108,7 +108,7 @@ class Embeddings:
         return f"Embeddings({len(self)} x {self.features.x.shape[1]}, {self.model.name}, {self.images.name})"
 
     def _repr_html_(self) -> str:
-        from lowzoo import html
+        from lowzoo.base import html
 
         shown = html.block(self.lines())
         return shown + html.picture(self.draw_neighbours, "images and their nearest neighbours") if len(self) else shown
@@ -118,7 +118,9 @@ def embed(
     images: Annotated["str | Path | Sequence[Any] | ImageSource | None", Option(metavar="[SRC]")] = None,
     *,
     model: Model = "rob_vit_tiny",
-    out: Annotated[str | Path | None, Option(metavar="FILE.parquet", read="lowzoo.cli.places:file_to_write")] = None,
+    out: Annotated[
+        str | Path | None, Option(metavar="FILE.parquet", read="lowzoo.cli.options.places:file_to_write")
+    ] = None,
     sheet: Picture = None,
     rows: Annotated[int, Option(minimum=1, maximum=100)] = 12,
     columns: Annotated[int, Option(minimum=1, maximum=50)] = 8,
@@ -147,7 +149,7 @@ def embed(
         workers: Processes that decode; 0 decodes in this one.
         bf16: Run the network in bfloat16.
         progress: Takes each line of what is being done, such as `print`; None is silent.
-        **reading: How images are found and read, see `lowzoo.options.Reading`.
+        **reading: How images are found and read, see `lowzoo.base.options.Reading`.
 
     Returns:
         The vectors, and what was read and written.
@@ -155,16 +157,16 @@ def embed(
     Raises:
         LowzooError: Unknown model or images, or a place that cannot be written to.
     """
-    from lowzoo.data.options import source_options
-    from lowzoo.data.progress import told
+    from lowzoo.base.errors import LowzooError
+    from lowzoo.base.progress import told
+    from lowzoo.data.reading.options import source_options
     from lowzoo.data.source import open_source
-    from lowzoo.errors import LowzooError
-    from lowzoo.evaluate.device import pick_device
     from lowzoo.evaluate.embeddings import require_pyarrow, write_embeddings
     from lowzoo.evaluate.evaluation import found_lines
     from lowzoo.evaluate.result import DataFacts, ModelFacts
     from lowzoo.evaluate.run import begin, extraction
-    from lowzoo.resolve import resolved_model
+    from lowzoo.system.device import pick_device
+    from lowzoo.zoo.resolve import resolved_model
 
     table, drawing = (None if path is None else Path(path) for path in (out, sheet))
     if table is not None and table.suffix.lower() != ".parquet":

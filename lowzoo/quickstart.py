@@ -10,19 +10,19 @@ from typing import Any
 import timm
 
 from lowzoo import catalog
-from lowzoo.bench.host import bench_host
-from lowzoo.bench.protocol import Protocol
-from lowzoo.bench.schema import BenchResult
-from lowzoo.errors import LowzooError
+from lowzoo.base.errors import LowzooError
+from lowzoo.bench.host.target import bench_host
+from lowzoo.bench.results.protocol import Protocol
+from lowzoo.bench.results.schema import BenchResult
 from lowzoo.evaluate.contact_sheet import draw_neighbours
-from lowzoo.evaluate.features import extract_features
 from lowzoo.evaluate.knn_protocol import KnnData, evaluate_knn, open_knn_data
 from lowzoo.evaluate.result import EvaluationResult
 from lowzoo.export import Artifact, ExportSpec
 from lowzoo.export.artifact import write_artifact
 from lowzoo.export.formats import FORMATS
-from lowzoo.files import writable_folder, write_text
-from lowzoo.resolve import Resolved, load_model
+from lowzoo.features.features import extract_features
+from lowzoo.io.files import writable_folder, write_text
+from lowzoo.zoo.resolve import Resolved, load_model
 
 MODEL = "rob_vit_tiny"
 K = 20

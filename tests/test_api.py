@@ -15,12 +15,12 @@ from PIL import Image
 from torch import nn
 
 import lowzoo
+from lowzoo.base.errors import LowzooError, LowzooWarning
+from lowzoo.checkpoints.folder import write_model_folder
 from lowzoo.data.source import images_of
-from lowzoo.errors import LowzooError, LowzooWarning
 from lowzoo.evaluate.evaluation import Evaluation
-from lowzoo.evaluate.preprocess import preprocess
-from lowzoo.model_folder import write_model_folder
-from tests.export_fixtures import SIDE, TinyNet, tiny_resolved
+from lowzoo.preprocess.transform import preprocess
+from tests.helpers.export import SIDE, TinyNet, tiny_resolved
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (40, 50, 3), np.uint8)
 
@@ -125,7 +125,7 @@ def test_a_network_of_ones_own_is_not_changed() -> None:
         ({"mean": (0.5,), "std": (0.5,), "size": 32}, "does not run on 1 channels"),
     ],
 )
-@pytest.mark.filterwarnings("ignore::lowzoo.errors.LowzooWarning")
+@pytest.mark.filterwarnings("ignore::lowzoo.base.errors.LowzooWarning")
 def test_what_nothing_says_how_to_feed_is_refused(how: dict[str, Any], message: str) -> None:
     with pytest.raises(LowzooError, match=message):
         lowzoo.load(fine(), **how)
@@ -160,10 +160,10 @@ def test_a_network_of_ones_own_is_exported_with_its_classes(tmp_path: Path, caps
 
 
 def test_latency_of_a_network_and_of_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from tests.bench_fixtures import SHORT
+    from tests.helpers.bench import SHORT
 
-    monkeypatch.setattr("lowzoo.bench.protocol.QUICK", SHORT)
-    monkeypatch.setattr("lowzoo.bench.host.WATCH_S", 0.0)
+    monkeypatch.setattr("lowzoo.bench.results.protocol.QUICK", SHORT)
+    monkeypatch.setattr("lowzoo.bench.host.target.WATCH_S", 0.0)
     found = lowzoo.bench.latency(tiny_resolved(), quick=True, repeats=1, out=tmp_path / "x.json")
     assert found.median_ms > 0
     assert found.to_json() == (tmp_path / "x.json").read_text()
@@ -197,7 +197,7 @@ def test_protocols_take_a_source_of_pictures(
 
 def test_both_parts_may_be_open() -> None:
     both = lowzoo.evaluate.KnnData(coloured(20), coloured(10))
-    found = lowzoo.evaluate.knn(tiny_resolved(), data=both, k=1, device="cpu")
+    found = lowzoo.features.knn(tiny_resolved(), data=both, k=1, device="cpu")
     assert found.result.data["queries"].images == 10
 
 

@@ -11,17 +11,17 @@ from typing import Any
 import pytest
 
 import lowzoo
+from lowzoo.base.errors import LowzooError
+from lowzoo.base.lazy import entries_in_folder
+from lowzoo.base.registry import Registry
 from lowzoo.bench.engines import ENGINES
 from lowzoo.bench.targets import TARGETS
 from lowzoo.cli.main import main
-from lowzoo.errors import LowzooError
 from lowzoo.evaluate.protocols import PROTOCOLS
 from lowzoo.export import formats
 from lowzoo.export.formats import FORMATS, Format
-from lowzoo.lazy import entries_in_folder
-from lowzoo.registry import Registry
-from tests.export_fixtures import tiny_resolved
-from tests.plugin_fixtures import write_distribution
+from tests.helpers.export import tiny_resolved
+from tests.helpers.plugins import write_distribution
 
 REGISTRIES: tuple[Registry[Any], ...] = (ENGINES, TARGETS, PROTOCOLS, FORMATS)
 
@@ -30,7 +30,7 @@ from lowzoo.bench.engines import EngineFacts
 from lowzoo.bench.targets import Target
 from lowzoo.evaluate.protocols import Protocol
 from lowzoo.export.formats import Format
-from lowzoo.options import Model, OutFile, Progress
+from lowzoo.base.options import Model, OutFile, Progress
 
 FORMAT = Format(
     name="toy", title="Toy", suffix=".toy", precisions=("fp32",), writer="toy_work:write", loader="toy_work:load",
@@ -63,8 +63,8 @@ import json
 import numpy as np
 import torch
 
-from lowzoo.export.metadata import metadata
-from lowzoo.export.runnable import Runnable
+from lowzoo.export.artifacts.metadata import metadata
+from lowzoo.export.parity.runnable import Runnable
 
 
 def write(module, resolved, spec, path, judge):
@@ -105,10 +105,10 @@ def prepare(model, threads, spinning):
 
 
 def time(request):
-    from lowzoo.bench.artifact import identify_other
-    from lowzoo.bench.assemble import assemble, now_utc, repeat_of
-    from lowzoo.bench.machine import condition_now, this_device
-    from lowzoo.bench.schema import Engine, ModelInput
+    from lowzoo.bench.subjects.artifact import identify_other
+    from lowzoo.bench.results.assemble import assemble, now_utc, repeat_of
+    from lowzoo.bench.host.machine import condition_now, this_device
+    from lowzoo.bench.results.schema import Engine, ModelInput
 
     facts = dict(load_ms=None, first_run_ms=None, warmup_runs=0, baseline_memory_mb=None, peak_memory_mb=None)
     with request.artifact(".toy") as path:
@@ -127,7 +127,7 @@ def time(request):
 def toss(model, sides, progress):
     from lowzoo.evaluate.evaluation import Evaluation
     from lowzoo.evaluate.result import EvaluationResult, Figure, ModelFacts
-    from lowzoo.resolve import resolved_model
+    from lowzoo.zoo.resolve import resolved_model
 
     resolved = resolved_model(model)
     (progress or str)(f"tossing a coin of {sides} sides")

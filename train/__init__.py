@@ -6,12 +6,12 @@ packages included. Each gives a `TrainResult`.
 
 from typing import TYPE_CHECKING
 
-from lowzoo.lazy import lazy_attributes
+from lowzoo.base.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from lowzoo.train.api import rob, run, seed, sslight
-    from lowzoo.train.outcome import TrainResult
     from lowzoo.train.recipes import RECIPES
+    from lowzoo.train.runs.outcome import TrainResult
 
 __all__ = ["RECIPES", "TrainResult", "rob", "run", "seed", "sslight"]
 
@@ -19,7 +19,7 @@ __getattr__, __dir__ = lazy_attributes(
     __name__,
     {
         "RECIPES": "lowzoo.train.recipes",
-        "TrainResult": "lowzoo.train.outcome",
+        "TrainResult": "lowzoo.train.runs.outcome",
         **dict.fromkeys(("rob", "run", "seed", "sslight"), "lowzoo.train.api"),
     },
 )

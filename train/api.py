@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Unpack
 
-from lowzoo.errors import LowzooError
-from lowzoo.options import PYTHON_ONLY, Option, Progress, Reading
-from lowzoo.spelled import spelled_out
+from lowzoo.base.errors import LowzooError
+from lowzoo.base.options import PYTHON_ONLY, Option, Progress, Reading
+from lowzoo.base.spelled import spelled_out
 
 if TYPE_CHECKING:
     from lowzoo.data.source import ImageSource
-    from lowzoo.train.outcome import TrainResult
+    from lowzoo.train.runs.outcome import TrainResult
 
 _SHARED = (
     "epochs",
@@ -25,8 +25,8 @@ _SHARED = (
     "seed",
 )
 Source = Annotated["str | Path | Sequence[Any] | ImageSource | None", Option(metavar="SRC")]
-Init = Annotated[str | Path | None, Option(metavar="MODEL", early="lowzoo.early:refuse_early")]
-Teacher = Annotated[str | Path | None, Option(early="lowzoo.early:refuse_early_checkpoint")]
+Init = Annotated[str | Path | None, Option(metavar="MODEL", early="lowzoo.checkpoints.files.early:refuse_early")]
+Teacher = Annotated[str | Path | None, Option(early="lowzoo.checkpoints.files.early:refuse_early_checkpoint")]
 Folder = Annotated[str | Path | None, Option(metavar="DIR")]
 Settings = Annotated[Mapping[str, Any] | Sequence[str] | None, Option("--set", metavar="KEY=VALUE")]
 
@@ -282,12 +282,12 @@ def _train(
         options: Those that all recipes share.
     """
     began = time.monotonic()  # before the heavy imports, which a budget of minutes includes
-    from lowzoo.data.options import source_options
-    from lowzoo.data.progress import told
-    from lowzoo.train.child_processes import refuse_rerun
+    from lowzoo.base.progress import told
+    from lowzoo.data.reading.options import source_options
     from lowzoo.train.command import TrainWords, default_layers, run_training
-    from lowzoo.train.config import setting_words
-    from lowzoo.train.outcome import TrainResult
+    from lowzoo.train.distributed.child_processes import refuse_rerun
+    from lowzoo.train.runs.outcome import TrainResult
+    from lowzoo.train.settings.config import setting_words
 
     refuse_rerun()
     _check(data, options)

@@ -1,18 +1,31 @@
-"""`lowzoo train ... --bench`: time some steps of a real run, and say by name what bounds them."""
+"""`lowzoo train ... --bench`: time some steps of a real run, and say by name what bounds them.
+
+The time of a run's steps: where it goes, what arithmetic it holds, and what bounds it.
+"""
 
 import tempfile
-from collections.abc import Callable
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from lowzoo.errors import LowzooError
-from lowzoo.files import write_text
+import torch
+from torch.utils.flop_counter import FlopCounterMode, conv_flop_count, sdpa_backward_flop_count, sdpa_flop_count
+
+from lowzoo.base.errors import LowzooError
+from lowzoo.io.files import write_text
+from lowzoo.system.machine import device_name, versions
+from lowzoo.system.memory import peak_memory_mb
 from lowzoo.train.command import TrainWords, check_installed, open_run, resolve_words
-from lowzoo.train.loop import Run
-from lowzoo.train.progress import track
-from lowzoo.train.step_timer import StepTimer
+from lowzoo.train.distributed import collectives
+from lowzoo.train.monitoring.progress import StepClock, track
+from lowzoo.train.runs.loop import Run
 
 _WARM_UP, _MEASURED = 5, 30
+_DATA_BATCHES = 20
+# A step that waits longer than this for its images is bound by them.
+_WAITING = 0.15
 
 
 def run_bench(words: TrainWords, say: Callable[[str], None]) -> dict[str, Any]:
@@ -83,3 +96,188 @@ _ADVICE = {
     "student": "a larger device, --precision bf16, --set compile=true, or onednn=true on an AMD processor",
     "views": "fewer or smaller views",
 }
+
+
+class StepTimer:
+    """Takes a run's steps one by one and says where their time went; two runs can go by turns.
+
+    The first step, which counts the arithmetic, is taken at once and not timed. Memory in the report is the process's,
+    of all runs in it.
+
+    Args:
+        run: A fresh run; it cannot be trained afterwards.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        if run.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(run.device)
+        self._clock = StepClock(run.device)
+        self._stepping = run.steps(self._clock)
+        with arithmetic() as counter:
+            # To the host: only then is a step done.
+            float(next(self._stepping))
+        self._flops = counter.get_total_flops()
+        self.forget()
+
+    def forget(self) -> None:
+        """Leave the steps until here, which warmed up, out of the report."""
+        self._steps, self._seconds = 0, 0.0
+        self._spent: dict[str, float] = defaultdict(float)
+
+    def step(self) -> float:
+        """Take one step.
+
+        Returns:
+            Its seconds, the wait for its images included.
+
+        Raises:
+            StopIteration: The run has no more steps.
+        """
+        self._clock.pause()
+        started = time.perf_counter()
+        float(next(self._stepping))
+        seconds = time.perf_counter() - started
+        row = self._clock.report(self._run.config.batch_size)
+        del row["images_per_s"]
+        for name, share in row.items():
+            self._spent[name] += share * seconds
+        self._steps += 1
+        self._seconds += seconds
+        return seconds
+
+    def report(self) -> dict[str, Any]:
+        """End the run.
+
+        Returns:
+            What `run_bench` stores, of the steps since the last `forget`, of which there is at least one.
+        """
+        run, seconds = self._run, self._seconds / self._steps
+        del self._stepping
+        with run.products():
+            peak = matmul_peak(run.device, run.precision)
+        data_rate = _data_rate(run)
+        split = {name: spent / self._seconds for name, spent in self._spent.items()}
+        forward, teacher = split.get("forward_share", 0.0), split.get("teacher_share", 0.0)
+        shares = {
+            "data wait": split["data_wait"],
+            "views": split.get("views_share", 0.0),
+            "teacher": teacher,
+            "student forward": max(0.0, forward - teacher),
+            "backward": split.get("backward_share", 0.0),
+            "update": split.get("update_share", 0.0),
+        }
+        rest = max(0.0, 1 - sum(shares.values()))
+        batch, devices = run.config.batch_size, collectives.world_size()
+        return {
+            "method": run.config.method_name,
+            "student": run.config.student,
+            "batch_size": batch,
+            "steps": self._steps,
+            "devices": devices,
+            "device": device_name(run.device),
+            "precision": run.precision,
+            "images_per_s": _rounded(batch / seconds),
+            "images_per_s_per_device": _rounded(batch / seconds / devices),
+            "loader_images_per_s": _rounded(data_rate),
+            "shares": {name: round(share, 4) for name, share in {**shares, "other": rest}.items()},
+            "peak_memory_mb": _peak_memory_mb(run.device),
+            "gflop_per_image": round(self._flops / batch * devices / 1e9, 3),
+            "matmul_peak_gflops": round(peak / 1e9, 1),
+            "flop_utilisation": round(self._flops / seconds / peak, 4),
+            "bottleneck": bottleneck(shares),
+            "versions": versions(),
+        }
+
+
+def bottleneck(shares: dict[str, float]) -> str:
+    """What bounds a step: "data" where it waits for images, else the largest of teacher, student and views."""
+    if shares["data wait"] > _WAITING:
+        return "data"
+    student = shares["student forward"] + shares["backward"] + shares["update"]
+    parts = {"teacher": shares["teacher"], "student": student, "views": shares["views"]}
+    return max(parts, key=lambda name: parts[name])
+
+
+def matmul_peak(device: torch.device, precision: str, size: int = 0, repeats: int = 5) -> float:
+    """The best rate of square matrix products on the device in the run's precision, FLOP/s."""
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision, torch.float32)
+    size = size or (8192 if device.type == "cuda" else 1536)
+    left, right = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
+    best = float("inf")
+    for _ in range(repeats + 1):
+        started = _synchronised(device)
+        left @ right
+        best = min(best, _synchronised(device) - started)
+    return 2 * size**3 / best
+
+
+def arithmetic() -> FlopCounterMode:
+    """Counts the operations of what runs inside it, two for a product and its sum.
+
+    torch 2.15's formula for the backward pass forgets a convolution's groups in the gradient of the weight: a depthwise
+    layer counted as many times as it has channels. Versions before 2.15 do not count fused attention on the processor.
+    """
+    formulas = {
+        torch.ops.aten.convolution_backward: _backward_flops,
+        torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops,
+        torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward_flops,
+    }
+    return FlopCounterMode(display=False, custom_mapping=formulas)
+
+
+def _attention_flops(query: Any, key: Any, value: Any, *_others: Any, **_named: Any) -> int:
+    return int(sdpa_flop_count(query, key, value))
+
+
+def _attention_backward_flops(grad: Any, query: Any, key: Any, value: Any, *_others: Any, **_named: Any) -> int:
+    return int(sdpa_backward_flop_count(grad, query, key, value))
+
+
+def _backward_flops(
+    grad: Any,
+    x: Any,
+    weight: Any,
+    _bias: Any,
+    _stride: Any,
+    _padding: Any,
+    _dilation: Any,
+    transposed: bool,
+    _output_padding: Any,
+    _groups: int,
+    wanted: Sequence[bool],
+    out_shape: Any = None,
+) -> int:
+    """FLOPs of a convolution's backward pass: the forward pass's, once for each gradient of input and weight."""
+    return int(conv_flop_count(list(x), list(weight), list(grad), transposed=transposed)) * sum(wanted[:2])
+
+
+def _rounded(rate: float) -> float:
+    """Four digits: what can be told of a speed."""
+    return float(f"{rate:.4g}")
+
+
+def _data_rate(run: Run) -> float:
+    """Images/s of the loader when nothing else runs."""
+    batches = iter(run.loader())
+    next(batches)
+    started, images = time.perf_counter(), 0
+    for _ in range(_DATA_BATCHES):
+        batch = next(batches, None)
+        if batch is None:
+            break
+        images += batch.seen
+        batch.release()
+    return images / (time.perf_counter() - started) * collectives.world_size()
+
+
+def _peak_memory_mb(device: torch.device) -> float | None:
+    if device.type == "cuda":
+        return round(torch.cuda.max_memory_allocated(device) / 1e6, 1)
+    return peak_memory_mb()
+
+
+def _synchronised(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()

@@ -11,28 +11,29 @@ from typing import Any
 
 import numpy as np
 
-from lowzoo.data.options import DEFAULT_OPTIONS, SourceOptions
-from lowzoo.data.progress import told
+from lowzoo.base.errors import LowzooError
+from lowzoo.base.next_line import next_line
+from lowzoo.base.printable import printable
+from lowzoo.base.progress import told
+from lowzoo.data.reading.options import DEFAULT_OPTIONS, SourceOptions
 from lowzoo.data.source import Images, ImageSet, ImageSource, open_set
-from lowzoo.errors import LowzooError
-from lowzoo.evaluate.device import pick_device
 from lowzoo.evaluate.knn_protocol import hold_out
-from lowzoo.following import next_line
-from lowzoo.printable import printable
-from lowzoo.train import distributed, run_data
-from lowzoo.train.changes import changed_keys, first_config, read_changes, refuse_other_run
-from lowzoo.train.child_processes import Relay, needs_script, relayed
-from lowzoo.train.config import named_fields, resolve, validate
+from lowzoo.system.device import pick_device
+from lowzoo.train.data import run_data
 from lowzoo.train.defaults import choose, look
-from lowzoo.train.label_free import LIMIT
-from lowzoo.train.loop import Run
-from lowzoo.train.progress import Progress
+from lowzoo.train.distributed import processes as distributed
+from lowzoo.train.distributed.child_processes import Relay, needs_script, relayed
+from lowzoo.train.monitoring.label_free import LIMIT
+from lowzoo.train.monitoring.progress import Progress
+from lowzoo.train.networks.warm_start import student_of
 from lowzoo.train.recipes import RECIPES, Choice
 from lowzoo.train.recipes.base import TrainConfig
-from lowzoo.train.result import RunResult
-from lowzoo.train.run_folder import read_config, read_facts
-from lowzoo.train.view_sizes import fitting_views, sizes_named
-from lowzoo.train.warm_start import student_of
+from lowzoo.train.runs.folder import read_config, read_facts
+from lowzoo.train.runs.loop import Run
+from lowzoo.train.runs.result import RunResult
+from lowzoo.train.settings.changes import changed_keys, first_config, read_changes, refuse_other_run
+from lowzoo.train.settings.config import named_fields, resolve, validate
+from lowzoo.train.settings.view_sizes import fitting_views, sizes_named
 
 # Fewer held-out images tell nothing.
 _FEWEST_HELD_OUT = 10

@@ -17,16 +17,16 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from lowzoo.data.source import open_source, split_names
-from lowzoo.train.changes import changed_keys
 from lowzoo.train.command import TrainWords, default_layers, resolve_words
-from lowzoo.train.encoder import MultiViewEncoder, feature_width
-from lowzoo.train.frozen import FrozenTeacher
-from lowzoo.train.loop import Run
-from lowzoo.train.methods.base import Method, Now, Views
-from lowzoo.train.precision import full
-from lowzoo.train.progress import Progress
+from lowzoo.train.kernels.precision import full
+from lowzoo.train.monitoring.progress import Progress
+from lowzoo.train.networks.encoder import MultiViewEncoder, feature_width
+from lowzoo.train.networks.step import Method, Now, Views
 from lowzoo.train.recipes.base import TrainConfig
-from lowzoo.train.run_folder import read_config
+from lowzoo.train.runs.folder import read_config
+from lowzoo.train.runs.loop import Run
+from lowzoo.train.settings.changes import changed_keys
+from lowzoo.train.teacher_cache.frozen import FrozenTeacher
 
 
 class Supervised(Method):

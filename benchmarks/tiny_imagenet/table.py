@@ -24,9 +24,9 @@ from typing import Any
 
 from rows import FORMS, LOWZOO, MISSING, row_names
 
-from lowzoo.bench.machine import this_device
-from lowzoo.train.machine import versions
-from lowzoo.train.metrics import read_metrics
+from lowzoo.bench.host.machine import this_device
+from lowzoo.system.machine import versions
+from lowzoo.train.monitoring.metrics import read_metrics
 
 # Words of `lowzoo eval`, and whether the photographs are meant; otherwise it is the embedded sample set.
 PROTOCOLS: dict[str, tuple[list[str], bool]] = {

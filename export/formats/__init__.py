@@ -10,19 +10,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lowzoo.errors import LowzooError, reason_of
-from lowzoo.lazy import entries_in_folder, resolved_place
-from lowzoo.registry import Registry
+from lowzoo.base.errors import LowzooError, reason_of
+from lowzoo.base.lazy import entries_in_folder, resolved_place
+from lowzoo.base.registry import Registry
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from lowzoo.export.bounds import Bounds
-    from lowzoo.export.judge import Judge
+    from lowzoo.export.parity.checker import Judge
+    from lowzoo.export.parity.runnable import Runnable
     from lowzoo.export.readiness import Readiness
-    from lowzoo.export.runnable import Runnable
-    from lowzoo.export.spec import ExportSpec
-    from lowzoo.resolve import Resolved
+    from lowzoo.export.spec.bounds import Bounds
+    from lowzoo.export.spec.spec import ExportSpec
+    from lowzoo.zoo.resolve import Resolved
 
 # What a format rewrites for an accelerator whatever the format is.
 _TARGETS = {"cpu": "", "nnapi": "", "coreml-ep": ""}
@@ -43,7 +43,7 @@ class Format:
         noter: Hook (path) -> dict: what an artifact says of itself, without running it; empty if nothing.
         folder: Whether an artifact is a folder, which holds `Manifest.json`.
         extra: The extra of this package that brings what it needs, empty for none.
-        bounds: Bounds of precisions that `lowzoo.export.bounds` does not know, or bounds that differ from those.
+        bounds: Bounds of precisions that `lowzoo.export.spec.bounds` does not know, or bounds that differ from those.
         calibrated: Precisions that need calibration images.
         dynamic_batch: Whether the batch can be left open.
         image_is_bytes: Whether an image is uint8 (B, H, W, C) or (B, C, H, W); otherwise an image of its own kind.

@@ -1,5 +1,9 @@
-"""Read a Core ML package and run its program."""
+"""Read a Core ML package and run its program.
 
+Every operator that the interpreter knows, by its name in MIL.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -7,13 +11,28 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lowzoo.errors import reason_of
-from lowzoo.export.mil.ops import OPS
+from lowzoo.base.errors import reason_of
+from lowzoo.base.quiet import quiet
+from lowzoo.export.mil.compressed import COMPRESSED
+from lowzoo.export.mil.elementwise import ELEMENTWISE
+from lowzoo.export.mil.gathering import GATHERING
+from lowzoo.export.mil.images import IMAGES
+from lowzoo.export.mil.layers import LAYERS
+from lowzoo.export.mil.reductions import REDUCTIONS
+from lowzoo.export.mil.shapes import SHAPES
 from lowzoo.export.mil.values import MilError, UnknownOperatorError, decode, torch_type
-from lowzoo.export.quiet import quiet
 
 _DATA = Path("Data/com.apple.CoreML")
 MODEL_FILE = _DATA / "model.mlmodel"
+OPS: dict[str, Callable[..., Any]] = {
+    **ELEMENTWISE,
+    **LAYERS,
+    **IMAGES,
+    **SHAPES,
+    **GATHERING,
+    **REDUCTIONS,
+    **COMPRESSED,
+}
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lowzoo.errors import LowzooError
+from lowzoo.base.errors import LowzooError
 
 _SENTINEL = 0xDEADBEEF
 # The protobuf's DataType numbers.

@@ -5,7 +5,7 @@
 
 from typing import TYPE_CHECKING
 
-from lowzoo.lazy import lazy_attributes
+from lowzoo.base.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from lowzoo.bench.functions import compare, latency

@@ -6,17 +6,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from lowzoo.options import Option, OutFile, Progress, read_literally
+from lowzoo.base.options import Option, OutFile, Progress, read_literally
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from lowzoo.bench.protocol import Protocol
+    from lowzoo.bench.results.protocol import Protocol
     from lowzoo.bench.timing import Latency, TimedPair
-    from lowzoo.resolve import Resolved
+    from lowzoo.zoo.resolve import Resolved
 
 Timed = Annotated["str | Path | nn.Module | Resolved", Option(metavar="MODEL|ARTIFACT")]
-Size = Annotated[int | tuple[int, int] | None, Option(metavar="PX|HxW", read="lowzoo.input_facts:parse_size")]
+Size = Annotated[
+    int | tuple[int, int] | None, Option(metavar="PX|HxW", read="lowzoo.preprocess.input_facts:parse_size")
+]
 
 
 def latency(
@@ -83,11 +85,11 @@ def latency(
     """
     given = dict(locals())
 
-    from lowzoo.bench.machine import usable_cores
+    from lowzoo.base.lazy import resolved_place
+    from lowzoo.base.progress import told
     from lowzoo.bench.targets import TARGETS, Request
     from lowzoo.bench.timing import Latency
-    from lowzoo.data.progress import told
-    from lowzoo.lazy import resolved_place
+    from lowzoo.system.cores import usable_cores
 
     target = TARGETS[on]
     chosen = _engine(on, target.all_engines(), engine, model)
@@ -149,13 +151,13 @@ def compare(
     Raises:
         LowzooError: Unknown model or engine, or a computer that is busy where that is refused.
     """
-    from lowzoo.bench.host import compare_host
-    from lowzoo.bench.machine import check_threads, usable_cores
+    from lowzoo.base.errors import LowzooError
+    from lowzoo.base.progress import told
+    from lowzoo.bench.host.target import compare_host
     from lowzoo.bench.targets import TARGETS, Request
     from lowzoo.bench.targets.host import subject
     from lowzoo.bench.timing import TimedPair
-    from lowzoo.data.progress import told
-    from lowzoo.errors import LowzooError
+    from lowzoo.system.cores import check_threads, usable_cores
 
     chosen = _engine("host", TARGETS["host"].all_engines(), engine, a)
     document, protocol = _place(out), _protocol(quick, repeats)
@@ -174,7 +176,7 @@ def compare(
 
 
 def _engine(on: str, engines: Sequence[str], engine: str | None, model: Any) -> str:
-    from lowzoo.errors import LowzooError
+    from lowzoo.base.errors import LowzooError
 
     if engine is None:
         from lowzoo.bench.engines import engine_for
@@ -188,8 +190,8 @@ def _engine(on: str, engines: Sequence[str], engine: str | None, model: Any) -> 
 
 
 def _place(out: str | Path | None) -> Path | None:
-    from lowzoo.errors import LowzooError
-    from lowzoo.files import writable_folder
+    from lowzoo.base.errors import LowzooError
+    from lowzoo.io.files import writable_folder
 
     if out is None:
         return None
@@ -201,7 +203,7 @@ def _place(out: str | Path | None) -> Path | None:
 
 
 def _write(path: Path | None, found: "Latency | TimedPair") -> None:
-    from lowzoo.files import write_text
+    from lowzoo.io.files import write_text
 
     if path is not None:
         write_text(path, found.to_json())
@@ -210,14 +212,14 @@ def _write(path: Path | None, found: "Latency | TimedPair") -> None:
 def _protocol(quick: bool, repeats: int | None) -> "Protocol":
     import dataclasses
 
-    from lowzoo.bench.protocol import QUICK, STANDARD
+    from lowzoo.bench.results.protocol import QUICK, STANDARD
 
     protocol = QUICK if quick else STANDARD
     return protocol if repeats is None else dataclasses.replace(protocol, repeats=repeats)
 
 
 def _threads(given: int | Sequence[int] | str, cores: int) -> tuple[int, ...]:
-    from lowzoo.errors import LowzooError
+    from lowzoo.base.errors import LowzooError
 
     parts = given.split(",") if isinstance(given, str) else [given] if isinstance(given, int) else list(given)
     words = [str(cores) if str(part).strip() == "all" else str(part).strip() for part in parts]
@@ -228,8 +230,8 @@ def _threads(given: int | Sequence[int] | str, cores: int) -> tuple[int, ...]:
 
 def _own_options(given: Mapping[str, Any], wanted: Sequence[str], on: str) -> dict[str, Any]:
     """The target's own options; one of another target that was given is refused."""
+    from lowzoo.base.errors import LowzooError
     from lowzoo.bench.targets import TARGETS
-    from lowzoo.errors import LowzooError
 
     known = {option for each in TARGETS.specs() for option in each.options}
     for name, parameter in inspect.signature(latency).parameters.items():
@@ -242,7 +244,7 @@ def _own_options(given: Mapping[str, Any], wanted: Sequence[str], on: str) -> di
 
 
 def _own_settings(given: Mapping[str, str] | Sequence[str], known: Mapping[str, str], on: str) -> dict[str, str]:
-    from lowzoo.errors import LowzooError
+    from lowzoo.base.errors import LowzooError
 
     pairs = given.items() if isinstance(given, Mapping) else [tuple(word.partition("=")[::2]) for word in given]
     found = dict(known)

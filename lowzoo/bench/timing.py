@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lowzoo import html
-from lowzoo.bench.assemble import to_document
-from lowzoo.bench.comparison import Comparison
-from lowzoo.bench.lines import comparison_lines, result_lines
-from lowzoo.bench.schema import BenchResult
+from lowzoo.base import html
+from lowzoo.bench.host.comparison import Comparison
+from lowzoo.bench.results.assemble import to_document
+from lowzoo.bench.results.lines import comparison_lines, result_lines
+from lowzoo.bench.results.schema import BenchResult
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,12 @@ import dataclasses
 import functools
 from typing import Any
 
+from lowzoo.base.errors import LowzooError, near_matches
+from lowzoo.base.notes import say_once
 from lowzoo.catalog.entries import LatencyEntry, Metric, RecipeEntry, TeacherEntry
 from lowzoo.catalog.model_entries import ModelEntry, WeightsEntry
 from lowzoo.catalog.reader import frozen, metrics, read_models, read_toml
 from lowzoo.catalog.teacher_families import TEACHER_FAMILIES, TeacherFamily
-from lowzoo.errors import LowzooError, near_matches
-from lowzoo.notes import say_once
 
 __all__ = [
     "PREFIX",

@@ -133,7 +133,7 @@ class TeacherEntry:
 
     @property
     def digest(self) -> str:
-        """What is known of the file's digest, as `lowzoo.download` takes it."""
+        """What is known of the file's digest, as `lowzoo.io.download` takes it."""
         return f"sha256:{self.sha256}" if self.sha256 else f"md5:{self.md5}" if self.md5 else ""
 
     @property

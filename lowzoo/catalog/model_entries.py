@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lowzoo.catalog.entries import Metric
 
-_WEIGHTS_FOLDER = "lowzoo.weights"
+_WEIGHTS_FOLDER = "lowzoo.zoo.weights"
 _AVAILABLE = ("bundled", "hub", "published")
 
 
@@ -35,7 +35,7 @@ class WeightsEntry:
         checkpoint: Path of the authors' file in `repo`, or its name at `url`.
         url: Address of the authors' file, with its signature where it needs one.
         page: Where the authors link to it.
-        family: Layout of the authors' file, see `lowzoo.convert`.
+        family: Layout of the authors' file, see `lowzoo.checkpoints.families.published`.
         digest: `sha256:` and the (first) digits, of the authors' file, where published.
         size: Bytes of the authors' file, where published.
         branch: Which network of the authors' file is the model, and why.
@@ -159,7 +159,7 @@ class ModelEntry:
         feature_dim: Its width.
         weights: The sets of weights, the default one first.
         method: Which of the recipe's methods, for a recipe of several.
-        builder: Which network of `lowzoo.architectures` it is; empty for timm's own.
+        builder: Which network of `lowzoo.zoo.architectures` it is; empty for timm's own.
         stock: Whether timm's own `architecture` gives the same features at the weights' input size; if not, they need
             lowzoo to load.
         notes: Further sentences for the card.

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from lowzoo.lazy import resolved_place
-from lowzoo.registry import Registry
+from lowzoo.base.lazy import resolved_place
+from lowzoo.base.registry import Registry
 
 if TYPE_CHECKING:
     from lowzoo.catalog.entries import TeacherEntry
@@ -21,8 +21,8 @@ class TeacherFamily:
 
     Args:
         name: What an entry of the catalog calls it.
-        split: Splits the content of a file into `lowzoo.train.published.layouts.Parts`, called with content and path; a
-            function, or "module:function". Empty for teachers that are MODELs of their own.
+        split: Splits the content of a file into `lowzoo.train.teachers.published.layouts.Parts`, called with content
+            and path; a function, or "module:function". Empty for teachers that are MODELs of their own.
         head: Makes a head for the head's tensors, not filled yet, and gives it with the width of what it gives;
             likewise. Raises `KeyError` or `ValueError` where they are no head of this family.
         prototypes: Whether the head ends in prototypes, and not in an embedding.
@@ -53,7 +53,7 @@ class TeacherFamily:
         return found
 
 
-_LAYOUTS, _HEADS = "lowzoo.train.published.layouts", "lowzoo.train.published.heads"
+_LAYOUTS, _HEADS = "lowzoo.train.teachers.published.layouts", "lowzoo.train.teachers.published.heads"
 ZOO = TeacherFamily("zoo", patches=True)
 DINO = TeacherFamily("dino", f"{_LAYOUTS}:split_dino", f"{_HEADS}:dino_head")
 IBOT = TeacherFamily("ibot", f"{_LAYOUTS}:split_dino", f"{_HEADS}:ibot_head", patches=True)
@@ -62,7 +62,7 @@ SWAV = TeacherFamily("swav", f"{_LAYOUTS}:split_swav", f"{_HEADS}:swav_head")
 MOCO = TeacherFamily("moco", f"{_LAYOUTS}:split_moco", f"{_HEADS}:projection_head", prototypes=False)
 SIMCLR = TeacherFamily("simclr", f"{_LAYOUTS}:split_simclr", f"{_HEADS}:projection_head", prototypes=False)
 MOBILENETV2_FLAT = TeacherFamily(
-    "mobilenetv2_flat", "lowzoo.train.published.mobilenetv2:split_mobilenetv2_flat", f"{_HEADS}:projection_head"
+    "mobilenetv2_flat", "lowzoo.train.teachers.published.layouts:split_mobilenetv2_flat", f"{_HEADS}:projection_head"
 )
 
 TEACHER_FAMILIES: Registry[TeacherFamily] = Registry(

@@ -10,26 +10,26 @@ from typing import Annotated, cast
 
 import typer
 
-from lowzoo.cli.bench import bench
-from lowzoo.cli.cards import cards
-from lowzoo.cli.check import check
-from lowzoo.cli.convert import convert
-from lowzoo.cli.data import data
-from lowzoo.cli.download import download
-from lowzoo.cli.embed import embed
-from lowzoo.cli.eval import app as eval_app
-from lowzoo.cli.export import export
-from lowzoo.cli.from_signature import Command
-from lowzoo.cli.info import info
-from lowzoo.cli.list import list_
-from lowzoo.cli.publish import publish
-from lowzoo.cli.quickstart import quickstart
-from lowzoo.cli.teachers import teachers
-from lowzoo.cli.train import app as train_app
-from lowzoo.errors import LowzooError
-from lowzoo.notes import print_notes
-from lowzoo.printable import forgiving_streams
-from lowzoo.signals import Stopped, sigterm_as_exception
+from lowzoo.base.errors import LowzooError
+from lowzoo.base.notes import print_notes
+from lowzoo.base.printable import forgiving_streams
+from lowzoo.cli.commands.bench import bench
+from lowzoo.cli.commands.cards import cards
+from lowzoo.cli.commands.check import check
+from lowzoo.cli.commands.convert import convert
+from lowzoo.cli.commands.data import data
+from lowzoo.cli.commands.download import download
+from lowzoo.cli.commands.embed import embed
+from lowzoo.cli.commands.eval import app as eval_app
+from lowzoo.cli.commands.export import export
+from lowzoo.cli.commands.info import info
+from lowzoo.cli.commands.list import list_
+from lowzoo.cli.commands.publish import publish
+from lowzoo.cli.commands.quickstart import quickstart
+from lowzoo.cli.commands.teachers import teachers
+from lowzoo.cli.commands.train import app as train_app
+from lowzoo.cli.options.from_signature import Command
+from lowzoo.system.signals import Stopped, sigterm_as_exception
 
 # The family of usage errors. typer brings its own copy of click in newer versions, so click itself cannot be named.
 _UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__mro__[1])

@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 
-from lowzoo.data import formats
-from lowzoo.data.decode import BadImage, opencv, wide_numbers
-from lowzoo.data.identity import remembered, remembered_of
-from lowzoo.data.intensity import Intensity, Kind, Range, extremes, joint_range
-from lowzoo.data.progress import progress_bar
-from lowzoo.data.reader import Reader
+from lowzoo.base.progress import progress_bar
+from lowzoo.data.pixels import formats
+from lowzoo.data.pixels.decode import BadImage, opencv, wide_numbers
+from lowzoo.data.pixels.intensity import Intensity, Kind, Range, extremes, joint_range
+from lowzoo.data.reading.identity import remembered, remembered_of
+from lowzoo.data.reading.reader import Reader
 from lowzoo.data.stores.folder import FolderReader
 from lowzoo.data.stores.stream import StreamReader
 

@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from lowzoo.data.cache import cache_folder
-from lowzoo.data.formats import PICTURE_EXTENSIONS, extension
-from lowzoo.data.found import HIDDEN, kinds_of
-from lowzoo.data.kinds import HIDDEN_FOLDERS, member_name
-from lowzoo.data.progress import progress_bar
+from lowzoo.base.errors import LowzooError, reason_of
+from lowzoo.base.progress import progress_bar
+from lowzoo.data.pixels.formats import PICTURE_EXTENSIONS, extension
+from lowzoo.data.reading.found import HIDDEN, kinds_of
+from lowzoo.data.reading.kinds import HIDDEN_FOLDERS, member_name
 from lowzoo.data.stores.shards import expand_braces
-from lowzoo.errors import LowzooError, reason_of
-from lowzoo.files import atomic_path
+from lowzoo.io.cache_folder import cache_folder
+from lowzoo.io.files import atomic_path
 
 FILE_PREFIX = "file://"
 _ARCHIVES = (".parquet", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tbz", ".tar.xz", ".txz", ".zip")

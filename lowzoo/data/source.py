@@ -11,17 +11,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lowzoo.data.channels import decode_channels
-from lowzoo.data.decode import Decoded, Rules
-from lowzoo.data.found import Found
+from lowzoo.base.errors import LowzooError
 from lowzoo.data.measure import measure
-from lowzoo.data.options import DEFAULT_OPTIONS, SourceOptions
-from lowzoo.data.reader import Opened, Part, Reader
+from lowzoo.data.pixels.channels import decode_channels
+from lowzoo.data.pixels.decode import Decoded, Rules
+from lowzoo.data.reading.found import Found
+from lowzoo.data.reading.options import DEFAULT_OPTIONS, SourceOptions
+from lowzoo.data.reading.reader import Opened, Part, Reader
+from lowzoo.data.reading.subset import SubsetReader
 from lowzoo.data.splits import find_splits
 from lowzoo.data.stores.memory import open_memory
 from lowzoo.data.stores.stream import StreamReader
-from lowzoo.data.stores.subset import SubsetReader
-from lowzoo.errors import LowzooError
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,7 +63,7 @@ class ImageSource:
     def decoded(
         self, index: int, divisor: Callable[[int, int], int] = lambda height, width: 1, *, channels: int = 3
     ) -> Decoded:
-        """Read and decode image `index`; see `lowzoo.data.channels.decode_channels`.
+        """Read and decode image `index`; see `lowzoo.data.pixels.channels.decode_channels`.
 
         Raises:
             BadImage: It cannot be read.

@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lowzoo import marks
-from lowzoo.data.formats import HEAD_BYTES, PICTURE_EXTENSIONS, extension, starts_like_picture
-from lowzoo.data.found import Found, kinds_of, some_of
-from lowzoo.data.kinds import HIDDEN_FOLDERS
-from lowzoo.data.members import Members, named_by_user, parts_of, the_only_part
-from lowzoo.data.options import SourceOptions
-from lowzoo.data.reader import Opened, Part, Reader
+from lowzoo.base.errors import LowzooError
+from lowzoo.data.labels.members import Members, named_by_user, parts_of, the_only_part
+from lowzoo.data.labels.rows import LIST_SUFFIXES, TABLE_SUFFIXES
+from lowzoo.data.labels.split_names import SPLITS, split_of_folder, split_of_shard, split_of_table, split_of_word
+from lowzoo.data.pixels.formats import HEAD_BYTES, PICTURE_EXTENSIONS, extension, starts_like_picture
+from lowzoo.data.reading.found import Found, kinds_of, some_of
+from lowzoo.data.reading.kinds import HIDDEN_FOLDERS
+from lowzoo.data.reading.options import SourceOptions
+from lowzoo.data.reading.reader import Opened, Part, Reader
 from lowzoo.data.remote import FILE_PREFIX, fetch, is_address, path_of
-from lowzoo.data.rows import LIST_SUFFIXES, TABLE_SUFFIXES
-from lowzoo.data.split_names import SPLITS, split_of_folder, split_of_shard, split_of_table, split_of_word
 from lowzoo.data.stores.folder import FolderReader, Listing, head_of, list_folder
 from lowzoo.data.stores.huggingface import PREFIX, dataset_splits, is_saved_dataset, open_dataset
 from lowzoo.data.stores.lists import list_members
@@ -29,7 +29,7 @@ from lowzoo.data.stores.stream import STREAM_PREFIX, open_stream, stream_splits
 from lowzoo.data.stores.tars import open_tars, tar_members
 from lowzoo.data.stores.zips import SUFFIX as ZIP_SUFFIX
 from lowzoo.data.stores.zips import zip_members
-from lowzoo.errors import LowzooError
+from lowzoo.io import marks
 
 SAMPLES_NAME = "lowzoo-samples"
 _PACKED_KINDS = (".parquet", ".tar", ".zip", ".gz", ".tgz", ".bz2", ".xz", ".zst", ".tbz2", ".txz")

@@ -1,12 +1,12 @@
 """Evaluation: how good a network's frozen features are.
 
-`lowzoo.evaluate.knn`, `linear`, `lowshot`, `finetune` and `transfer` are what `lowzoo eval` calls; each gives an
+`lowzoo.features.knn`, `linear`, `lowshot`, `finetune` and `transfer` are what `lowzoo eval` calls; each gives an
 `Evaluation`. Another package adds a protocol by an entry point, see `lowzoo.evaluate.protocols`.
 """
 
 from typing import TYPE_CHECKING
 
-from lowzoo.lazy import lazy_attributes
+from lowzoo.base.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from lowzoo.evaluate.evaluation import Evaluation

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from lowzoo.marks import save_png
+from lowzoo.io.marks import save_png
 
 _SIDE, _HEAD, _GAP, _LINE = 900, 26, 8, 14
 _INK, _GRID = (30, 30, 30), (225, 225, 225)

@@ -7,9 +7,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from lowzoo.data.source import ImageSource
-from lowzoo.evaluate.features import Features
-from lowzoo.evaluate.votes import nearest_neighbours
-from lowzoo.marks import save_png
+from lowzoo.features.features import Features
+from lowzoo.features.votes import nearest_neighbours
+from lowzoo.io.marks import save_png
 
 _CELL, _FRAME, _TEXT, _GAP, _HEAD = 96, 3, 14, 6, 22
 _SAME, _OTHER, _QUERY, _INK = (30, 150, 60), (205, 45, 40), (70, 70, 70), (30, 30, 30)

@@ -5,12 +5,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from lowzoo.base.errors import LowzooError
+from lowzoo.base.printable import printable
 from lowzoo.data.source import ImageSource
-from lowzoo.errors import LowzooError
-from lowzoo.evaluate.features import Features
 from lowzoo.evaluate.result import DataFacts, ModelFacts
-from lowzoo.files import atomic_path
-from lowzoo.printable import printable
+from lowzoo.features.features import Features
+from lowzoo.io.files import atomic_path
 
 _ROWS = 8192
 

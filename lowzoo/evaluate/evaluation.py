@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lowzoo import html
+from lowzoo.base import html
 from lowzoo.data.source import ImageSource
 from lowzoo.evaluate.result import DataFacts, EvaluationResult, Figure, Scored, percent_right
-from lowzoo.input_facts import size_text
+from lowzoo.preprocess.input_facts import size_text
 
 _ODD = {"constant": "of one colour throughout", "clipped": "with numbers beyond the range that is shown"}
 
@@ -82,7 +82,7 @@ def data_line(facts: DataFacts) -> str:
 
 def found_lines(*sources: ImageSource) -> list[str]:
     """What sources were made from, each line once."""
-    from lowzoo.printable import printable
+    from lowzoo.base.printable import printable
 
     return [printable(line) for line in dict.fromkeys(line for source in sources for line in source.found.lines())]
 

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from lowzoo.errors import LowzooError
-from lowzoo.evaluate.extraction import Extraction
+from lowzoo.base.errors import LowzooError
 from lowzoo.evaluate.knn_protocol import KnnData
-from lowzoo.evaluate.logistic import LOGISTIC, Floats, LogisticSettings, choose, classify
-from lowzoo.evaluate.preprocess import Preprocessing
+from lowzoo.evaluate.probes.logistic import LOGISTIC, Floats, LogisticSettings, choose, classify
 from lowzoo.evaluate.result import DataFacts, EvaluationResult, Figure, ModelFacts, versions
-from lowzoo.evaluate.subsets import Indices, listed, require_classes, share_of, shots
-from lowzoo.resolve import Resolved
+from lowzoo.evaluate.sets.subsets import Indices, listed, require_classes, share_of, shots
+from lowzoo.features.extraction import Extraction
+from lowzoo.preprocess.transform import Preprocessing
+from lowzoo.zoo.resolve import Resolved
 
 SHOTS, SHARE, SPLITS = (1, 2, 5), 0.01, 3
 

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from lowzoo.data.options import DEFAULT_OPTIONS, SourceOptions
+from lowzoo.base.errors import LowzooError
+from lowzoo.data.reading.options import DEFAULT_OPTIONS, SourceOptions
 from lowzoo.data.source import Images, ImageSource, open_set
-from lowzoo.errors import LowzooError
-from lowzoo.evaluate.extraction import Extraction
-from lowzoo.evaluate.preprocess import Preprocessing
 from lowzoo.evaluate.result import DataFacts, EvaluationResult, Figure, ModelFacts, Scored, percent_right, versions
-from lowzoo.evaluate.subsets import held_out, require_classes
-from lowzoo.evaluate.votes import KS, TEMPERATURE, check_k, knn_predictions
-from lowzoo.resolve import Resolved
+from lowzoo.evaluate.sets.subsets import held_out, require_classes
+from lowzoo.features.extraction import Extraction
+from lowzoo.features.votes import KS, TEMPERATURE, check_k, knn_predictions
+from lowzoo.preprocess.transform import Preprocessing
+from lowzoo.zoo.resolve import Resolved
 
 # Of each class of a set that is not divided.
 HELD_OUT_SHARE = 0.2

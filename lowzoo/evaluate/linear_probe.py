@@ -14,18 +14,18 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lowzoo.data.progress import progress_bar
-from lowzoo.evaluate.extraction import Extraction
-from lowzoo.evaluate.feature_kinds import with_features
-from lowzoo.evaluate.feeds import AugmentedFeed, CachedFeed, Feed
+from lowzoo.base.progress import progress_bar
 from lowzoo.evaluate.knn_protocol import KnnData
-from lowzoo.evaluate.preprocess import Preprocessing
-from lowzoo.evaluate.probe_settings import ProbeSettings
-from lowzoo.evaluate.probes import Candidate, ProbeBank, candidates_of
+from lowzoo.evaluate.probes.feeds import AugmentedFeed, CachedFeed, Feed
+from lowzoo.evaluate.probes.linear_probes import Candidate, ProbeBank, candidates_of
+from lowzoo.evaluate.probes.settings import ProbeSettings
+from lowzoo.evaluate.probes.solved import solve
 from lowzoo.evaluate.result import DataFacts, EvaluationResult, Figure, ModelFacts, Scored, percent_right, versions
-from lowzoo.evaluate.solved_probes import solve
-from lowzoo.evaluate.subsets import Indices, folds, held_out, require_classes
-from lowzoo.resolve import Resolved
+from lowzoo.evaluate.sets.subsets import Indices, folds, held_out, require_classes
+from lowzoo.features.extraction import Extraction
+from lowzoo.features.feature_kinds import with_features
+from lowzoo.preprocess.transform import Preprocessing
+from lowzoo.zoo.resolve import Resolved
 
 HELD_OUT = 0.1
 

@@ -15,12 +15,12 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
+from lowzoo.base.printable import printable
 from lowzoo.catalog import Metric
 from lowzoo.data.source import ImageSource
-from lowzoo.evaluate.cache import weights_digest
-from lowzoo.evaluate.features import Features
-from lowzoo.printable import printable
-from lowzoo.resolve import Resolved
+from lowzoo.features.features import Features
+from lowzoo.zoo.digest import weights_digest
+from lowzoo.zoo.resolve import Resolved
 
 _Z95 = 1.959964
 _MOST_NAMED = 5
@@ -31,7 +31,7 @@ class _Strict(BaseModel):
 
 
 class ModelFacts(_Strict):
-    """Which network: see `lowzoo.resolve.Resolved`; `weights` identifies its tensors by 16 hexadecimal digits."""
+    """Which network: see `lowzoo.zoo.resolve.Resolved`; `weights` identifies its tensors by 16 hexadecimal digits."""
 
     name: str
     revision: str

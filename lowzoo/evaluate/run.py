@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lowzoo.data.options import SourceOptions
-from lowzoo.data.progress import Say
-from lowzoo.evaluate.device import pick_device
+from lowzoo.base.progress import Say
+from lowzoo.data.reading.options import SourceOptions
 from lowzoo.evaluate.evaluation import Evaluation, found_lines
-from lowzoo.evaluate.extraction import Extraction
 from lowzoo.evaluate.knn_protocol import KnnData, open_knn_data
 from lowzoo.evaluate.result import EvaluationResult, Scored
-from lowzoo.files import writable_folder, write_text
-from lowzoo.input_facts import Side
-from lowzoo.resolve import Resolved, resolved_model
+from lowzoo.features.extraction import Extraction
+from lowzoo.io.files import writable_folder, write_text
+from lowzoo.preprocess.input_facts import Side
+from lowzoo.system.device import pick_device
+from lowzoo.zoo.resolve import Resolved, resolved_model
 
 
 @dataclass(frozen=True)

@@ -13,19 +13,19 @@ from typing import Any
 
 from torch import nn
 
-from lowzoo.data.options import DEFAULT_OPTIONS, SourceOptions
+from lowzoo.base.errors import LowzooError
+from lowzoo.data.reading.options import DEFAULT_OPTIONS, SourceOptions
 from lowzoo.data.source import Images, ImageSource
-from lowzoo.errors import LowzooError
-from lowzoo.evaluate.extraction import Extraction
 from lowzoo.evaluate.knn_protocol import KnnData, open_knn_data
 from lowzoo.evaluate.linear_probe import evaluate_linear
-from lowzoo.evaluate.probe_settings import PROBES, ProbeSettings, family_of
+from lowzoo.evaluate.probes.settings import PROBES, ProbeSettings, family_of
 from lowzoo.evaluate.result import EvaluationResult, Figure, ModelFacts, versions
 from lowzoo.evaluate.sets.cifar100 import open_cifar100
 from lowzoo.evaluate.sets.clevr import open_clevr_count, open_clevr_dist
 from lowzoo.evaluate.sets.inaturalist18 import open_inaturalist18
 from lowzoo.evaluate.sets.places205 import open_places205
-from lowzoo.resolve import Resolved
+from lowzoo.features.extraction import Extraction
+from lowzoo.zoo.resolve import Resolved
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from lowzoo.data.progress import progress_bar
+from lowzoo.base.progress import progress_bar
 
 COSINE, CORRELATION = 0.93, 0.95
 _ROWS, _COLUMNS, _PAIRS = 2048, 8192, 1 << 16

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from lowzoo.data.decode import decoders
-from lowzoo.data.formats import DECODERS, extension, register_heif
-from lowzoo.data.orientation import UPRIGHT, orientation_of
+from lowzoo.data.pixels.decode import decoders
+from lowzoo.data.pixels.formats import DECODERS, extension, register_heif
+from lowzoo.data.pixels.orientation import UPRIGHT, orientation_of
 
 _MODES = {
     "1": "black and white",

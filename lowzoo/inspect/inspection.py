@@ -12,16 +12,16 @@ import torch
 from numpy.typing import NDArray
 
 from lowzoo import catalog
-from lowzoo.data.found import Found
-from lowzoo.data.options import DEFAULT_OPTIONS, SourceOptions
-from lowzoo.data.orientation import UPRIGHT
+from lowzoo.base.errors import LowzooError
+from lowzoo.data.pixels.orientation import UPRIGHT
+from lowzoo.data.reading.found import Found
+from lowzoo.data.reading.options import DEFAULT_OPTIONS, SourceOptions
 from lowzoo.data.source import ImageSource, open_set
-from lowzoo.errors import LowzooError
 from lowzoo.inspect.alike import CORRELATION, COSINE, Alike, find_alike
 from lowzoo.inspect.header import format_by_name, same_format
 from lowzoo.inspect.report import Group, Item, Leak, Report, SplitFacts, Spread
 from lowzoo.inspect.scan import Picture, Scanned, scan
-from lowzoo.resolve import Resolved, load_model
+from lowzoo.zoo.resolve import Resolved, load_model
 
 MODEL = "rob_vit_tiny"
 # The bundled model knows copies at 48 px as well as at 64 px, in 0.6 of the time; see `benchmarks/near_duplicates.py`.

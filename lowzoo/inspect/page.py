@@ -5,11 +5,11 @@ import html
 import io
 from collections.abc import Iterator, Mapping
 
-from lowzoo import marks
+from lowzoo.base.printable import printable
 from lowzoo.inspect.report import Report, SplitFacts
 from lowzoo.inspect.shown import SIDE, Section, Shown, Tile
 from lowzoo.inspect.words import advice, command, findings, method, rows
-from lowzoo.printable import printable
+from lowzoo.io import marks
 
 _MOST_BARS = 16
 _STYLE = f"""

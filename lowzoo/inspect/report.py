@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from lowzoo.printable import printable
+from lowzoo.base.printable import printable
 
 # A class with this many times the pictures of another one is worth a word.
 IMBALANCE = 10

@@ -16,15 +16,15 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from lowzoo.bench.machine import usable_cores
-from lowzoo.data.decode import BadImage, decode
-from lowzoo.data.progress import progress_bar
+from lowzoo.base.errors import LowzooError
+from lowzoo.base.progress import progress_bar
+from lowzoo.data.pixels.decode import BadImage, decode
 from lowzoo.data.source import ImageSource
-from lowzoo.errors import LowzooError
-from lowzoo.evaluate.inputs import normalise_batch
-from lowzoo.evaluate.preprocess import Preprocessing, to_uint8_input
+from lowzoo.features.inputs import normalise_batch
 from lowzoo.inspect.header import Header, read_header
-from lowzoo.resolve import Resolved
+from lowzoo.preprocess.transform import Preprocessing, to_uint8_input
+from lowzoo.system.cores import usable_cores
+from lowzoo.zoo.resolve import Resolved
 
 _BATCH = 32
 # Side of the small grey copies by which alike pictures are compared.
@@ -39,7 +39,7 @@ class Picture:
         digest: sha256 of its bytes; empty where there are none.
         header: What it says of itself, None where it says nothing.
         size: (H, W) in pixels, turned where its camera says so; None for a picture that cannot be read.
-        oddities: Words of `lowzoo.data.decode.ODDITIES`.
+        oddities: Words of `lowzoo.data.pixels.decode.ODDITIES`.
         reason: Why it cannot be read, else empty.
     """
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
+from lowzoo.base.printable import printable
 from lowzoo.inspect.shown import SIDE, Shown, Tile
-from lowzoo.marks import save_png
-from lowzoo.printable import printable
+from lowzoo.io.marks import save_png
 
 _COLUMNS, _FRAME, _GAP, _LINE = 12, 3, 8, 14
 _INK, _QUIET, _PROBLEM, _EMPTY = (30, 30, 30), (120, 125, 135), (205, 45, 40), (238, 240, 243)

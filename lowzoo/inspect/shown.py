@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from lowzoo.data.decode import BadImage
-from lowzoo.data.progress import progress_bar
+from lowzoo.base.printable import printable
+from lowzoo.base.progress import progress_bar
+from lowzoo.data.pixels.decode import BadImage
 from lowzoo.inspect.inspection import Inspection
 from lowzoo.inspect.report import Item
-from lowzoo.printable import printable
 
 SIDE = 96
 _EACH_CLASS, _MOST_CLASSES, _MOST_PROBLEMS = 4, 60, 24

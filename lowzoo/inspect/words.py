@@ -3,8 +3,8 @@
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 
+from lowzoo.base.printable import printable
 from lowzoo.inspect.report import IMBALANCE, Group, Item, Report, SplitFacts
-from lowzoo.printable import printable
 
 _MOST_NAMED = 3
 _MOST_KINDS = 6

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from lowzoo import catalog
-from lowzoo.data.decode import BadImage
+from lowzoo.base.errors import LowzooError
+from lowzoo.data.pixels.decode import BadImage
 from lowzoo.data.source import ImageSource
-from lowzoo.errors import LowzooError
-from lowzoo.evaluate.device import pick_device
+from lowzoo.system.device import pick_device
 from lowzoo.train.recipes import RECIPES
 from lowzoo.train.recipes.facts import BUNDLED_TEACHER, Facts
 from lowzoo.train.teachers import brings_head

@@ -6,7 +6,7 @@ from torch.nn.functional import normalize
 
 
 class FittedHead(nn.Module):
-    """Centre, project, l2, cosines with fitted prototypes; `lowzoo.train.prototypes.fit_head` finds the buffers.
+    """Centre, project, l2, cosines with fitted prototypes; `lowzoo.train.teachers.fitting.fit_head` finds the buffers.
 
     Args:
         in_dim: Width D of the backbone.

@@ -3,8 +3,8 @@
 from pkgutil import iter_modules
 from typing import Any
 
-from lowzoo.errors import LowzooError
-from lowzoo.registry import Registry
+from lowzoo.base.errors import LowzooError
+from lowzoo.base.registry import Registry
 from lowzoo.train.recipes.recipe import Budget, Choice, Masks, Needs, Recipe, needed_teacher
 
 RECIPES: Registry[Recipe[Any]] = Registry(

@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegative
 
 from lowzoo.train.heads import HeadSpec
 from lowzoo.train.recipes import RECIPES, Needs
-from lowzoo.train.schedules import Form, Update
+from lowzoo.train.recipes.schedules import Form, Update
 from lowzoo.train.views import ViewGroup
 
 Share = Annotated[float, Field(ge=0, lt=1)]

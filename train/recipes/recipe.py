@@ -10,18 +10,18 @@ from importlib import import_module
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from lowzoo.errors import LowzooError
-from lowzoo.lazy import resolved_place
+from lowzoo.base.errors import LowzooError
+from lowzoo.base.lazy import resolved_place
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
 
     from lowzoo.catalog import RecipeEntry
-    from lowzoo.train.encoder import MultiViewEncoder
-    from lowzoo.train.frozen import FrozenTeacher
-    from lowzoo.train.methods.base import Method
+    from lowzoo.train.networks.encoder import MultiViewEncoder
+    from lowzoo.train.networks.step import Method
     from lowzoo.train.recipes.base import TrainConfig
     from lowzoo.train.recipes.facts import Facts
+    from lowzoo.train.teacher_cache.frozen import FrozenTeacher
 
 C = TypeVar("C", bound="TrainConfig")
 
@@ -117,7 +117,8 @@ class Recipe(Generic[C]):
     student: str
     #: What every run of the recipe needs; `needs_of` tells it of one configuration.
     needs = Needs()
-    #: Settings of its own that may change when a run goes on; those of all recipes stand in `lowzoo.train.changes`.
+    #: Settings of its own that may change when a run goes on; those of all recipes stand in
+    #: `lowzoo.train.settings.changes`.
     changeable: frozenset[str] = frozenset()
     #: The documented Python function as "module:attribute", of which the command is made; a general one if empty.
     function: str = ""

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from lowzoo.errors import LowzooError
+from lowzoo.base.errors import LowzooError
 
 
 class ClassifierHead(nn.Module):

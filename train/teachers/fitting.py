@@ -1,10 +1,21 @@
-"""A head for a teacher that has none: prototypes fitted to its features, an extension of the paper."""
+"""A head for a teacher that has none: prototypes fitted to its features, an extension of the paper.
+
+A prototype head for a backbone that was published without one: an extension of RoB, not of the paper.
+
+The embeddings of the training images are centred, rotated onto their leading principal axes and partly whitened, put
+on the unit sphere and clustered by spherical k-means (Dhillon and Modha, Machine Learning 42, 2001). The centroids
+play the part of MSN's prototypes. Centring matters: features after a ReLU are all positive, so their raw cosines
+hardly differ.
+"""
 
 from dataclasses import replace
 
+import torch
 from torch import Tensor, nn
+from torch.nn.functional import normalize
 
-from lowzoo.train.prototypes import fit_head
+from lowzoo.base.errors import LowzooError
+from lowzoo.train.heads import FittedHead
 from lowzoo.train.teachers.teacher import Teacher
 
 
@@ -25,3 +36,58 @@ def with_fitted_head(teacher: Teacher, head: nn.Module, facts: dict[str, object]
     """The same teacher with a head that an earlier part of the run fitted."""
     known = replace(teacher.facts, head=str(facts["head"]), prototypes=int(str(facts["prototypes"])), extension=True)
     return Teacher(teacher.backbone, head, known)
+
+
+def spherical_kmeans(points_ND: Tensor, clusters: int, *, iterations: int = 20, seed: int = 0) -> Tensor:
+    """Unit centroids (K, D) of unit points (N, D), by Lloyd's iterations under the cosine.
+
+    A centroid that loses all its points is put on the point that its own centroid serves worst.
+
+    Raises:
+        LowzooError: There are fewer points than clusters.
+    """
+    if len(points_ND) < clusters:
+        raise LowzooError(
+            f"{clusters} prototypes cannot be fitted to {len(points_ND)} images",
+            "Use more images or --set prototypes=<fewer>",
+        )
+    generator = torch.Generator().manual_seed(seed)
+    centroids = points_ND[torch.randperm(len(points_ND), generator=generator)[:clusters].to(points_ND.device)].clone()
+    for _ in range(iterations):
+        cosine, assigned = _nearest(points_ND, centroids)
+        sums = torch.zeros_like(centroids).index_add_(0, assigned, points_ND)
+        empty = torch.bincount(assigned, minlength=clusters) == 0
+        sums[empty] = points_ND[cosine.topk(int(empty.sum()), largest=False).indices]
+        centroids = normalize(sums, dim=1)
+    return centroids
+
+
+def fit_head(
+    features_ND: Tensor, *, prototypes: int, bottleneck: int = 256, whitening: float = 0.5, seed: int = 0
+) -> FittedHead:
+    """The fitted head of a backbone, from its features of the training images.
+
+    Args:
+        features_ND: Features (N, D), fp32.
+        prototypes: Number of prototypes K.
+        bottleneck: Principal axes kept, at most min(N, D).
+        whitening: Each axis is divided by its spread to this power: 0 keeps the spread, 1 is full whitening.
+        seed: Random seed of the k-means start.
+    """
+    bottleneck = min(bottleneck, *features_ND.shape)
+    mean = features_ND.mean(0)
+    covariance = (features_ND - mean).T @ (features_ND - mean) / len(features_ND)
+    variances, axes = torch.linalg.eigh(covariance)
+    leading = variances.argsort(descending=True)[:bottleneck]
+    spread = variances[leading].clamp_min(variances.max() * 1e-6).sqrt()
+    head = FittedHead(features_ND.shape[1], prototypes, bottleneck=bottleneck)
+    head.mean.copy_(mean)
+    head.projection.copy_(axes[:, leading] / spread**whitening)
+    head.prototypes.copy_(spherical_kmeans(head.bottleneck(features_ND), prototypes, seed=seed))
+    return head.eval()
+
+
+def _nearest(points_ND: Tensor, centroids_KD: Tensor, chunk: int = 8192) -> tuple[Tensor, Tensor]:
+    """Cosine with, and index of, each point's centroid, both (N,); bounded memory."""
+    best = [(block @ centroids_KD.T).max(1) for block in points_ND.split(chunk)]
+    return torch.cat([b.values for b in best]), torch.cat([b.indices for b in best])

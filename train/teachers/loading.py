@@ -1,4 +1,4 @@
-"""From a word to a teacher: the catalog's files, run folders, and whatever `lowzoo.resolve` knows."""
+"""From a word to a teacher: the catalog's files, run folders, and whatever `lowzoo.zoo.resolve` knows."""
 
 import hashlib
 from dataclasses import replace
@@ -8,18 +8,18 @@ import torch
 from torch import nn
 
 from lowzoo import catalog
+from lowzoo.base.errors import LowzooError
 from lowzoo.catalog import TeacherEntry
-from lowzoo.download import download, downloads_folder
-from lowzoo.errors import LowzooError
-from lowzoo.resolve import Resolved, check_patches, load_model
-from lowzoo.teacher_file import local_file
-from lowzoo.train.head_files import load_head
-from lowzoo.train.published import load_published
-from lowzoo.train.published.backbones import build_backbone
+from lowzoo.io.download import download, downloads_folder
+from lowzoo.io.safetensors_file import check_safetensors
+from lowzoo.train.heads.files import load_head
 from lowzoo.train.teachers.classifier import cut_classifier, no_classifier
 from lowzoo.train.teachers.normalisation import take_imagenet_normalised
+from lowzoo.train.teachers.published import load_published
+from lowzoo.train.teachers.published.backbones import build_backbone
 from lowzoo.train.teachers.teacher import Teacher, TeacherFacts
-from lowzoo.weights_file import check_safetensors
+from lowzoo.zoo.resolve import Resolved, check_patches, load_model
+from lowzoo.zoo.teacher_file import local_file
 
 _Head = tuple[nn.Module, str, int]  # the module, its kind, and the width of what it gives
 

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lowzoo.errors import LowzooError
+from lowzoo.base.errors import LowzooError
 from lowzoo.train.heads import FittedHead
-from lowzoo.train.precision import full
+from lowzoo.train.kernels.precision import full
 
 
 @dataclass(frozen=True)

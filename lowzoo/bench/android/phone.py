@@ -10,8 +10,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from lowzoo.bench.schema import Condition, Device
-from lowzoo.errors import LowzooError, reason_of
+from lowzoo.base.errors import LowzooError, reason_of
+from lowzoo.bench.results.schema import Condition, Device
 
 FOLDER = "/data/local/tmp"
 # What `uname -m` and ro.product.cpu.abi call the machine that an ELF file is for.

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from lowzoo.errors import LowzooError
+from lowzoo.base.errors import LowzooError
 
 
 @dataclass(frozen=True, slots=True)

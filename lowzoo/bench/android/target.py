@@ -6,17 +6,17 @@ from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
+from lowzoo.base.errors import LowzooError
+from lowzoo.base.progress import progress_bar
 from lowzoo.bench.android.phone import FOLDER, Phone, check_abi, condition, describe, pinning
 from lowzoo.bench.android.runners import RUNNERS, Runner, Said
-from lowzoo.bench.artifact import identify_other, open_onnx
-from lowzoo.bench.assemble import assemble, now_utc, repeat_of
-from lowzoo.bench.protocol import STANDARD, Protocol, runs_for, statistics
-from lowzoo.bench.schema import BenchResult, Condition, Engine, ModelFile, ModelInput, Repeat
-from lowzoo.data.progress import progress_bar
-from lowzoo.errors import LowzooError
-from lowzoo.export.executorch_coreml import hands_to_core_ml
-from lowzoo.export.large import refuse_two_files
-from lowzoo.weights_file import sha256
+from lowzoo.bench.results.assemble import assemble, now_utc, repeat_of
+from lowzoo.bench.results.protocol import STANDARD, Protocol, runs_for, statistics
+from lowzoo.bench.results.schema import BenchResult, Condition, Engine, ModelFile, ModelInput, Repeat
+from lowzoo.bench.subjects.artifact import identify_other, open_onnx
+from lowzoo.export.formats.executorch.coreml import hands_to_core_ml
+from lowzoo.export.spec.large import refuse_two_files
+from lowzoo.io.safetensors_file import sha256
 
 PROBE_RUNS = 5
 WARMER_C = 1.0

@@ -7,11 +7,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from lowzoo.bench.assemble import now_utc
+from lowzoo.base.errors import LowzooError
 from lowzoo.bench.browser.messages import Failed, Finished, Gone, Hello, Measured, Message, Plan, Progress
-from lowzoo.bench.protocol import Protocol
-from lowzoo.bench.schema import Parity
-from lowzoo.errors import LowzooError
+from lowzoo.bench.results.assemble import now_utc
+from lowzoo.bench.results.protocol import Protocol
+from lowzoo.bench.results.schema import Parity
 
 MAX_DEVICES = 32
 VANISHED_S = 150.0

@@ -6,16 +6,16 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from lowzoo.base.errors import LowzooError
+from lowzoo.base.progress import Say
 from lowzoo.bench.browser.session import BrowserBench, Place
-from lowzoo.bench.lines import HEADER, device_words, figures, model_words
-from lowzoo.data.progress import Say
-from lowzoo.errors import LowzooError
+from lowzoo.bench.results.lines import HEADER, device_words, figures, model_words
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from lowzoo.bench.browser.collector import DeviceState, Run
-    from lowzoo.bench.schema import BenchResult
+    from lowzoo.bench.results.schema import BenchResult
     from lowzoo.bench.targets import Request
 
 
@@ -171,7 +171,7 @@ def device_table(devices: "Sequence[DeviceState]", repeats: int) -> "Table":
 
 
 def _median(run: "Run", index: int | None) -> str:
-    from lowzoo.bench.protocol import statistics
+    from lowzoo.bench.results.protocol import statistics
 
     samples = (
         run.repeats[index].samples_ms if index is not None else [ms for row in run.repeats for ms in row.samples_ms]

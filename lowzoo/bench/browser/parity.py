@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lowzoo.bench.artifact import OnnxFile
+from lowzoo.base.errors import LowzooError
 from lowzoo.bench.engines.ort import prepare
-from lowzoo.bench.schema import Parity
-from lowzoo.errors import LowzooError
+from lowzoo.bench.results.schema import Parity
+from lowzoo.bench.subjects.artifact import OnnxFile
 
 # What a precision may change, as exporting allows it: relative error, and cosine.
 _BOUNDS = {"fp32": (1e-4, 0.9999), "fp16": (5e-2, 0.9995)}
@@ -58,7 +58,7 @@ def _pytorch(file: OnnxFile, pixels: NDArray[Any]) -> NDArray[np.float64] | None
         return None
     import torch
 
-    from lowzoo.export.identity import reference_of
+    from lowzoo.export.artifacts.identity import reference_of
 
     side = file.shape[1:3] if file.pixels_last else file.shape[2:4]
     try:

@@ -3,12 +3,12 @@
 import re
 from importlib.metadata import version
 
-from lowzoo.bench.assemble import assemble, repeat_of
 from lowzoo.bench.browser.collector import DeviceState, Run
 from lowzoo.bench.browser.messages import Battery, Facts
 from lowzoo.bench.browser.runtime import Runtime
-from lowzoo.bench.protocol import Protocol
-from lowzoo.bench.schema import BenchResult, Condition, Device, Engine, ModelFile, ModelInput
+from lowzoo.bench.results.assemble import assemble, repeat_of
+from lowzoo.bench.results.protocol import Protocol
+from lowzoo.bench.results.schema import BenchResult, Condition, Device, Engine, ModelFile, ModelInput
 
 _SYSTEMS = (
     (r"Android ([\d.]+)", "Android {}"),

@@ -9,7 +9,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from lowzoo.errors import LowzooError
+from lowzoo.base.errors import LowzooError
 
 # The script that holds the glue code, then the WebAssembly. Sub-resource integrity of the files in the npm package.
 FILES = {

@@ -3,11 +3,14 @@
 Standard library only. A request for anything that is not listed gets a plain 404, as does one with another token or
 another Host (a name that a hostile page has pointed at this address). Whoever has the link may post, so bodies are
 limited in size, requests in rate, connections in number, and every one in time.
+
+Which address the page is served on.
 """
 
 import hmac
 import json
 import secrets
+import socket
 import ssl
 import threading
 import time
@@ -20,10 +23,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from lowzoo.base.errors import LowzooError
 from lowzoo.bench.browser.collector import Collector
 from lowzoo.bench.browser.messages import MESSAGE
-from lowzoo.bench.browser.network import is_local
-from lowzoo.errors import LowzooError
 
 MAX_BODY = 4_000_000
 MAX_CONNECTIONS = 64
@@ -253,3 +255,25 @@ def _policy(origin: str | None) -> str:
         "frame-ancestors 'none'; worker-src 'self' blob:; "
         f"script-src 'self' blob: 'wasm-unsafe-eval'; connect-src 'self' blob: data:{other}"
     )
+
+
+def lan_address() -> str:
+    """The address of this computer that others in its network reach; no packet is sent to find it.
+
+    Raises:
+        LowzooError: There is no network.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # reserved for documentation: only the route is looked up
+            address = str(probe.getsockname()[0])
+        except OSError:
+            address = "127.0.0.1"
+    if is_local(address):
+        raise LowzooError("this computer is in no network", "Connect it, or leave out --lan")
+    return address
+
+
+def is_local(host: str) -> bool:
+    """Whether an address is of this computer alone."""
+    return host.startswith("127.")

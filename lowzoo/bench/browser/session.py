@@ -6,17 +6,16 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lowzoo.bench.artifact import OnnxFile, open_onnx, real_input
+from lowzoo.base.errors import LowzooError
 from lowzoo.bench.browser.collector import Collector, DeviceState
-from lowzoo.bench.browser.network import lan_address
 from lowzoo.bench.browser.parity import judge_for
 from lowzoo.bench.browser.results import results_of
 from lowzoo.bench.browser.runtime import Runtime, from_cdn, from_folder
-from lowzoo.bench.browser.server import BenchServer, Content
-from lowzoo.bench.protocol import Protocol
-from lowzoo.bench.schema import BenchResult, ModelInput
-from lowzoo.errors import LowzooError
-from lowzoo.export.large import refuse_two_files
+from lowzoo.bench.browser.server import BenchServer, Content, lan_address
+from lowzoo.bench.results.protocol import Protocol
+from lowzoo.bench.results.schema import BenchResult, ModelInput
+from lowzoo.bench.subjects.artifact import OnnxFile, open_onnx, real_input
+from lowzoo.export.spec.large import refuse_two_files
 
 POLL_S = 0.2
 

@@ -13,9 +13,9 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from lowzoo.errors import LowzooError
-from lowzoo.lazy import resolved_place
-from lowzoo.registry import Registry
+from lowzoo.base.errors import LowzooError
+from lowzoo.base.lazy import resolved_place
+from lowzoo.base.registry import Registry
 
 Run = Callable[[NDArray[Any]], object]
 
@@ -33,8 +33,8 @@ class EngineFacts:
         suffix: Suffix of the files it runs; empty for PyTorch, which runs the network itself.
         provider: The back end inside it.
         settings: Everything that is set, apart from threads.
-        subject: (engine, model) -> `lowzoo.bench.subject.Subject`, or "module:function" of it: opens what is to be
-            timed and gives its identity and its input.
+        subject: (engine, model) -> `lowzoo.bench.subjects.subject.Subject`, or "module:function" of it: opens what is
+            to be timed and gives its identity and its input.
         spins: Whether one can choose that idle threads spin.
     """
 
@@ -45,7 +45,7 @@ class EngineFacts:
     suffix: str
     provider: str
     settings: dict[str, str] = field(default_factory=dict)
-    subject: Callable[["EngineFacts", str], Any] | str = "lowzoo.bench.subject:file_subject"
+    subject: Callable[["EngineFacts", str], Any] | str = "lowzoo.bench.subjects.subject:file_subject"
     spins: bool = False
 
     @property

@@ -10,7 +10,7 @@ ONNXRUNTIME = EngineFacts(
     suffix=".onnx",
     provider="CPUExecutionProvider",
     settings={"graph_optimization": "all", "execution_mode": "sequential", "inter_op_threads": "1"},
-    subject="lowzoo.bench.subject:onnx_subject",
+    subject="lowzoo.bench.subjects.subject:onnx_subject",
     spins=True,
 )
 EXECUTORCH = EngineFacts(
@@ -20,7 +20,7 @@ EXECUTORCH = EngineFacts(
     distribution="executorch",
     suffix=".pte",
     provider="XNNPACK",
-    subject="lowzoo.bench.subject:executorch_subject",
+    subject="lowzoo.bench.subjects.subject:executorch_subject",
 )
 LITERT = EngineFacts(
     name="litert",
@@ -29,7 +29,7 @@ LITERT = EngineFacts(
     distribution="ai-edge-litert",
     suffix=".tflite",
     provider="XNNPACK",
-    subject="lowzoo.bench.subject:litert_subject",
+    subject="lowzoo.bench.subjects.subject:litert_subject",
 )
 TORCH = EngineFacts(
     name="torch",
@@ -39,7 +39,7 @@ TORCH = EngineFacts(
     suffix="",
     provider="eager",
     settings={"memory_format": "contiguous"},
-    subject="lowzoo.bench.subject:network_subject",
+    subject="lowzoo.bench.subjects.subject:network_subject",
 )
 TORCH_COMPILE = EngineFacts(
     name="torch-compile",
@@ -49,5 +49,5 @@ TORCH_COMPILE = EngineFacts(
     suffix="",
     provider="inductor",
     settings={"memory_format": "contiguous"},
-    subject="lowzoo.bench.subject:network_subject",
+    subject="lowzoo.bench.subjects.subject:network_subject",
 )

@@ -6,15 +6,15 @@ import torch
 from numpy.typing import NDArray
 
 from lowzoo.bench.engines import Run
-from lowzoo.bench.network_word import read_network_word
-from lowzoo.resolve import load_model
+from lowzoo.bench.engines.network_spec import read_network_word
+from lowzoo.zoo.resolve import load_model
 
 
 def prepare(model: str, threads: int, spinning: bool) -> Run:
     """Build and load the network that a MODEL word means; `spinning` is nothing that PyTorch lets one choose.
 
     Args:
-        model: The word, see `lowzoo.bench.network_word`.
+        model: The word, see `lowzoo.bench.engines.network_spec`.
         threads: For one operator.
         spinning: Ignored.
     """

@@ -10,14 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lowzoo.lazy import entries_in_folder, resolved_place
-from lowzoo.registry import Registry
+from lowzoo.base.lazy import entries_in_folder, resolved_place
+from lowzoo.base.registry import Registry
 
 if TYPE_CHECKING:
-    from lowzoo.bench.protocol import Protocol
-    from lowzoo.bench.schema import BenchResult
-    from lowzoo.data.progress import Say
-    from lowzoo.input_facts import Side
+    from lowzoo.base.progress import Say
+    from lowzoo.bench.results.protocol import Protocol
+    from lowzoo.bench.results.schema import BenchResult
+    from lowzoo.preprocess.input_facts import Side
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Request:
     @contextlib.contextmanager
     def artifact(self, suffix: str) -> Iterator[Path]:
         """Give the file to time: the model if it is one, else an export of it in a temporary folder."""
-        from lowzoo.bench.exported import artifact_of
+        from lowzoo.bench.subjects.exported import artifact_of
 
         with artifact_of(self.model, suffix, untrained=self.untrained, size=self.size, say=self.say) as path:
             yield path

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from lowzoo.bench.targets import Request, Target
 
 if TYPE_CHECKING:
-    from lowzoo.bench.schema import BenchResult
+    from lowzoo.bench.results.schema import BenchResult
 
 
 def _run(request: Request) -> "list[BenchResult]":

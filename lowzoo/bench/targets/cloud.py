@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 from lowzoo.bench.targets import Request, Target
 
 if TYPE_CHECKING:
-    from lowzoo.bench.schema import BenchResult
+    from lowzoo.bench.results.schema import BenchResult
 
 
 def _run(request: Request) -> "list[BenchResult]":
-    from lowzoo.bench.cloud import bench_cloud, open_hub
+    from lowzoo.bench.phones.cloud import bench_cloud, open_hub
 
     hub = open_hub()
     with request.artifact(".onnx") as artifact:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 from lowzoo.bench.targets import Request, Target
 
 if TYPE_CHECKING:
-    from lowzoo.bench.schema import BenchResult
+    from lowzoo.bench.results.schema import BenchResult
 
 
 def _run(request: Request) -> "list[BenchResult]":
-    from lowzoo.bench.host import bench_host
-    from lowzoo.bench.machine import check_threads
+    from lowzoo.bench.host.target import bench_host
+    from lowzoo.system.cores import check_threads
 
     for count in request.threads:
         check_threads(count)
@@ -33,9 +33,9 @@ def _run(request: Request) -> "list[BenchResult]":
 @contextlib.contextmanager
 def subject(request: Request) -> Iterator[Path | str]:
     """Give what the engine of a request runs: a file, or for PyTorch a word."""
+    from lowzoo.base.errors import LowzooError
     from lowzoo.bench.engines import ENGINES
-    from lowzoo.bench.network_word import network_word
-    from lowzoo.errors import LowzooError
+    from lowzoo.bench.engines.network_spec import network_word
 
     facts = ENGINES[request.engine]
     facts.require()

@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 from lowzoo.bench.targets import Request, Target
 
 if TYPE_CHECKING:
-    from lowzoo.bench.schema import BenchResult
+    from lowzoo.bench.results.schema import BenchResult
 
 
 def _run(request: Request) -> "list[BenchResult]":
-    from lowzoo.bench.iphone import bench_iphone, check_here, check_units
+    from lowzoo.bench.phones.iphone import bench_iphone, check_here, check_units
 
     own = request.options
     check_units(own["units"])

@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lowzoo import marks
-from lowzoo.data import formats
-from lowzoo.data.decode import BadImage
-from lowzoo.data.found import OWN, some_of
-from lowzoo.data.identity import file_digests, joint_digest
-from lowzoo.data.kinds import BROKEN_LINK, HIDDEN_FOLDERS, NO_FILE, kind_of
-from lowzoo.data.names import name_at, pack_names
-from lowzoo.errors import LowzooError
+from lowzoo.base.errors import LowzooError
+from lowzoo.data.pixels import formats
+from lowzoo.data.pixels.decode import BadImage
+from lowzoo.data.reading.found import OWN, some_of
+from lowzoo.data.reading.identity import file_digests, joint_digest
+from lowzoo.data.reading.kinds import BROKEN_LINK, HIDDEN_FOLDERS, NO_FILE, kind_of
+from lowzoo.data.reading.names import name_at, pack_names
+from lowzoo.io import marks
 
 _HIDDEN_FOLDERS_LEFT_OUT = "hidden folders"
 
@@ -71,7 +71,7 @@ class Listing:
 
     Args:
         names: Names of the pictures relative to the folder, sorted, with slashes.
-        left_out: How many files of each other kind there are, see `lowzoo.data.found.Found`.
+        left_out: How many files of each other kind there are, see `lowzoo.data.reading.found.Found`.
         notes: What a reader should know.
     """
 

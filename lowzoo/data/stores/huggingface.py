@@ -14,17 +14,17 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from lowzoo.data.cache import cache_folder
-from lowzoo.data.class_numbers import Classes
-from lowzoo.data.columns import LABEL_NAMES, pick_image_column, pick_label_column
-from lowzoo.data.decode import BadImage
-from lowzoo.data.found import Found, some_of
-from lowzoo.data.identity import file_digests, joint_digest
-from lowzoo.data.options import DEFAULT_OPTIONS, SourceOptions
-from lowzoo.data.reader import Opened
-from lowzoo.data.stores.class_column import holds_classes, read_classes
-from lowzoo.errors import LowzooError, reason_of
-from lowzoo.hub import offline_if_unreachable
+from lowzoo.base.errors import LowzooError, reason_of
+from lowzoo.data.labels.class_column import holds_classes, read_classes
+from lowzoo.data.labels.class_numbers import Classes
+from lowzoo.data.labels.columns import LABEL_NAMES, pick_image_column, pick_label_column
+from lowzoo.data.pixels.decode import BadImage
+from lowzoo.data.reading.found import Found, some_of
+from lowzoo.data.reading.identity import file_digests, joint_digest
+from lowzoo.data.reading.options import DEFAULT_OPTIONS, SourceOptions
+from lowzoo.data.reading.reader import Opened
+from lowzoo.io.cache_folder import cache_folder
+from lowzoo.io.hub import offline_if_unreachable
 
 PREFIX = "hf:"
 _WORD = re.compile(r"(?P<name>[^@:]+)(@(?P<revision>[^:]+))?(:(?P<config>.+))?")

@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lowzoo.data.found import some_of
-from lowzoo.data.kinds import kind_of, member_name
-from lowzoo.data.members import Members
-from lowzoo.data.options import SourceOptions
-from lowzoo.data.reader import Reader
-from lowzoo.data.rows import read_rows
+from lowzoo.base.errors import LowzooError
+from lowzoo.data.labels.members import Members
+from lowzoo.data.labels.rows import read_rows
+from lowzoo.data.reading.found import some_of
+from lowzoo.data.reading.kinds import kind_of, member_name
+from lowzoo.data.reading.options import SourceOptions
+from lowzoo.data.reading.reader import Reader
 from lowzoo.data.stores.folder import FolderReader, head_of
-from lowzoo.errors import LowzooError
 
 _MISSING = "paths that do not exist"
 

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lowzoo.data.found import Found
-from lowzoo.data.reader import Opened
-from lowzoo.errors import LowzooError
+from lowzoo.base.errors import LowzooError
+from lowzoo.data.reading.found import Found
+from lowzoo.data.reading.reader import Opened
 
 # The quickest level that still packs: the bytes live for as long as it takes to decode them.
 _COMPRESSION = 1

@@ -18,19 +18,19 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from lowzoo import marks
-from lowzoo.data.cache import cache_folder
-from lowzoo.data.class_numbers import Classes
-from lowzoo.data.columns import LABEL_NAMES, PATH_NAMES, pick_image_column, pick_label_column
-from lowzoo.data.decode import BadImage
-from lowzoo.data.found import Found, some_of
-from lowzoo.data.identity import file_digests, joint_digest
-from lowzoo.data.options import DEFAULT_OPTIONS, SourceOptions
-from lowzoo.data.progress import progress_bar
-from lowzoo.data.reader import Opened
-from lowzoo.data.stores.class_column import holds_classes, read_classes
-from lowzoo.errors import LowzooError, reason_of
-from lowzoo.files import atomic_path
+from lowzoo.base.errors import LowzooError, reason_of
+from lowzoo.base.progress import progress_bar
+from lowzoo.data.labels.class_column import holds_classes, read_classes
+from lowzoo.data.labels.class_numbers import Classes
+from lowzoo.data.labels.columns import LABEL_NAMES, PATH_NAMES, pick_image_column, pick_label_column
+from lowzoo.data.pixels.decode import BadImage
+from lowzoo.data.reading.found import Found, some_of
+from lowzoo.data.reading.identity import file_digests, joint_digest
+from lowzoo.data.reading.options import DEFAULT_OPTIONS, SourceOptions
+from lowzoo.data.reading.reader import Opened
+from lowzoo.io import marks
+from lowzoo.io.cache_folder import cache_folder
+from lowzoo.io.files import atomic_path
 
 # Changes when a change of the rules changes what is copied.
 _VERSION = "copy 2"

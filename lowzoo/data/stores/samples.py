@@ -9,9 +9,9 @@ from importlib.resources import files
 
 import numpy as np
 
-from lowzoo.data.found import Found
-from lowzoo.data.reader import Opened
-from lowzoo.errors import LowzooError
+from lowzoo.base.errors import LowzooError
+from lowzoo.data.reading.found import Found
+from lowzoo.data.reading.reader import Opened
 
 SAMPLE_SPLITS = ("train", "validation")
 _ARCHIVE = "clipart.zip"
@@ -65,15 +65,15 @@ def demonstration_photos() -> list[tuple[str, bytes]]:
     """Read the photographs inside the package.
 
     Returns:
-        (file name, JPEG bytes) of each, sorted by name; authors and licences stand in `lowzoo/samples/README.md`.
+        (file name, JPEG bytes) of each, sorted by name; authors and licences stand in `lowzoo/data/samples/README.md`.
     """
-    found = [entry for entry in files("lowzoo.samples").iterdir() if entry.name.endswith(".jpg")]
+    found = [entry for entry in files("lowzoo.data.samples").iterdir() if entry.name.endswith(".jpg")]
     return [(entry.name, entry.read_bytes()) for entry in sorted(found, key=lambda entry: entry.name)]
 
 
 @functools.lru_cache(maxsize=1)
 def _archive_bytes() -> bytes:
-    return (files("lowzoo.samples") / _ARCHIVE).read_bytes()
+    return (files("lowzoo.data.samples") / _ARCHIVE).read_bytes()
 
 
 @functools.lru_cache(maxsize=1)

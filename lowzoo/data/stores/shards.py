@@ -5,9 +5,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from lowzoo.base.errors import LowzooError
 from lowzoo.data.stores.unpacked import COMPRESSED_SUFFIXES
-from lowzoo.errors import LowzooError
-from lowzoo.text_file import read_lines
+from lowzoo.io.text_file import read_lines
 
 _LIST_SUFFIXES = (".txt", ".list", ".lst")
 TAR_SUFFIXES = (".tar", *COMPRESSED_SUFFIXES)

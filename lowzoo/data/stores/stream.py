@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from lowzoo.data.decode import BadImage
-from lowzoo.data.found import Found
-from lowzoo.data.options import DEFAULT_OPTIONS, SourceOptions
-from lowzoo.data.reader import Opened
+from lowzoo.base.errors import LowzooError
+from lowzoo.data.pixels.decode import BadImage
+from lowzoo.data.reading.found import Found
+from lowzoo.data.reading.options import DEFAULT_OPTIONS, SourceOptions
+from lowzoo.data.reading.reader import Opened
 from lowzoo.data.stores.huggingface import cell_bytes, image_column, library, load_splits
-from lowzoo.errors import LowzooError
 
 STREAM_PREFIX = "hf-stream:"
 # Undecoded pictures that a worker mixes: 0.1 GB of ImageNet.

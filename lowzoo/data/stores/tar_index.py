@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lowzoo.data.kinds import BROKEN_LINK, NO_FILE, kind_of_member, member_name
-from lowzoo.data.names import pack_names
+from lowzoo.base.errors import LowzooError
+from lowzoo.data.reading.kinds import BROKEN_LINK, NO_FILE, kind_of_member, member_name
+from lowzoo.data.reading.names import pack_names
 from lowzoo.data.stores.tar_samples import LABELS, Label, Picture, group, label_of
-from lowzoo.errors import LowzooError
 
 _BLOCK = 512
 _ZEROS = bytes(_BLOCK)

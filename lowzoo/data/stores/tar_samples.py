@@ -17,8 +17,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from lowzoo.data.formats import extension
-from lowzoo.data.found import some_of
+from lowzoo.data.pixels.formats import extension
+from lowzoo.data.reading.found import some_of
 
 # Kinds of members that hold a class, the best first.
 LABELS = (".cls", ".json")

@@ -18,19 +18,19 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lowzoo.data.cache import cache_folder
-from lowzoo.data.decode import BadImage
-from lowzoo.data.found import some_of
-from lowzoo.data.identity import UNREADABLE, file_digests
-from lowzoo.data.members import Members, parts_of, picked, the_only_part
-from lowzoo.data.names import name_at
-from lowzoo.data.progress import progress_bar
-from lowzoo.data.reader import Opened
-from lowzoo.data.stores.open_files import forget_files, read_at
+from lowzoo.base.errors import LowzooError
+from lowzoo.base.progress import progress_bar
+from lowzoo.data.labels.members import Members, parts_of, picked, the_only_part
+from lowzoo.data.pixels.decode import BadImage
+from lowzoo.data.reading.found import some_of
+from lowzoo.data.reading.identity import UNREADABLE, file_digests
+from lowzoo.data.reading.names import name_at
+from lowzoo.data.reading.open_files import forget_files, read_at
+from lowzoo.data.reading.reader import Opened
 from lowzoo.data.stores.tar_index import TarIndex, index_tar
 from lowzoo.data.stores.unpacked import unpacked_tar
-from lowzoo.errors import LowzooError
-from lowzoo.files import atomic_path
+from lowzoo.io.cache_folder import cache_folder
+from lowzoo.io.files import atomic_path
 
 _ARRAYS = ("ends", "offsets", "sizes", "labels")
 # Changes when a change of the rules changes what is found in a tar.

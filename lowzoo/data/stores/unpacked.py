@@ -9,11 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
-from lowzoo.data.cache import cache_folder
-from lowzoo.data.identity import UNREADABLE, file_digests
-from lowzoo.data.progress import progress_bar
-from lowzoo.errors import LowzooError
-from lowzoo.files import atomic_path
+from lowzoo.base.errors import LowzooError
+from lowzoo.base.progress import progress_bar
+from lowzoo.data.reading.identity import UNREADABLE, file_digests
+from lowzoo.io.cache_folder import cache_folder
+from lowzoo.io.files import atomic_path
 
 COMPRESSED_SUFFIXES = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tbz", ".tar.xz", ".txz", ".tar.zst")
 _OPENERS: dict[bytes, Callable[[IO[bytes]], Any]] = {

@@ -18,14 +18,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from lowzoo.data.decode import MAX_PIXELS, BadImage
-from lowzoo.data.found import some_of
-from lowzoo.data.identity import file_digests
-from lowzoo.data.kinds import kind_of_member, member_name
-from lowzoo.data.members import Members, picked
-from lowzoo.data.names import name_at, pack_names
-from lowzoo.data.stores.open_files import forget_files, read_at
-from lowzoo.errors import LowzooError
+from lowzoo.base.errors import LowzooError
+from lowzoo.data.labels.members import Members, picked
+from lowzoo.data.pixels.decode import MAX_PIXELS, BadImage
+from lowzoo.data.reading.found import some_of
+from lowzoo.data.reading.identity import file_digests
+from lowzoo.data.reading.kinds import kind_of_member, member_name
+from lowzoo.data.reading.names import name_at, pack_names
+from lowzoo.data.reading.open_files import forget_files, read_at
 
 SUFFIX = ".zip"
 # No file of a picture that may be decoded is larger: 8 bytes a pixel, uncompressed.

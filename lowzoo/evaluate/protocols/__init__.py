@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from lowzoo.registry import Registry
+from lowzoo.base.registry import Registry
 
 if TYPE_CHECKING:
     from lowzoo.evaluate.evaluation import Evaluation
@@ -21,7 +21,7 @@ class Protocol:
     Args:
         name: What follows `lowzoo eval`.
         evaluate: Takes a MODEL and, after `*`, its own options; its signature and docstring are the command's, see
-            `lowzoo.options`.
+            `lowzoo.base.options`.
     """
 
     name: str

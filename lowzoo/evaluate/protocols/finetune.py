@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Unpack
 
-from lowzoo.evaluate.protocols import Protocol
-from lowzoo.options import (
+from lowzoo.base.options import (
     Count,
     Data,
     Fraction,
@@ -20,6 +19,7 @@ from lowzoo.options import (
     SplitLists,
     Workers,
 )
+from lowzoo.evaluate.protocols import Protocol
 
 if TYPE_CHECKING:
     from lowzoo.evaluate.evaluation import Evaluation
@@ -77,7 +77,7 @@ def finetune(
         confusion: Draw which classes are taken for which.
         out: Also write the JSON document here.
         progress: Takes each line of what is being done, such as `print`; None is silent.
-        **reading: How images are found and read, see `lowzoo.options.Reading`.
+        **reading: How images are found and read, see `lowzoo.base.options.Reading`.
 
     Returns:
         The figures, and what was written.
@@ -85,8 +85,8 @@ def finetune(
     Raises:
         LowzooError: Unknown model, images without classes, a split that is not there, or an option that does not fit.
     """
-    from lowzoo.data.options import source_options
-    from lowzoo.data.progress import told
+    from lowzoo.base.progress import told
+    from lowzoo.data.reading.options import source_options
     from lowzoo.evaluate.few_labels import LowshotTask, draw_tasks
     from lowzoo.evaluate.finetuning import evaluate_finetune, finetune_settings
     from lowzoo.evaluate.run import begin
@@ -126,7 +126,7 @@ def finetune(
 def _own_head(model: object) -> Path | None:
     """The projection head in a run folder, or that which came with a zoo model."""
     from lowzoo import catalog
-    from lowzoo.errors import LowzooError
+    from lowzoo.base.errors import LowzooError
 
     if not isinstance(model, (str, Path)):
         return None

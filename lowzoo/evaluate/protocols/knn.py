@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Literal, Unpack
 
-from lowzoo.evaluate.protocols import Protocol
-from lowzoo.options import (
+from lowzoo.base.options import (
     Data,
     Model,
     Option,
@@ -17,6 +16,7 @@ from lowzoo.options import (
     Workers,
     read_whole_numbers,
 )
+from lowzoo.evaluate.protocols import Protocol
 
 if TYPE_CHECKING:
     from lowzoo.evaluate.evaluation import Evaluation
@@ -64,7 +64,7 @@ def knn(
         confusion: Draw which classes are taken for which.
         out: Also write the JSON document here.
         progress: Takes each line of what is being done, such as `print`; None is silent.
-        **reading: How images are found and read, see `lowzoo.options.Reading`.
+        **reading: How images are found and read, see `lowzoo.base.options.Reading`.
 
     Returns:
         The figures, and what was written.
@@ -72,8 +72,8 @@ def knn(
     Raises:
         LowzooError: Unknown model, images without classes, a split that is not there, or an option that does not fit.
     """
-    from lowzoo.data.options import source_options
-    from lowzoo.data.progress import told
+    from lowzoo.base.progress import told
+    from lowzoo.data.reading.options import source_options
     from lowzoo.evaluate.knn_protocol import fitting_ks, knn_preset, score_knn
     from lowzoo.evaluate.run import begin
 

@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Literal, Unpack
 
-from lowzoo.evaluate.protocols import Protocol
-from lowzoo.options import (
+from lowzoo.base.options import (
     Augment,
     Count,
     Data,
@@ -20,6 +19,7 @@ from lowzoo.options import (
     read_numbers,
     read_words,
 )
+from lowzoo.evaluate.protocols import Protocol
 
 if TYPE_CHECKING:
     from lowzoo.evaluate.evaluation import Evaluation
@@ -84,7 +84,7 @@ def linear(
         confusion: Draw which classes are taken for which.
         out: Also write the JSON document here.
         progress: Takes each line of what is being done, such as `print`; None is silent.
-        **reading: How images are found and read, see `lowzoo.options.Reading`.
+        **reading: How images are found and read, see `lowzoo.base.options.Reading`.
 
     Returns:
         The figures, and what was written.
@@ -92,13 +92,13 @@ def linear(
     Raises:
         LowzooError: Unknown model, images without classes, a split that is not there, or an option that does not fit.
     """
-    from lowzoo.data.options import source_options
-    from lowzoo.data.progress import told
-    from lowzoo.errors import LowzooError
+    from lowzoo.base.errors import LowzooError
+    from lowzoo.base.progress import told
+    from lowzoo.data.reading.options import source_options
     from lowzoo.evaluate.linear_probe import evaluate_linear
-    from lowzoo.evaluate.probe_settings import adapted, probe_settings
+    from lowzoo.evaluate.probes.settings import adapted, probe_settings
     from lowzoo.evaluate.run import begin
-    from lowzoo.evaluate.subsets import require_classes
+    from lowzoo.evaluate.sets.subsets import require_classes
 
     with told(progress) as say:
         run = begin(data, say, out=out, confusion=confusion)

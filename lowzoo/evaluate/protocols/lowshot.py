@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Unpack
 
-from lowzoo.evaluate.protocols import Protocol
-from lowzoo.options import (
+from lowzoo.base.options import (
     Data,
     Fraction,
     Model,
@@ -20,6 +19,7 @@ from lowzoo.options import (
     Workers,
     read_whole_numbers,
 )
+from lowzoo.evaluate.protocols import Protocol
 
 if TYPE_CHECKING:
     from lowzoo.evaluate.evaluation import Evaluation
@@ -70,7 +70,7 @@ def lowshot(
         seed: The first seed.
         out: Also write the JSON document here.
         progress: Takes each line of what is being done, such as `print`; None is silent.
-        **reading: How images are found and read, see `lowzoo.options.Reading`.
+        **reading: How images are found and read, see `lowzoo.base.options.Reading`.
 
     Returns:
         The figures, and what was written.
@@ -78,12 +78,12 @@ def lowshot(
     Raises:
         LowzooError: Unknown model, images without classes, a split that is not there, or an option that does not fit.
     """
-    from lowzoo.evaluate.logistic import require_scikit_learn
+    from lowzoo.evaluate.probes.logistic import require_scikit_learn
 
     require_scikit_learn()
 
-    from lowzoo.data.options import source_options
-    from lowzoo.data.progress import told
+    from lowzoo.base.progress import told
+    from lowzoo.data.reading.options import source_options
     from lowzoo.evaluate.few_labels import LowshotTask, draw_tasks, evaluate_lowshot, logistic_settings
     from lowzoo.evaluate.run import begin
 

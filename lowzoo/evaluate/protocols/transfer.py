@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Unpack
 
+from lowzoo.base.options import Augment, Count, Model, Option, OutFile, Progress, Reading, Repeats, Seed, Side, Workers
 from lowzoo.evaluate.protocols import Protocol
-from lowzoo.options import Augment, Count, Model, Option, OutFile, Progress, Reading, Repeats, Seed, Side, Workers
 
 if TYPE_CHECKING:
     from lowzoo.data.source import ImageSource
@@ -55,7 +55,7 @@ def transfer(
         seed: The first seed.
         out: Also write the JSON document here.
         progress: Takes each line of what is being done, such as `print`; None is silent.
-        **reading: How images are found and read, see `lowzoo.options.Reading`.
+        **reading: How images are found and read, see `lowzoo.base.options.Reading`.
 
     Returns:
         The figures, and what was written.
@@ -63,15 +63,15 @@ def transfer(
     Raises:
         LowzooError: Unknown model, images without classes, a split that is not there, or an option that does not fit.
     """
-    from lowzoo.data.options import source_options
-    from lowzoo.data.progress import told
-    from lowzoo.errors import LowzooError
-    from lowzoo.evaluate.device import pick_device
+    from lowzoo.base.errors import LowzooError
+    from lowzoo.base.progress import told
+    from lowzoo.data.reading.options import source_options
     from lowzoo.evaluate.evaluation import found_lines
-    from lowzoo.evaluate.probe_settings import adapted
+    from lowzoo.evaluate.probes.settings import adapted
     from lowzoo.evaluate.run import begin, data_words, extraction
     from lowzoo.evaluate.transfer_tasks import TASKS, chosen_tasks, evaluate_transfer, open_task, transfer_settings
-    from lowzoo.resolve import resolved_model
+    from lowzoo.system.device import pick_device
+    from lowzoo.zoo.resolve import resolved_model
 
     names = chosen_tasks((task,) if isinstance(task, str) else task, every=every)
     if data is not None and len(names) > 1:

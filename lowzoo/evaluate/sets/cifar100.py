@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lowzoo.base.errors import LowzooError
 from lowzoo.data.source import ImageSource
-from lowzoo.errors import LowzooError
-from lowzoo.text_file import read_text
+from lowzoo.io.text_file import read_text
 
 FOLDERS = ("cifar-100-binary", "cifar-100-python")
 RECORDS = {"train": 50_000, "test": 10_000}

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from lowzoo.base.errors import LowzooError
 from lowzoo.data.source import ImageSource
-from lowzoo.errors import LowzooError
 from lowzoo.evaluate.sets.listed_files import first_there, listed_source, read_json
 
 FOLDER = "CLEVR_v1.0"

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from lowzoo.base.errors import LowzooError
 from lowzoo.data.source import ImageSource
-from lowzoo.errors import LowzooError
 from lowzoo.evaluate.sets.listed_files import first_there, listed_source, read_json
 
 FOLDER = "inaturalist18"

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from lowzoo.base.errors import LowzooError
 from lowzoo.data.source import ImageSource
 from lowzoo.data.stores.folder import FolderReader
-from lowzoo.errors import LowzooError
 
 
 def listed_source(

@@ -5,10 +5,10 @@ A line of a list is `a/abbey/gsun_0123.jpg 0`; pictures lie in `data/vision/torr
 
 from pathlib import Path
 
+from lowzoo.base.errors import LowzooError
 from lowzoo.data.source import ImageSource
-from lowzoo.errors import LowzooError
 from lowzoo.evaluate.sets.listed_files import first_there, listed_source
-from lowzoo.text_file import read_lines
+from lowzoo.io.text_file import read_lines
 
 FOLDER = "places205"
 _LISTS, _IMAGES = "trainvalsplit_places205", "data/vision/torralba/deeplearning/images256"

@@ -5,15 +5,15 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from lowzoo import catalog
-from lowzoo.errors import LowzooError
+from lowzoo.base.errors import LowzooError
 from lowzoo.train.recipes.recipe import Budget, Choice, Masks, Needs, Recipe, needed_teacher
 
 if TYPE_CHECKING:
-    from lowzoo.train.encoder import MultiViewEncoder
-    from lowzoo.train.frozen import FrozenTeacher
-    from lowzoo.train.methods.base import Method
+    from lowzoo.train.networks.encoder import MultiViewEncoder
+    from lowzoo.train.networks.step import Method
     from lowzoo.train.recipes.facts import Facts
     from lowzoo.train.recipes.rob.config import RobConfig
+    from lowzoo.train.teacher_cache.frozen import FrozenTeacher
 
 
 class Rob(Recipe["RobConfig"]):

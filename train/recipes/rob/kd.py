@@ -3,13 +3,13 @@
 import torch
 from torch import Tensor
 
-from lowzoo.errors import LowzooError
-from lowzoo.train.encoder import MultiViewEncoder
-from lowzoo.train.frozen import FrozenTeacher
-from lowzoo.train.methods.base import Method, Now, Views
-from lowzoo.train.objectives.kd import distillation_loss
-from lowzoo.train.precision import full
+from lowzoo.base.errors import LowzooError
+from lowzoo.train.kernels.precision import full
+from lowzoo.train.losses.kd import distillation_loss
+from lowzoo.train.networks.encoder import MultiViewEncoder
+from lowzoo.train.networks.step import Method, Now, Views
 from lowzoo.train.recipes.rob.config import RobConfig
+from lowzoo.train.teacher_cache.frozen import FrozenTeacher
 
 
 class KdMethod(Method):

@@ -1,20 +1,20 @@
 """RoB: the student fits the frozen teacher's prototype distribution (arXiv 2301.09451).
 
-The teacher sees the first global views, the student all views; `lowzoo.train.objectives` holds the losses.
+The teacher sees the first global views, the student all views; `lowzoo.train.losses` holds the losses.
 """
 
 import torch
 from torch import Tensor
 
-from lowzoo.errors import LowzooError
-from lowzoo.train.encoder import Encoded, MultiViewEncoder
-from lowzoo.train.frozen import FrozenTeacher
-from lowzoo.train.methods.base import Method, Now, Views
-from lowzoo.train.objectives.rob import TEACHER_TEMPERATURE, RobObjective
-from lowzoo.train.objectives.rob_ibot import rob_ibot_loss
-from lowzoo.train.objectives.rob_swav import SinkhornTargets
-from lowzoo.train.precision import full
+from lowzoo.base.errors import LowzooError
+from lowzoo.train.kernels.precision import full
+from lowzoo.train.losses.rob import TEACHER_TEMPERATURE, RobObjective
+from lowzoo.train.losses.rob_ibot import rob_ibot_loss
+from lowzoo.train.losses.rob_swav import SinkhornTargets
+from lowzoo.train.networks.encoder import Encoded, MultiViewEncoder
+from lowzoo.train.networks.step import Method, Now, Views
 from lowzoo.train.recipes.rob.config import RobConfig
+from lowzoo.train.teacher_cache.frozen import FrozenTeacher
 
 
 class RobMethod(Method):

@@ -8,11 +8,11 @@ from lowzoo import catalog
 from lowzoo.train.recipes.recipe import Budget, Needs, Recipe, needed_teacher
 
 if TYPE_CHECKING:
-    from lowzoo.train.encoder import MultiViewEncoder
-    from lowzoo.train.frozen import FrozenTeacher
-    from lowzoo.train.methods.base import Method
+    from lowzoo.train.networks.encoder import MultiViewEncoder
+    from lowzoo.train.networks.step import Method
     from lowzoo.train.recipes.facts import Facts
     from lowzoo.train.recipes.seed.config import SeedConfig
+    from lowzoo.train.teacher_cache.frozen import FrozenTeacher
 
 
 class Seed(Recipe["SeedConfig"]):

@@ -3,12 +3,12 @@
 import torch
 from torch import Tensor
 
-from lowzoo.train.encoder import MultiViewEncoder
-from lowzoo.train.frozen import FrozenTeacher
-from lowzoo.train.methods.base import Method, Now, Views
-from lowzoo.train.objectives.seed import SeedObjective, SmallPatchObjective
-from lowzoo.train.precision import full
+from lowzoo.train.kernels.precision import full
+from lowzoo.train.losses.seed import SeedObjective, SmallPatchObjective
+from lowzoo.train.networks.encoder import MultiViewEncoder
+from lowzoo.train.networks.step import Method, Now, Views
 from lowzoo.train.recipes.seed.config import SeedConfig
+from lowzoo.train.teacher_cache.frozen import FrozenTeacher
 
 
 class SeedMethod(Method):

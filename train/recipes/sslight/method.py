@@ -10,14 +10,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lowzoo.train.encoder import MultiViewEncoder
-from lowzoo.train.methods.base import Method, Now, Views, ema_twin, follow
-from lowzoo.train.objectives.dino import DinoObjective
-from lowzoo.train.objectives.moco import MocoObjective, shuffle_batch
-from lowzoo.train.objectives.swav import SwavObjective
-from lowzoo.train.precision import full
+from lowzoo.train.kernels.precision import full
+from lowzoo.train.losses.dino import DinoObjective
+from lowzoo.train.losses.moco import MocoObjective, shuffle_batch
+from lowzoo.train.losses.swav import SwavObjective
+from lowzoo.train.networks.encoder import MultiViewEncoder
+from lowzoo.train.networks.step import Method, Now, Views, ema_twin, follow
+from lowzoo.train.recipes.schedules import teacher_temperature
 from lowzoo.train.recipes.sslight.config import SslightConfig
-from lowzoo.train.schedules import teacher_temperature
 
 # Values that the teacher's temperature takes in a run whose length is not given by epochs.
 _TEMPERATURES = 100

@@ -1,0 +1,1 @@
+"""What an artifact says of itself, where it is put, and how an app feeds it."""

@@ -1,0 +1,49 @@
+"""Why a network cannot be written, in plain words: what it does that the format has not.
+
+Converters speak of layers, overloads and guards; what is not known here is told as they say it.
+"""
+
+import re
+
+from lowzoo.base.errors import reason_of
+
+_OPERATOR = r"(?:torch\.ops\.)?['\"]?(?:aten[.:]+)?(\w+)"
+_BY_VALUES = "what it computes next depends on the values in the picture, which no fixed graph can follow"
+_KNOWN = (
+    (
+        r"only supports tensors with rank <= (\d).*rank (\d) tensor",
+        "it works on tensors of {1} dimensions, Core ML on at most {0}",
+    ),
+    (
+        rf"convert function for op {_OPERATOR}.*not implemented",
+        "it uses torch's {0}, which coremltools does not know",
+    ),
+    (
+        rf"No (?:ONNX function|decompositions?) (?:found|registered) for .*?op={_OPERATOR}",
+        "it uses torch's {0}, which the ONNX exporter does not know",
+    ),
+    (r"Missing out variants:? *\{?'?(?:\w+::)?(\w+)", "it uses the operator {0}, which ExecuTorch has no code for"),
+    (rf"[Ll]owering not found:? *{_OPERATOR}", "it uses torch's {0}, which litert-torch does not know"),
+    (r"[Dd]ata[- ]dependent|GuardOnDataDependent|[Dd]ynamic control flow", _BY_VALUES),
+)
+_WRAPPED = re.compile(r"\S+ cannot be exported [^(]*\((.*)\)(?:; known of its family.*)?", re.S)
+
+
+def plain_reason(error: BaseException) -> str:
+    """What another library's error says, in plain words where it is a known one, in its own otherwise."""
+    return in_plain_words(str(error)) or reason_of(error)
+
+
+def in_plain_words(text: str) -> str:
+    """What a known text of a converter means; empty for any other."""
+    for pattern, words in _KNOWN:
+        if found := re.search(pattern, text, re.S):
+            return words.format(*found.groups())
+    return ""
+
+
+def reason_alone(message: str) -> str:
+    """The reason in a refusal to export, without the name of the network; in plain words where it is a known one."""
+    found = _WRAPPED.fullmatch(message)
+    reason = found[1] if found else message
+    return in_plain_words(reason) or reason

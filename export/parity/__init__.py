@@ -1,0 +1,1 @@
+"""Does an artifact compute what PyTorch computes: run, measured, judged, explained."""

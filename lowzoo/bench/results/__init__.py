@@ -1,0 +1,1 @@
+"""The protocol of timing, the schema of a result, and reports of many."""

@@ -1,0 +1,1 @@
+"""What is timed: a file or a network, and what it is fed."""

@@ -1,0 +1,1 @@
+"""What people read of the catalog: model cards, the README's table, the list, the picture."""

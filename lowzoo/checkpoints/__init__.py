@@ -1,0 +1,1 @@
+"""Other people's checkpoints: read without running anything in them, and turned into what timm loads."""

@@ -1,0 +1,67 @@
+"""A family of published checkpoints: where the network lies in the file, and what timm calls its tensors."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from lowzoo.catalog.position_rules import Rule
+from lowzoo.checkpoints.files.content import is_tensor, without_module
+
+State = dict[str, Any]
+"""Tensors by name, or their outlines."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """One layout of a checkpoint together with the network in it.
+
+    Args:
+        name: What `--family` takes.
+        architecture: What `timm.create_model` takes, after `import lowzoo` where it is a name of lowzoo.
+        expects: Where the wanted network lies, for messages.
+        branch: Finds the wanted network, under its publisher's names without prefix and without the parts that no
+            backbone has; None where the file is not laid out like that.
+        rename: From the publisher's names to timm's; names that it does not know it leaves alone.
+        arguments: Further arguments for `timm.create_model`.
+        interpolation: Filter of the resize before the centre crop, as the publisher evaluates.
+        positions: How the publisher resamples position embeddings, see `lowzoo.zoo.architectures.positions`.
+    """
+
+    name: str
+    architecture: str
+    expects: str
+    branch: Callable[[Mapping[str, Any]], State | None]
+    rename: Callable[[State], State] = dict
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    interpolation: str = "bicubic"
+    positions: Rule = "timm"
+
+
+def tensors(value: Any) -> State | None:
+    """A dictionary of tensors without `module.`; None for anything else."""
+    if not isinstance(value, Mapping) or not value:
+        return None
+    if not all(isinstance(key, str) and is_tensor(tensor) for key, tensor in value.items()):
+        return None
+    return without_module(value)
+
+
+def without(state: State, *prefixes: str) -> State:
+    """What starts with none of the prefixes."""
+    return {key: value for key, value in state.items() if not key.startswith(prefixes)}
+
+
+def inside(state: State | None, prefix: str) -> State | None:
+    """What stands under the prefix, without it; None if nothing does."""
+    if state is None:
+        return None
+    return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)} or None
+
+
+def stage_and_block(index: int, sizes: tuple[int, ...]) -> str:
+    """`blocks.S.B` for block `index` (from 0) of stages of these sizes; past the last one, of one stage more."""
+    for stage, size in enumerate(sizes):
+        if index < size:
+            return f"blocks.{stage}.{index}"
+        index -= size
+    return f"blocks.{len(sizes)}.{index}"

@@ -1,0 +1,1 @@
+"""Checkpoint files as such: which are refused, and their tensors by name."""

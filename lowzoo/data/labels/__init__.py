@@ -1,0 +1,1 @@
+"""From names, columns and lists to splits and classes."""

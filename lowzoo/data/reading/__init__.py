@@ -1,0 +1,1 @@
+"""What every store of images shares: the interface, options, identity by content, what was left out."""

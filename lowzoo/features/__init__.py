@@ -1,0 +1,1 @@
+"""Features of a frozen network for many images: computed once, cached, compared."""

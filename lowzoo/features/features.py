@@ -1,0 +1,159 @@
+"""Features of a frozen network for all images of a source."""
+
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lowzoo.base.errors import LowzooError
+from lowzoo.base.progress import progress_bar
+from lowzoo.data.pixels.decode import ODDITIES
+from lowzoo.data.source import ImageSource
+from lowzoo.features import cache as feature_cache
+from lowzoo.features.folded import folded, run
+from lowzoo.features.inputs import InputDataset, input_loader, normalise_batch
+from lowzoo.preprocess.transform import Preprocessing
+from lowzoo.zoo.resolve import Resolved
+
+# A figure over a set of which more than this could not be read is a figure over another set.
+MAX_UNREADABLE = 0.1
+
+Precision = Literal["fp32", "bf16"]
+# Features (B, D), indices (B,) of their images, and index and oddity of odd ones.
+_Block = tuple[Tensor, Tensor, tuple[tuple[int, str], ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """Features of the images that could be read.
+
+    Args:
+        x: (N, D) float32; mapped from the cache where it comes from there.
+        labels: (N,) int64; -1 where the source has none.
+        kept: (N,) int64, the index of each image in the source.
+        skipped: Images of the source that could not be read.
+        odd: Images of each of `ODDITIES`, (K,) int64.
+    """
+
+    x: Tensor
+    labels: Tensor
+    kept: Tensor
+    skipped: int
+    odd: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def oddities(self, source: ImageSource) -> dict[str, list[str]]:
+        """Name the images of the source that are odd, by what is odd about them."""
+        return {oddity: [source.where(i) for i in found.tolist()] for oddity, found in self.odd.items()}
+
+    def unreadable(self, source: ImageSource) -> list[str]:
+        """Name the images of the source that could not be read."""
+        missing = np.setdiff1d(np.arange(len(source)), self.kept.numpy())
+        return [source.where(int(index)) for index in missing]
+
+
+def extract_features(
+    resolved: Resolved,
+    source: ImageSource,
+    *,
+    batch_size: int = 64,
+    workers: int = 0,
+    device: str | torch.device = "cpu",
+    precision: Precision = "fp32",
+    progress: bool = True,
+    cache: bool = True,
+    spec: Preprocessing | None = None,
+) -> Features:
+    """Run the network over every image, or read what an earlier run kept.
+
+    Args:
+        resolved: The network and its preprocessing; the network is moved to `device`.
+        source: The images.
+        batch_size: Images in a forward pass.
+        workers: Processes that decode; 0 decodes in this one.
+        device: What torch calls the device.
+        precision: Precision of the forward pass; features are float32 either way.
+        progress: Show a bar on stderr.
+        cache: Read and write the cache.
+        spec: Another preprocessing than the network's own.
+
+    Raises:
+        LowzooError: More than a tenth of the images cannot be read, or a feature is not a finite number.
+    """
+    spec = spec or Preprocessing.of(resolved)
+    model = resolved.model.to(device).eval()
+    path = feature_cache.cache_path(model, spec, source.fingerprint(), device, precision) if cache else None
+    found = feature_cache.read(path) if path else None
+    if found is None:
+        batches = _run(resolved, source, spec, batch_size, workers, device, precision, progress)
+        found = _through_file(batches, path) if path and feature_cache.is_writable(path) else _in_memory(batches)
+    x, kept = found.x, found.kept
+    labels = torch.full((len(kept),), -1) if source.labels is None else torch.from_numpy(source.labels)[kept]
+    return Features(x, labels, kept, len(source) - len(kept), found.odd)
+
+
+def _in_memory(batches: Iterable[_Block]) -> feature_cache.Stored:
+    blocks = list(batches)
+    odd = {
+        oddity: torch.tensor(
+            [index for _, _, odd in blocks for index, word in odd if word == oddity], dtype=torch.int64
+        )
+        for oddity in ODDITIES
+    }
+    return feature_cache.Stored(torch.cat([x for x, _, _ in blocks]), torch.cat([kept for _, kept, _ in blocks]), odd)
+
+
+def _through_file(batches: Iterable[_Block], path: Path) -> feature_cache.Stored:
+    with feature_cache.writer(path) as out:
+        for block in batches:
+            out.append(*block)
+    found = feature_cache.read(path)
+    if found is None:
+        raise LowzooError(f"the features just written to {path} cannot be read", "Set LOWZOO_CACHE to another disk")
+    return found
+
+
+def _run(
+    resolved: Resolved,
+    source: ImageSource,
+    spec: Preprocessing,
+    batch_size: int,
+    workers: int,
+    device: str | torch.device,
+    precision: Precision,
+    progress: bool,
+) -> Iterator[_Block]:
+    """Yield features (B, D) float32 on the processor, the indices (B,) of their images, in order, and odd images."""
+    indices = range(len(source))
+    batches = [indices[i : i + batch_size] for i in range(0, len(source), batch_size)]
+    loader = input_loader(InputDataset(source, spec), batches, workers=workers, device=device)
+    allowed, skipped, first_error = int(MAX_UNREADABLE * len(source)), 0, ""
+    model = folded(resolved.model, spec.input_size, device)
+    bar = progress_bar(f"features of {source.name}", len(source), wanted=progress)
+    with torch.inference_mode(), bar as advance:
+        for batch in loader:
+            skipped += len(batch.errors)
+            first_error = first_error or next(iter(batch.errors), "")
+            if len(batch.kept):
+                with autocast(device, precision):
+                    x = run(model, normalise_batch(batch.pixels, spec, device)).float()
+                if not torch.isfinite(x).all():
+                    raise LowzooError(
+                        f"{resolved.name} gives features that are no finite numbers", "Train it again; it has diverged"
+                    )
+                yield x.cpu(), batch.kept, batch.odd
+            advance(len(batch.kept) + len(batch.errors))
+    if skipped > allowed:
+        raise LowzooError(
+            f"{skipped} of {len(source)} images of {source.name} cannot be read, the first: {first_error}",
+            "Replace or remove them",
+        )
+
+
+def autocast(device: str | torch.device, precision: Precision) -> contextlib.AbstractContextManager[object]:
+    """Make the context of a forward pass."""
+    return torch.autocast(torch.device(device).type, dtype=torch.bfloat16, enabled=precision == "bf16")

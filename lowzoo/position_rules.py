@@ -1,5 +1,0 @@
-"""Whose rule resamples the position embeddings of a ViT for other sizes; see `lowzoo.architectures.positions`."""
-
-from typing import Literal
-
-Rule = Literal["timm", "dino", "msn"]

@@ -1,0 +1,1 @@
+"""The computer: its cores, devices, memory and load, signals, and which optional packages are there."""

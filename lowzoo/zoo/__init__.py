@@ -1,0 +1,1 @@
+"""From the word MODEL to a network with weights: names that timm knows, the Hub, folders, the catalog."""

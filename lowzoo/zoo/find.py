@@ -1,0 +1,247 @@
+"""What the word MODEL means, before anything is built: a zoo name, a Hub repository, a folder, or anybody's weights."""
+
+import dataclasses
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, get_args
+
+import timm
+from timm.models import get_pretrained_cfg, is_model
+from timm.models._hub import load_model_config_from_path
+from torch import Tensor
+
+from lowzoo import catalog
+from lowzoo.base.errors import LowzooError
+from lowzoo.base.notes import say_once
+from lowzoo.catalog.position_rules import Rule
+from lowzoo.checkpoints.files.early import is_artifact, is_checkpoint, unknown_model
+from lowzoo.io import hub
+from lowzoo.io.files import plain_path
+from lowzoo.io.safetensors_file import check_safetensors, short_digest
+from lowzoo.zoo import pretrained as published
+from lowzoo.zoo import registration
+from lowzoo.zoo.hub_spec import SCHEME, fetch_hub_model, is_hub_word
+from lowzoo.zoo.model_config import check_arguments, plain_cfg
+
+HUB_SCHEME = SCHEME
+FOLDER_SCHEME = "local-dir:"
+# Before the digest of a network that a program built: no word loads it.
+BUILT_SCHEME = "built:"
+
+
+@dataclass(frozen=True)
+class Found:
+    """Everything that is needed to build the model.
+
+    Args:
+        name: What the word means, with its tag if weights are wanted.
+        architecture: What `timm.create_model` takes.
+        revision: Which weights exactly.
+        cfg: timm's `pretrained_cfg` of them.
+        arguments: Further arguments for `timm.create_model`.
+        recipe: How the zoo trained it, empty for other models.
+        license: SPDX identifier, empty if only timm's `cfg` may know it.
+        file: A weights file of the user, which has to fill every parameter.
+        positions: How the authors resample position embeddings for other sizes, see
+            `lowzoo.zoo.architectures.positions`.
+        explicit_cfg: Whether timm must be handed `cfg`, or finds it by the architecture itself.
+        state: Weights that have been read already, out of somebody's checkpoint.
+        source: A word that means the same from every folder of this computer, where `name` does not.
+    """
+
+    name: str
+    architecture: str
+    revision: str
+    cfg: dict[str, Any]
+    arguments: dict[str, Any] = dataclasses.field(default_factory=dict)
+    recipe: str = ""
+    license: str = ""
+    file: Path | None = None
+    positions: Rule = "timm"
+    explicit_cfg: bool = False
+    state: dict[str, Tensor] | None = None
+    source: str = ""
+
+
+def find(word: str, *, pretrained: bool) -> Found:
+    """Find out what a word means; fetches from the Hub where that is needed.
+
+    Args:
+        word: See `lowzoo.zoo.resolve.load_model`.
+        pretrained: Whether the weights will be wanted.
+
+    Raises:
+        LowzooError: It means nothing, or its weights cannot be had.
+    """
+    if is_hub_word(word):
+        place, folder, sha = fetch_hub_model(word)
+        return dataclasses.replace(_find_folder(folder), name=place.name, revision=sha)
+    if word.startswith(FOLDER_SCHEME):
+        return _find_folder(Path(word.removeprefix(FOLDER_SCHEME)))
+    if (checkpoint := split_checkpoint(word)) is not None:
+        return _find_checkpoint(*checkpoint, pretrained)
+    if is_checkpoint(word):
+        raise _alone(word)
+    base = word.removeprefix(catalog.PREFIX).partition(".")[0]
+    say_if_a_folder_has_this_name(word)
+    if word.startswith(catalog.PREFIX) or base in catalog.models():
+        return _find_zoo(word, pretrained)
+    if "/" not in word and os.sep not in word and is_model(word):
+        return _find_timm(word, pretrained)
+    if Path(word).is_file():
+        raise _alone(word)
+    if "/" in word or os.sep in word or Path(word).exists():
+        return _find_folder(Path(word))
+    raise unknown_model(word, timm.list_models())
+
+
+def say_if_a_folder_has_this_name(word: str) -> None:
+    """Tell that a name of the zoo or of timm was taken as such, though a model folder of that name is here."""
+    base = word.removeprefix(catalog.PREFIX).partition(".")[0]
+    known = word.startswith(catalog.PREFIX) or base in catalog.models() or ("/" not in word and is_model(word))
+    if known and (Path(word) / hub.FILES[0]).is_file():
+        whose = "lowzoo's" if base in catalog.models() or word.startswith(catalog.PREFIX) else "timm's"
+        say_once(f"{word} is taken as {whose} model of that name; the folder {word} that is here is ./{word}")
+
+
+def architecture_of(word: str) -> str:
+    """Timm's architecture, without a tag, of what a word means; lowzoo's own name where its network is not timm's.
+
+    Raises:
+        LowzooError: It means nothing, or cannot be had.
+    """
+    if (checkpoint := split_checkpoint(word)) is not None:
+        return checkpoint[0].partition(".")[0]
+    name = find(word, pretrained=False).architecture.removeprefix(catalog.PREFIX).partition(".")[0]
+    entry = catalog.models().get(name)
+    return entry.architecture if entry is not None and not entry.builder else name
+
+
+def split_checkpoint(word: str) -> tuple[str, Path, str] | None:
+    """Architecture, file and branch of `ARCH@FILE[#BRANCH]`; None for any other word."""
+    architecture, at, rest = word.partition("@")
+    if not at or "/" in architecture.removeprefix(catalog.PREFIX) or Path(word).exists():
+        return None
+    name = architecture.removeprefix(catalog.PREFIX)
+    base, dot, tag = name.partition(".")
+    base = catalog.students().get(base, base)
+    file, _, branch = (rest, "", "") if Path(rest).exists() else rest.rpartition("#") if "#" in rest else (rest, "", "")
+    if not is_model(base) and not Path(file).is_file():
+        return None
+    return f"{base}{dot}{tag}", Path(file).expanduser(), branch
+
+
+def _find_checkpoint(architecture: str, file: Path, branch: str, pretrained: bool) -> Found:
+    from lowzoo.checkpoints.foreign import read_foreign
+
+    foreign = read_foreign(file, architecture, branch)
+    say_once(foreign.describe(file))
+    base = architecture.partition(".")[0]
+    return Found(
+        name=f"{base}@{file.name}" + (f"#{branch}" if branch else "") if pretrained else base,
+        architecture=base,
+        revision=short_digest(file),
+        cfg=foreign.cfg,
+        arguments=foreign.arguments,
+        file=file,
+        positions=foreign.positions,
+        explicit_cfg=True,
+        state=foreign.state,
+        source=f"{architecture}@{file.resolve()}" + (f"#{branch}" if branch else ""),
+    )
+
+
+def _alone(word: str) -> LowzooError:
+    from lowzoo.checkpoints.files.fit import no_architecture
+    from lowzoo.checkpoints.foreign import read_checkpoint
+
+    return no_architecture(word, {} if is_artifact(word) else read_checkpoint(Path(word)))
+
+
+def _find_zoo(word: str, pretrained: bool) -> Found:
+    entry, weights = catalog.find(word)
+    tagged = f"{entry.name}.{weights.tag}"
+    cfg = registration.default_cfgs[entry.name].cfgs[weights.tag].to_dict()
+    found = Found(
+        name=tagged if pretrained else entry.name,
+        architecture=tagged,
+        revision="",
+        cfg=cfg,
+        recipe=entry.recipe,
+        license=weights.license,
+    )
+    if not pretrained:
+        return found
+    file = published.weights_file(entry, weights)
+    check_safetensors(file)
+    return dataclasses.replace(
+        found, revision=published.revision(file), cfg=cfg | {"file": str(file)}, explicit_cfg=True
+    )
+
+
+def _find_timm(word: str, pretrained: bool) -> Found:
+    base = word.partition(".")[0]
+    try:
+        cfg = get_pretrained_cfg(word)
+    except RuntimeError as error:  # timm's way to say that there is no such tag
+        tags = timm.list_models(f"{base}.*", pretrained=True)
+        raise LowzooError(
+            f"timm has no weights {word}{catalog.near_matches(word, tags)}", f"Take one of {', '.join(tags)}"
+        ) from error
+    if pretrained and not (cfg and cfg.has_weights):
+        raise LowzooError(f"timm has no weights for {word}", "Name another model, e.g. one of `lowzoo list`")
+    found = Found(
+        name=f"{base}.{cfg.tag}" if pretrained and cfg and cfg.tag else base,
+        architecture=word,
+        revision=f"timm {timm.__version__}",
+        cfg=cfg.to_dict() if cfg else {},
+    )
+    if not pretrained or not found.cfg.get("hf_hub_id") or found.cfg.get("hf_hub_filename"):
+        return found
+    # Fetched here and not by timm, so that the revision is known and a missing network is reported as such: timm then
+    # tries a pickle of another name and reports that one as missing.
+    folder, sha = hub.fetch_model(found.cfg["hf_hub_id"])
+    file = folder / "model.safetensors"
+    check_safetensors(file)
+    return dataclasses.replace(found, revision=sha, cfg=found.cfg | {"file": str(file)}, explicit_cfg=True)
+
+
+def _find_folder(folder: Path) -> Found:
+    for name in hub.FILES:
+        if not (folder / name).is_file():
+            raise LowzooError(
+                f"{folder} is no model folder: it holds no {name}" if folder.is_dir() else f"no model folder {folder}",
+                "Name a folder with config.json and model.safetensors, e.g. a finished run; "
+                "a repository of the Hub is written hf-hub:ORG/NAME[/FOLDER][@REVISION]",
+            )
+    file = folder / "model.safetensors"
+    check_safetensors(file)
+    try:
+        cfg, architecture, arguments = load_model_config_from_path(folder)
+        facts = dict(json.loads((folder / "config.json").read_text(encoding="utf-8")).get("lowzoo", {}))
+        check_arguments(arguments)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise LowzooError(
+            f"{folder / 'config.json'} is not timm's model configuration ({error!r})", "Write the folder again"
+        ) from error
+    if not is_model(architecture):
+        raise LowzooError(
+            f"{folder / 'config.json'} names the unknown architecture {architecture}", "Update timm or lowzoo"
+        )
+    # As timm's own `local-dir` the older timm releases would take the first safetensors file by name, which in a run
+    # folder is the projection head; so the file is named. Whatever other place the configuration names is left aside.
+    cfg = plain_cfg(cfg) | {"file": str(plain_path(file))}
+    return Found(
+        name=facts.get("name", folder.resolve().name),
+        architecture=architecture,
+        revision=short_digest(file),
+        cfg=cfg,
+        arguments=arguments,
+        recipe=facts.get("recipe", ""),
+        license=facts.get("license", ""),
+        file=file,
+        positions=facts["positions"] if facts.get("positions") in get_args(Rule) else "timm",
+        explicit_cfg=True,
+    )

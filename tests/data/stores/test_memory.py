@@ -1,0 +1,95 @@
+"""Pictures that a program holds are read as those that lie in files."""
+
+import io
+import pickle
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from lowzoo.base.errors import LowzooError
+from lowzoo.data.pixels.decode import decode_rgb
+from lowzoo.data.reading.options import SourceOptions
+from lowzoo.data.source import images_of, open_set, open_source
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (9, 12, 3), np.uint8)
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        PIXELS,
+        Image.fromarray(PIXELS),
+        torch.from_numpy(PIXELS.transpose(2, 0, 1).copy()),
+        torch.from_numpy(PIXELS.transpose(2, 0, 1).copy()).float() / 255,
+        PIXELS.astype(np.float32) / 255,
+    ],
+    ids=["array", "pil", "tensor", "float tensor", "float array"],
+)
+def test_every_kind_gives_the_pixels_to_the_bit(image: Any) -> None:
+    source = open_source([image])
+    assert len(source) == 1
+    assert np.array_equal(source.pixels(0), PIXELS)
+
+
+def test_a_batch_is_its_images() -> None:
+    source = open_source(torch.stack([torch.from_numpy(PIXELS.transpose(2, 0, 1).copy())] * 3))
+    assert len(source) == 3
+    assert source.where(2) == "image 2"
+
+
+def test_grey_is_read_as_from_a_file() -> None:
+    assert np.array_equal(open_source([PIXELS[..., 0]]).pixels(0)[..., 2], PIXELS[..., 0])
+
+
+def test_a_pil_image_is_turned_as_its_camera_noted() -> None:
+    image, file = Image.fromarray(PIXELS), io.BytesIO()
+    exif = image.getexif()
+    exif[0x0112] = 6
+    image.save(file, "PNG", exif=exif)
+    expected = decode_rgb(file.getvalue(), "file")
+    assert expected.shape == (12, 9, 3)
+    assert np.array_equal(open_source([Image.open(io.BytesIO(file.getvalue()))]).pixels(0), expected)
+    stored = open_source([Image.open(io.BytesIO(file.getvalue()))], options=SourceOptions(orientation="stored"))
+    assert np.array_equal(stored.pixels(0), PIXELS)
+
+
+def test_the_identity_is_the_contents_and_survives_a_worker() -> None:
+    one, other = images_of([PIXELS]), images_of([255 - PIXELS])
+    assert one.fingerprint() == images_of([Image.fromarray(PIXELS)]).fingerprint() != other.fingerprint()
+    assert pickle.loads(pickle.dumps(one)).fingerprint() == one.fingerprint()
+
+
+def test_labels_and_names() -> None:
+    source = images_of([PIXELS, PIXELS], [1, 0], ["cat", "dog"], name="mine")
+    assert source.name == "mine/train"
+    assert source.require_labels().tolist() == [1, 0]
+    assert open_set(source).open("train") is source
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        ([], "no images"),
+        (["x.jpg"], "image 0 is a str"),
+        ([PIXELS, torch.zeros(5, 4, 4)], "image 1 has the shape"),
+        ([torch.full((3, 4, 4), 1.5)], "floats from 1.5"),
+        ([np.full((4, 4), np.nan, np.float32)], "floats from nan"),
+        ([PIXELS.astype(np.int64)], "type int64"),
+    ],
+)
+def test_what_is_no_picture_is_refused(images: list[Any], message: str) -> None:
+    with pytest.raises(LowzooError, match=message):
+        open_source(images)
+
+
+def test_options_without_use_are_refused() -> None:
+    with pytest.raises(LowzooError, match="no use for labels"):
+        open_source([PIXELS], options=SourceOptions(labels=Path("x.csv")))
+    with pytest.raises(LowzooError, match="open already"):
+        open_set(images_of([PIXELS]), SourceOptions(orientation="stored"))
+    with pytest.raises(LowzooError, match="1 images have 2 labels"):
+        images_of([PIXELS], [0, 1])

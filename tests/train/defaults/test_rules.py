@@ -1,0 +1,109 @@
+"""Settings that follow from data, device and budget: each rule's effect, and that they always make a configuration."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from lowzoo import catalog
+from lowzoo.base.errors import LowzooError
+from lowzoo.data.source import ImageSource, open_set
+from lowzoo.train.command import TrainWords, default_layers, resolve_words
+from lowzoo.train.defaults import choose, look
+from lowzoo.train.recipes.facts import BUNDLED_TEACHER, Facts
+from lowzoo.train.settings.config import resolve
+
+FACTS = Facts("rob", images=5000, side=300, student="vit_tiny_patch16_224", accelerator=False)
+SETS = [2, 3, 5, 12, 70, 600, 5_000, 50_000, 1_281_167]
+
+
+@pytest.mark.parametrize("recipe", ["rob", "seed", "sslight"])
+@pytest.mark.parametrize("images", SETS)
+@pytest.mark.parametrize("accelerator", [False, True])
+@pytest.mark.parametrize("processes", [1, 2])
+def test_every_set_of_images_gets_settings_that_start(recipe, images: int, accelerator: bool, processes: int) -> None:
+    facts = replace(FACTS, recipe=recipe, images=images, accelerator=accelerator, processes=processes)
+    config = resolve(choose(facts, {}).fields)
+    assert config.batch_size <= images
+    assert config.batch_size % processes == 0
+    assert images // config.batch_size >= 1
+    assert config.minutes >= 1
+    if queue := getattr(config, "queue", 0):
+        assert queue % config.batch_size == 0
+    assert config.chosen
+
+
+@pytest.mark.parametrize("student", catalog.students().values())
+@pytest.mark.parametrize(
+    ("recipe", "named"),
+    [
+        *[("rob", {"loss": loss}) for loss in ("msn", "dino", "swav", "kd", "ibot")],
+        *[("sslight", {"method": method}) for method in ("dino", "swav", "moco")],
+        ("rob", {"teacher": "mobilenetv2_supervised"}),
+        ("seed", {"batch_size": 48}),
+        ("sslight", {"batch_size": 7}),
+    ],
+)
+def test_whatever_is_named_goes_with_the_rest(student: str, recipe, named: dict[str, object]) -> None:
+    facts = replace(FACTS, recipe=recipe, student=student, teacher_head=named.get("teacher") is None)
+    config = resolve(choose(facts, named).fields, options=named)
+    assert {key: getattr(config, key) for key in named} == named
+
+
+def test_more_images_get_more_minutes_and_named_lengths_are_kept() -> None:
+    minutes = [choose(replace(FACTS, images=images), {}).fields["minutes"] for images in SETS]
+    assert minutes == sorted(minutes)
+    assert (minutes[0], minutes[SETS.index(5_000)]) == (1, 6)
+    for length in ({"epochs": 3}, {"steps": 10}, {"minutes": 2}):
+        config = resolve(choose(FACTS, length).fields, options=length)
+        assert {"epochs": 0, "steps": 0, "minutes": 0, **length}.items() <= config.model_dump().items()
+
+
+def test_views_are_no_larger_than_the_images_and_smaller_on_a_processor() -> None:
+    def size(**facts: object) -> int:
+        return resolve(choose(replace(FACTS, **facts), {}).fields).global_size
+
+    assert size(side=64) == 64
+    assert size(side=64, accelerator=True) == 64
+    assert size(side=500) < size(side=500, accelerator=True) == 224
+
+
+def test_a_teacher_without_a_head_gets_prototypes_of_which_the_images_hold_many() -> None:
+    named = {"teacher": "resnet18"}
+    small = resolve(choose(replace(FACTS, images=600, teacher_head=False), named).fields)
+    large = resolve(choose(replace(FACTS, images=50_000, teacher_head=False), named).fields)
+    assert small.teacher_head == large.teacher_head == "fitted"
+    assert 2 <= small.prototypes < large.prototypes
+    assert small.prototypes * 4 <= 600
+    assert resolve(choose(FACTS, {}).fields).teacher == BUNDLED_TEACHER
+
+
+def test_a_command_without_a_preset_says_what_it_chose_and_one_with_a_preset_keeps_the_papers(tmp_path: Path) -> None:
+    said: list[str] = []
+    words = TrainWords("rob", default_layers("rob", data=None, preset=None))
+    config = resolve_words(words, say=said.append)
+    assert said == [f"Chosen: {reason}" for reason in config.chosen]
+    assert "3 minutes for 1254 images" in said[0]
+    paper = resolve_words(TrainWords("rob", default_layers("rob", data=None, preset="rob_dino")), say=said.append)
+    assert (paper.chosen, paper.epochs, paper.batch_size) == ((), 300, 1024)
+
+
+def _pictures(folder: Path, count: int, *, same: bool) -> ImageSource:
+    for number in range(count):
+        picture = np.random.default_rng(0 if same else number).integers(0, 256, (50, 70, 3), np.uint8)
+        cv2.imwrite(str(folder / f"{number}.png"), picture)
+    return open_set(str(folder)).open("train")
+
+
+def test_images_that_nothing_can_be_learned_from_are_refused(tmp_path: Path) -> None:
+    for count, same, message in ((1, False, "holds 1 image, and"), (5, True, "all of 5 images .* the same picture")):
+        folder = tmp_path / str(count)
+        folder.mkdir()
+        with pytest.raises(LowzooError, match=message):
+            look("rob", _pictures(folder, count, same=same), {}, 1)
+    folder = tmp_path / "few"
+    folder.mkdir()
+    facts = look("sslight", _pictures(folder, 3, same=False), {"student": "resnet18"}, 1)
+    assert (facts.images, facts.side, facts.student, facts.kind) == (3, 50, "resnet18", "cnn")

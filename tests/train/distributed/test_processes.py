@@ -1,0 +1,73 @@
+"""Two processes with half the batch each train as one with the whole batch, whatever the method."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from lowzoo.train.distributed import processes as distributed
+from lowzoo.train.distributed.collectives import all_reduce_sum, world_size
+from lowzoo.train.monitoring.progress import StepClock
+from lowzoo.train.recipes.base import TrainConfig
+from lowzoo.train.runs.loop import Run
+from tests.helpers.forked_processes import run_to_the_end
+from tests.helpers.train import METHODS, config_of, make_pictures, start
+
+STEPS = 20
+# `test_vit` has no batch norm, the ResNet synchronises its own.
+PAIRS = [
+    (method, student)
+    for student in ("test_vit", "test_resnet")
+    for method in METHODS
+    if student == "test_vit" or method not in ("rob_ibot", "rob_msn")  # patches need a ViT
+]
+
+
+def _config(method: str, student: str, world: Path) -> TrainConfig:
+    # Queues begin to count, last layers to move and temperatures to settle within the 20 steps.
+    more = [f"student={student}", "sync_bn=true", "batch_size=8", "epochs=7", "monitor_epochs=0", "lr=0.01"]
+    return config_of(method, world, *more, "positions=timm", "drop_path=0", "patch_drop=0")
+
+
+def _follow(run: Run) -> dict[str, Any]:
+    losses = []
+    for loss in run.steps(StepClock(run.device)):
+        losses.append(float(all_reduce_sum(loss) / world_size()))
+        if len(losses) == STEPS:
+            break
+    return {"losses": losses, "method": run.method.state_dict()}
+
+
+def _train_all(configs: dict[str, TrainConfig], world: Path, out: Path) -> None:
+    # In fp64, as the rounding of fp32 differs between one process and two, and training amplifies it.
+    torch.set_default_dtype(torch.float64)
+    found = {name: _follow(start(world, out / name, config)) for name, config in configs.items()}
+    if distributed.is_main():
+        torch.save(found, out / "found.pt")
+
+
+@pytest.fixture(scope="module")
+def one_and_two(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, dict[str, Any]]]:
+    world = make_pictures(tmp_path_factory.mktemp("world"))
+    configs = {f"{method}-{student}": _config(method, student, world) for method, student in PAIRS}
+    found = []
+    for processes in (1, 2):
+        out = tmp_path_factory.mktemp(f"out{processes}")
+        run_to_the_end(processes, _train_all, configs, world, out)
+        found.append(torch.load(out / "found.pt"))
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("method", "student"), PAIRS)
+def test_two_processes_with_half_the_batch_equal_one(
+    method: str, student: str, one_and_two: list[dict[str, dict[str, Any]]]
+) -> None:
+    one, two = (found[f"{method}-{student}"] for found in one_and_two)
+    assert len(one["losses"]) == STEPS
+    assert max(one["losses"]) - min(one["losses"]) > 1e-3, "nothing was learned that could differ"
+    assert two["losses"] == pytest.approx(one["losses"], abs=1e-5)
+    assert two["method"].keys() == one["method"].keys()
+    for key, value in one["method"].items():
+        torch.testing.assert_close(two["method"][key], value, atol=1e-5, rtol=1e-4, msg=key)

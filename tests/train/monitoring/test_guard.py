@@ -1,0 +1,54 @@
+"""The guard stops what has collapsed or diverged, and nothing else."""
+
+import math
+
+import pytest
+import torch
+
+from lowzoo.base.errors import LowzooError
+from lowzoo.train.monitoring.guard import Guard, effective_rank
+
+
+def test_a_loss_that_is_no_number_stops_the_run() -> None:
+    for value in (math.nan, math.inf):
+        with pytest.raises(LowzooError, match=f"the loss became {value} at step 7") as caught:
+            Guard(16).loss(value, 7)
+        assert "learning rate" in caught.value.remedy
+
+
+def test_a_loss_that_stands_at_ln_k_stops_the_run() -> None:
+    guard = Guard(4096, patience=5)
+    # A run starts near ln K; that alone is no collapse.
+    for step in range(20):
+        guard.loss(math.log(4096), step)
+    guard.loss(8.1, 20)
+    for step in range(4):
+        guard.loss(8.3178, step)
+    with pytest.raises(LowzooError, match=r"collapsed: the loss stands at ln K = 8\.3178"):
+        guard.loss(8.3178, 25)
+
+
+def test_a_loss_that_passes_through_ln_k_does_not() -> None:
+    guard = Guard(1024, patience=5)
+    for step in range(100):
+        guard.loss(math.log(1024) + 0.5 * math.sin(step), step)
+    # The same guard is awake: a loss that stands there does.
+    for step in range(100, 104):
+        guard.loss(math.log(1024), step)
+    with pytest.raises(LowzooError, match="collapsed"):
+        guard.loss(math.log(1024), 104)
+
+
+def test_effective_rank_counts_directions() -> None:
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(4000, 16, generator=generator)
+    assert effective_rank(features) == pytest.approx(16, abs=0.2)
+    features[:, 4:] = 0
+    assert effective_rank(features) == pytest.approx(4, abs=0.1)
+    assert effective_rank(torch.ones(50, 16) + 1e-7 * torch.randn(50, 16, generator=generator)) == 1.0
+
+
+def test_equal_features_stop_the_run() -> None:
+    with pytest.raises(LowzooError, match="features of different images are the same at step 3"):
+        Guard(0).features(torch.ones(30, 8), 3)
+    assert Guard(0).features(torch.eye(8), 3) > 5

@@ -1,0 +1,142 @@
+"""Runs whose length is given in steps or minutes: they end where they should, and go on to the same bits."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from lowzoo.base.errors import LowzooError
+from lowzoo.train.monitoring.metrics import read_metrics
+from lowzoo.train.monitoring.progress import Progress
+from lowzoo.train.runs import budget
+from lowzoo.train.runs.loop import Run
+from lowzoo.train.runs.result import RunResult
+from lowzoo.train.settings.length import Length, Segment, read_segments
+from tests.helpers.train import config_of, make_pictures, start
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_pictures(tmp_path_factory.mktemp("world"))
+
+
+def _train(run: Run) -> RunResult:
+    result = run.train(Progress())
+    assert result is not None
+    return result
+
+
+def _weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "model.safetensors")
+
+
+def _same(one: Path, other: Path) -> bool:
+    ours, theirs = _weights(one), _weights(other)
+    return all(torch.equal(value, theirs[key]) for key, value in ours.items())
+
+
+def test_steps_may_be_fewer_than_an_epoch_and_more(world: Path, tmp_path: Path) -> None:
+    for steps in (2, 8):
+        out = tmp_path / str(steps)
+        result = _train(start(world, out, config_of("rob_dino", world, f"steps={steps}")))
+        assert (result.facts["steps"], result.facts["epochs"]) == (steps, round(steps / 6, 2))
+        measured = [row["step"] for row in read_metrics(out / "metrics.jsonl") if "rankme" in row]
+        assert measured == sorted(set(measured))
+        assert (measured[0], measured[-1]) == (0, steps)
+
+
+@pytest.fixture
+def ticking(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each step takes a second, and everything else none."""
+    passed = [0.0]
+    begin, after = budget.Budget.__init__, budget.Budget.after
+
+    def with_clock(self: budget.Budget, minutes: float, spent: float, *words: object, **named: object) -> None:
+        begin(self, minutes, 0.0, *words, clock=lambda: passed[0], **named)  # type: ignore[arg-type]
+
+    def one_second_later(self: budget.Budget, step: int, length: Length) -> Length:
+        passed[0] += 1
+        return after(self, step, length)
+
+    monkeypatch.setattr(budget.Budget, "__init__", with_clock)
+    monkeypatch.setattr(budget.Budget, "after", one_second_later)
+    monkeypatch.setattr(budget.Budget, "measured", lambda *_: None)
+
+
+@pytest.mark.usefixtures("ticking")
+def test_a_run_of_minutes_that_is_ended_goes_on_to_the_bits_of_the_one_that_was_not(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = config_of("rob_dino", world, "minutes=0.5", "checkpoint_steps=4")
+    whole = tmp_path / "whole"
+    result = _train(start(world, whole, config))
+    segments = read_segments(whole)
+    assert len(segments) >= 2
+    assert result.facts["steps"] == segments[-1].total > 10
+    assert result.facts["minutes"] == 0.5
+
+    monkeypatch.setattr(budget, "_CORRECTIONS", ())
+    # What the first run laid out is what the second one follows, whenever it is ended.
+    broken = tmp_path / "broken"
+    begun = start(world, broken, config)
+    begun._lay(Length(begun.length.steps_per_epoch, segments), _Silent())
+    (broken / "budget.json").write_text((whole / "budget.json").read_text())
+    for _ in begun.steps(_clock(begun)):
+        if begun.step == 9:
+            begun._save(keep=False)
+            break
+    resumed = start(world, broken, config, resume=True)
+    assert resumed.length.segments == segments
+    _train(resumed)
+    assert _same(whole, broken)
+
+
+class _Silent(Progress):
+    def lengthen(self, steps: int) -> None:
+        pass
+
+
+def _clock(run: Run):
+    from lowzoo.train.monitoring.progress import StepClock
+
+    return StepClock(run.device)
+
+
+@pytest.mark.usefixtures("ticking")
+def test_more_minutes_train_a_finished_run_on_and_fewer_are_refused(world: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    first = _train(start(world, out, config_of("rob_dino", world, "minutes=0.5")))
+    again = _train(start(world, out, config_of("rob_dino", world, "minutes=0.5"), resume=True))
+    assert again.facts["steps"] == first.facts["steps"]
+    with pytest.raises(LowzooError, match=r"minutes = 0\.001 are spent"):
+        start(world, out, config_of("rob_dino", world, "minutes=0.001"), resume=True)
+    longer = _train(start(world, out, config_of("rob_dino", world, "minutes=0.9"), resume=True))
+    assert longer.facts["steps"] > first.facts["steps"]
+    (change,) = longer.facts["changes"]
+    assert (change["key"], change["before"], change["after"]) == ("minutes", 0.5, 0.9)
+    epochs = longer.facts["steps"] // 6 + 2
+    by_epochs = _train(start(world, out, config_of("rob_dino", world, f"epochs={epochs}"), resume=True))
+    assert by_epochs.facts["steps"] == 6 * epochs
+    assert "minutes 0.9 -> absent" in (out / "README.md").read_text()
+
+
+def test_a_batch_that_does_not_fit_is_trained_in_parts(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lowzoo.train.runs.loop.free_memory", lambda _: 1)
+    config = config_of("rob_dino", world, "steps=2")
+    said: list[str] = []
+    run = start(world, tmp_path / "run", config, say=said.append)
+    assert run.config.accumulate == config.batch_size
+    assert any("goes through them in" in line for line in said)
+    assert _train(run).facts["steps"] == 2
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["batch_size"] == config.batch_size
+    assert "accumulate" in (tmp_path / "run" / "config.toml").read_text()
+
+
+def test_segments_are_kept_before_they_take_effect() -> None:
+    length = Length(6, (Segment(0, 0.0, 1000), Segment(5, 0.1, 50)))
+    assert length.until(5).guessed
+    assert length.until(6) == length

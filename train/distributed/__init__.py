@@ -1,0 +1,1 @@
+"""Several processes, one run: how they start, what they tell each other."""

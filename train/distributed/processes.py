@@ -1,0 +1,168 @@
+"""Several processes, one run: where this process stands, and how the others are started.
+
+A process started by `torchrun` finds its place in the environment; `--devices N` starts N processes on this machine
+itself. Without either there is one process and nothing here does anything.
+"""
+
+import contextlib
+import inspect
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+from lowzoo.base.errors import LowzooError
+from lowzoo.base.printable import forgiving_streams
+from lowzoo.system.signals import Stopped, StopRequest, sigterm_as_exception
+from lowzoo.train.distributed.child_processes import script_hidden
+
+# Seconds that the other processes have to end by themselves once one has ended.
+_GRACE = 5.0
+
+
+def under_torchrun() -> bool:
+    """Whether this process is one of several that `torchrun` (or a scheduler in its manner) started."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ
+
+
+def local_rank() -> int:
+    """This process's number on its machine."""
+    return int(os.environ.get("LOCAL_RANK", "0"))
+
+
+def own_device(device: torch.device) -> torch.device:
+    """This process's accelerator, where `device` names none of several."""
+    if device.type == "cuda" and device.index is None and dist.is_initialized():
+        return torch.device("cuda", local_rank())
+    return device
+
+
+def is_main() -> bool:
+    """Whether this process speaks and writes for all."""
+    return not dist.is_initialized() or dist.get_rank() == 0
+
+
+def join(device: torch.device) -> bool:
+    """Join the other processes, where there are any; returns whether there are."""
+    if dist.is_initialized() or not under_torchrun():
+        return dist.is_initialized()
+    if device.type == "cuda":
+        torch.cuda.set_device(local_rank())
+    # What processes tell each other on the host goes by gloo, so that it waits for no GPU.
+    dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
+    return True
+
+
+def leave() -> None:
+    """Part from the other processes."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def barrier() -> None:
+    """Wait for the other processes."""
+    if dist.is_initialized():
+        dist.barrier()
+
+
+def spawn(
+    processes: int,
+    work: Callable[[], Any],
+    device: str,
+    *,
+    script: bool = True,
+    started: Callable[[], object] = lambda: None,
+) -> None:
+    """Run `work` in `processes` processes on this machine; returns when all have ended.
+
+    Args:
+        processes: Their number.
+        work: Picklable; runs once in each, with torchrun's environment.
+        device: As configured; with accelerators there must be one a process.
+        script: Whether they need the script that runs, see `lowzoo.train.distributed.child_processes`.
+        started: Called once they have been started.
+
+    Raises:
+        LowzooError: Too few accelerators, or a process ended with an error.
+        Stopped: A signal asked for the end; it is passed on, and the processes leave together.
+    """
+    if device in ("auto", "cuda") and torch.cuda.is_available() and torch.cuda.device_count() < processes:
+        raise LowzooError(
+            f"{processes} devices were asked for, and this machine has {torch.cuda.device_count()}",
+            f"Use --devices {torch.cuda.device_count()}, or --set device=cpu",
+        )
+    from torch.multiprocessing.spawn import ProcessException, start_processes
+
+    children: list[int] = []
+
+    def pass_on(number: int) -> None:
+        for pid in children:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+
+    try:
+        with StopRequest(pass_on).listening() as asked:
+            with script_hidden(not script):
+                context = start_processes(_child, (processes, _free_port(), work), nprocs=processes, join=False)
+            started()
+            children += context.pids()
+            if asked.number:
+                pass_on(asked.number)
+            while not context.join(grace_period=_GRACE):
+                pass
+    except ProcessException as error:
+        ended_by = (getattr(error, "exit_code", 0) or 0) - 128
+        if asked.number or ended_by in (signal.SIGTERM, signal.SIGINT):
+            raise Stopped(asked.number or ended_by, told=ended_by > 0) from None
+        last = str(error).strip().splitlines()[-1]
+        name, _, message = last.partition(": ")
+        if name.endswith("LowzooError"):
+            text, _, remedy = message.partition(". ")
+            raise LowzooError(text, remedy) from None
+        raise LowzooError(f"process {error.error_index} of the run ended: {last}", "Go on with --resume") from error
+
+
+def _child(rank: int, processes: int, port: int, work: Callable[[], Any]) -> None:
+    os.environ.update(
+        RANK=str(rank),
+        LOCAL_RANK=str(rank),
+        WORLD_SIZE=str(processes),
+        MASTER_ADDR="127.0.0.1",
+        MASTER_PORT=str(port),
+    )
+    if not torch.cuda.is_available():
+        torch.set_num_threads(max(1, torch.get_num_threads() // processes))
+    forgiving_streams()
+    try:
+        with sigterm_as_exception():
+            work()
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+    except Stopped as stopped:
+        if not stopped.told:
+            print(f"lowzoo: {stopped.message}", file=sys.stderr, flush=True)
+        sys.exit(stopped.status)
+    finally:
+        leave()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wrap_ddp(module: nn.Module, device: torch.device) -> nn.Module:
+    """DistributedDataParallel, with buffers left to each process."""
+    ids = [device.index or 0] if device.type == "cuda" else None
+    parallel = nn.parallel.DistributedDataParallel
+    # From torch 2.15 on the argument has another name.
+    renamed = "forward_sync_buffers" in inspect.signature(parallel).parameters
+    buffers: dict[str, Any] = {"forward_sync_buffers" if renamed else "broadcast_buffers": False}
+    return parallel(module, device_ids=ids, gradient_as_bucket_view=True, **buffers)

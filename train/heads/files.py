@@ -1,0 +1,55 @@
+"""Projection heads as safetensors: the tensors, and what the head is as metadata."""
+
+import json
+from pathlib import Path
+
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from lowzoo.base.errors import LowzooError
+from lowzoo.io.files import atomic_path, plain_path
+from lowzoo.train.heads import HeadSpec
+
+_KEY = "lowzoo.head"
+
+
+def save_head(path: Path, head: nn.Module, spec: HeadSpec, in_dim: int, out_dim: int, *, half: bool = False) -> None:
+    """Write a head.
+
+    Args:
+        path: Path of the safetensors file.
+        head: What `spec.build(in_dim, out_dim)` made.
+        spec: Its kind and widths.
+        in_dim: Width D of its features.
+        out_dim: Number of its scores K.
+        half: Store fp16.
+    """
+    tensors = {key: value.detach().cpu().contiguous() for key, value in head.state_dict().items()}
+    if half:
+        tensors = {key: value.half() if value.is_floating_point() else value for key, value in tensors.items()}
+    facts = json.dumps({"spec": spec.model_dump(), "in_dim": in_dim, "out_dim": out_dim}, sort_keys=True)
+    with atomic_path(path) as temporary:
+        save_file(tensors, temporary, metadata={_KEY: facts})
+
+
+def load_head(path: Path) -> tuple[nn.Module, HeadSpec, int, int]:
+    """Read a head: module in fp32 and eval mode, its spec, D and K.
+
+    Raises:
+        LowzooError: The file is damaged or holds no head.
+    """
+    try:
+        file_of = plain_path(path)
+        with safe_open(file_of, framework="pt") as file:
+            facts = json.loads((file.metadata() or {})[_KEY])
+        spec = HeadSpec.model_validate(facts["spec"])
+        in_dim, out_dim = int(facts["in_dim"]), int(facts["out_dim"])
+        head = spec.build(in_dim, out_dim)
+        head.load_state_dict(
+            {key: value.float() if value.is_floating_point() else value for key, value in load_file(file_of).items()}
+        )
+    except (OSError, SafetensorError, KeyError, ValueError, ValidationError, RuntimeError) as error:
+        raise LowzooError(f"{path} is not a projection head ({error})", "Get the file again") from error
+    return head.eval(), spec, in_dim, out_dim

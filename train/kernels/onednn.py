@@ -1,0 +1,68 @@
+"""Products of fp32 matrices on a processor by oneDNN instead of MKL, in fp32 all the same.
+
+MKL keeps its widest instructions to Intel's processors; on AMD's with AVX-512, oneDNN multiplies about twice as fast
+(`benchmarks/products.py`). Without AVX-512 nothing changes.
+
+torch has one switch that hands these products over, and it is made for something else: it allows oneDNN to round to
+bfloat16 inside. oneDNN does that only on processors that multiply matrices of bfloat16 (AMX); where a product that such
+rounding would change does not come out exact, `check_onednn` refuses.
+
+The switch is the whole process's, and while it is on, `torch.get_float32_matmul_precision` raises an error: therefore
+nothing here happens unasked.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+from lowzoo.base.errors import LowzooError
+
+# Large enough that torch asks oneDNN at all.
+_TRIED = 256
+
+
+def check_onednn(device: torch.device) -> None:
+    """Refuse a device, torch or processor that cannot do without a loss of precision.
+
+    Raises:
+        LowzooError: An accelerator, a torch without the switch, or a processor where products would be rounded.
+    """
+    remedy = "Leave out onednn=true"
+    if device.type != "cpu":
+        raise LowzooError(f"onednn is for processors, and this run is on {device}", f"{remedy}, or add --device cpu")
+    if not torch.backends.mkldnn.is_available() or not hasattr(torch.backends.mkldnn, "matmul"):
+        raise LowzooError(f"torch {torch.__version__} cannot hand its products to oneDNN", f"{remedy}, or update torch")
+    with onednn_products():
+        if not _exact():
+            raise LowzooError("oneDNN would round to bfloat16 on this processor", remedy)
+
+
+@contextmanager
+def onednn_products() -> Iterator[None]:
+    """Let oneDNN multiply fp32 matrices while the block runs; see `check_onednn`."""
+    # Absent in releases that `check_onednn` refuses.
+    setting = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
+    before = setting.fp32_precision
+    setting.fp32_precision = "bf16"
+    try:
+        yield
+    finally:
+        setting.fp32_precision = before
+
+
+def attend_by_products(module: nn.Module) -> None:
+    """Let attention of timm's kind use plain products, for training: torch's fused kernel has its own, by MKL.
+
+    They keep (B, heads, N, N) numbers a layer for the backward pass, which the fused kernel makes anew.
+    """
+    for layer in module.modules():
+        if hasattr(layer, "fused_attn"):
+            layer.fused_attn = False  # type: ignore[assignment]
+
+
+def _exact() -> bool:
+    """Whether 13 bits of a number, of which bfloat16 has 8, survive a product with 1."""
+    values = torch.full((_TRIED, _TRIED), 1 + 2.0**-12, dtype=torch.float32)
+    return torch.equal(values @ torch.eye(_TRIED, dtype=torch.float32), values)

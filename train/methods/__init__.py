@@ -1,1 +1,0 @@
-"""What one step of a recipe does: which views go to which network, targets, loss, state."""

@@ -1,0 +1,1 @@
+"""What a run measures and shows of itself while it works and at its end."""

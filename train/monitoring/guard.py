@@ -1,0 +1,104 @@
+"""Stops a run that no longer learns: a loss that is not a number, or features and outputs that no longer differ."""
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lowzoo.base.errors import LowzooError
+
+# A collapsed loss stands still at ln K to four digits; a healthy one only passes through.
+_CLOSE = 1e-4
+_PATIENCE = 200
+_BACK = (
+    "go on by the same command with --resume and {}; --from STEP goes back to an earlier checkpoint, --from 0 starts "
+    "again"
+)
+DIVERGED = "Lower the learning rate: " + _BACK.format("--set lr=..., --set clip_grad=1 or --precision fp32")
+COLLAPSED = (
+    "Lower the learning rate or the teacher's temperature: "
+    + _BACK.format("--set lr=... or --set teacher_temperature=...")
+    + ". A larger batch is another run; --set guard=false goes on as it is"
+)
+
+
+class Guard:
+    """Watches the logged losses and the monitor's features.
+
+    Args:
+        outputs: Number of outputs K; 0 where a uniform guess means nothing.
+        patience: Logged losses in a row at ln K that end the run.
+    """
+
+    def __init__(self, outputs: int, patience: int = _PATIENCE) -> None:
+        self.uniform = math.log(outputs) if outputs > 1 else math.nan
+        self.patience = patience
+        self._stuck = 0
+        self._moved = False
+
+    def loss(self, value: float, step: int) -> None:
+        """Check a loss.
+
+        Raises:
+            LowzooError: It is not finite, or has stood at ln K.
+        """
+        if not math.isfinite(value):
+            raise LowzooError(f"the loss became {value} at step {step}", DIVERGED)
+        at_uniform = abs(value - self.uniform) <= _CLOSE * abs(self.uniform)
+        self._moved = self._moved or not at_uniform
+        self._stuck = self._stuck + 1 if at_uniform else 0
+        if self._stuck >= self.patience and self._moved:
+            raise LowzooError(
+                f"the run has collapsed: the loss stands at ln K = {self.uniform:.4f}, where every output is alike, "
+                f"for {self._stuck} logged steps (step {step})",
+                COLLAPSED,
+            )
+
+    def features(self, features_ND: Tensor, step: int) -> float:
+        """Effective rank of features, see `effective_rank`.
+
+        Raises:
+            LowzooError: All features are the same.
+        """
+        rank = effective_rank(features_ND)
+        if rank < 1.05:
+            raise LowzooError(
+                f"the run has collapsed: the features of different images are the same at step {step} "
+                f"(effective rank {rank:.2f} of {features_ND.shape[1]})",
+                COLLAPSED,
+            )
+        return rank
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run has to know, to end where an unbroken one does."""
+        return {"stuck": self._stuck, "moved": self._moved}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what `state_dict` gave."""
+        self._stuck, self._moved = int(state["stuck"]), bool(state["moved"])
+
+
+def all_finite(values: Iterable[object]) -> bool:
+    """Whether the floating-point tensors among the values hold finite numbers alone."""
+    tensors = [x for x in values if isinstance(x, Tensor) and x.is_floating_point() and x.numel()]
+    # One answer a device, as each costs a GPU a pause.
+    answers: dict[torch.device, list[Tensor]] = {}
+    for x in tensors:
+        answers.setdefault(x.device, []).append(torch.isfinite(x).all())
+    return all(bool(torch.stack(found).all()) for found in answers.values())
+
+
+def effective_rank(features_ND: Tensor) -> float:
+    """Exponential of the entropy of the normalised singular values of centred features (Roy and Vetterli, 2007).
+
+    1 where all features lie on one line, or are equal; at most D.
+    """
+    centred = features_ND.double() - features_ND.double().mean(0)
+    scale = features_ND.double().norm(dim=1).mean().clamp_min(1e-12)
+    if centred.norm(dim=1).mean() < 1e-4 * scale:
+        return 1.0
+    values = torch.linalg.eigvalsh(centred.T @ centred).clamp_min(0).sqrt()
+    shares = values / values.sum()
+    return float(torch.exp(-torch.special.xlogy(shares, shares).sum()))

@@ -1,0 +1,122 @@
+"""The k-NN monitor: how good the student's features are, while it trains."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from lowzoo.base.errors import LowzooError
+from lowzoo.data.pixels.decode import BadImage
+from lowzoo.data.source import ImageSource
+from lowzoo.features.votes import knn_accuracy
+from lowzoo.preprocess.transform import Preprocessing, to_uint8_input
+from lowzoo.train.monitoring.progress import track
+from lowzoo.train.views import IMAGENET_MEAN, IMAGENET_STD
+
+K = 20
+
+
+def load_squares(
+    source: ImageSource, limit: int, size: int, seed: int = 0, *, title: str = "loading images"
+) -> tuple[Tensor, np.ndarray]:
+    """Up to `limit` images as one uint8 tensor (N, 3, size, size), and their indices (N,).
+
+    They are prepared as evaluation prepares them for the finished run, whose configuration says the same. A fixed
+    random subset where the source holds more; images that cannot be read are left out.
+
+    Raises:
+        LowzooError: None of them can be read.
+    """
+    # Of a stream, only the first images can be picked.
+    order = np.arange(len(source)) if source.streamed else np.random.default_rng(seed).permutation(len(source))
+    order = order[:limit]
+    spec = Preprocessing((3, size, size), IMAGENET_MEAN, IMAGENET_STD, "bicubic", 1.0)
+    squares, kept = [], []
+    first_error = ""
+    for index in track(np.sort(order).tolist(), title):
+        try:
+            image = source.pixels(index)
+        except BadImage as error:
+            first_error = first_error or error.message
+            continue
+        squares.append(torch.from_numpy(to_uint8_input(image, spec)).permute(2, 0, 1))
+        kept.append(index)
+    if not squares:
+        raise LowzooError(
+            f"none of {len(order)} images of {source.name} can be read, the first: {first_error}", "Replace them"
+        )
+    return torch.stack(squares), np.array(kept, np.int64)
+
+
+@torch.no_grad()
+def features_of(
+    backbone: nn.Module, squares_N3SS: Tensor, device: torch.device, autocast: Callable[[], Any], *, batch: int = 128
+) -> Tensor:
+    """Features (N, D) in fp32 on the processor, in eval mode; the backbone's mode is put back.
+
+    Args:
+        backbone: (B, 3, S, S) to (B, D).
+        squares_N3SS: uint8 images.
+        device: Where the backbone is.
+        autocast: Makes the context in which it computes.
+        batch: Images in a forward pass.
+    """
+    training = backbone.training
+    backbone.eval()
+    mean = torch.tensor(IMAGENET_MEAN, device=device).view(1, 3, 1, 1) * 255
+    std = torch.tensor(IMAGENET_STD, device=device).view(1, 3, 1, 1) * 255
+    out = []
+    for block in track(squares_N3SS.split(batch), "computing features"):
+        images = ((block.to(device).float() - mean) / std).contiguous(memory_format=torch.channels_last)
+        with autocast():
+            out.append(backbone(images).float().cpu())
+    backbone.train(training)
+    return torch.cat(out)
+
+
+class KnnMonitor:
+    """Classifies held-out images by their neighbours in the training set; images are decoded once.
+
+    Images without a class are left out, and so are held-out images of a class that the training set lacks.
+
+    Args:
+        bank: Training images.
+        queries: Held-out images, which may number their classes otherwise.
+        size: Side of the network's input.
+        limit_bank: Images of the bank used at most.
+        limit_queries: Queries used at most.
+
+    Raises:
+        LowzooError: No image of either can be used.
+    """
+
+    def __init__(self, bank: ImageSource, queries: ImageSource, size: int, limit_bank: int, limit_queries: int) -> None:
+        bank = bank.labelled()
+        given = queries.labelled()
+        known = given.numbered_like(bank).labelled()
+        self.foreign = len(given) - len(known)
+        self._bank, bank_kept = load_squares(bank, limit_bank, size)
+        self._queries, query_kept = load_squares(known, limit_queries, size)
+        self.unreadable = min(limit_bank, len(bank)) - len(bank_kept) + min(limit_queries, len(known)) - len(query_kept)
+        self._bank_labels = torch.from_numpy(bank.require_labels()[bank_kept])
+        self._query_labels = torch.from_numpy(known.require_labels()[query_kept])
+        self.k = min(K, len(self._bank))
+
+    @property
+    def queries(self) -> int:
+        """Number of images that are classified."""
+        return len(self._queries)
+
+    def notes(self) -> list[str]:
+        """What a reader has to know about the figures."""
+        foreign = f"{self.foreign} held-out images are of classes that the training images lack"
+        unreadable = f"{self.unreadable} images cannot be read"
+        return [foreign] * bool(self.foreign) + [unreadable] * bool(self.unreadable)
+
+    def measure(self, backbone: nn.Module, device: torch.device, autocast: Callable[[], Any]) -> tuple[float, Tensor]:
+        """Top-1 in per cent at k = 20 (all of the bank where it is smaller), and the queries' features (N, D)."""
+        bank = features_of(backbone, self._bank, device, autocast)
+        queries = features_of(backbone, self._queries, device, autocast)
+        return knn_accuracy(bank, self._bank_labels, queries, self._query_labels, ks=(self.k,))[self.k], queries

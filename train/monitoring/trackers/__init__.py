@@ -1,0 +1,136 @@
+"""Where the rows of a run go beside `metrics.jsonl`: TensorBoard, Weights & Biases, MLflow.
+
+A tracker is a class of one file here, in the registry below under the name that `--log` takes. Each gets the same
+numbers by the same names. What a tracker needs to find its run again after an interruption lies in the run folder.
+"""
+
+import importlib
+import importlib.util
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from lowzoo.base.errors import LowzooError, reason_of
+
+_ALIASES = {"knn": "monitor/knn", "feature_rank": "monitor/feature_rank", "loss": "train/loss"}
+
+
+class Tracker(Protocol):
+    """Takes the numbers of a run."""
+
+    def log(self, numbers: dict[str, float], step: int) -> None:
+        """Take what was measured at a step."""
+
+    def close(self) -> None:
+        """Send or write what is pending."""
+
+
+@dataclass(frozen=True)
+class TrackedRun:
+    """What a tracker is told of a run.
+
+    Args:
+        folder: Run folder.
+        settings: The configuration, as plain values.
+        step: Where this process begins; numbers of an earlier part of the run that lie after it are void.
+    """
+
+    folder: Path
+    settings: dict[str, Any]
+    step: int
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A tracker that can be chosen.
+
+    Args:
+        title: Its name for people.
+        package: That has to be installed; also the name of the extra that brings it.
+        made_by: Class in the module of this folder that has the package's name.
+    """
+
+    title: str
+    package: str
+    made_by: str
+
+    def installed(self) -> bool:
+        """Whether its package is there."""
+        return importlib.util.find_spec(self.package) is not None
+
+    def start(self, run: TrackedRun) -> Tracker:
+        """Begin to track a run, or go on with it."""
+        module = importlib.import_module(f"lowzoo.train.monitoring.trackers.{self.package}_log")
+        tracker: Tracker = getattr(module, self.made_by)(run)
+        return tracker
+
+
+TRACKERS = {
+    "tensorboard": Offer("TensorBoard", "tensorboard", "TensorBoardLog"),
+    "wandb": Offer("Weights & Biases", "wandb", "WandbLog"),
+    "mlflow": Offer("MLflow", "mlflow", "MlflowLog"),
+}
+
+
+def check_trackers(names: Sequence[str], say: Callable[[str], None]) -> list[str]:
+    """The trackers among `names` that can be used.
+
+    TensorBoard is chosen by default, so a run goes on without it and says so.
+
+    Raises:
+        LowzooError: Another one was chosen and is not installed.
+    """
+    usable = []
+    for name in names:
+        offer = TRACKERS[name]
+        remedy = f"`pip install 'lowzoo[{offer.package}]'`"
+        if offer.installed():
+            usable.append(name)
+        elif name == "tensorboard":
+            say(f"{offer.title} is not installed, so no event files are written: run {remedy}, or --log none")
+        else:
+            raise LowzooError(f"--log {name} needs {offer.title}, which is not installed", f"Run {remedy}")
+    return usable
+
+
+class Trackers:
+    """All trackers of a run.
+
+    Args:
+        names: Names in the registry, all installed.
+        run: What they are told.
+        say: Is told of one that fails.
+
+    Raises:
+        LowzooError: One cannot begin.
+    """
+
+    def __init__(self, names: Sequence[str], run: TrackedRun, say: Callable[[str], None]) -> None:
+        self._say = say
+        self._all: dict[str, Tracker] = {}
+        for name in names:
+            try:
+                self._all[name] = TRACKERS[name].start(run)
+            except Exception as error:  # of a server, of an account, of its own files
+                raise LowzooError(
+                    f"{TRACKERS[name].title} cannot begin: {reason_of(error)}",
+                    "Mend that, or run without --log " + name,
+                ) from error
+
+    def add(self, row: dict[str, Any]) -> None:
+        """Send every number of a row of `metrics.jsonl`."""
+        numbers = {_ALIASES.get(key, f"train/{key}"): row[key] for key in row if key not in ("step", "epoch")}
+        self._for_all(lambda tracker: tracker.log(numbers, row["step"]))
+
+    def close(self) -> None:
+        """Send or write what is pending."""
+        self._for_all(lambda tracker: tracker.close())
+
+    def _for_all(self, act: Callable[[Tracker], None]) -> None:
+        for name, tracker in list(self._all.items()):
+            try:
+                act(tracker)
+            except Exception as error:  # a lost server must not cost a run of days
+                del self._all[name]
+                self._say(f"{TRACKERS[name].title} failed and gets no more: {reason_of(error)}; metrics.jsonl has all")

@@ -1,0 +1,1 @@
+"""The optimiser's part of a step."""

@@ -1,0 +1,1 @@
+"""One run: the loop, its folder, checkpoints, memory and result."""

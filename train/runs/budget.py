@@ -1,0 +1,121 @@
+"""Keeps a run within its minutes: times its steps, and lays its schedule over those that fit.
+
+What is timed is the whole command, with loading, fitting, monitors and checkpoints. The layout is corrected at every
+tenth of the run, as other programs come and go on the machine; each correction is written down before it takes effect.
+"""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from lowzoo.base.errors import LowzooError
+from lowzoo.train.distributed import collectives
+from lowzoo.train.settings.length import Length, write_segments
+
+# The first steps allocate, so they are not timed; then so many are, for at least so long.
+_UNTIMED, _TIMED = 2, 5
+_TIMED_SHARE = 0.02
+# A correction below this share of the run is left out.
+_WORTH = 0.01
+_CORRECTIONS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
+# Of the budget, for the monitor.
+_MONITOR_SHARE = 0.1
+# Weights, card and curves are written after the last step.
+_CLOSING_SECONDS = 3.0
+
+
+class Budget:
+    """The minutes of a run.
+
+    Args:
+        minutes: In all.
+        spent: Seconds that went before `train` is called, in earlier parts of the run too.
+        folder: Folder of the run; the layout is kept there.
+        monitors: Times that the monitor is to measure in the run.
+        say: Receives a line when it is known how many steps fit.
+        clock: Seconds.
+
+    Raises:
+        LowzooError: They are spent before the first step.
+    """
+
+    def __init__(
+        self,
+        minutes: float,
+        spent: float,
+        folder: Path,
+        monitors: int,
+        say: Callable[[str], None] = lambda _: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.seconds = 60 * minutes
+        if spent >= self.seconds:
+            raise LowzooError(
+                f"the {minutes:g} minutes were spent before the first step, after {spent:.0f} s",
+                "Ask for more --minutes",
+            )
+        self.monitors, self._say = monitors, say
+        self._spent, self._folder, self._clock = spent, folder, clock
+        self._began = clock()
+        self._mark: tuple[int, float] | None = None
+        self._measuring = 0.0
+        self._steps = 0
+
+    def measured(self, seconds: float) -> None:
+        """Note how long the monitor took; it will take as long again."""
+        self._measuring = seconds
+
+    def plan_monitors(self) -> None:
+        """Let the monitor, which was measured once, have its share of the budget alone.
+
+        All processes call this together, as only the first one measures and all have to stop at the same marks.
+        """
+        fitting = max(1, min(self.monitors, int(_MONITOR_SHARE * self.seconds / max(self._measuring, 1e-9))))
+        self.monitors = collectives.any_of(fitting if collectives.rank() == 0 else 0)
+
+    def after(self, step: int, length: Length) -> Length:
+        """The layout after `step` steps were made: the same, or another one."""
+        self._steps += 1
+        if step <= length.segments[-1].step:
+            return length  # laid out by an earlier part of the run, which was ended before its next checkpoint
+        if self._mark is None:
+            if self._steps >= _UNTIMED:
+                self._mark = step, self._clock()
+            return length
+        if length.guessed:
+            enough = self._clock() - self._mark[1] >= _TIMED_SHARE * self.seconds
+            due = step - self._mark[0] >= _TIMED and (enough or step >= length.total // 2)
+        else:
+            due = self._passed(step, length)
+        if not collectives.any_of(int(due)):
+            return length
+        return self._laid_again(step, length)
+
+    def _passed(self, step: int, length: Length) -> bool:
+        """Whether the step was the first one beyond a share of the run at which to correct."""
+        before, now = (step - 1) / length.total, step / length.total
+        return any(before < share <= now for share in _CORRECTIONS)
+
+    def _laid_again(self, step: int, length: Length) -> Length:
+        total = collectives.any_of(self._fitting(step, length) if collectives.rank() == 0 else 0)
+        first = length.guessed
+        if not first and abs(total - length.total) < max(1, _WORTH * length.total):
+            return length
+        laid = length.relaid(step, total)
+        if first:
+            seen = "" if laid.epochs >= 1 else ", so not every image will be seen"
+            passes = f"{laid.epochs:.1f}" if laid.epochs < 10 else f"{laid.epochs:.0f}"
+            self._say(f"{total} steps fit into {self.seconds / 60:g} minutes: {passes} passes over the images{seen}")
+        if collectives.rank() == 0:
+            write_segments(self._folder, laid)
+        return laid
+
+    def _fitting(self, step: int, length: Length) -> int:
+        assert self._mark is not None
+        now = self._clock()
+        pace = (now - self._mark[1]) / max(1, step - self._mark[0])
+        left = self.seconds - self._spent - (now - self._began) - _CLOSING_SECONDS - self._measuring
+        if length.guessed:
+            # Later, the time of a step includes its share of the monitors.
+            left -= self._measuring * (self.monitors - 1)
+        return step + max(1, int(left / max(pace, 1e-9)))

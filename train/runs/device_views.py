@@ -1,0 +1,100 @@
+"""From a loader's batch to finished views: the device's part of the augmentation, masks and labels."""
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lowzoo.data.source import ImageSource
+from lowzoo.train.data.dataset import ViewBatch
+from lowzoo.train.networks.step import Views
+from lowzoo.train.recipes.base import TrainConfig
+from lowzoo.train.views import photometric
+from lowzoo.train.views.masks import block_mask
+
+# A batch, and what gives its views when they are needed.
+PendingViews = tuple[ViewBatch, Callable[[], Views]]
+
+
+class ViewFinisher:
+    """Finishes batches for one run.
+
+    Args:
+        config: Configuration of the run.
+        source: Training images, for their labels.
+        device: Where the views go.
+        patch: Side of the student's patches in pixels, for masks; of no use to a network without.
+    """
+
+    def __init__(self, config: TrainConfig, source: ImageSource, device: torch.device, patch: int) -> None:
+        self._config = config
+        self._device = device
+        self._grid = config.global_size // patch
+        needs = config.needs
+        self._mask_rules = needs.masks
+        self._labels = torch.from_numpy(source.require_labels()) if needs.labels else None
+
+    def __call__(self, batch: ViewBatch) -> Views:
+        """The views of a batch of at least one image; its crops are released.
+
+        Raises:
+            ValueError: They were released before.
+        """
+        if len(batch) and not batch.crops:
+            raise ValueError("this batch's crops have been released")
+        groups, first = [], 0
+        for crops in batch.crops:
+            images, count = crops.shape[:2]
+            # What is lent may be overwritten as soon as it is given back; page-locked memory waits for its readers.
+            pixels = crops.to(self._device, non_blocking=batch.lease is None).transpose(0, 1).flatten(0, 1)
+            params = batch.photometric[:, first : first + count].transpose(0, 1).flatten(0, 1)
+            groups.append(photometric(pixels, params).unflatten(0, (count, images)))
+            first += count
+        batch.release()
+        labels = self._labels[batch.indices].to(self._device) if self._labels is not None else None
+        return Views(groups, batch.epoch, batch.indices, batch.records, labels, self._masks(batch))
+
+    def pair(self, batches: Iterable[ViewBatch]) -> Iterator[PendingViews]:
+        """Each batch with what gives its views, in order.
+
+        An accelerator makes them when they are asked for, beside the host. A processor makes them in a thread of their
+        own while the step before trains: between its large operations a step leaves cores and the interpreter idle.
+        There a batch is given once the one after it has come.
+        """
+        if self._device.type != "cpu":
+            for batch in batches:
+                yield batch, partial(self, batch)
+            return
+        with ThreadPoolExecutor(1) as pool:
+            ready = None
+            for batch in batches:
+                coming = batch, pool.submit(self, batch).result
+                if ready is not None:
+                    yield ready
+                ready = coming
+            if ready is not None:
+                yield ready
+
+    def _masks(self, batch: ViewBatch) -> Tensor | None:
+        config, rules = self._config, self._mask_rules
+        if rules is None:
+            return None
+        masks = [
+            [
+                block_mask(
+                    (self._grid, self._grid),
+                    config.seed,
+                    batch.epoch,
+                    int(index),
+                    view,
+                    ratios=rules.ratios,
+                    spreads=rules.spreads,
+                ).ravel()
+                for index in batch.indices
+            ]
+            for view in range(config.global_views)
+        ]
+        return torch.from_numpy(np.array(masks, dtype=bool)).to(self._device)

@@ -1,0 +1,545 @@
+"""The training loop of every recipe: from a configuration and a source of images to a run folder."""
+
+import math
+import time
+from collections.abc import Callable, Generator, Iterable
+from contextlib import AbstractContextManager, closing, nullcontext
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+
+from lowzoo.base.errors import LowzooError
+from lowzoo.base.printable import printable
+from lowzoo.data.source import ImageSource
+from lowzoo.io.files import writable_folder
+from lowzoo.system.device import pick_device
+from lowzoo.system.machine import default_workers, keep_freed_memory
+from lowzoo.system.signals import Stopped, StopRequest, name_of
+from lowzoo.train.data import run_data
+from lowzoo.train.data.bad_images import BadImageLog, OddImageLog
+from lowzoo.train.data.dataset import EpochBatches, SampleCounter, ViewBatch, ViewDataset, check_source, make_loader
+from lowzoo.train.distributed import collectives
+from lowzoo.train.distributed import processes as distributed
+from lowzoo.train.kernels.onednn import attend_by_products, check_onednn, onednn_products
+from lowzoo.train.monitoring.guard import DIVERGED, Guard, all_finite
+from lowzoo.train.monitoring.label_free import LabelFreeMonitor
+from lowzoo.train.monitoring.metrics import MetricsLog, forget_after
+from lowzoo.train.monitoring.monitor import KnnMonitor
+from lowzoo.train.monitoring.progress import Progress, StepClock
+from lowzoo.train.monitoring.trackers import TrackedRun, Trackers, check_trackers
+from lowzoo.train.networks.encoder import create_student
+from lowzoo.train.networks.step import Method, Now
+from lowzoo.train.networks.tokens import patch_side
+from lowzoo.train.networks.warm_start import load_init, write_init
+from lowzoo.train.optim.updates import Updates, learning_rates, precision_of
+from lowzoo.train.recipes.base import LENGTHS, TrainConfig
+from lowzoo.train.runs import checkpoint
+from lowzoo.train.runs import folder as run_folder
+from lowzoo.train.runs.budget import Budget
+from lowzoo.train.runs.build import build_method
+from lowzoo.train.runs.device_views import PendingViews, ViewFinisher
+from lowzoo.train.runs.memory import estimate, free_memory, taken_memory
+from lowzoo.train.runs.result import RunResult, Worked, conclude
+from lowzoo.train.settings.changes import (
+    Change,
+    changed_keys,
+    first_config,
+    merge_changes,
+    read_changes,
+    refuse_other_run,
+    write_changes,
+)
+from lowzoo.train.settings.length import Length, read_segments, write_segments
+from lowzoo.train.teacher_cache.frozen import FrozenTeacher
+from lowzoo.train.teacher_cache.opening import open_cache
+from lowzoo.train.teachers.of_run import announce_fit, complete_teacher, create_teacher
+
+_LOG_STEPS = 10
+# Epochs of batches where a budget decides how many there will be.
+_UNENDING = 10**9
+
+
+class Run:
+    """One run: everything that lives while it trains. With several processes, each makes one.
+
+    What can be wrong is found before the run folder is made; the folder then belongs to this run.
+
+    Args:
+        config: Resolved configuration.
+        source: Training images.
+        held_out: Images for the monitors, with labels where the source has some; None where none can be spared.
+        folder: Run folder; made if missing.
+        resume: Go on from the folder's checkpoint. The configuration may differ from the run's in what
+            `lowzoo.train.settings.changes` allows.
+        from_step: Go back to the checkpoint of this step first, and give up what came after; 0 starts again.
+        teacher_cache: Folder of a teacher cache, made if missing.
+        say: Called with one line of text for the reader.
+        began: When the command began, by `time.monotonic`; a budget counts from there. Now if absent.
+        build: Makes the method, as `build_method` does; another one trains something else by this loop.
+
+    Raises:
+        LowzooError: Unusable images, teacher, student, device or folder; a folder that holds a run already.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        source: ImageSource,
+        held_out: ImageSource | None,
+        folder: Path,
+        *,
+        resume: bool = False,
+        from_step: int | None = None,
+        teacher_cache: Path | None = None,
+        say: Callable[[str], None] = lambda _: None,
+        began: float | None = None,
+        build: Callable[..., Method] = build_method,
+    ) -> None:
+        self._began = time.monotonic() if began is None else began
+        check_source(source, config.batch_size)
+        self.config, self.source, self.folder = config, source, folder
+        self.main = distributed.is_main()
+        self.device = distributed.own_device(pick_device(config.device))
+        if self.device.type == "cpu":
+            keep_freed_memory()
+        self.products: Callable[[], AbstractContextManager[None]] = nullcontext
+        if config.onednn:
+            check_onednn(self.device)
+            self.products = onednn_products
+        self.precision, self.autocast = precision_of(config, self.device)
+        if not resume and self.main and (folder / "config.toml").exists():
+            raise LowzooError(
+                f"{folder} already holds a run",
+                "Add --resume to go on with it, --resume --from 0 to start it again, or name another --out",
+            )
+        state = None
+        if resume:
+            refuse_other_run(folder, run_folder.read_config(folder), config)
+            load = checkpoint.load_checkpoint
+            state = load(folder) if from_step is None else checkpoint.load_step(folder, from_step)
+        trackers = check_trackers(config.log, say) if self.main else []
+        torch.manual_seed(config.seed)
+        backbone = create_student(config)
+        started_from = load_init(backbone, config.init, config.global_size) if config.init and state is None else None
+        teacher = create_teacher(config, source)
+        processes = collectives.world_size()
+        if not resume:
+            scores = teacher.facts.prototypes if teacher is not None else 0
+            config = self.config = self._in_parts(config, backbone, scores, processes, say)
+        per_epoch = len(source) // config.batch_size
+        begun = int(state["step"]) if state else 0
+        self.length = Length.of(config, per_epoch, read_segments(folder) if state else ())
+        if from_step is not None:
+            self.length = self.length.until(begun)
+        self.batches = EpochBatches(
+            len(source),
+            config.batch_size,
+            config.epochs or (math.ceil(self.length.epochs) if config.steps else _UNENDING),
+            config.seed,
+            begun,
+            rank=collectives.rank(),
+            world_size=processes,
+            accumulate=config.accumulate,
+        )
+        writable_folder(folder)
+        if self.main:
+            run_data.remember(folder, source, held_out, resume=resume, say=say)
+        distributed.barrier()
+        if started_from is not None and self.main:
+            write_init(folder, started_from)
+            say(f"Student starts from {started_from.name} ({started_from.revision}, weights {started_from.weights})")
+        self.teacher: FrozenTeacher | None = None
+        if teacher is not None and (taught := config.taught) is not None:
+            if self.main:
+                announce_fit(teacher, taught, say)
+            teacher = complete_teacher(teacher, taught, source, folder, self.device, self.autocast)
+            cache = open_cache(teacher_cache, teacher, taught, source, self.precision) if teacher_cache else None
+            if cache is not None and self.main:
+                say(f"Teacher cache: {cache}")
+            self.teacher = FrozenTeacher(teacher, cache, say)
+        elif teacher_cache:
+            raise LowzooError(f"recipe {config.recipe} has no teacher to cache", "Leave out --teacher-cache")
+        self.method = build(config, backbone, self.teacher, self.device, processes=processes)
+        self.student = self.method.student
+        if config.onednn:
+            attend_by_products(self.student)
+        self.changes = self._changes(state) if resume else []
+        self.updates = Updates(config, self.student, self.length, self.device, self.precision, self.changes)
+        self.finish = ViewFinisher(config, source, self.device, patch_side(backbone))
+        self.bad = BadImageLog(folder / self._own("bad_images.txt"), config.max_bad_share)
+        self.odd = OddImageLog(folder / self._own("odd_images.txt"))
+        self.guard = Guard(self.method.outputs)
+        self.step = 0
+        self._worked, self._say = Worked(), say
+        if resume:
+            self._restore(state)
+            say(f"Resuming at step {self.step} of {self._total}")
+            for change in self.changes:
+                say(f"Changed on the way: {change}")
+        self._first = self.step
+        self._compile_and_wrap(processes)
+        self.monitor: KnnMonitor | None = None
+        self.label_free: LabelFreeMonitor | None = None
+        # What the others read of the folder, they have read.
+        distributed.barrier()
+        if self.main:
+            settings = config.model_dump(mode="json")
+            readable = {key: printable(value) if isinstance(value, str) else value for key, value in settings.items()}
+            tracked = TrackedRun(folder, readable, self.step)
+            tracking = Trackers(trackers, tracked, say)
+            # Only what can begin is a run, which a plain command does not touch again.
+            run_folder.write_config(folder, config)
+            if resume:
+                self._settle(state, back=from_step is not None)
+            if config.minutes and not self.length.guessed:
+                write_segments(folder, self.length)
+            self.metrics = MetricsLog(folder / "metrics.jsonl", tracking)
+            if config.monitor_epochs:
+                self._open_monitors(held_out)
+
+    def _in_parts(
+        self, config: TrainConfig, backbone: torch.nn.Module, scores: int, processes: int, say: Callable[[str], None]
+    ) -> TrainConfig:
+        """The same configuration, or one whose batch is divided so that a step fits into memory."""
+        free = free_memory(self.device)
+        if config.accumulate > 1 or config.batch_size % processes or free is None:
+            return config
+        images = config.batch_size // processes
+        needed = estimate(config, backbone, scores or config.needs.outputs, self.device, self.autocast)
+        # Processes on one processor share its memory.
+        sharing = processes if self.device.type == "cpu" else 1
+        parts = collectives.any_of(needed.parts(images, free // sharing, taken_memory(self.device)))
+        if parts == 1:
+            return config
+        say(
+            f"A step of {config.batch_size} images would need {needed.peak(images) / 1e9:.1f} GB, and "
+            f"{free / sharing / 1e9:.1f} are free: it goes through them in {parts} parts (accumulate), "
+            f"{needed.peak(images // parts) / 1e9:.1f} GB"
+        )
+        return config.model_copy(update={"accumulate": parts})
+
+    def _open_monitors(self, held_out: ImageSource | None) -> None:
+        config, source = self.config, self.source
+        if held_out is not None and source.labels is not None:
+            self.monitor = KnnMonitor(source, held_out, config.global_size, config.monitor_bank, config.monitor_queries)
+            for note in self.monitor.notes():
+                self._say(f"Left out of the k-NN monitor: {note}")
+        self.label_free = LabelFreeMonitor(held_out if held_out is not None else source, config.global_size)
+        if self.teacher is not None:
+            self.label_free.follow(self.teacher.teacher.backbone, self.device, self.autocast)
+
+    def train(self, bar: Progress) -> RunResult | None:
+        """Run to the end, with checkpoints on the way, and write what remains of the run; None but in one process.
+
+        Raises:
+            Stopped: A signal asked for the end; the checkpoint is that of the step that all processes had reached.
+        """
+        try:
+            with StopRequest().listening() as asked:
+                self._train(bar, asked)
+        finally:
+            if self.main:
+                self.metrics.close()
+        unreadable, odd = self.bad.gather(), self.odd.gather()
+        if not self.main:
+            return None
+        return conclude(
+            self.folder,
+            self.config,
+            self.student,
+            self.teacher.facts if self.teacher else None,
+            self.device,
+            steps=self.step,
+            epochs=self.step / self.batches.steps_per_epoch,
+            precision=self.precision,
+            data=run_data.facts_of(self.source, unreadable, odd),
+            trained=self.step > self._first,
+            worked=self._worked,
+            watched=self._watched(),
+            changes=self.changes,
+        )
+
+    def _watched(self) -> dict[str, int]:
+        """Number of images that each figure of the monitors is a mean over."""
+        label_free = len(self.label_free) if self.label_free else 0
+        knn = {"knn": self.monitor.queries} if self.monitor else {}
+        return {**knn, "teacher_neighbours": label_free, "own_view": label_free}
+
+    def _train(self, bar: Progress, asked: StopRequest) -> None:
+        config, began, before = self.config, time.perf_counter(), self._worked
+        self.budget: Budget | None = None
+        if config.minutes and self.step < self.length.total:
+            # One number for all processes, as it may end the run.
+            spent = collectives.any_of(int(before.seconds + time.monotonic() - self._began))
+            self.budget = Budget(config.minutes, spent, self.folder, config.monitor_times, self._say)
+
+        def worked() -> Worked:
+            return before.plus((self.step - self._first) * config.batch_size, time.perf_counter() - began)
+
+        clock = StepClock(self.device)
+        with (
+            bar.running(self.length.total, self.step, config.batch_size) if self.main else nullcontext(),
+            closing(self.steps(clock)) as steps,
+        ):
+            if self.step == 0:
+                self._measure(bar)
+                if self.budget:
+                    self.budget.plan_monitors()
+                self._leave_if_asked(asked)
+            for loss in steps:
+                if self.main:
+                    bar.step(self.step, loss)
+                epoch, rest = divmod(self.step, self.batches.steps_per_epoch)
+                if self.step % _LOG_STEPS == 0 or rest == 0:
+                    self._log(loss, clock, bar)
+                mark = rest == 0 if config.epochs else self._at_a_mark()
+                if mark and config.monitor_epochs and (not config.epochs or epoch % config.monitor_epochs == 0):
+                    self._measure(bar)
+                number = collectives.any_of(asked.number) if self.step < self.length.total else 0
+                if number or mark or (config.checkpoint_steps and self.step % config.checkpoint_steps == 0):
+                    self._worked = worked()
+                    self._save(keep=mark)
+                    clock.pause()
+                if number:
+                    self._leave(number)
+                if self.budget and self.step < self.length.total:
+                    self._lay(self.budget.after(self.step, self.length), bar)
+            self._worked = worked()
+            if config.monitor_epochs and self.main and not self.metrics.measured(self.step):
+                self._measure(bar)
+
+    def _at_a_mark(self) -> bool:
+        """Whether the last step was the first beyond another part of the run, of a few that are alike."""
+        parts = self.budget.monitors if self.budget else self.config.monitor_times
+        total = self.length.total
+        return self.step * parts // total > (self.step - 1) * parts // total
+
+    def _lay(self, length: Length, bar: Progress) -> None:
+        """Go on under this layout."""
+        if length is not self.length:
+            self.length = length
+            self.updates.lay(length)
+            if self.main:
+                bar.lengthen(length.total)
+
+    @property
+    def _total(self) -> str:
+        return "as many as fit" if self.config.minutes and self.length.guessed else str(self.length.total)
+
+    def _leave_if_asked(self, asked: StopRequest) -> None:
+        if number := collectives.any_of(asked.number):
+            self._leave(number)
+
+    def _leave(self, number: int) -> None:
+        """Part from the others, once the first process has written what there is to write."""
+        distributed.barrier()
+        at = f"at step {self.step} of {self._total}"
+        wrote = f"; its checkpoint is in {self.folder}" if self.step else ""
+        raise Stopped(
+            number,
+            f"{name_of(number)} ended the run {at}{wrote}. Go on by the same command with --resume",
+            told=not self.main,
+        )
+
+    def steps(self, clock: StepClock) -> Generator[torch.Tensor, None, None]:
+        """The steps from here to the end of the run; each is done when its loss is given.
+
+        Args:
+            clock: Told where the time goes.
+        """
+        counter = SampleCounter(self.batches)
+        self.method.train()
+        batches = clock.iterate(self.finish.pair(self.loader()))
+        while self.step < self.length.total:
+            first = next(batches)
+            epoch = first[0].epoch
+            # Drawn while the step goes on: the views of all parts at once would take what accumulation saves.
+            parts = chain([first], islice(batches, self.config.accumulate - 1))
+            del first
+            with self.products():
+                loss = self._one_step(parts, counter, clock)
+            self.step += 1
+            if self.step % self.batches.steps_per_epoch == 0:
+                counter.end_epoch(epoch)
+            yield loss
+
+    def loader(self) -> "DataLoader[ViewBatch]":
+        """The batches from here to the end of the run."""
+        config = self.config
+        workers = config.workers if config.workers is not None else default_workers(self.device)
+        view_epochs = (config.taught.view_epochs if config.taught else 0) or None
+        cached = self.teacher is not None and self.teacher.cache is not None
+        dataset = ViewDataset(self.source, config.views, config.seed, view_epochs, whole=cached)
+        return make_loader(dataset, self.batches, workers=workers, pin=self.device.type == "cuda", say=self._say)
+
+    def _one_step(self, parts: Iterable[PendingViews], counter: SampleCounter, clock: StepClock) -> torch.Tensor:
+        # Every random choice inside the networks (drop path, dropped patches) depends on the step and the process
+        # alone, so that a resumed run makes the same ones without a generator's state in the checkpoint.
+        torch.manual_seed((self.config.seed * 1_000_003 + self.step) * collectives.world_size() + collectives.rank())
+        now = Now(self.step, float(self.updates.progress[self.step]), clock, self.autocast)
+        self.method.before_step(now)
+        total = torch.zeros((), device=self.device)
+        for number, (batch, views_of_batch) in enumerate(parts):
+            counter.add(batch.epoch, batch.seen)
+            self.odd.add(batch.odd)
+            self.bad.add(batch.bad, (self.step + 1) * self.config.batch_size // collectives.world_size())
+            if not len(batch):
+                raise LowzooError(
+                    "no image of a whole batch can be read", f"See {self.bad.file}, mend the data and --resume"
+                )
+            with clock.part("views"):
+                views = views_of_batch()
+            last = number + 1 == self.config.accumulate
+            with nullcontext() if last or not hasattr(self._wrapped, "no_sync") else self._wrapped.no_sync():
+                with clock.part("forward"):
+                    loss = self.method.loss(views, now) / self.config.accumulate
+                with clock.part("backward"):
+                    self.updates.backward(loss)
+            total += loss.detach()
+        with clock.part("update"):
+            self.updates.apply(self.method, now)
+            self.method.after_step(now)
+        return total
+
+    def _compile_and_wrap(self, processes: int) -> None:
+        self._wrapped: Any = None
+        if self.config.compile:
+            self.method.wrap(lambda student: torch.compile(student, dynamic=False))  # type: ignore[arg-type,return-value]
+        if processes > 1:
+            self._wrapped = self.method.wrap(lambda student: distributed.wrap_ddp(student, self.device))
+
+    def _measure(self, bar: Progress) -> None:
+        began = time.monotonic()
+        self._measure_student(bar)
+        if self.budget:
+            self.budget.measured(time.monotonic() - began)
+
+    def _measure_student(self, bar: Progress) -> None:
+        if self.label_free is None:
+            return
+        figures, features = self.label_free.measure(self.student.backbone, self.device, self.autocast)
+        row = {"step": self.step, "epoch": self.step / self.batches.steps_per_epoch, **figures}
+        if self.monitor is not None:
+            knn, features = self.monitor.measure(self.student.backbone, self.device, self.autocast)
+            row["knn"] = round(knn, 3)
+        if self.config.guard and self.step:
+            row["feature_rank"] = round(self.guard.features(features, self.step), 2)
+        self.metrics.add(row)
+        bar.note(self.step, row)
+
+    def _log(self, loss: torch.Tensor, clock: StepClock, bar: Progress) -> None:
+        value = float(collectives.all_reduce_sum(loss.clone()) / collectives.world_size())
+        if self.config.guard:
+            self.guard.loss(value, self.step)
+        timing = clock.report(self.config.batch_size // self.config.accumulate)
+        if not self.main:
+            return
+        row = {
+            "step": self.step,
+            "epoch": round(self.step / self.batches.steps_per_epoch, 4),
+            "loss": value,
+            "lr": float(self.updates.rates[self.step - 1]),
+            "weight_decay": float(self.updates.decays[self.step - 1]),
+            **timing,
+        }
+        self.metrics.add(row)
+        bar.update(self.step, row)
+
+    def _own(self, name: str) -> str:
+        """A file's name for this process."""
+        stem, _, suffix = name.partition(".")
+        return name if self.main else f"{stem}.{collectives.rank()}.{suffix}"
+
+    def _save(self, *, keep: bool) -> None:
+        """Write a checkpoint; of a state that has diverged none, as it would take the place of the last good one."""
+        (bad, bad_count), odd = self.bad.of_all(), self.odd.of_all()
+        good = all_finite(self.method.state_dict().values()) and self.updates.finite()
+        if collectives.any_of(not good):
+            raise LowzooError(f"weights or their averages are no finite numbers any more at step {self.step}", DIVERGED)
+        if self.main:
+            checkpoint.save_checkpoint(
+                self.folder,
+                {
+                    "step": self.step,
+                    "method": self.method.state_dict(),
+                    "updates": self.updates.state_dict(),
+                    "guard": self.guard.state_dict(),
+                    "bad": bad,
+                    "bad_count": bad_count,
+                    "odd": odd,
+                    "worked": self._worked.as_dict(),
+                },
+            )
+            if keep:
+                checkpoint.keep_checkpoint(self.folder, self.step, self.config.keep_checkpoints)
+
+    def _changes(self, state: dict[str, Any] | None) -> list[Change]:
+        """The record of changed settings, with those that this part of the run begins with.
+
+        Raises:
+            LowzooError: The run has come too far for the new length, or has nothing left to do under new settings.
+        """
+        config, step = self.config, int(state["step"]) if state else 0
+        old, history = run_folder.read_config(self.folder), read_changes(self.folder)
+        per_epoch = self.batches.steps_per_epoch
+        if config.minutes and config.minutes != old.minutes:
+            self.length = self._within_minutes(step, state)
+        total = self.length.total
+        if step > total:
+            given = next(name for name in LENGTHS if getattr(config, name))
+            raise LowzooError(
+                f"{given} = {getattr(config, given)} are {total} steps, and the run has made {step}",
+                "Ask for more, or go back with --from STEP",
+            )
+        # What held for the last step: of a run that goes back, not what it was given later.
+        past = [change for change in history if change.step < step]
+        then = first_config(old, [change for change in history if change.step >= step])
+        then_length = Length.of(then, per_epoch, read_segments(self.folder)).until(step + 1)
+        rates = learning_rates(then, then_length, past)
+        changes = merge_changes(history, old, config, step, float(rates[min(step, len(rates)) - 1]) if step else None)
+        if step == total and changed_keys(old, config):
+            raise LowzooError(
+                f"the run has made all its {total} steps, so nothing would be trained under other values of "
+                f"{', '.join(changed_keys(old, config))}",
+                "Add --epochs MORE to train on, or go back with --from STEP",
+            )
+        return changes
+
+    def _within_minutes(self, step: int, state: dict[str, Any] | None) -> Length:
+        """The layout of a run that goes on with other minutes than it was begun with."""
+        per_epoch, minutes = self.batches.steps_per_epoch, self.config.minutes
+        worked = Worked(**state.get("worked", {})) if state else Worked()
+        if not step or not worked.seconds:
+            return Length.of(self.config, per_epoch)
+        left = 60 * minutes - worked.seconds
+        if left <= 0:
+            raise LowzooError(
+                f"minutes = {minutes:g} are spent: the run has taken {worked.seconds / 60:.1f}",
+                "Ask for more, or go back with --from STEP",
+            )
+        total = step + max(1, int(left / worked.seconds * step))
+        return Length.known(total, per_epoch).relaid(step, total)
+
+    def _restore(self, state: dict[str, Any] | None) -> None:
+        """Go on from a checkpoint; from the start if the run was ended before it wrote one."""
+        if state is not None:
+            self.step = int(state["step"])
+            self.method.load_state_dict(state["method"])
+            self.updates.load_state_dict(state["updates"])
+            # Runs from before these were kept have none.
+            self.guard.load_state_dict(state.get("guard", {"stuck": 0, "moved": False}))
+            self._worked = Worked(**state.get("worked", {}))
+        self.bad.restore(state["bad"] if state else [], state["bad_count"] if state else 0)
+        self.odd.restore(state.get("odd", []) if state else [])
+
+    def _settle(self, state: dict[str, Any] | None, *, back: bool) -> None:
+        """Bring the folder to where the run goes on; not before all that can refuse to begin has begun."""
+        checkpoint.remove_leftovers(self.folder)
+        if back:
+            checkpoint.go_back(self.folder, state)
+        checkpoint.remove_after(self.folder, self.step)
+        write_changes(self.folder, self.changes)
+        forget_after(self.folder / "metrics.jsonl", self.step if state is not None else None)

@@ -1,0 +1,165 @@
+"""What a finished run leaves: weights, head, facts, card and curves."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lowzoo.catalog import student_architecture
+from lowzoo.system.machine import device_name, versions
+from lowzoo.train.heads.files import save_head
+from lowzoo.train.monitoring.curves import draw_curves
+from lowzoo.train.monitoring.metrics import read_metrics
+from lowzoo.train.monitoring.verdict import Verdict, verdict
+from lowzoo.train.networks.encoder import MultiViewEncoder, feature_width
+from lowzoo.train.networks.warm_start import read_init
+from lowzoo.train.recipes import RECIPES
+from lowzoo.train.recipes.base import TrainConfig
+from lowzoo.train.runs import folder as run_folder
+from lowzoo.train.settings.changes import Change
+from lowzoo.train.teachers import TeacherFacts
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a finished run gives.
+
+    Args:
+        folder: The run folder.
+        loss: Loss of the last logged step, nats; None if no step was made.
+        knn: Monitor's top-1 in per cent at the end, None without labels.
+        knn_init: The same at initialisation.
+        facts: The content of `run.json`.
+        verdict: Whether it has learned, None where nothing was measured twice.
+    """
+
+    folder: Path
+    loss: float | None
+    knn: float | None
+    knn_init: float | None
+    facts: dict[str, Any]
+    verdict: Verdict | None = None
+
+
+@dataclass(frozen=True)
+class Worked:
+    """What a run has done, over all its parts: an interruption, and steps that it cost, do not count.
+
+    Args:
+        images: Trained on.
+        seconds: That took, with monitor and checkpoints.
+    """
+
+    images: int = 0
+    seconds: float = 0.0
+
+    def plus(self, images: int, seconds: float) -> "Worked":
+        """This and a further part."""
+        return Worked(self.images + images, self.seconds + seconds)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+    @property
+    def images_per_s(self) -> float | None:
+        """Over the whole run; None where no step was timed."""
+        return round(self.images / self.seconds, 1) if self.images and self.seconds else None
+
+
+def conclude(
+    folder: Path,
+    config: TrainConfig,
+    student: MultiViewEncoder,
+    teacher: TeacherFacts | None,
+    device: torch.device,
+    *,
+    steps: int,
+    epochs: float,
+    precision: str,
+    data: dict[str, Any],
+    trained: bool,
+    worked: Worked,
+    watched: dict[str, int],
+    changes: Sequence[Change] = (),
+) -> RunResult:
+    """Write everything that outlives the run into its folder.
+
+    Args:
+        folder: Run folder, with `metrics.jsonl`.
+        config: Configuration of the run.
+        student: Trained.
+        teacher: Facts of the teacher; None for a recipe without one.
+        device: Where it ran.
+        steps: Steps of the whole run.
+        epochs: Passes over the data, the last of which may be a part of one.
+        precision: Precision of the networks: fp32, bf16 or fp16.
+        data: Facts of the training images, see `lowzoo.train.data.run_data.facts_of`.
+        trained: Whether this part of the run made a step. If not, it leaves what is known of those that did.
+        worked: By all parts of the run.
+        watched: Number of images that each figure of the monitors is a mean over.
+        changes: Changes of settings on the way.
+    """
+    rows = read_metrics(folder / "metrics.jsonl")
+    knns = [row["knn"] for row in rows if "knn" in row]
+    losses = [row["loss"] for row in rows if "loss" in row]
+    architecture = student_architecture(config.student, config.recipe)
+    features = feature_width(student.backbone, config.global_size)
+    run_folder.save_student(folder, student.backbone, architecture, config.global_size, features)
+    student.eval()
+    with torch.no_grad():
+        outputs = student.head(torch.zeros(2, features, device=device)).shape[-1]
+    save_head(folder / "head.safetensors", student.head, config.student_head, features, outputs)
+    method = config.method_name
+    found = verdict(rows, watched)
+    result = RunResult(
+        folder,
+        losses[-1] if losses else None,
+        knns[-1] if knns else None,
+        knns[0] if knns else None,
+        {
+            "recipe": config.recipe,
+            "paper": asdict(paper) if (paper := RECIPES[config.recipe].paper()) else None,
+            "method": method + (" on a fitted head (extension)" if teacher and teacher.extension else ""),
+            "student": config.student,
+            "architecture": architecture,
+            "size": config.global_size,
+            "features": features,
+            "init": read_init(folder),
+            "teacher": teacher.as_dict() if teacher else None,
+            "data": data,
+            "epochs": round(epochs, 2) if epochs % 1 else int(epochs),
+            "minutes": config.minutes or None,
+            "steps": steps,
+            "batch_size": config.batch_size,
+            "precision": precision,
+            "device": device_name(device),
+            "images_per_s": worked.images_per_s,
+            "changes": [change.as_dict() for change in changes],
+            "result": {
+                "loss": losses[-1] if losses else None,
+                "knn": knns[-1] if knns else None,
+                "knn_init": knns[0] if knns else None,
+                "label_free": _first_and_last(rows, ("teacher_neighbours", "own_view", "rankme")),
+                "better": found.better if found else None,
+                "verdict": str(found) if found else "",
+            },
+            "versions": versions(),
+        },
+        found,
+    )
+    if not trained:
+        result.facts.update(run_folder.facts_of_steps(folder, steps))
+    run_folder.write_facts(folder, result.facts)
+    draw_curves(
+        rows, folder / "curves.png", f"{method}: {config.student}" + (f" from {teacher.name}" if teacher else "")
+    )
+    return result
+
+
+def _first_and_last(rows: Sequence[dict[str, Any]], keys: Sequence[str]) -> dict[str, list[float]]:
+    """Figures at the start and at the end, of those that were measured."""
+    found = {key: [row[key] for row in rows if key in row] for key in keys}
+    return {key: [values[0], values[-1]] for key, values in found.items() if values}
