@@ -29,7 +29,7 @@ from sklearn.preprocessing import StandardScaler
 
 from lowzoo.bench.host.machine import this_device
 from lowzoo.evaluate.few_labels import draw_tasks, evaluate_lowshot
-from lowzoo.evaluate.knn_protocol import KnnData, knn_preset, open_knn_data, score_knn
+from lowzoo.evaluate.knn_protocol import TrainTestData, knn_preset, open_train_test, score_knn
 from lowzoo.evaluate.linear_probe import HELD_OUT, evaluate_linear
 from lowzoo.evaluate.probes.logistic import LOGISTIC
 from lowzoo.evaluate.probes.settings import adapted, probe_settings
@@ -46,7 +46,7 @@ KS = (10, 20, 100, 200)
 SGD_RATES, SGD_DECAYS = (0.3, 1.0, 3.0), (1e-5, 1e-4, 1e-3)
 
 
-def compare_knn(resolved: Resolved, data: KnnData, how: Extraction) -> dict[str, Any]:
+def compare_knn(resolved: Resolved, data: TrainTestData, how: Extraction) -> dict[str, Any]:
     bank, queries = how.run(resolved, (data.bank, data.queries))
     began = time.perf_counter()
     result = score_knn(resolved, data, preset=knn_preset("dino"), how=how).result
@@ -71,7 +71,7 @@ def compare_knn(resolved: Resolved, data: KnnData, how: Extraction) -> dict[str,
     return rows
 
 
-def compare_linear(resolved: Resolved, data: KnnData, how: Extraction, repeats: int) -> dict[str, Any]:
+def compare_linear(resolved: Resolved, data: TrainTestData, how: Extraction, repeats: int) -> dict[str, Any]:
     sweep = adapted(probe_settings("sweep", resolved.model), features=("cls",))
     began = time.perf_counter()
     result = evaluate_linear(resolved, data, sweep, preset="sweep", how=how).result
@@ -103,7 +103,7 @@ def compare_linear(resolved: Resolved, data: KnnData, how: Extraction, repeats: 
     }
 
 
-def sgd_probes(resolved: Resolved, data: KnnData, how: Extraction, repeats: int) -> dict[str, Any]:
+def sgd_probes(resolved: Resolved, data: TrainTestData, how: Extraction, repeats: int) -> dict[str, Any]:
     """What training gives in place of solving, by two sets of seeds."""
     rates = {"learning_rates": SGD_RATES, "weight_decays": SGD_DECAYS}
     settings = adapted(probe_settings("sweep", resolved.model), features=("cls",), **rates)
@@ -129,7 +129,7 @@ def logistic(train: Any, labels: Any, test: Any, truth: Any, decay: float) -> fl
     return 100 * float((model.predict(scaler.transform(test)) == truth).mean())
 
 
-def compare_lowshot(resolved: Resolved, data: KnnData, how: Extraction) -> dict[str, Any]:
+def compare_lowshot(resolved: Resolved, data: TrainTestData, how: Extraction) -> dict[str, Any]:
     rows: dict[str, Any] = {}
     train, test = how.run(resolved, (data.bank, data.queries))
     for name, settings in LOGISTIC.items():
@@ -166,7 +166,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=["knn", "linear", "lowshot"])
     parser.add_argument("--out", type=Path, default=OUT)
     arguments = parser.parse_args()
-    resolved, data, how = load_model(arguments.model), open_knn_data(arguments.data), Extraction()
+    resolved, data, how = load_model(arguments.model), open_train_test(arguments.data), Extraction()
     document = json.loads(arguments.out.read_text()) if arguments.out.is_file() else {}
     parts = {
         "knn": lambda: compare_knn(resolved, data, how),

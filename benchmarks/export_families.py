@@ -122,16 +122,16 @@ def _export_one(architecture: str, format_: str, pictures: int, *, gains: bool) 
     from lowzoo.export import ExportSpec
     from lowzoo.export.artifact import write_artifact
     from lowzoo.export.formats import FORMATS as DECLARED
-    from lowzoo.export.parity.checker import Judge
+    from lowzoo.export.parity.checker import ParityChecker
 
     resolved = load_model(architecture, pretrained=False)
     enliven(resolved, gains=gains)
-    judge = Judge(resolved, pictures=pictures)
+    checker = ParityChecker(resolved, pictures=pictures)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / f"x{DECLARED[format_].suffix}"
         start = time.process_time()
         try:
-            artifact = write_artifact(resolved, ExportSpec(format=format_), path, judge)
+            artifact = write_artifact(resolved, ExportSpec(format=format_), path, checker)
         except LowzooError as error:
             return {"status": "refused", "reason": error.message, "seconds": time.process_time() - start}
     parity = artifact.parity

@@ -36,7 +36,7 @@ from lowzoo.bench.host.machine import this_device
 from lowzoo.export import Artifact, ExportSpec, MaxLoss
 from lowzoo.export.artifact import write_artifact
 from lowzoo.export.formats import FORMATS
-from lowzoo.export.parity.checker import Judge, real_images
+from lowzoo.export.parity.checker import ParityChecker, real_images
 from lowzoo.preprocess.transform import preprocess
 from lowzoo.train.teachers import load_teacher
 from lowzoo.zoo.resolve import Resolved, load_model
@@ -82,10 +82,12 @@ def enliven(resolved: Resolved) -> None:
         norm.eval()
 
 
-def measure(name: str, judge: Judge, cell: str, folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
+def measure(
+    name: str, checker: ParityChecker, cell: str, folder: Path, arguments: argparse.Namespace
+) -> dict[str, Any]:
     """One cell; on failure its reason."""
     format_, precision = cell.split(":")
-    resolved = judge.resolved
+    resolved = checker.resolved
     spec = ExportSpec(
         format=format_,
         precision=precision,
@@ -96,7 +98,7 @@ def measure(name: str, judge: Judge, cell: str, folder: Path, arguments: argpars
     facts = documents.circumstances()
     start = time.perf_counter()
     try:
-        artifact = write_artifact(resolved, spec, path, judge)
+        artifact = write_artifact(resolved, spec, path, checker)
     except LowzooError as error:
         return facts | {"refused": error.message}
     parity = artifact.parity
@@ -200,15 +202,15 @@ def main() -> None:
     document |= {"size": arguments.size, "machine": this_device().model_dump()}
     with tempfile.TemporaryDirectory() as folder:
         for name in arguments.models:
-            judge = Judge(
+            checker = ParityChecker(
                 model_of(name, arguments.size, arguments.weights),
                 knn_pictures=arguments.knn_pictures,
                 pictures=arguments.pictures,
             )
             # Of each cell: an environment may lack the package that holds a network's weights.
-            weights = judge.resolved.revision if judge.resolved.trained else "random"
+            weights = checker.resolved.revision if checker.resolved.trained else "random"
             for cell in arguments.cells:
-                facts = measure(name, judge, cell, Path(folder), arguments)
+                facts = measure(name, checker, cell, Path(folder), arguments)
                 facts |= {"weights": weights, "versions": documents.versions()}
                 document["cells"].setdefault(name, {})[cell] = facts
                 print(name, cell, facts, flush=True)

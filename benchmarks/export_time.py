@@ -26,7 +26,7 @@ from lowzoo.export import ExportSpec
 from lowzoo.export.artifacts.places import atomic_place, digest_of
 from lowzoo.export.formats.onnx.writer import write_onnx
 from lowzoo.export.network.graph import exported_module
-from lowzoo.export.parity.checker import Judge
+from lowzoo.export.parity.checker import ParityChecker
 from lowzoo.io.files import write_text
 from lowzoo.zoo.resolve import load_model
 
@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=OUT)
     arguments = parser.parse_args()
     resolved = load_model(arguments.model, pretrained=False)
-    spec, judge = ExportSpec(), Judge(resolved)
+    spec, checker = ExportSpec(), ParityChecker(resolved)
     example = (torch.zeros(1, *resolved.input_size),)
     seconds: dict[str, list[float]] = defaultdict(list)
 
@@ -62,7 +62,7 @@ def main() -> None:
                 with timed("of that, the copy of the network"):
                     module = exported_module(resolved, spec)
                 with timed("of that, tracing, metadata, check and file"), atomic_place(place, folder=False) as path:
-                    write_onnx(module, resolved, spec, path, judge)
+                    write_onnx(module, resolved, spec, path, checker)
                 with timed("of that, the digest"):
                     digest_of(place)
     medians = {what: statistics.median(found[1:]) for what, found in seconds.items()}

@@ -30,7 +30,7 @@ from lowzoo.base.errors import LowzooError
 from lowzoo.bench.host.machine import this_device
 from lowzoo.export import ExportSpec, MaxLoss
 from lowzoo.export.artifact import write_artifact
-from lowzoo.export.parity.checker import Judge
+from lowzoo.export.parity.checker import ParityChecker
 from lowzoo.zoo.resolve import Resolved, load_model
 
 OUT = Path(__file__).parent / "results" / "int8_speed.json"
@@ -98,7 +98,7 @@ def measure(name: str, arguments: argparse.Namespace, folder: Path) -> dict[str,
     try:
         write_artifact(resolved, ExportSpec(size=arguments.size), exact)
         spec = ExportSpec(size=arguments.size, precision="int8", max_loss=loss)
-        artifact = write_artifact(resolved, spec, small, Judge(resolved))
+        artifact = write_artifact(resolved, spec, small, ParityChecker(resolved))
     except LowzooError as error:
         return facts | {"refused": error.message}
     before = arguments.before / f"{name}.onnx" if arguments.before else None

@@ -15,7 +15,7 @@ from pathlib import Path
 from torch import nn
 
 from lowzoo.bench.host.machine import this_device
-from lowzoo.evaluate.knn_protocol import evaluate_knn, open_knn_data
+from lowzoo.evaluate.knn_protocol import evaluate_knn, open_train_test
 from lowzoo.evaluate.result import EvaluationResult
 from lowzoo.io.files import write_text
 from lowzoo.system.device import pick_device
@@ -69,7 +69,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=OUT)
     arguments = parser.parse_args()
     device = pick_device(arguments.device)
-    data = open_knn_data(arguments.data)
+    data = open_train_test(arguments.data)
 
     def measure(resolved: Resolved) -> EvaluationResult:
         return evaluate_knn(resolved, data, device=device, workers=arguments.workers)

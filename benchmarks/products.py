@@ -19,7 +19,7 @@ from torch import Tensor
 
 from lowzoo.bench.host.machine import this_device
 from lowzoo.system.machine import versions
-from lowzoo.train.kernels.onednn import check_onednn, onednn_products
+from lowzoo.train.kernels.onednn import check_onednn, onednn_matmuls
 
 # Rows, inputs, outputs.
 SHAPES = {
@@ -55,7 +55,7 @@ def main() -> None:
         left, right = torch.randn(count, inputs), torch.randn(outputs, inputs)
         exact = left.double() @ right.double().t()
         row = {}
-        for way, block in (("torch", nullcontext), ("oneDNN", onednn_products)):
+        for way, block in (("torch", nullcontext), ("oneDNN", onednn_matmuls)):
             with block():
                 error = ((left @ right.t()).double() - exact).abs().max() / exact.abs().max()
                 speed = 2 * count * inputs * outputs / seconds(lambda left=left, right=right: left @ right.t()) / 1e9

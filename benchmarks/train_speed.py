@@ -162,7 +162,7 @@ def lowzoo_steps(words: dict[str, Any]) -> None:
         config = resolve(layers, settings=[*common, *own])
         run = Run(config, open_source(words["folder"]), None, Path(scratch) / "run", teacher_cache=cache)
         clock = StepClock(run.device)
-        steps = (run.finish(batch) for batch in run.loader()) if words["views_alone"] else run.steps(clock)
+        steps = (run.device_views(batch) for batch in run.loader()) if words["views_alone"] else run.steps(clock)
         for _ in steps:
             tick()
 

@@ -106,7 +106,9 @@ def run_whole(jpeg: bytes, first: int, way: ModuleType) -> None:
     view = 0
     for pixels, group in zip(zip(*crops, strict=True), GROUPS, strict=True):
         rows = np.concatenate([row[view : view + group.count] for row in params])
-        way.finish(torch.from_numpy(np.concatenate(pixels)), torch.from_numpy(rows), IMAGENET_MEAN, IMAGENET_STD)
+        way.change_colours(
+            torch.from_numpy(np.concatenate(pixels)), torch.from_numpy(rows), IMAGENET_MEAN, IMAGENET_STD
+        )
         view += group.count
 
 

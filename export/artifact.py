@@ -23,7 +23,7 @@ from lowzoo.export.formats import Format
 from lowzoo.export.mil import UnknownOperatorError
 from lowzoo.export.network.features import with_features
 from lowzoo.export.network.graph import exported_module
-from lowzoo.export.parity.checker import Judge
+from lowzoo.export.parity.checker import ParityChecker
 from lowzoo.export.parity.diagnose import why
 from lowzoo.export.parity.parity import Parity, bounds_of, enforce
 from lowzoo.export.parity.runnable import Runnable
@@ -124,7 +124,7 @@ def write_artifact(
     model: Resolved | str,
     spec: ExportSpec | None = None,
     out: str | Path | None = None,
-    judge: Judge | None = None,
+    checker: ParityChecker | None = None,
     *,
     force: bool = False,
     unchecked: bool = False,
@@ -136,7 +136,7 @@ def write_artifact(
         model: A resolved model or a MODEL word.
         spec: Format and shape; an ONNX file of the weights' own size by default.
         out: The file; `default_path` by default, also in a folder: one that is there, or a text that ends in a slash.
-        judge: One that was used before for this model, so that PyTorch does not compute the same again.
+        checker: One that was used before for this model, so that PyTorch does not compute the same again.
         force: Replace a file that is another export.
         unchecked: Keep a file that nothing here can run, marked so; whatever can be checked still is.
         say: Takes a line on what is being done, where a search takes its time.
@@ -166,20 +166,20 @@ def write_artifact(
     # Anything else that stands there is refused whether it may be replaced or not.
     if kind.is_artifact(path) and not force:
         refuse_to_replace(path, kind.notes(path), own)
-    if judge is None or judge.resolved.features != resolved.features:
-        judge = Judge(resolved, say=say)
+    if checker is None or checker.resolved.features != resolved.features:
+        checker = ParityChecker(resolved, say=say)
     with atomic_place(path, folder=kind.folder) as temporary:
         module = exported_module(resolved, spec)
         with known_reason(resolved, spec):
-            warnings: tuple[str, ...] = kind.call("writer", module, resolved, spec, temporary, judge)
+            warnings: tuple[str, ...] = kind.call("writer", module, resolved, spec, temporary, checker)
         bounds = bounds_of(spec)
-        judge.say("comparing the file with PyTorch")
+        checker.say("comparing the file with PyTorch")
         try:
             runnable, why_not = _opened(module, resolved, spec, temporary, unchecked=unchecked)
-            parity = judge.parity(runnable, with_knn=bounds.knn_loss is not None)
+            parity = checker.parity(runnable, with_knn=bounds.knn_loss is not None)
             enforce(parity, bounds, spec.precision)
         except ParityError as error:
-            reason, remedy = why(error, judge, spec.precision, bounds, spec.batch)
+            reason, remedy = why(error, checker, spec.precision, bounds, spec.batch)
             message = f"{error.message}; {reason}" if reason else error.message
             raise ParityError(message, f"Nothing was written; {remedy}") from error
     remember(resolved, own["lowzoo.weights"])
@@ -198,7 +198,7 @@ def write_artifact(
         snippet=snippet(resolved, spec),
         warnings=(
             *_left_out(resolved, spec),
-            *_stand_ins(resolved, judge),
+            *_stand_ins(resolved, checker),
             *_marked(why_not),
             *warnings,
             *filter(None, (runnable.not_run,)),
@@ -245,8 +245,8 @@ def _marked(why_not: str) -> tuple[str, ...]:
     )
 
 
-def _stand_ins(resolved: Resolved, judge: Judge) -> tuple[str, ...]:
-    if not judge.stand_ins:
+def _stand_ins(resolved: Resolved, checker: ParityChecker) -> tuple[str, ...]:
+    if not checker.stand_ins:
         return ()
     return (
         f"no embedded picture has {resolved.input_size[0]} channels: the file was compared with PyTorch on the colours "

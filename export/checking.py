@@ -14,7 +14,7 @@ from lowzoo.export.artifacts.metadata import UNCHECKED
 from lowzoo.export.artifacts.places import size_of
 from lowzoo.export.formats import FORMATS, format_of, suffixes
 from lowzoo.export.mil import UnknownOperatorError
-from lowzoo.export.parity.checker import Judge
+from lowzoo.export.parity.checker import ParityChecker
 from lowzoo.export.parity.diagnose import diagnosis
 from lowzoo.export.parity.parity import Parity, bounds_of, broken
 from lowzoo.export.parity.runnable import Runnable
@@ -116,10 +116,10 @@ def check_artifact(
     promised = artifact.metadata.get("lowzoo.max_loss")
     max_loss = MaxLoss.parse(promised) if promised else MaxLoss()
     bounds = bounds_of(ExportSpec(format=artifact.format, precision=precision, max_loss=max_loss))
-    judge = Judge(resolved, data)
-    parity = judge.parity(artifact, with_knn=with_knn or bounds.knn_loss is not None)
+    checker = ParityChecker(resolved, data)
+    parity = checker.parity(artifact, with_knn=with_knn or bounds.knn_loss is not None)
     wrong = broken(parity, bounds)
-    if wrong and reference.same is not False and (reason := diagnosis(judge, precision, bounds)[0]):
+    if wrong and reference.same is not False and (reason := diagnosis(checker, precision, bounds)[0]):
         wrong.append(reason)
     return Report(
         path=path,

@@ -15,7 +15,7 @@ from lowzoo.bench.host.target import bench_host
 from lowzoo.bench.results.protocol import Protocol
 from lowzoo.bench.results.schema import BenchResult
 from lowzoo.evaluate.contact_sheet import draw_neighbours
-from lowzoo.evaluate.knn_protocol import KnnData, evaluate_knn, open_knn_data
+from lowzoo.evaluate.knn_protocol import TrainTestData, evaluate_knn, open_train_test
 from lowzoo.evaluate.result import EvaluationResult
 from lowzoo.export import Artifact, ExportSpec
 from lowzoo.export.artifact import write_artifact
@@ -109,7 +109,7 @@ def run_quickstart(out: Path, say: Callable[[str], None]) -> Summary:
     # Made as a reader would make it, so that every figure below is of the network that timm's own call gives.
     model = timm.create_model(f"{catalog.PREFIX}{MODEL}", pretrained=True)
     resolved = dataclasses.replace(load_model(MODEL), model=model.eval())
-    data = open_knn_data(None)
+    data = open_train_test(None)
     say(f"2/4 evaluate k-NN on {len(data.bank)} + {len(data.queries)} drawings, trained and untrained")
     trained = evaluate_knn(resolved, data, ks=[K])
     untrained = evaluate_knn(load_model(MODEL, pretrained=False), data, ks=[K])
@@ -140,7 +140,7 @@ def _refuse_to_replace(out: Path) -> None:
         raise LowzooError(f"{file} exists and is not of a quickstart", "Name another folder with --out")
 
 
-def _draw(resolved: Resolved, data: KnnData, picture: Path) -> None:
+def _draw(resolved: Resolved, data: TrainTestData, picture: Path) -> None:
     # Both come from the cache that the evaluation has just filled.
     bank, queries = extract_features(resolved, data.bank), extract_features(resolved, data.queries)
     title = f"{resolved.name}: one drawing of each class and its nearest neighbours (cosine similarity)"

@@ -284,7 +284,7 @@ def _train(
     began = time.monotonic()  # before the heavy imports, which a budget of minutes includes
     from lowzoo.base.progress import told
     from lowzoo.data.reading.options import source_options
-    from lowzoo.train.command import TrainWords, default_layers, run_training
+    from lowzoo.train.command import TrainArgs, default_layers, run_training
     from lowzoo.train.distributed.child_processes import refuse_rerun
     from lowzoo.train.runs.outcome import TrainResult
     from lowzoo.train.settings.config import setting_words
@@ -294,7 +294,7 @@ def _train(
     reading: Any = {key: options[key] for key in Reading.__annotations__ if key in options}  # type: ignore[literal-required]
     fields = {**own, **{key: options.get(key) for key in _SHARED}, "log": _names(options.get("log"))}
     preset, from_step = options.get("preset"), options.get("from_step")
-    words = TrainWords(
+    words = TrainArgs(
         recipe,
         default_layers(recipe, data=data, preset=preset, **choice),
         data=data,

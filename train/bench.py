@@ -17,7 +17,7 @@ from lowzoo.base.errors import LowzooError
 from lowzoo.io.files import write_text
 from lowzoo.system.machine import device_name, versions
 from lowzoo.system.memory import peak_memory_mb
-from lowzoo.train.command import TrainWords, check_installed, open_run, resolve_words
+from lowzoo.train.command import TrainArgs, check_installed, open_run, resolve_args
 from lowzoo.train.distributed import collectives
 from lowzoo.train.monitoring.progress import StepClock, track
 from lowzoo.train.runs.loop import Run
@@ -28,11 +28,11 @@ _DATA_BATCHES = 20
 _WAITING = 0.15
 
 
-def run_bench(words: TrainWords, say: Callable[[str], None]) -> dict[str, Any]:
+def run_bench(args: TrainArgs, say: Callable[[str], None]) -> dict[str, Any]:
     """Time a run of these words without training to the end; nothing remains of it but `bench.json`.
 
     Args:
-        words: Arguments of the command; the report goes to its run folder, or beside `runs`.
+        args: Arguments of the command; the report goes to its run folder, or beside `runs`.
         say: Receives each line of text.
 
     Returns:
@@ -41,12 +41,12 @@ def run_bench(words: TrainWords, say: Callable[[str], None]) -> dict[str, Any]:
     import json
 
     check_installed()
-    config = resolve_words(words, say=say)
+    config = resolve_args(args, say=say)
     config = config.model_copy(update={"monitor_epochs": 0, "log": (), "checkpoint_steps": 0})
     with tempfile.TemporaryDirectory() as scratch:
-        run = open_run(words, config, Path(scratch) / "run", say)
+        run = open_run(args, config, Path(scratch) / "run", say)
         report = measure(run)
-    file = (words.out or Path("runs")) / "bench.json"
+    file = (args.out or Path("runs")) / "bench.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     write_text(file, json.dumps(report, indent=2) + "\n")
     for line in describe(report):
@@ -85,7 +85,7 @@ def describe(report: dict[str, Any]) -> list[str]:
         f"Of a step: {shares}",
         f"The loader alone gives {report['loader_images_per_s']:.0f} images/s",
         f"{report['gflop_per_image']:.2f} GFLOP an image: {100 * report['flop_utilisation']:.0f} % of the measured "
-        f"matrix-product peak of {report['matmul_peak_gflops']:.0f} GFLOP/s; peak memory {memory}",
+        f"matmul peak of {report['matmul_peak_gflops']:.0f} GFLOP/s; peak memory {memory}",
         f"Bottleneck: {report['bottleneck']} ({_ADVICE[report['bottleneck']]})",
     ]
 
@@ -93,7 +93,7 @@ def describe(report: dict[str, Any]) -> list[str]:
 _ADVICE = {
     "data": "more --set workers=N, or smaller images on disk",
     "teacher": "--teacher-cache DIR keeps what it said",
-    "student": "a larger device, --precision bf16, --set compile=true, or onednn=true on an AMD processor",
+    "student": "a larger device, --precision bf16, --set compile=true, or onednn=true on an AMD CPU",
     "views": "fewer or smaller views",
 }
 
@@ -154,7 +154,7 @@ class StepTimer:
         """
         run, seconds = self._run, self._seconds / self._steps
         del self._stepping
-        with run.products():
+        with run.matmuls():
             peak = matmul_peak(run.device, run.precision)
         data_rate = _data_rate(run)
         split = {name: spent / self._seconds for name, spent in self._spent.items()}
@@ -200,7 +200,7 @@ def bottleneck(shares: dict[str, float]) -> str:
 
 
 def matmul_peak(device: torch.device, precision: str, size: int = 0, repeats: int = 5) -> float:
-    """The best rate of square matrix products on the device in the run's precision, FLOP/s."""
+    """The best rate of square matmuls on the device in the run's precision, FLOP/s."""
     dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision, torch.float32)
     size = size or (8192 if device.type == "cuda" else 1536)
     left, right = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
@@ -216,7 +216,7 @@ def arithmetic() -> FlopCounterMode:
     """Counts the operations of what runs inside it, two for a product and its sum.
 
     torch 2.15's formula for the backward pass forgets a convolution's groups in the gradient of the weight: a depthwise
-    layer counted as many times as it has channels. Versions before 2.15 do not count fused attention on the processor.
+    layer counted as many times as it has channels. Versions before 2.15 do not count fused attention on the CPU.
     """
     formulas = {
         torch.ops.aten.convolution_backward: _backward_flops,

@@ -40,7 +40,7 @@ _FEWEST_HELD_OUT = 10
 
 
 @dataclass(frozen=True)
-class TrainWords:
+class TrainArgs:
     """The words of one `lowzoo train` command; see its `--help`.
 
     Args:
@@ -75,33 +75,33 @@ class TrainWords:
 
 
 def run_training(
-    words: TrainWords, say: Callable[[str], None], began: float | None = None
+    args: TrainArgs, say: Callable[[str], None], began: float | None = None
 ) -> tuple[Path, dict[str, Any]]:
     """Train; returns the run folder and the content of `run.json`, empty where another process writes it.
 
     Args:
-        words: Arguments of the command.
+        args: Arguments of the command.
         say: Receives each line of text.
         began: When the command began, by `time.monotonic`; now if absent.
     """
     began = time.monotonic() if began is None else began
     check_installed()
-    folder = words.out or Path("runs") / f"{words.recipe}-{_student(words)}"
+    folder = args.out or Path("runs") / f"{args.recipe}-{_student(args)}"
     images = None
-    if words.resume:
-        config = _resumed(words, folder)
-        words = words if words.preset_named else replace(words, layers=("of the run",))
+    if args.resume:
+        config = _resumed(args, folder)
+        args = args if args.preset_named else replace(args, layers=("of the run",))
     else:
-        images = None if words.layers else open_set(words.data, words.reading)
+        images = None if args.layers else open_set(args.data, args.reading)
         first = os.environ.get("RANK", "0") == "0"
-        config = resolve_words(words, images.open("train") if images else None, say if first else _silent)
-    if words.devices > 1 and not distributed.under_torchrun():
-        script = needs_script(words, config, RECIPES[words.recipe])
+        config = resolve_args(args, images.open("train") if images else None, say if first else _silent)
+    if args.devices > 1 and not distributed.under_torchrun():
+        script = needs_script(args, config, RECIPES[args.recipe])
         with relayed(say) as (relay, started):
-            work = partial(_work_apart, words, config, folder, relay, began)
-            distributed.spawn(words.devices, work, config.device, script=script, started=started)
+            work = partial(_work_apart, args, config, folder, relay, began)
+            distributed.spawn(args.devices, work, config.device, script=script, started=started)
         return folder, read_facts(folder)
-    result = _work(words, config, folder, say, began, images)
+    result = _work(args, config, folder, say, began, images)
     return folder, result.facts if result else {}
 
 
@@ -134,57 +134,57 @@ def check_installed() -> None:
         raise LowzooError(f"training needs {' and '.join(missing)}", "Run `pip install 'lowzoo[train]'`")
 
 
-def resolve_words(
-    words: TrainWords, source: ImageSource | None = None, say: Callable[[str], None] = lambda _: None
+def resolve_args(
+    args: TrainArgs, source: ImageSource | None = None, say: Callable[[str], None] = lambda _: None
 ) -> TrainConfig:
     """The configuration that a command means.
 
     Args:
-        words: Arguments of the command.
+        args: Arguments of the command.
         source: The training images, which settings follow from where the user names no preset.
         say: Told what was chosen where the user named nothing.
 
     Raises:
         LowzooError: An unknown key, an impossible value, a configuration of another recipe, unusable images.
     """
-    options = dict(words.options)
-    named = named_fields(words.config, options, words.settings)
+    options = dict(args.options)
+    named = named_fields(args.config, options, args.settings)
     if named.get("init") and not named.get("student"):
         named["student"] = options["student"] = student_of(str(named["init"]))
-    if words.layers:
-        resolved = resolve(words.layers, words.config, options, words.settings)
+    if args.layers:
+        resolved = resolve(args.layers, args.config, options, args.settings)
     else:
         if source is None:
-            source = open_set(words.data, words.reading).open("train")
-        chosen = choose(look(words.recipe, source, named, _processes(words)), named)
-        resolved = resolve(chosen.fields, words.config, options, words.settings)
+            source = open_set(args.data, args.reading).open("train")
+        chosen = choose(look(args.recipe, source, named, _processes(args)), named)
+        resolved = resolve(chosen.fields, args.config, options, args.settings)
         for reason in chosen.reasons:
             say(f"Chosen: {reason}")
-    if resolved.recipe != words.recipe:
+    if resolved.recipe != args.recipe:
         raise LowzooError(
             f"the configuration is one of recipe {resolved.recipe}", f"Run `lowzoo train {resolved.recipe}` with it"
         )
-    sizes = sizes_named(words.config, words.settings, [group.name for group in resolved.views])
+    sizes = sizes_named(args.config, args.settings, [group.name for group in resolved.views])
     views = fitting_views(resolved, sizes, say)
     return resolved if views is None else validate(resolved.model_dump(exclude_none=True) | {"views": views})
 
 
-def _processes(words: TrainWords) -> int:
-    return int(os.environ["WORLD_SIZE"]) if distributed.under_torchrun() else words.devices
+def _processes(args: TrainArgs) -> int:
+    return int(os.environ["WORLD_SIZE"]) if distributed.under_torchrun() else args.devices
 
 
-def _student(words: TrainWords) -> str:
+def _student(args: TrainArgs) -> str:
     """The student that the words name, for the name of the folder."""
-    named = named_fields(words.config, words.options, words.settings)
+    named = named_fields(args.config, args.options, args.settings)
     if named.get("init") and not named.get("student"):
         return student_of(str(named["init"]))
-    if words.layers:
-        return resolve(words.layers, words.config, words.options, words.settings).student
-    return str(named.get("student", RECIPES[words.recipe].student))
+    if args.layers:
+        return resolve(args.layers, args.config, args.options, args.settings).student
+    return str(named.get("student", RECIPES[args.recipe].student))
 
 
 def open_run(
-    words: TrainWords,
+    args: TrainArgs,
     config: TrainConfig,
     folder: Path,
     say: Callable[[str], None],
@@ -194,7 +194,7 @@ def open_run(
     """One process's run, ready for its first step, and what there is to say before it.
 
     Args:
-        words: Arguments of the command.
+        args: Arguments of the command.
         config: What they mean.
         folder: Run folder.
         say: Receives each line of text.
@@ -204,12 +204,12 @@ def open_run(
     distributed.join(pick_device(config.device))
     if not distributed.is_main():
         say = _silent
-    source, queries = _open_images(words, config, folder, say, images)
-    what = "embedded sample set" if words.data is None else "data"
+    source, queries = _open_images(args, config, folder, say, images)
+    what = "embedded sample set" if args.data is None else "data"
     taught = f" from {config.taught.teacher}" if config.taught else ""
     say(
         f"{config.method_name}: {config.student}{taught} on the {what} {source.name} ({len(source)} images), "
-        + (f"preset {' + '.join(words.layers)}" if words.layers else "settings chosen for it")
+        + (f"preset {' + '.join(args.layers)}" if args.layers else "settings chosen for it")
     )
     if config.monitor_epochs and (queries is None or source.labels is None):
         where = "held-out images" if queries is not None else "training images, as none can be spared"
@@ -219,9 +219,9 @@ def open_run(
         source,
         queries,
         folder,
-        resume=words.resume,
-        from_step=words.from_step,
-        teacher_cache=words.teacher_cache,
+        resume=args.resume,
+        from_step=args.from_step,
+        teacher_cache=args.teacher_cache,
         say=say,
         began=began,
     )
@@ -232,26 +232,26 @@ def open_run(
 
 
 def _open_images(
-    words: TrainWords, config: TrainConfig, folder: Path, say: Callable[[str], None], images: ImageSet | None
+    args: TrainArgs, config: TrainConfig, folder: Path, say: Callable[[str], None], images: ImageSet | None
 ) -> tuple[ImageSource, ImageSource | None]:
     """The training images and those of the monitor, which a set that is not divided gives up a fifth of each class for.
 
     Args:
-        words: Arguments of the command.
+        args: Arguments of the command.
         config: What they mean.
         folder: Folder of the run.
         say: Receives each line of text.
         images: What the words mean, where it was opened already.
     """
-    images = images or open_set(words.data, words.reading)
+    images = images or open_set(args.data, args.reading)
     source = images.open("train")
-    if words.data is not None:
+    if args.data is not None:
         for line in source.found.lines():
             say(printable(line))
     if "validation" in images.splits:
         return source, images.open("validation")
     # A run that goes on keeps the images that it was begun with, whatever the monitor does now.
-    begun = run_data.holds_out(folder) if words.resume else None
+    begun = run_data.holds_out(folder) if args.resume else None
     if not (config.monitor_epochs if begun is None else begun):
         return source, None
     if source.labels is None:
@@ -282,7 +282,7 @@ def _spare(source: ImageSource, say: Callable[[str], None]) -> tuple[ImageSource
 
 
 def _work(
-    words: TrainWords,
+    args: TrainArgs,
     config: TrainConfig,
     folder: Path,
     say: Callable[[str], None],
@@ -290,19 +290,19 @@ def _work(
     images: ImageSet | None = None,
 ) -> RunResult | None:
     """One process's part of the run."""
-    result = open_run(words, config, folder, say, began, images).train(Progress())
+    result = open_run(args, config, folder, say, began, images).train(Progress())
     if result:
         _report(result, say)
     return result
 
 
-def _work_apart(words: TrainWords, config: TrainConfig, folder: Path, say: Relay, began: float) -> None:
+def _work_apart(args: TrainArgs, config: TrainConfig, folder: Path, say: Relay, began: float) -> None:
     """The part of a process that another one has started, which hears what is said."""
     with told(say):
-        _work(words, config, folder, say, began)
+        _work(args, config, folder, say, began)
 
 
-def _resumed(words: TrainWords, folder: Path) -> TrainConfig:
+def _resumed(args: TrainArgs, folder: Path) -> TrainConfig:
     """What the run in `folder` goes on with: its own configuration, and over it what the command names.
 
     Raises:
@@ -310,16 +310,16 @@ def _resumed(words: TrainWords, folder: Path) -> TrainConfig:
     """
     old = read_config(folder)
     fields = old.model_dump(mode="json", exclude_none=True)
-    config = resolve(fields, words.config, words.options, words.settings)
-    if words.preset_named:
+    config = resolve(fields, args.config, args.options, args.settings)
+    if args.preset_named:
         # In how many parts a batch fits is found out as a run begins.
-        wanted = resolve_words(words).model_copy(update={"accumulate": config.accumulate})
+        wanted = resolve_args(args).model_copy(update={"accumulate": config.accumulate})
         first = first_config(old, read_changes(folder))
         foreign = [key for key in changed_keys(first, wanted) if key in changed_keys(config, wanted)]
         if foreign:
             raise LowzooError(
                 f"the run in {folder} was started with other values of {', '.join(foreign)} than preset "
-                f"{' + '.join(words.layers)}",
+                f"{' + '.join(args.layers)}",
                 "Leave out --preset to go on with the run's own, or start another run with --out",
             )
     refuse_other_run(folder, old, config)

@@ -17,11 +17,11 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from lowzoo.data.source import open_source, split_names
-from lowzoo.train.command import TrainWords, default_layers, resolve_words
+from lowzoo.train.command import TrainArgs, default_layers, resolve_args
 from lowzoo.train.kernels.precision import full
 from lowzoo.train.monitoring.progress import Progress
 from lowzoo.train.networks.encoder import MultiViewEncoder, feature_width
-from lowzoo.train.networks.step import Method, Now, Views
+from lowzoo.train.networks.step import Method, StepContext, Views
 from lowzoo.train.recipes.base import TrainConfig
 from lowzoo.train.runs.folder import read_config
 from lowzoo.train.runs.loop import Run
@@ -41,7 +41,7 @@ class Supervised(Method):
         super().__init__(student)
         self.register_buffer("labels", labels, persistent=False)
 
-    def loss(self, views: Views, now: Now) -> Tensor:
+    def loss(self, views: Views, now: StepContext) -> Tensor:
         """Mean over views and images."""
         logits_VBC = full(self.encode(views.groups, None, now).scores)
         labels_B = self.get_buffer("labels")[views.indices.to(logits_VBC.device)]
@@ -80,7 +80,7 @@ def main() -> None:
     names = ("student", "method", "epochs", "batch_size", "precision", "device", "seed")
     options = {name: getattr(given, name) for name in names}
     settings = (*given.set, "student_head.kind=linear")
-    config = resolve_words(TrainWords("sslight", layers, given.data, options=options, settings=settings))
+    config = resolve_args(TrainArgs("sslight", layers, given.data, options=options, settings=settings))
     if given.resume and (changed := changed_keys(read_config(given.out), config)):
         parser.error(f"the run in {given.out} has other values of {', '.join(changed)}")
     source = open_source(given.data)

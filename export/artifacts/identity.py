@@ -206,10 +206,10 @@ def _local(source: str) -> tuple[str, Path] | None:
     return (f"{architecture}@", Path(place)) if at and not source.startswith(HUB_SCHEME) else None
 
 
-def _is_there(word: str) -> bool:
-    if word.startswith(FOLDER_SCHEME):
-        return (Path(word.removeprefix(FOLDER_SCHEME)) / "config.json").is_file()
-    checkpoint = split_checkpoint(word)
+def _is_there(model_spec: str) -> bool:
+    if model_spec.startswith(FOLDER_SCHEME):
+        return (Path(model_spec.removeprefix(FOLDER_SCHEME)) / "config.json").is_file()
+    checkpoint = split_checkpoint(model_spec)
     return checkpoint is not None and checkpoint[1].is_file()
 
 
@@ -227,15 +227,15 @@ def _places(path: Path, source: str, notes: Mapping[str, str]) -> Iterator[str]:
             yield word
 
 
-def _at_side(word: str, side: tuple[int, int], notes: Mapping[str, str], *, own: bool) -> Resolved:
+def _at_side(model_spec: str, side: tuple[int, int], notes: Mapping[str, str], *, own: bool) -> Resolved:
     revision = notes.get("lowzoo.revision", "")
     more: dict[str, Any] = {"classes": True} if own else {}
     if revision.startswith(_UNTRAINED):
         more |= {"pretrained": False, "seed": int(revision.removeprefix(_UNTRAINED))}
-    resolved = load_model(word, **more)
+    resolved = load_model(model_spec, **more)
     if resolved.input_size[1:] != side:
         more["image_size"] = side
-        resolved = load_model(word, **more)
+        resolved = load_model(model_spec, **more)
     return resolved
 
 

@@ -17,14 +17,14 @@ from lowzoo.base.registry import Registry
 if TYPE_CHECKING:
     from torch import nn
 
-    from lowzoo.export.parity.checker import Judge
+    from lowzoo.export.parity.checker import ParityChecker
     from lowzoo.export.parity.runnable import Runnable
     from lowzoo.export.readiness import Readiness
     from lowzoo.export.spec.bounds import Bounds
     from lowzoo.export.spec.spec import ExportSpec
     from lowzoo.zoo.resolve import Resolved
 
-# What a format rewrites for an accelerator whatever the format is.
+# What a format rewrites for a GPU whatever the format is.
 _TARGETS = {"cpu": "", "nnapi": "", "coreml-ep": ""}
 
 
@@ -38,7 +38,7 @@ class Format:
         suffix: Suffix of its artifacts, with the dot.
         precisions: What `--precision` takes, the default first.
         writer: Hook (module, resolved, spec, path, judge) -> warnings: writes the module that `exported_module` gave;
-            the judge measures candidates where a search is made.
+            the checker measures candidates where a search is made.
         loader: Hook (path) -> `Runnable`: the artifact in the runtime that parity is measured with.
         noter: Hook (path) -> dict: what an artifact says of itself, without running it; empty if nothing.
         folder: Whether an artifact is a folder, which holds `Manifest.json`.
@@ -66,7 +66,7 @@ class Format:
     title: str
     suffix: str
     precisions: tuple[str, ...]
-    writer: "Callable[[nn.Module, Resolved, ExportSpec, Path, Judge], tuple[str, ...]] | str"
+    writer: "Callable[[nn.Module, Resolved, ExportSpec, Path, ParityChecker], tuple[str, ...]] | str"
     loader: "Callable[[Path], Runnable] | str"
     noter: Callable[[Path], dict[str, str]] | str
     folder: bool = False

@@ -4,13 +4,13 @@ torch decomposes an adaptive pool to one pixel into a mean and a strided view, w
 graph on CoreML; a plain mean does not, and is written for every target.
 
 NNAPI has neither HardSwish nor HardSigmoid; each of them ends a partition, and MobileNetV3-Large falls into 30.
-hard_sigmoid(x) = clamp(x + 3, 0, 6) / 6 and hard_swish(x) = x hard_sigmoid(x) make it one. A desktop's processor is a
+hard_sigmoid(x) = clamp(x + 3, 0, 6) / 6 and hard_swish(x) = x hard_sigmoid(x) make it one. A desktop's CPU is a
 third slower with it, so it is done for that target only.
 
 A transformer's layers from operators that NNAPI has, at the size of tensor that it takes.
 
 It has no LayerNormalization, Gelu or Erf, and no tensor of five dimensions; each ends a partition, and a ViT-Tiny
-falls into 38. A processor runs the layers as they were faster, so they are exchanged for that target only.
+falls into 38. A CPU runs the layers as they were faster, so they are exchanged for that target only.
 """
 
 import math

@@ -154,7 +154,7 @@ def _computed(node: fx.Node, values: dict[fx.Node, Any]) -> Any:
     arguments, named = fx.map_arg((node.args, node.kwargs), lambda each: values[each])
     try:
         found = node.target(*arguments, **named)
-    except Exception:  # a kernel that this processor lacks: the program then computes it, or its converter says so
+    except Exception:  # a kernel that this CPU lacks: the program then computes it, or its converter says so
         return None
     if isinstance(found, Tensor):
         given = sum(values[each].numel() for each in node.all_input_nodes if isinstance(values[each], Tensor))

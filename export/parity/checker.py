@@ -1,4 +1,4 @@
-"""The judge of an artifact: real images, what PyTorch makes of them, and what the artifact makes of them.
+"""The checker of an artifact: real images, what PyTorch makes of them, and what the artifact makes of them.
 
 The images are the embedded photographs and pictures unless others are named, so that the check needs no network and no
 data. PyTorch is fed by the preprocessing that evaluation uses, not by the exported module, so a wrong mean in the graph
@@ -35,7 +35,7 @@ _MOST_NUMBERS = 2**26
 _LEAST_IMAGES = 8
 
 
-class Judge:
+class ParityChecker:
     """Compares artifacts with one network.
 
     Args:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from lowzoo.export.parity.checker import Judge, compared, torch_outputs
+from lowzoo.export.parity.checker import ParityChecker, compared, torch_outputs
 from lowzoo.export.parity.parity import broken, together
 from lowzoo.export.spec.bounds import BOUNDS, Bounds, ParityError
 from lowzoo.export.spec.spec import EXACT
@@ -27,11 +27,11 @@ _IMAGES = 8
 REPORT = "please report the model and the versions of torch and of the runtime"
 
 
-def diagnosis(judge: Judge, precision: str, bounds: Bounds) -> tuple[str, str]:
+def diagnosis(checker: ParityChecker, precision: str, bounds: Bounds) -> tuple[str, str]:
     """Why a file of this precision is wrong, and what to do.
 
     Args:
-        judge: Judge of the network.
+        checker: ParityChecker of the network.
         precision: Precision of the file.
         bounds: That it broke.
 
@@ -41,14 +41,14 @@ def diagnosis(judge: Judge, precision: str, bounds: Bounds) -> tuple[str, str]:
     if precision not in EXACT:
         return "", "allow more by --max-loss or name another precision"
     if precision == "fp16":
-        if beyond := _beyond_half(judge):
+        if beyond := _beyond_half(checker):
             where, value = beyond
             return (
                 f"float16 overflows: {where} gives values up to {value:.3g}, and float16 ends at {_LARGEST_HALF:.0f}",
                 "export it with --precision fp32",
             )
         return "", "float16 rounds too coarsely for this network; export it with --precision fp32"
-    off = _float32_error(judge)
+    off = _float32_error(checker)
     if off is None:
         return "", REPORT
     error, cosine, wrong = off
@@ -62,30 +62,32 @@ def diagnosis(judge: Judge, precision: str, bounds: Bounds) -> tuple[str, str]:
     return "", f"PyTorch's own float32 is off from float64 by {error:.2e} alone; {REPORT}"
 
 
-def why(error: ParityError, judge: Judge, precision: str, bounds: Bounds, batch: int | str) -> tuple[str, str]:
+def why(
+    error: ParityError, checker: ParityChecker, precision: str, bounds: Bounds, batch: int | str
+) -> tuple[str, str]:
     """As `diagnosis`, for an error of comparing or of running a file that has just been written."""
-    if not all(np.isfinite(output).all() for output in judge.reference):
+    if not all(np.isfinite(output).all() for output in checker.reference):
         return "", "check the weights: PyTorch's own features are not finite"
     if not error.remedy:  # it ran, and what it gave was compared
-        return diagnosis(judge, precision, bounds)
+        return diagnosis(checker, precision, bounds)
     return "", f"{'try --batch 1, or ' if batch != 1 else ''}name another --precision or --format, and {REPORT}"
 
 
-def _float32_error(judge: Judge) -> tuple[float, float, bool] | None:
+def _float32_error(checker: ParityChecker) -> tuple[float, float, bool] | None:
     """How far PyTorch's float32 is from its float64; None where the network cannot be had in float64."""
-    resolved = judge.resolved
+    resolved = checker.resolved
     try:
         exact = dataclasses.replace(resolved, model=copy.deepcopy(resolved.model).double())
-        parity = together(compared(resolved, torch_outputs(exact, judge.images), judge.reference, ""))
+        parity = together(compared(resolved, torch_outputs(exact, checker.images), checker.reference, ""))
     except Exception:  # a network may be tied to float32 in ways of its own, and the reason sought is then not this one
         return None
     bounds = dataclasses.replace(BOUNDS["fp32"], knn_loss=None)
     return parity.relative_error, parity.min_cosine, bool(broken(parity, bounds))
 
 
-def _beyond_half(judge: Judge) -> tuple[str, float] | None:
+def _beyond_half(checker: ParityChecker) -> tuple[str, float] | None:
     """The first module, in float32, that gives more than float16 holds, and the largest value it gives."""
-    resolved = judge.resolved
+    resolved = checker.resolved
     names = {module: name for name, module in resolved.model.named_modules()}
     for name, tensor in resolved.model.state_dict().items():
         if tensor.is_floating_point() and tensor.numel() and tensor.abs().max() > _LARGEST_HALF:
@@ -95,7 +97,7 @@ def _beyond_half(judge: Judge) -> tuple[str, float] | None:
     handles += [module.register_forward_hook(watch.leave, always_call=True) for module in names]
     try:
         with torch.inference_mode(), watch:
-            for image in judge.images[:_IMAGES]:
+            for image in checker.images[:_IMAGES]:
                 resolved.model(preprocess(image, resolved)[None])
     finally:
         for handle in handles:

@@ -1,8 +1,9 @@
 """Parity: two sets of features of the same images, measured and held against bounds.
 
-"Relative error" is the largest absolute difference over the largest absolute feature; "k-NN agreement" is the share of
-images whose nearest neighbour among the others (cosine) is the same by both sets of features, or as near by PyTorch's.
-A feature map (C, H, W) is compared number by number, and its neighbours are found by its means over the positions.
+"Relative error" is the largest absolute difference over the largest absolute feature; "k-NN agreement" is the fraction
+of images whose nearest neighbour among the others (cosine) is the same by both sets of features, or as near by
+PyTorch's. A feature map (C, H, W) is compared number by number, and its neighbours are found by its means over the
+positions.
 """
 
 from collections.abc import Sequence
@@ -31,7 +32,7 @@ class Parity:
         relative_error: `max_error` over the largest absolute feature.
         min_cosine: Smallest cosine between the two features of an image.
         mean_cosine: Mean of them.
-        knn_agreement: Share of images with the same nearest neighbour up to ties, in [0, 1].
+        knn_agreement: Fraction of images with the same nearest neighbour up to ties, in [0, 1].
         engine: What ran the artifact, with its version.
         knn_loss: Points of leave-one-out k-NN accuracy lost; None where it was not measured.
         knn_images: Number of labelled images that it was measured on.

@@ -25,16 +25,16 @@ _SAMPLED = 16384
 Ranges = dict[str, tuple[float, float]]
 
 
-def calibration_source(word: str | None) -> ImageSource:
+def calibration_source(source_spec: str | None) -> ImageSource:
     """Open the set of images to calibrate on.
 
     Args:
-        word: SRC; the sample set's validation part if None, which the k-NN loss is not measured on.
+        source_spec: SRC; the sample set's validation part if None, which the k-NN loss is not measured on.
 
     Raises:
         LowzooError: No such set, or fewer than 16 images in it.
     """
-    source = open_part(word, "validation" if word is None else "train")
+    source = open_part(source_spec, "validation" if source_spec is None else "train")
     if len(source) < LEAST_IMAGES:
         raise LowzooError(
             f"{source.name} holds {len(source)} images, too few to calibrate on", f"Name {LEAST_IMAGES} or more"
@@ -42,17 +42,17 @@ def calibration_source(word: str | None) -> ImageSource:
     return source
 
 
-def calibration_images(word: str | None, channels: int) -> list[Image]:
+def calibration_images(source_spec: str | None, channels: int) -> list[Image]:
     """Pictures for so many channels, spread over the set of `calibration_source`.
 
     Raises:
         LowzooError: No set is named, and the sample set has no such channels, whose ranges nobody can guess.
     """
-    if word is None and channels not in (1, 3):
+    if source_spec is None and channels not in (1, 3):
         raise LowzooError(
             f"the embedded pictures do not have {channels} channels to calibrate int8 on", "Name some by --calibration"
         )
-    source = calibration_source(word)
+    source = calibration_source(source_spec)
     return [source.decoded(i, channels=channels).pixels for i in spread(len(source), IMAGES)]
 
 

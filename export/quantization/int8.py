@@ -10,7 +10,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from lowzoo.export.parity.checker import Judge
+from lowzoo.export.parity.checker import ParityChecker
 from lowzoo.export.parity.parity import bounds_of, broken
 from lowzoo.export.parity.runnable import Image, Runnable
 from lowzoo.export.spec.bounds import ParityError
@@ -21,13 +21,13 @@ from lowzoo.zoo.resolve import Resolved
 Ways = dict[str, Callable[[], Runnable]]
 
 
-def first_that_holds(ways: Ways, spec: ExportSpec, judge: Judge) -> tuple[str, tuple[str, ...]]:
+def first_that_holds(ways: Ways, spec: ExportSpec, checker: ParityChecker) -> tuple[str, tuple[str, ...]]:
     """Write candidates in turn until one keeps the bound, which is then the file on disk.
 
     Args:
         ways: What each does, and what writes it and loads it.
         spec: With the bound.
-        judge: Measures.
+        checker: Measures.
 
     Returns:
         The way taken, and a warning if it was not the first.
@@ -39,7 +39,7 @@ def first_that_holds(ways: Ways, spec: ExportSpec, judge: Judge) -> tuple[str, t
     lost: list[str] = []
     unwritten: list[ParityError] = []
     for name, write in ways.items():
-        judge.say(f"int8: trying it {name}")
+        checker.say(f"int8: trying it {name}")
         try:
             artifact = write()
         except ParityError as error:
@@ -48,9 +48,9 @@ def first_that_holds(ways: Ways, spec: ExportSpec, judge: Judge) -> tuple[str, t
             continue
         try:
             # The k-NN loss takes eight times as many images as all the rest.
-            wrong = broken(judge.parity(artifact, with_knn=False), replace(bounds, knn_loss=None))
+            wrong = broken(checker.parity(artifact, with_knn=False), replace(bounds, knn_loss=None))
             if not wrong and bounds.knn_loss is not None:
-                wrong = broken(judge.parity(artifact, with_knn=True), bounds)
+                wrong = broken(checker.parity(artifact, with_knn=True), bounds)
         except ParityError as error:
             wrong = [error.message]
         if not wrong:

@@ -1,6 +1,6 @@
 """What an artifact must keep of what PyTorch computes, by precision.
 
-fp32 differs by the order of additions alone: about 1e-6 is usual, 1e-4 leaves room for other processors. fp16 rounds
+fp32 differs by the order of additions alone: about 1e-6 is usual, 1e-4 leaves room for other CPUs. fp16 rounds
 every value to 11 bits. Below that the features move visibly, so what counts is whether they still find the right
 neighbours: leave-one-out k-NN accuracy on labelled images, in points lost, which `--max-loss` bounds.
 """

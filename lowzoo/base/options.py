@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from lowzoo.data.source import ImageSource
-    from lowzoo.evaluate.knn_protocol import KnnData
+    from lowzoo.evaluate.knn_protocol import TrainTestData
     from lowzoo.zoo.resolve import Resolved
 
 Reader = Callable[[str, str], Any]
@@ -78,7 +78,7 @@ PYTHON_ONLY = PythonOnly()
 Progress = Annotated[Callable[[str], None] | None, PYTHON_ONLY]
 """Takes each line of what is being done, such as `print`; None is silent."""
 
-Data = Annotated["str | Path | Sequence[Any] | ImageSource | KnnData | None", Option(metavar="SRC")]
+Data = Annotated["str | Path | Sequence[Any] | ImageSource | TrainTestData | None", Option(metavar="SRC")]
 Model = Annotated[
     "str | Path | nn.Module | Resolved", Option(metavar="MODEL", early="lowzoo.checkpoints.files.early:refuse_early")
 ]

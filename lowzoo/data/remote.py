@@ -50,26 +50,26 @@ class Fetched:
     notes: tuple[str, ...]
 
 
-def is_address(word: str) -> bool:
+def is_address(source_spec: str) -> bool:
     """Tell whether a word is an address."""
-    scheme, found, _ = word.partition("://")
+    scheme, found, _ = source_spec.partition("://")
     return bool(found) and scheme.replace("+", "").replace("-", "").isalnum()
 
 
-def path_of(word: str) -> Path:
+def path_of(source_spec: str) -> Path:
     """The path in an address of this machine."""
-    return Path(unquote(word.removeprefix(FILE_PREFIX).removeprefix("localhost")))
+    return Path(unquote(source_spec.removeprefix(FILE_PREFIX).removeprefix("localhost")))
 
 
-def fetch(word: str) -> Fetched:
+def fetch(source_spec: str) -> Fetched:
     """Fetch what an address means: one file, a folder, or tars by a pattern with braces.
 
     Raises:
         LowzooError: What reads such addresses is not installed, nothing is there, or there is no room for it.
     """
-    words = expand_braces(word) if "{" in word else [word]
-    scheme = word.partition("://")[0].lower()
-    system = _system(word, scheme)
+    words = expand_braces(source_spec) if "{" in source_spec else [source_spec]
+    scheme = source_spec.partition("://")[0].lower()
+    system = _system(source_spec, scheme)
     if scheme in ("http", "https"):
         for one in words:
             if not _is_wanted(_base(one)):
@@ -77,32 +77,34 @@ def fetch(word: str) -> Fetched:
                     f"{_shown(one)} is no single file with images, and the web has no folders to list",
                     f"Name a picture or a file that ends in {', '.join(_ARCHIVES)}",
                 )
-    files, left_out = _listing(system, words, word)
+    files, left_out = _listing(system, words, source_spec)
     facts = [f"{name} {_version(info)}" for name, (_, info) in sorted(files.items())]
-    key = sha256("\n".join([word, *facts]).encode("utf-8", "surrogateescape")).hexdigest()[:24]
+    key = sha256("\n".join([source_spec, *facts]).encode("utf-8", "surrogateescape")).hexdigest()[:24]
     known = all(_version(info) for _, info in files.values())
-    single = len(words) == 1 and list(files) == [_base(word)]
+    single = len(words) == 1 and list(files) == [_base(source_spec)]
     # The last part of the address gives the set its name.
     folder = cache_folder("remote") / key / (_safe(_base(words[0])) if not single else "")
     target = folder / next(iter(files)) if single else folder
     notes = []
     done = cache_folder("remote") / key / ".complete"
     if not known:
-        notes.append(f"{_shown(word)} does not say whether it has changed, so it is fetched each time")
+        notes.append(f"{_shown(source_spec)} does not say whether it has changed, so it is fetched each time")
     if not known or not done.is_file():
-        _fetch(system, word, files, folder, known=known)
+        _fetch(system, source_spec, files, folder, known=known)
         with atomic_path(done) as temporary:
-            temporary.write_text(f"{_shown(word)}\n")
-    notes.append(f"{_shown(word)} was fetched into {folder}")
+            temporary.write_text(f"{_shown(source_spec)}\n")
+    notes.append(f"{_shown(source_spec)} was fetched into {folder}")
     return Fetched(target, left_out, tuple(notes))
 
 
-def _system(word: str, scheme: str) -> Any:
+def _system(source_spec: str, scheme: str) -> Any:
     import fsspec
     from fsspec.registry import known_implementations
 
     if scheme not in fsspec.available_protocols():
-        raise LowzooError(f"{word} is an address of an unknown kind ({scheme}://)", "Use s3://, gs:// or https://")
+        raise LowzooError(
+            f"{source_spec} is an address of an unknown kind ({scheme}://)", "Use s3://, gs:// or https://"
+        )
     try:
         return fsspec.filesystem(scheme)
     except (ImportError, ValueError) as error:
@@ -116,11 +118,13 @@ def _system(word: str, scheme: str) -> Any:
         ) from error
     except Exception as error:  # of the backend, e.g. for credentials that are not there
         raise LowzooError(
-            f"cannot open {_shown(word)}: {reason_of(error)}", "Check the address and your credentials"
+            f"cannot open {_shown(source_spec)}: {reason_of(error)}", "Check the address and your credentials"
         ) from error
 
 
-def _listing(system: Any, words: list[str], word: str) -> tuple[dict[str, tuple[str, dict[str, Any]]], Counter[str]]:
+def _listing(
+    system: Any, words: list[str], source_spec: str
+) -> tuple[dict[str, tuple[str, dict[str, Any]]], Counter[str]]:
     """What is to be fetched, by its name in the copy: its own path and what the server says of it."""
     files: dict[str, tuple[str, dict[str, Any]]] = {}
     left_out: Counter[str] = Counter()
@@ -146,12 +150,12 @@ def _listing(system: Any, words: list[str], word: str) -> tuple[dict[str, tuple[
             else:
                 left_out.update(kinds_of([parts[-1]]))
     if not files:
-        raise LowzooError(f"nothing that holds images lies at {_shown(word)}", "Check the address")
+        raise LowzooError(f"nothing that holds images lies at {_shown(source_spec)}", "Check the address")
     return files, left_out
 
 
 def _fetch(
-    system: Any, word: str, files: Mapping[str, tuple[str, dict[str, Any]]], folder: Path, *, known: bool
+    system: Any, source_spec: str, files: Mapping[str, tuple[str, dict[str, Any]]], folder: Path, *, known: bool
 ) -> None:
     missing = [(name, path) for name, (path, _) in files.items()]
     size = sum(int(info.get("size") or 0) for _, info in files.values())
@@ -163,7 +167,7 @@ def _fetch(
     free = shutil.disk_usage(folder).free
     if size + _RESERVE > free:
         raise LowzooError(
-            f"{_shown(word)} holds {size / 1e9:.1f} GB, and {folder} has room for "
+            f"{_shown(source_spec)} holds {size / 1e9:.1f} GB, and {folder} has room for "
             f"{max(0, free - _RESERVE) / 1e9:.1f} GB",
             remedy,
         )
@@ -175,12 +179,12 @@ def _fetch(
         with atomic_path(folder / name) as temporary:
             _guarded(path, lambda: system.get_file(path, str(temporary)))
 
-    with ThreadPoolExecutor(_THREADS) as pool, progress_bar(f"fetching {_base(word)}", len(missing)) as advance:
+    with ThreadPoolExecutor(_THREADS) as pool, progress_bar(f"fetching {_base(source_spec)}", len(missing)) as advance:
         for _ in pool.map(one, missing):
             advance(1)
 
 
-def _guarded(word: str, action: Callable[[], Any]) -> Any:
+def _guarded(source_spec: str, action: Callable[[], Any]) -> Any:
     """Run `action`; what a backend says about its failure becomes one line: they share no base."""
     try:
         return action()
@@ -188,11 +192,12 @@ def _guarded(word: str, action: Callable[[], Any]) -> Any:
         raise
     except FileNotFoundError as error:
         raise LowzooError(
-            f"{_shown(word)} does not exist or cannot be reached", "Check the address and the network"
+            f"{_shown(source_spec)} does not exist or cannot be reached", "Check the address and the network"
         ) from error
     except Exception as error:
         raise LowzooError(
-            f"cannot fetch {_shown(word)}: {reason_of(error)}", "Check the address, the network and your credentials"
+            f"cannot fetch {_shown(source_spec)}: {reason_of(error)}",
+            "Check the address, the network and your credentials",
         ) from error
 
 
@@ -206,17 +211,19 @@ def _is_wanted(name: str) -> bool:
     return name.lower().endswith(_ARCHIVES) or extension(name) in PICTURE_EXTENSIONS
 
 
-def _base(word: str) -> str:
-    return unquote(posixpath.basename(urlsplit(word).path.rstrip("/"))) or urlsplit(word).netloc or "images"
+def _base(source_spec: str) -> str:
+    return (
+        unquote(posixpath.basename(urlsplit(source_spec).path.rstrip("/"))) or urlsplit(source_spec).netloc or "images"
+    )
 
 
 def _safe(name: str) -> str:
     return member_name(name.replace("\0", "")).replace("/", "_")[:200] or "images"
 
 
-def _shown(word: str) -> str:
+def _shown(source_spec: str) -> str:
     """An address without what may be secret in it: the user and password, and what stands behind a question mark."""
-    if not is_address(word):
-        return word
-    parts = urlsplit(word)
+    if not is_address(source_spec):
+        return source_spec
+    parts = urlsplit(source_spec)
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()

@@ -223,28 +223,31 @@ class ImageSet:
 GIVEN = "given images"
 
 
-def open_set(word: Images, options: SourceOptions = DEFAULT_OPTIONS) -> ImageSet:
+def open_set(source_spec: Images, options: SourceOptions = DEFAULT_OPTIONS) -> ImageSet:
     """Find what a word means, or take what a program holds.
 
     Args:
-        word: See `find_splits`; None is the embedded sample set. Images that a program holds are one split, "train".
+        source_spec: See `find_splits`; None is the embedded sample set. Images that a program holds are one split,
+            "train".
         options: How images are found and read.
 
     Raises:
         LowzooError: No such path, or nothing usable in it; or a source that is open, and an option for it.
     """
     options.rules()
-    if isinstance(word, ImageSource):
+    if isinstance(source_spec, ImageSource):
         if options != DEFAULT_OPTIONS:
-            raise LowzooError(f"{word.name} is open already and is read as it was opened", "Give options when opening")
-        return ImageSet(word.name, {"train": _never}, word.found, options, word)
-    if word is not None and not isinstance(word, (str, Path)):
+            raise LowzooError(
+                f"{source_spec.name} is open already and is read as it was opened", "Give options when opening"
+            )
+        return ImageSet(source_spec.name, {"train": _never}, source_spec.found, options, source_spec)
+    if source_spec is not None and not isinstance(source_spec, (str, Path)):
         for name in ("image_column", "label_column", "labels"):
             if getattr(options, name) is not None:
                 raise LowzooError(f"images that are given have no use for {name}", f"Leave out {name}")
-        opened = open_memory(word)
+        opened = open_memory(source_spec)
         return ImageSet(GIVEN, {"train": lambda: opened}, Found(), options)
-    name, parts, found = find_splits(word, options)
+    name, parts, found = find_splits(source_spec, options)
     return ImageSet(name, parts, found, options)
 
 
@@ -273,24 +276,24 @@ def _never() -> Opened:
     raise AssertionError("a source that is open is not opened")
 
 
-def open_source(word: Images, split: str = "train", options: SourceOptions = DEFAULT_OPTIONS) -> ImageSource:
+def open_source(source_spec: Images, split: str = "train", options: SourceOptions = DEFAULT_OPTIONS) -> ImageSource:
     """Open one split of a set of images.
 
     Args:
-        word: See `find_splits`; None is the embedded sample set.
+        source_spec: See `find_splits`; None is the embedded sample set.
         split: Which part of it. A set that is not divided is all "train".
         options: How images are found and read.
 
     Raises:
         LowzooError: No such path, nothing usable in it, or no such split.
     """
-    found = open_set(word, options)
+    found = open_set(source_spec, options)
     if split not in found.parts:
-        name = word if isinstance(word, (str, Path)) else found.name
+        name = source_spec if isinstance(source_spec, (str, Path)) else found.name
         raise LowzooError(f"{name} has no split {split!r}", f"Choose one of: {', '.join(found.parts)}")
     return found.open(split)
 
 
-def split_names(word: str | Path | None) -> tuple[str, ...]:
-    """Tell which splits `open_source` gives for `word`: ("train",) for a set that is not divided."""
-    return open_set(word).splits
+def split_names(source_spec: str | Path | None) -> tuple[str, ...]:
+    """Tell which splits `open_source` gives for `source_spec`: ("train",) for a set that is not divided."""
+    return open_set(source_spec).splits

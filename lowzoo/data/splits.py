@@ -24,7 +24,7 @@ from lowzoo.data.stores.huggingface import PREFIX, dataset_splits, is_saved_data
 from lowzoo.data.stores.lists import list_members
 from lowzoo.data.stores.parquet import holds_images, is_readable, open_parquet
 from lowzoo.data.stores.samples import SAMPLE_SPLITS, open_samples
-from lowzoo.data.stores.shards import expand_shards, is_shard_list, is_shard_word, is_tar, read_shard_list
+from lowzoo.data.stores.shards import expand_shards, is_shard_list, is_shard_pattern, is_tar, read_shard_list
 from lowzoo.data.stores.stream import STREAM_PREFIX, open_stream, stream_splits
 from lowzoo.data.stores.tars import open_tars, tar_members
 from lowzoo.data.stores.zips import SUFFIX as ZIP_SUFFIX
@@ -37,13 +37,13 @@ _PACKED_KINDS = (".parquet", ".tar", ".zip", ".gz", ".tgz", ".bz2", ".xz", ".zst
 _Parts = tuple[dict[str, Part], Found]
 
 
-def find_splits(word: str | Path | None, options: SourceOptions) -> tuple[str, dict[str, Part], Found]:
+def find_splits(source_spec: str | Path | None, options: SourceOptions) -> tuple[str, dict[str, Part], Found]:
     """Find what a word means.
 
     Args:
-        word: A folder of images, of parquet files or of tars, one such file, a zip archive, a list of images or of
-            tars, one picture, a pattern of tars, `hf:NAME`, `hf-stream:NAME`, a folder that `datasets` has saved, or an
-            address of any of these files; None is the embedded sample set.
+        source_spec: A folder of images, of parquet files or of tars, one such file, a zip archive, a list of images or
+            of tars, one picture, a pattern of tars, `hf:NAME`, `hf-stream:NAME`, a folder that `datasets` has saved, or
+            an address of any of these files; None is the embedded sample set.
         options: How its images are found.
 
     Returns:
@@ -53,10 +53,10 @@ def find_splits(word: str | Path | None, options: SourceOptions) -> tuple[str, d
     Raises:
         LowzooError: No such path, or nothing usable in it, or an option that it has no use for.
     """
-    if word is None:
+    if source_spec is None:
         _refuse_options("the embedded sample set", options, "image_column", "label_column", "labels")
         return SAMPLES_NAME, {split: partial(open_samples, split) for split in SAMPLE_SPLITS}, Found()
-    text = str(word)
+    text = str(source_spec)
     if text.startswith(PREFIX):
         return _of_datasets(text, options)
     if text.startswith(STREAM_PREFIX):
@@ -67,10 +67,10 @@ def find_splits(word: str | Path | None, options: SourceOptions) -> tuple[str, d
         return find_splits(path_of(text), options)
     if is_address(text):
         return _of_address(text, options)
-    if is_shard_word(text):
+    if is_shard_pattern(text):
         files = expand_shards(str(Path(text).expanduser()))
         return Path(text).name, *_of_named_tars(files, Path(text).name, options)
-    path = Path(word).expanduser()
+    path = Path(source_spec).expanduser()
     try:
         if not path.exists():
             raise LowzooError(
@@ -95,10 +95,10 @@ def _refuse_options(what: str, options: SourceOptions, *names: str) -> None:
             raise LowzooError(f"{what} has no use for {option}", f"Leave out {option}")
 
 
-def _of_datasets(word: str, options: SourceOptions) -> tuple[str, dict[str, Part], Found]:
-    _refuse_options(word, options, "labels")
-    name, splits = dataset_splits(word)
-    return name, _parts_by_word(splits, lambda split: partial(open_dataset, word, split, options)), Found()
+def _of_datasets(source_spec: str, options: SourceOptions) -> tuple[str, dict[str, Part], Found]:
+    _refuse_options(source_spec, options, "labels")
+    name, splits = dataset_splits(source_spec)
+    return name, _parts_by_word(splits, lambda split: partial(open_dataset, source_spec, split, options)), Found()
 
 
 def _parts_by_word(splits: Sequence[str], part_of: Callable[[str], Part]) -> dict[str, Part]:
@@ -107,8 +107,8 @@ def _parts_by_word(splits: Sequence[str], part_of: Callable[[str], Part]) -> dic
     return {mine if ours.count(mine) == 1 else split: part_of(split) for split, mine in zip(splits, ours, strict=True)}
 
 
-def _of_address(word: str, options: SourceOptions) -> tuple[str, dict[str, Part], Found]:
-    fetched = fetch(word)
+def _of_address(source_spec: str, options: SourceOptions) -> tuple[str, dict[str, Part], Found]:
+    fetched = fetch(source_spec)
     name, parts, found = find_splits(fetched.path, options)
     noted = found.with_notes(*fetched.notes)
     if fetched.left_out and noted.files:

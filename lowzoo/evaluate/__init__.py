@@ -10,20 +10,20 @@ from lowzoo.base.lazy import lazy_attributes
 
 if TYPE_CHECKING:
     from lowzoo.evaluate.evaluation import Evaluation
-    from lowzoo.evaluate.knn_protocol import KnnData
+    from lowzoo.evaluate.knn_protocol import TrainTestData
     from lowzoo.evaluate.protocols.finetune import finetune
     from lowzoo.evaluate.protocols.knn import knn
     from lowzoo.evaluate.protocols.linear import linear
     from lowzoo.evaluate.protocols.lowshot import lowshot
     from lowzoo.evaluate.protocols.transfer import transfer
 
-__all__ = ["Evaluation", "KnnData", "finetune", "knn", "linear", "lowshot", "transfer"]
+__all__ = ["Evaluation", "TrainTestData", "finetune", "knn", "linear", "lowshot", "transfer"]
 
 __getattr__, __dir__ = lazy_attributes(
     __name__,
     {
         "Evaluation": "lowzoo.evaluate.evaluation",
-        "KnnData": "lowzoo.evaluate.knn_protocol",
+        "TrainTestData": "lowzoo.evaluate.knn_protocol",
         **{name: f"lowzoo.evaluate.protocols.{name}" for name in ("knn", "linear", "lowshot", "finetune", "transfer")},
     },
 )

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from lowzoo.base.errors import LowzooError
-from lowzoo.evaluate.knn_protocol import KnnData
+from lowzoo.evaluate.knn_protocol import TrainTestData
 from lowzoo.evaluate.probes.logistic import LOGISTIC, Floats, LogisticSettings, choose, classify
 from lowzoo.evaluate.result import DataFacts, EvaluationResult, Figure, ModelFacts, versions
-from lowzoo.evaluate.sets.subsets import Indices, listed, require_classes, share_of, shots
+from lowzoo.evaluate.sets.subsets import Indices, fraction_of, listed, require_classes, shots
 from lowzoo.features.extraction import Extraction
 from lowzoo.preprocess.transform import Preprocessing
 from lowzoo.zoo.resolve import Resolved
@@ -44,7 +44,7 @@ def logistic_settings(protocol: str) -> LogisticSettings:
 
 
 def draw_tasks(
-    data: KnnData,
+    data: TrainTestData,
     *,
     counts: Sequence[int] = SHOTS,
     share: float | None = SHARE,
@@ -75,13 +75,13 @@ def draw_tasks(
     ]
     if share is not None:
         name = f"{100 * share:g}percent"
-        tasks.append(LowshotTask(name, tuple(share_of(labels, share, seed + split) for split in range(splits))))
+        tasks.append(LowshotTask(name, tuple(fraction_of(labels, share, seed + split) for split in range(splits))))
     return tasks
 
 
 def evaluate_lowshot(
     resolved: Resolved,
-    data: KnnData,
+    data: TrainTestData,
     tasks: Sequence[LowshotTask],
     settings: LogisticSettings,
     *,

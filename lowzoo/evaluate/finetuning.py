@@ -24,7 +24,7 @@ from torch.nn.functional import cross_entropy
 
 from lowzoo.base.errors import LowzooError
 from lowzoo.base.progress import progress_bar
-from lowzoo.evaluate.knn_protocol import KnnData
+from lowzoo.evaluate.knn_protocol import TrainTestData
 from lowzoo.evaluate.probes.augment import AugmentedDataset, ShuffledKeys
 from lowzoo.evaluate.result import DataFacts, EvaluationResult, Figure, ModelFacts, Scored, percent_right, versions
 from lowzoo.evaluate.sets.subsets import ClassNumbers, Indices, require_classes
@@ -85,13 +85,13 @@ FINETUNE["seed"] = FINETUNE["swav"]
 
 
 def finetune_settings(
-    protocol: str, share: float, *, epochs: int | None = None, batch_size: int | None = None
+    protocol: str, fraction: float, *, epochs: int | None = None, batch_size: int | None = None
 ) -> FinetuneSettings:
-    """The settings of a publication for a share of the labels (0 to 1).
+    """The settings of a publication for a fraction of the labels (0 to 1).
 
     Args:
         protocol: sslight, swav or seed.
-        share: Decides between the settings for 1 % and for 10 %.
+        fraction: Decides between the settings for 1 % and for 10 %.
         epochs: Other length; milestones move along.
         batch_size: Other batch; rates are scaled with it.
 
@@ -100,7 +100,7 @@ def finetune_settings(
     """
     if protocol not in FINETUNE:
         raise LowzooError(f"there is no fine-tuning of protocol {protocol!r}", f"Choose of: {', '.join(FINETUNE)}")
-    settings = FINETUNE[protocol][share > 0.01]
+    settings = FINETUNE[protocol][fraction > 0.01]
     length, batch = epochs or settings.epochs, batch_size or settings.batch_size
     return dataclasses.replace(
         settings,
@@ -114,7 +114,7 @@ def finetune_settings(
 
 def evaluate_finetune(
     resolved: Resolved,
-    data: KnnData,
+    data: TrainTestData,
     splits: Sequence[Indices],
     settings: FinetuneSettings,
     *,
@@ -176,7 +176,7 @@ def evaluate_finetune(
 
 def _train(
     resolved: Resolved,
-    data: KnnData,
+    data: TrainTestData,
     split: Indices,
     settings: FinetuneSettings,
     classes: ClassNumbers,

@@ -50,23 +50,23 @@ _PRESETS = {
 
 
 @dataclass(frozen=True, slots=True)
-class KnnData:
+class TrainTestData:
     """A labelled bank and labelled queries whose class numbers mean the same."""
 
     bank: ImageSource
     queries: ImageSource
 
 
-def open_knn_data(
-    word: Images | KnnData,
+def open_train_test(
+    source_spec: Images | TrainTestData,
     bank_split: str = "train",
     query_split: str | None = None,
     options: SourceOptions = DEFAULT_OPTIONS,
-) -> KnnData:
+) -> TrainTestData:
     """Open both parts of a set of images; those without a class are left out.
 
     Args:
-        word: See `open_source`; or both parts, as they are open already.
+        source_spec: See `open_source`; or both parts, as they are open already.
         bank_split: Images whose labels are known.
         query_split: Images to classify; None takes "validation", else "test", else, where the set is not divided at
             all, a fifth of each class, which the bank then lacks.
@@ -76,20 +76,20 @@ def open_knn_data(
         LowzooError: No such set or split, no labels, the same images twice, or a class of the queries that the bank
             lacks.
     """
-    if isinstance(word, KnnData):
+    if isinstance(source_spec, TrainTestData):
         if options != DEFAULT_OPTIONS:
             raise LowzooError("the images are open already", "Give options when opening them")
-        bank = word.bank.labelled()
-        return KnnData(bank, require_known_classes(bank, word.queries.labelled()))
-    images = open_set(word, options)
+        bank = source_spec.bank.labelled()
+        return TrainTestData(bank, require_known_classes(bank, source_spec.queries.labelled()))
+    images = open_set(source_spec, options)
     bank = images.open(bank_split).labelled()
     if query_split is None and images.splits == (bank_split,):
-        return KnnData(*hold_out(bank))
+        return TrainTestData(*hold_out(bank))
     chosen = query_split or next((name for name in ("validation", "test") if name in images.splits), "validation")
     queries = images.open(chosen).labelled()
     if bank.fingerprint() == queries.fingerprint():
         raise LowzooError(f"bank and queries are the same images, {bank.name}", "Choose two different splits")
-    return KnnData(bank, require_known_classes(bank, queries))
+    return TrainTestData(bank, require_known_classes(bank, queries))
 
 
 def hold_out(images: ImageSource) -> tuple[ImageSource, ImageSource]:
@@ -148,7 +148,7 @@ def fitting_ks(ks: Sequence[int] | None, bank: int, preset: KnnPreset | None = N
 
 def evaluate_knn(
     resolved: Resolved,
-    data: KnnData,
+    data: TrainTestData,
     *,
     ks: Sequence[int] | None = None,
     temperature: float = TEMPERATURE,
@@ -164,7 +164,7 @@ def evaluate_knn(
 
 def score_knn(
     resolved: Resolved,
-    data: KnnData,
+    data: TrainTestData,
     *,
     preset: KnnPreset,
     ks: Sequence[int] | None = None,

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from lowzoo.base.progress import progress_bar
-from lowzoo.evaluate.knn_protocol import KnnData
+from lowzoo.evaluate.knn_protocol import TrainTestData
 from lowzoo.evaluate.probes.feeds import AugmentedFeed, CachedFeed, Feed
 from lowzoo.evaluate.probes.linear_probes import Candidate, ProbeBank, candidates_of
 from lowzoo.evaluate.probes.settings import ProbeSettings
@@ -32,7 +32,7 @@ HELD_OUT = 0.1
 
 def evaluate_linear(
     resolved: Resolved,
-    data: KnnData,
+    data: TrainTestData,
     settings: ProbeSettings,
     *,
     preset: str = "",

@@ -220,11 +220,11 @@ def versions(*others: str) -> dict[str, str]:
 
 
 def percent_right(predictions: Tensor, truth: Tensor) -> float:
-    """Share of equal classes, in per cent."""
+    """Fraction of equal classes, in per cent."""
     return 100 * (predictions == truth).double().mean().item()
 
 
-def _wilson(share: float, n: int) -> tuple[float, float]:
-    centre = (share + _Z95**2 / (2 * n)) / (1 + _Z95**2 / n)
-    half = _Z95 / (1 + _Z95**2 / n) * math.sqrt(share * (1 - share) / n + _Z95**2 / (4 * n**2))
+def _wilson(fraction: float, n: int) -> tuple[float, float]:
+    centre = (fraction + _Z95**2 / (2 * n)) / (1 + _Z95**2 / n)
+    half = _Z95 / (1 + _Z95**2 / n) * math.sqrt(fraction * (1 - fraction) / n + _Z95**2 / (4 * n**2))
     return round(100 * max(0.0, centre - half), 2), round(100 * min(1.0, centre + half), 2)

@@ -10,7 +10,7 @@ from typing import Any
 from lowzoo.base.progress import Say
 from lowzoo.data.reading.options import SourceOptions
 from lowzoo.evaluate.evaluation import Evaluation, found_lines
-from lowzoo.evaluate.knn_protocol import KnnData, open_knn_data
+from lowzoo.evaluate.knn_protocol import TrainTestData, open_train_test
 from lowzoo.evaluate.result import EvaluationResult, Scored
 from lowzoo.features.extraction import Extraction
 from lowzoo.io.files import writable_folder, write_text
@@ -48,10 +48,10 @@ class Run:
         bf16: bool,
         random_init: bool,
         seed: int = 0,
-        check: Callable[[KnnData], object] | None = None,
-    ) -> tuple[Resolved, KnnData, Extraction]:
+        check: Callable[[TrainTestData], object] | None = None,
+    ) -> tuple[Resolved, TrainTestData, Extraction]:
         """Open the images and say what was found, let `check` refuse them, then open the network."""
-        images = open_knn_data(data, *splits, reading)
+        images = open_train_test(data, *splits, reading)
         if data is not None:
             for line in found_lines(images.bank, images.queries):
                 self.say(line)
@@ -61,7 +61,7 @@ class Run:
         resolved = resolved_model(model, image_size=image_size, pretrained=not random_init, seed=seed)
         return resolved, images, extraction(place, workers, bf16)
 
-    def finish(self, found: Scored | EvaluationResult, images: KnnData | None = None) -> Evaluation:
+    def finish(self, found: Scored | EvaluationResult, images: TrainTestData | None = None) -> Evaluation:
         """Draw and write what is wanted.
 
         Args:
@@ -101,7 +101,7 @@ def data_words(data: Any) -> str:
         return "the sample set embedded in lowzoo (drawings; name photographs with --data)"
     if isinstance(data, (str, Path)):
         return str(data)
-    if isinstance(data, KnnData):
+    if isinstance(data, TrainTestData):
         return f"{data.bank.name} and {data.queries.name}"
     return getattr(data, "name", "given images")
 

@@ -16,7 +16,7 @@ from torch import nn
 from lowzoo.base.errors import LowzooError
 from lowzoo.data.reading.options import DEFAULT_OPTIONS, SourceOptions
 from lowzoo.data.source import Images, ImageSource
-from lowzoo.evaluate.knn_protocol import KnnData, open_knn_data
+from lowzoo.evaluate.knn_protocol import TrainTestData, open_train_test
 from lowzoo.evaluate.linear_probe import evaluate_linear
 from lowzoo.evaluate.probes.settings import PROBES, ProbeSettings, family_of
 from lowzoo.evaluate.result import EvaluationResult, Figure, ModelFacts, versions
@@ -91,8 +91,8 @@ def chosen_tasks(names: Sequence[str], *, every: bool) -> list[str]:
 
 
 def open_task(
-    name: str, root: Path | None, word: Images | KnnData = None, options: SourceOptions = DEFAULT_OPTIONS
-) -> KnnData:
+    name: str, root: Path | None, word: Images | TrainTestData = None, options: SourceOptions = DEFAULT_OPTIONS
+) -> TrainTestData:
     """Open the training and the test images of a task.
 
     Args:
@@ -105,7 +105,7 @@ def open_task(
         LowzooError: Neither is given, or a file is missing or damaged.
     """
     if word is not None:
-        return open_knn_data(word, options=options)
+        return open_train_test(word, options=options)
     if root is None:
         raise LowzooError("the folder with the data sets is not named", "Name it by --root")
     if not root.is_dir():
@@ -115,7 +115,7 @@ def open_task(
     # Lists may name different classes where one of them lacks some; the longer list knows them all.
     names_of = max((train.class_names or (), test.class_names or ()), key=len)
     rules = options.rules()
-    return KnnData(
+    return TrainTestData(
         dataclasses.replace(train, class_names=names_of, rules=rules),
         dataclasses.replace(test, class_names=names_of, rules=rules),
     )
@@ -123,7 +123,7 @@ def open_task(
 
 def evaluate_transfer(
     resolved: Resolved,
-    data: Mapping[str, KnnData],
+    data: Mapping[str, TrainTestData],
     settings: Mapping[str, ProbeSettings],
     *,
     repeats: int = 1,

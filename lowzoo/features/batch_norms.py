@@ -1,7 +1,7 @@
 """Fold the batch norms of a frozen network into the convolutions before them.
 
 In eval mode batch norms are constants, so each one is a scale and a shift of the convolution that feeds it. Without
-them MobileNetV2 runs 1.5 times as fast on a processor; nothing changes but the rounding.
+them MobileNetV2 runs 1.5 times as fast on a CPU; nothing changes but the rounding.
 """
 
 import torch

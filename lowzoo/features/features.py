@@ -127,7 +127,7 @@ def _run(
     precision: Precision,
     progress: bool,
 ) -> Iterator[_Block]:
-    """Yield features (B, D) float32 on the processor, the indices (B,) of their images, in order, and odd images."""
+    """Yield features (B, D) float32 on the CPU, the indices (B,) of their images, in order, and odd images."""
     indices = range(len(source))
     batches = [indices[i : i + batch_size] for i in range(0, len(source), batch_size)]
     loader = input_loader(InputDataset(source, spec), batches, workers=workers, device=device)

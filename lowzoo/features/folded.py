@@ -19,7 +19,7 @@ _LEAST_IMAGES, _LEAST_PIXELS = 8, 16 * 96 * 96
 
 
 def run(model: nn.Module, images_BCHW: Tensor) -> Tensor:
-    """Features (B, D) of a batch, on a processor computed in parts that suit its caches."""
+    """Features (B, D) of a batch, on a CPU computed in parts that suit its caches."""
     if images_BCHW.device.type != "cpu":
         found: Tensor = model(images_BCHW)
         return found

@@ -31,7 +31,7 @@ def knn_predictions(
     """Predict classes (M,) for every k, all from one search for the largest k; of equal votes the lower class wins.
 
     Args:
-        bank_ND: Features whose labels are known, on the processor where `devices` are given.
+        bank_ND: Features whose labels are known, on the CPU where `devices` are given.
         bank_labels_N: int64, from 0.
         queries_MD: Features to classify.
         ks: Numbers of neighbours.

@@ -8,7 +8,7 @@ from lowzoo.inspect.report import IMBALANCE, Group, Item, Report, SplitFacts
 
 _MOST_NAMED = 3
 _MOST_KINDS = 6
-# Below this share of pictures without a flaw a training run would be stopped anyway.
+# Below this fraction of pictures without a flaw a training run would be stopped anyway.
 _LEAST_READABLE = 0.9
 
 

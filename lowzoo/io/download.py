@@ -114,7 +114,7 @@ def _fetch(url: str, address: str, path: Path, size: int | None, digest: str) ->
         raise LowzooError(
             f"what {address} gives has not the published digest {digest[:20]}", "Get the file elsewhere, or try later"
         )
-    part.finish()
+    part.take_its_name()
 
 
 class PartialFile:
@@ -155,7 +155,7 @@ class PartialFile:
         self.data.unlink(missing_ok=True)
         self._note.unlink(missing_ok=True)
 
-    def finish(self) -> None:
+    def take_its_name(self) -> None:
         """Give the whole file its name."""
         self.data.replace(self.path)
         self._note.unlink(missing_ok=True)

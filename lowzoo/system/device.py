@@ -6,7 +6,7 @@ from lowzoo.base.errors import LowzooError, reason_of
 
 
 def pick_device(word: str) -> torch.device:
-    """Give the device of that name; "auto" is an accelerator if there is one.
+    """Give the device of that name; "auto" is a GPU if there is one.
 
     Raises:
         LowzooError: No such device here.

@@ -1,6 +1,6 @@
-"""Whether something else uses the processor, before and while a model is timed.
+"""Whether something else uses the CPU, before and while a model is timed.
 
-The load average lags a minute behind and counts what waits for a disk; the kernel's own account of processor time does
+The load average lags a minute behind and counts what waits for a disk; the kernel's own account of CPU time does
 neither, and what the timed process took can be subtracted from it.
 """
 
@@ -13,7 +13,7 @@ _IDLE = (3, 4)  # columns of idle and of waiting for a disk
 
 
 def busy_seconds() -> float | None:
-    """Processor time that everything on this computer has taken since it started; None where the system hides it."""
+    """CPU time that everything on this computer has taken since it started; None where the system hides it."""
     try:
         first = _STAT.read_text(encoding="ascii").splitlines()[0]
     except OSError:
@@ -24,7 +24,7 @@ def busy_seconds() -> float | None:
 
 
 def busy_cores(watch_s: float) -> float | None:
-    """Cores' worth of processor time that everything takes while this process sleeps for `watch_s` seconds."""
+    """Cores' worth of CPU time that everything takes while this process sleeps for `watch_s` seconds."""
     before, start = busy_seconds(), time.perf_counter()
     if before is None or watch_s <= 0:
         return None
@@ -45,7 +45,7 @@ class OtherLoad:
         self._start = time.perf_counter()
 
     def cores(self) -> float | None:
-        """Cores' worth of processor time of all others since the start."""
+        """Cores' worth of CPU time of all others since the start."""
         now = busy_seconds()
         if now is None or self._busy is None:
             return None

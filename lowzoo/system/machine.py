@@ -14,7 +14,7 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
 
 
 def default_workers(device: torch.device) -> int:
-    """Data workers: every core beside an accelerator, half of them beside a processor that also trains."""
+    """Data workers: every core beside a GPU, half of them beside a CPU that also trains."""
     cores = usable_cores()
     return cores if device.type == "cuda" else max(1, cores // 2)
 
@@ -22,7 +22,7 @@ def default_workers(device: torch.device) -> int:
 def keep_freed_memory() -> None:
     """Let this process keep the memory that it frees, where the C library is glibc; elsewhere nothing happens.
 
-    glibc gives blocks of many megabytes back to the system at once. Every large activation of a step on the processor
+    glibc gives blocks of many megabytes back to the system at once. Every large activation of a step on the CPU
     is then mapped, cleared by the system and faulted in page by page again, and so is every large image in a data
     worker. All threads share one heap, as those of further threads are small and given back nevertheless. The price:
     the process stays as large as it ever was, also after the run, a worker as its largest image.
@@ -35,7 +35,7 @@ def keep_freed_memory() -> None:
 
 
 def device_name(device: torch.device) -> str:
-    """The device for people: the accelerator's name, or "cpu" with its threads."""
+    """The device for people: the GPU's name, or "cpu" with its threads."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{device.type}, {torch.get_num_threads()} threads"

@@ -22,7 +22,7 @@ from lowzoo.io.files import plain_path
 from lowzoo.io.safetensors_file import check_safetensors, short_digest
 from lowzoo.zoo import pretrained as published
 from lowzoo.zoo import registration
-from lowzoo.zoo.hub_spec import SCHEME, fetch_hub_model, is_hub_word
+from lowzoo.zoo.hub_spec import SCHEME, fetch_hub_model, is_hub_spec
 from lowzoo.zoo.model_config import check_arguments, plain_cfg
 
 HUB_SCHEME = SCHEME
@@ -65,64 +65,70 @@ class Found:
     source: str = ""
 
 
-def find(word: str, *, pretrained: bool) -> Found:
+def find(model_spec: str, *, pretrained: bool) -> Found:
     """Find out what a word means; fetches from the Hub where that is needed.
 
     Args:
-        word: See `lowzoo.zoo.resolve.load_model`.
+        model_spec: See `lowzoo.zoo.resolve.load_model`.
         pretrained: Whether the weights will be wanted.
 
     Raises:
         LowzooError: It means nothing, or its weights cannot be had.
     """
-    if is_hub_word(word):
-        place, folder, sha = fetch_hub_model(word)
+    if is_hub_spec(model_spec):
+        place, folder, sha = fetch_hub_model(model_spec)
         return dataclasses.replace(_find_folder(folder), name=place.name, revision=sha)
-    if word.startswith(FOLDER_SCHEME):
-        return _find_folder(Path(word.removeprefix(FOLDER_SCHEME)))
-    if (checkpoint := split_checkpoint(word)) is not None:
+    if model_spec.startswith(FOLDER_SCHEME):
+        return _find_folder(Path(model_spec.removeprefix(FOLDER_SCHEME)))
+    if (checkpoint := split_checkpoint(model_spec)) is not None:
         return _find_checkpoint(*checkpoint, pretrained)
-    if is_checkpoint(word):
-        raise _alone(word)
-    base = word.removeprefix(catalog.PREFIX).partition(".")[0]
-    say_if_a_folder_has_this_name(word)
-    if word.startswith(catalog.PREFIX) or base in catalog.models():
-        return _find_zoo(word, pretrained)
-    if "/" not in word and os.sep not in word and is_model(word):
-        return _find_timm(word, pretrained)
-    if Path(word).is_file():
-        raise _alone(word)
-    if "/" in word or os.sep in word or Path(word).exists():
-        return _find_folder(Path(word))
-    raise unknown_model(word, timm.list_models())
+    if is_checkpoint(model_spec):
+        raise _alone(model_spec)
+    base = model_spec.removeprefix(catalog.PREFIX).partition(".")[0]
+    say_if_a_folder_has_this_name(model_spec)
+    if model_spec.startswith(catalog.PREFIX) or base in catalog.models():
+        return _find_zoo(model_spec, pretrained)
+    if "/" not in model_spec and os.sep not in model_spec and is_model(model_spec):
+        return _find_timm(model_spec, pretrained)
+    if Path(model_spec).is_file():
+        raise _alone(model_spec)
+    if "/" in model_spec or os.sep in model_spec or Path(model_spec).exists():
+        return _find_folder(Path(model_spec))
+    raise unknown_model(model_spec, timm.list_models())
 
 
-def say_if_a_folder_has_this_name(word: str) -> None:
+def say_if_a_folder_has_this_name(model_spec: str) -> None:
     """Tell that a name of the zoo or of timm was taken as such, though a model folder of that name is here."""
-    base = word.removeprefix(catalog.PREFIX).partition(".")[0]
-    known = word.startswith(catalog.PREFIX) or base in catalog.models() or ("/" not in word and is_model(word))
-    if known and (Path(word) / hub.FILES[0]).is_file():
-        whose = "lowzoo's" if base in catalog.models() or word.startswith(catalog.PREFIX) else "timm's"
-        say_once(f"{word} is taken as {whose} model of that name; the folder {word} that is here is ./{word}")
+    base = model_spec.removeprefix(catalog.PREFIX).partition(".")[0]
+    known = (
+        model_spec.startswith(catalog.PREFIX)
+        or base in catalog.models()
+        or ("/" not in model_spec and is_model(model_spec))
+    )
+    if known and (Path(model_spec) / hub.FILES[0]).is_file():
+        whose = "lowzoo's" if base in catalog.models() or model_spec.startswith(catalog.PREFIX) else "timm's"
+        say_once(
+            f"{model_spec} is taken as {whose} model of that name; the folder {model_spec} that is here is ./{model_spec}"
+        )
 
 
-def architecture_of(word: str) -> str:
+def architecture_of(model_spec: str) -> str:
     """Timm's architecture, without a tag, of what a word means; lowzoo's own name where its network is not timm's.
 
     Raises:
         LowzooError: It means nothing, or cannot be had.
     """
-    if (checkpoint := split_checkpoint(word)) is not None:
+    if (checkpoint := split_checkpoint(model_spec)) is not None:
         return checkpoint[0].partition(".")[0]
-    name = find(word, pretrained=False).architecture.removeprefix(catalog.PREFIX).partition(".")[0]
+    name = find(model_spec, pretrained=False).architecture.removeprefix(catalog.PREFIX).partition(".")[0]
     entry = catalog.models().get(name)
     return entry.architecture if entry is not None and not entry.builder else name
 
 
-def split_checkpoint(word: str) -> tuple[str, Path, str] | None:
+def split_checkpoint(model_spec: str) -> tuple[str, Path, str] | None:
     """Architecture, file and branch of `ARCH@FILE[#BRANCH]`; None for any other word."""
-    architecture, at, rest = word.partition("@")
-    if not at or "/" in architecture.removeprefix(catalog.PREFIX) or Path(word).exists():
+    architecture, at, rest = model_spec.partition("@")
+    if not at or "/" in architecture.removeprefix(catalog.PREFIX) or Path(model_spec).exists():
         return None
     name = architecture.removeprefix(catalog.PREFIX)
     base, dot, tag = name.partition(".")
@@ -153,15 +159,15 @@ def _find_checkpoint(architecture: str, file: Path, branch: str, pretrained: boo
     )
 
 
-def _alone(word: str) -> LowzooError:
+def _alone(model_spec: str) -> LowzooError:
     from lowzoo.checkpoints.files.fit import no_architecture
     from lowzoo.checkpoints.foreign import read_checkpoint
 
-    return no_architecture(word, {} if is_artifact(word) else read_checkpoint(Path(word)))
+    return no_architecture(model_spec, {} if is_artifact(model_spec) else read_checkpoint(Path(model_spec)))
 
 
-def _find_zoo(word: str, pretrained: bool) -> Found:
-    entry, weights = catalog.find(word)
+def _find_zoo(model_spec: str, pretrained: bool) -> Found:
+    entry, weights = catalog.find(model_spec)
     tagged = f"{entry.name}.{weights.tag}"
     cfg = registration.default_cfgs[entry.name].cfgs[weights.tag].to_dict()
     found = Found(
@@ -181,20 +187,21 @@ def _find_zoo(word: str, pretrained: bool) -> Found:
     )
 
 
-def _find_timm(word: str, pretrained: bool) -> Found:
-    base = word.partition(".")[0]
+def _find_timm(model_spec: str, pretrained: bool) -> Found:
+    base = model_spec.partition(".")[0]
     try:
-        cfg = get_pretrained_cfg(word)
+        cfg = get_pretrained_cfg(model_spec)
     except RuntimeError as error:  # timm's way to say that there is no such tag
         tags = timm.list_models(f"{base}.*", pretrained=True)
         raise LowzooError(
-            f"timm has no weights {word}{catalog.near_matches(word, tags)}", f"Take one of {', '.join(tags)}"
+            f"timm has no weights {model_spec}{catalog.near_matches(model_spec, tags)}",
+            f"Take one of {', '.join(tags)}",
         ) from error
     if pretrained and not (cfg and cfg.has_weights):
-        raise LowzooError(f"timm has no weights for {word}", "Name another model, e.g. one of `lowzoo list`")
+        raise LowzooError(f"timm has no weights for {model_spec}", "Name another model, e.g. one of `lowzoo list`")
     found = Found(
         name=f"{base}.{cfg.tag}" if pretrained and cfg and cfg.tag else base,
-        architecture=word,
+        architecture=model_spec,
         revision=f"timm {timm.__version__}",
         cfg=cfg.to_dict() if cfg else {},
     )

@@ -43,22 +43,22 @@ class HubPlace:
         return f"{SCHEME}{self.repository}{f'/{self.folder}' if self.folder else ''}"
 
 
-def is_hub_word(word: str) -> bool:
+def is_hub_spec(model_spec: str) -> bool:
     """Whether a word names a model of the Hub."""
-    return bool(_SCHEMES.match(word)) or _of_address(word) is not None
+    return bool(_SCHEMES.match(model_spec)) or _of_address(model_spec) is not None
 
 
-def readings(word: str) -> list[HubPlace]:
+def readings(model_spec: str) -> list[HubPlace]:
     """What a word may mean, the likeliest first.
 
     Raises:
         LowzooError: An empty name, folder or revision, or a folder above the repository.
     """
-    text = (_of_address(word) or _SCHEMES.sub("", word, count=1)).removesuffix("/")
+    text = (_of_address(model_spec) or _SCHEMES.sub("", model_spec, count=1)).removesuffix("/")
     name, at, rest = text.partition("@")
     parts = name.split("/")
     if not all(parts) or (at and not all(rest.split("/"))) or {".", ".."} & {*parts, *rest.split("/")}:
-        raise LowzooError(f"{word} is no model of the Hub", _WRITE)
+        raise LowzooError(f"{model_spec} is no model of the Hub", _WRITE)
     repository, folder = "/".join(parts[:2]), "/".join(parts[2:])
     whole = HubPlace(repository, folder, unquote(rest))
     first, slash, below = rest.partition("/")
@@ -70,7 +70,7 @@ def readings(word: str) -> list[HubPlace]:
     return [split] if _SHA.fullmatch(first) else [whole, split]
 
 
-def fetch_hub_model(word: str) -> tuple[HubPlace, Path, str]:
+def fetch_hub_model(model_spec: str) -> tuple[HubPlace, Path, str]:
     """Fetch configuration and weights of the model that a word means, or take them from the cache.
 
     Returns:
@@ -80,7 +80,7 @@ def fetch_hub_model(word: str) -> tuple[HubPlace, Path, str]:
         LowzooError: See `lowzoo.io.hub.fetch_model`; of a word with two readings what is wrong with the first.
     """
     refused: list[LowzooError] = []
-    for place in readings(word):
+    for place in readings(model_spec):
         at = f"@{place.revision}" if place.revision else ""
         try:
             folder, sha = hub.fetch_model(f"{place.repository}{at}", folder=place.folder)
@@ -91,13 +91,13 @@ def fetch_hub_model(word: str) -> tuple[HubPlace, Path, str]:
     raise refused[0]
 
 
-def _of_address(word: str) -> str | None:
+def _of_address(model_spec: str) -> str | None:
     """OWNER/NAME[@REVISION[/FOLDER]] of an address of the Hub; None for any other word."""
-    if not word.lower().startswith(("http://", "https://")):
+    if not model_spec.lower().startswith(("http://", "https://")):
         return None
     from huggingface_hub import constants
 
-    address, endpoint = urlsplit(word), urlsplit(constants.ENDPOINT)
+    address, endpoint = urlsplit(model_spec), urlsplit(constants.ENDPOINT)
     if address.netloc != endpoint.netloc:
         return None
     parts = address.path.strip("/").split("/")

@@ -174,13 +174,14 @@ def word_of(model: str | Path) -> str:
 
 
 def load_model(
-    word: str, *, image_size: Side | None = None, pretrained: bool = True, seed: int = 0, classes: bool = False
+    model_spec: str, *, image_size: Side | None = None, pretrained: bool = True, seed: int = 0, classes: bool = False
 ) -> Resolved:
     """Find, build and load the model that a word means.
 
     Args:
-        word: `rob_vit_tiny` (also `lowzoo/...`, also with `.tag`), `hf-hub:ORG/NAME[/FOLDER][@REVISION]`, a folder with
-            `config.json` and `model.safetensors`, a timm name, or `ARCH@FILE[#BRANCH]` for anybody's checkpoint.
+        model_spec: `rob_vit_tiny` (also `lowzoo/...`, also with `.tag`), `hf-hub:ORG/NAME[/FOLDER][@REVISION]`, a
+            folder with `config.json` and `model.safetensors`, a timm name, or `ARCH@FILE[#BRANCH]` for anybody's
+            checkpoint.
         image_size: Side in pixels of a square input, or (height, width); the weights' own if None.
         pretrained: Load the weights; otherwise the network is random.
         seed: Random seed of the initialisation.
@@ -190,7 +191,7 @@ def load_model(
         LowzooError: Unknown word, weights that cannot be had, an impossible image size, or a configuration of the
             input that cannot be followed.
     """
-    found = find(word, pretrained=pretrained)
+    found = find(model_spec, pretrained=pretrained)
     arguments = {**found.arguments} if classes else {**found.arguments, "num_classes": 0}
     if found.explicit_cfg:
         arguments["pretrained_cfg"] = found.cfg
@@ -233,17 +234,17 @@ def load_model(
     )
 
 
-def built_by_timm(word: str, **arguments: Any) -> nn.Module:
+def built_by_timm(model_spec: str, **arguments: Any) -> nn.Module:
     """Create the network of a folder, a checkpoint or a repository with its weights, as `timm.create_model` would.
 
     Args:
-        word: See `load_model`.
+        model_spec: See `load_model`.
         **arguments: Everything `timm.create_model` takes.
 
     Raises:
         LowzooError: As `load_model`; or the file does not fill the network that is asked for.
     """
-    found = find(word, pretrained=True)
+    found = find(model_spec, pretrained=True)
     cfg = {"pretrained_cfg": found.cfg} if found.explicit_cfg else {}
     heads = {"num_classes": 0} if "num_classes" not in {**found.cfg, **found.arguments} else {}
     wanted = {**heads, **found.arguments, **cfg, **arguments}

@@ -10,7 +10,7 @@ from torch import nn
 from lowzoo.base.errors import LowzooError
 from lowzoo.evaluate.few_labels import draw_tasks
 from lowzoo.evaluate.finetuning import evaluate_finetune, finetune_settings, mlp_head
-from lowzoo.evaluate.knn_protocol import open_knn_data
+from lowzoo.evaluate.knn_protocol import open_train_test
 from lowzoo.features.extraction import Extraction
 from tests.helpers.evaluate import pixel_network, write_pictures
 
@@ -24,7 +24,7 @@ def cache(monkeypatch, tmp_path):
 
 @pytest.fixture
 def data(tmp_path):
-    return open_knn_data(str(write_pictures(tmp_path / "d", {"train": 30, "val": 10})))
+    return open_train_test(str(write_pictures(tmp_path / "d", {"train": 30, "val": 10})))
 
 
 def small():

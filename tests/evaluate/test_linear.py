@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from lowzoo.base.errors import LowzooError
-from lowzoo.evaluate.knn_protocol import KnnData, open_knn_data
+from lowzoo.evaluate.knn_protocol import TrainTestData, open_train_test
 from lowzoo.evaluate.linear_probe import best_candidate, evaluate_linear
 from lowzoo.evaluate.probes.settings import ProbeSettings
 from lowzoo.features.extraction import Extraction
@@ -27,7 +27,7 @@ def cache(monkeypatch, tmp_path):
 
 @pytest.fixture
 def data(tmp_path):
-    return open_knn_data(str(write_pictures(tmp_path / "d", {"train": 30, "val": 10})))
+    return open_train_test(str(write_pictures(tmp_path / "d", {"train": 30, "val": 10})))
 
 
 CACHED = ProbeSettings(
@@ -61,7 +61,7 @@ def test_solved_probes_are_chosen_by_cross_validation_and_solved_once(data):
 
 def test_probes_are_judged_on_images_they_were_not_fitted_to(tmp_path):
     # So noisy that a weak penalty only learns the training images by heart.
-    noisy = open_knn_data(str(write_pictures(tmp_path / "noisy", {"train": 9, "val": 3}, noise=90)))
+    noisy = open_train_test(str(write_pictures(tmp_path / "noisy", {"train": 9, "val": 3}, noise=90)))
     settings = dataclasses.replace(SOLVED, weight_decays=(1e-5, 1e-1))
     weak, strong = evaluate_linear(pixel_network(), noisy, settings, how=HOW).result.settings["tried"]
     assert weak["held_out_loss"] > strong["held_out_loss"] + 0.5
@@ -80,7 +80,7 @@ def test_the_better_rate_is_chosen_on_training_images_alone(data):
     assert top1.mean > 70
     assert scored.predictions.shape == scored.truth.shape == (30,)
     # Other labels of the test images change the figure and nothing else.
-    other = KnnData(data.bank, dataclasses.replace(data.queries, labels=(data.queries.labels + 1) % 3))
+    other = TrainTestData(data.bank, dataclasses.replace(data.queries, labels=(data.queries.labels + 1) % 3))
     changed = evaluate_linear(pixel_network(), other, CACHED, repeats=3, how=HOW).result
     assert changed.settings == result.settings
     assert changed.figures[0].mean < 30
@@ -116,7 +116,7 @@ def test_augmented_training(data, augmentation, squash):
 def test_images_that_cannot_be_read_are_left_out_of_augmented_training(tmp_path, data):
     (tmp_path / "d" / "train" / "red" / "red0.png").write_text("words")
     settings = ProbeSettings(learning_rates=(0.1, 0.2), epochs=2, batch_size=16, norm="batch")
-    result = evaluate_linear(pixel_network(), open_knn_data(str(tmp_path / "d")), settings, how=HOW).result
+    result = evaluate_linear(pixel_network(), open_train_test(str(tmp_path / "d")), settings, how=HOW).result
     assert (result.data["train"].images, result.data["train"].skipped) == (89, 1)
     assert result.data["train"].unreadable == (str(tmp_path / "d" / "train" / "red" / "red0.png"),)
 
@@ -128,7 +128,7 @@ def test_one_class_only(tmp_path):
         for i in range(3):
             Image.new("RGB", (9, 9), (i, 0 if split == "val" else 1, 0)).save(folder / f"{i}.png")
     with pytest.raises(LowzooError, match="images of one class only"):
-        evaluate_linear(pixel_network(), open_knn_data(str(tmp_path / "one")), CACHED, how=HOW)
+        evaluate_linear(pixel_network(), open_train_test(str(tmp_path / "one")), CACHED, how=HOW)
 
 
 def of_timm(name, **arguments):

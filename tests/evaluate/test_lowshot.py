@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lowzoo.base.errors import LowzooError
-from lowzoo.evaluate.knn_protocol import open_knn_data
+from lowzoo.evaluate.knn_protocol import open_train_test
 from lowzoo.features.extraction import Extraction
 from tests.helpers.evaluate import pixel_network, write_pictures
 
@@ -25,7 +25,7 @@ def cache(monkeypatch, tmp_path):
 
 @pytest.fixture
 def data(tmp_path):
-    return open_knn_data(str(write_pictures(tmp_path / "d", {"train": 20, "val": 10})))
+    return open_train_test(str(write_pictures(tmp_path / "d", {"train": 20, "val": 10})))
 
 
 def blobs(count, seed):

@@ -1,6 +1,6 @@
 """Each --for, --precision, --input and --batch of a convolutional network and of a transformer: a right file or a no.
 
-A rewrite for an accelerator that holds in one precision says nothing of the others, and no combination is special.
+A rewrite for a GPU that holds in one precision says nothing of the others, and no combination is special.
 """
 
 import copy
@@ -23,7 +23,7 @@ from lowzoo.export.network.rewrites import (
     plain_mean_pools,
     plain_transformer_layers,
 )
-from lowzoo.export.parity.checker import Judge
+from lowzoo.export.parity.checker import ParityChecker
 from lowzoo.export.spec.spec import INPUTS
 from tests.helpers.export import SIDE, tiny_resolved
 
@@ -58,14 +58,14 @@ LOOSE = MaxLoss(None, 0.5)
 
 
 @cache
-def judge_of(name: str) -> Judge:
+def judge_of(name: str) -> ParityChecker:
     torch.manual_seed(0)
     network = NETWORKS[name]()
     for module in network.modules():
         if isinstance(module, nn.LayerNorm):
             nn.init.normal_(module.weight, 1, 0.1)
             nn.init.normal_(module.bias, 0, 0.1)
-    return Judge(tiny_resolved(network), pictures=12)
+    return ParityChecker(tiny_resolved(network), pictures=12)
 
 
 def refusal(format_: str, target: str, precision: str, input_: str, batch: int | str) -> str:
@@ -104,14 +104,14 @@ def test_every_combination(network, format_, target, precision, input_, batch, t
         return
     if format_ in EXTRAS:
         pytest.importorskip(EXTRAS[format_])
-    judge = judge_of(network)
+    checker = judge_of(network)
     path = tmp_path / f"x{FORMATS[format_].suffix}"
     if (network, format_, precision) == ("cnn", "executorch", "int8-dynamic"):
         with pytest.raises(ParityError, match="XNNPACK's dynamic int8 is of fully connected layers alone"):
-            write_artifact(judge.resolved, spec(), path, judge)
+            write_artifact(checker.resolved, spec(), path, checker)
         return
-    artifact = write_artifact(judge.resolved, spec(), path, judge)
-    assert artifact.parity.images == len(judge.images)
+    artifact = write_artifact(checker.resolved, spec(), path, checker)
+    assert artifact.parity.images == len(checker.images)
     assert artifact.input_shape[0] == (0 if batch == "dynamic" else batch)
     assert path.exists()
 

@@ -11,12 +11,12 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from lowzoo.base.errors import LowzooError
-from lowzoo.bench.engines.network_spec import network_word, read_network_word
+from lowzoo.bench.engines.network_spec import network_spec_of, read_network_spec
 from lowzoo.bench.subjects.artifact import open_onnx, real_input
 from lowzoo.cli.main import main
 from lowzoo.export import ExportSpec, ParityError
 from lowzoo.export.artifact import write_artifact
-from lowzoo.export.parity.checker import Judge, real_images
+from lowzoo.export.parity.checker import ParityChecker, real_images
 from lowzoo.preprocess.input_facts import channels_last, parse_size
 from lowzoo.preprocess.transform import preprocess
 from lowzoo.zoo.resolve import load_model
@@ -41,7 +41,7 @@ def network(folder: Path, channels: int, height: int = 32, width: int = 32, **cf
 def test_export_and_timing_of_other_channels(channels: int, feed: dict[str, str], tmp_path: Path) -> None:
     resolved = load_model(network(tmp_path / "own", channels))
     assert resolved.input_size == (channels, 32, 32)
-    artifact = write_artifact(resolved, ExportSpec(**feed), tmp_path / "own.onnx", Judge(resolved, pictures=4))
+    artifact = write_artifact(resolved, ExportSpec(**feed), tmp_path / "own.onnx", ParityChecker(resolved, pictures=4))
     assert artifact.parity.min_cosine > 0.9999
     assert any("no embedded picture has" in line for line in artifact.warnings) == (channels > 1)
     pixels, _ = real_input(open_onnx(tmp_path / "own.onnx"))
@@ -61,7 +61,7 @@ def test_int8_of_channels_that_nobody_has_a_picture_of_is_refused(tmp_path: Path
 def test_a_core_ml_image_in_grey(tmp_path: Path) -> None:
     resolved = load_model(network(tmp_path / "own", 1))
     artifact = write_artifact(
-        resolved, ExportSpec(format="coreml"), tmp_path / "own.mlpackage", Judge(resolved, pictures=4)
+        resolved, ExportSpec(format="coreml"), tmp_path / "own.mlpackage", ParityChecker(resolved, pictures=4)
     )
     assert artifact.input_shape == (1, 1, 32, 32)
     assert artifact.parity.min_cosine > 0.9999
@@ -72,7 +72,7 @@ def test_a_file_of_another_preparation_breaks_parity(tmp_path: Path) -> None:
     right = load_model(network(tmp_path / "right", 3, crop_mode="squash"))
     wrong = load_model(network(tmp_path / "wrong", 3, mean=[0.1] * 3))
     with pytest.raises(ParityError):
-        write_artifact(wrong, ExportSpec(), tmp_path / "x.onnx", Judge(right, pictures=4))
+        write_artifact(wrong, ExportSpec(), tmp_path / "x.onnx", ParityChecker(right, pictures=4))
 
 
 def test_embedding_takes_the_bands_of_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -114,7 +114,7 @@ def test_crop_mode_reaches_the_network(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("word", "size"), [("224", (224, 224)), ("128x256", (128, 256)), ("64 X 32", (64, 32))])
 def test_sizes_are_read(word: str, size: tuple[int, int]) -> None:
     assert parse_size(word, "--size") == size
-    assert read_network_word(network_word("resnet18", size=size, untrained=True)) == ("resnet18", size, False)
+    assert read_network_spec(network_spec_of("resnet18", size=size, untrained=True)) == ("resnet18", size, False)
 
 
 @pytest.mark.parametrize("word", ["", "x", "12x", "128x256x3", "1e3", "-5", "big", "8x64", "64x5000"])

@@ -38,9 +38,9 @@ def test_no_watching_no_figure():
     assert busy_cores(0) is None
 
 
-@pytest.mark.skipif(busy_seconds() is None, reason="this system does not account for processor time")
+@pytest.mark.skipif(busy_seconds() is None, reason="this system does not account for CPU time")
 def test_own_children_are_not_others():
-    """A child that takes 0.6 s of processor time: most of it must have been subtracted."""
+    """A child that takes 0.6 s of CPU time: most of it must have been subtracted."""
     watch, before, start = OtherLoad(), busy_seconds(), time.perf_counter()
     subprocess.run([sys.executable, "-c", BURN], check=True)
     everything = (busy_seconds() - before) / (time.perf_counter() - start)

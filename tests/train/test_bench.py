@@ -7,14 +7,14 @@ import pytest
 
 from lowzoo.base.errors import LowzooError
 from lowzoo.train.bench import describe, run_bench
-from lowzoo.train.command import TrainWords
+from lowzoo.train.command import TrainArgs
 from tests.helpers.train import SETTINGS, make_pictures, make_teacher
 
 
 def test_a_bench_measures_and_leaves_only_its_report(tmp_path: Path) -> None:
     make_pictures(tmp_path / "pictures")
     settings = [*SETTINGS, f"teacher={make_teacher(tmp_path / 'teacher')}", "epochs=3"]
-    words = TrainWords("rob", ("rob_dino",), str(tmp_path / "pictures"), settings=settings, out=tmp_path / "out")
+    words = TrainArgs("rob", ("rob_dino",), str(tmp_path / "pictures"), settings=settings, out=tmp_path / "out")
     said: list[str] = []
     report = run_bench(words, said.append)
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["bench.json"]
@@ -30,7 +30,7 @@ def test_a_bench_measures_and_leaves_only_its_report(tmp_path: Path) -> None:
 def test_a_run_too_short_to_be_timed_is_refused(tmp_path: Path) -> None:
     make_pictures(tmp_path / "pictures", count=8)
     settings = [*SETTINGS, f"teacher={make_teacher(tmp_path / 'teacher')}", "epochs=2", "batch_size=8"]
-    words = TrainWords("rob", ("rob_dino",), str(tmp_path / "pictures"), settings=settings, out=tmp_path / "out")
+    words = TrainArgs("rob", ("rob_dino",), str(tmp_path / "pictures"), settings=settings, out=tmp_path / "out")
     with pytest.raises(LowzooError, match="a run of 2 steps is too short"):
         run_bench(words, print)
     assert not (tmp_path / "out").exists()

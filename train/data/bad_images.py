@@ -12,7 +12,7 @@ from lowzoo.base.printable import printable
 from lowzoo.io.files import write_text
 from lowzoo.train.distributed import collectives
 
-# Below this many images a share says nothing: one broken file among the first ten is no reason to stop.
+# Below this many images a fraction says nothing: one broken file among the first ten is no reason to stop.
 _FEWEST_SEEN = 200
 
 
@@ -21,7 +21,7 @@ class BadImageLog:
 
     Args:
         file: Where they are listed, one message a line.
-        max_share: Share of the images seen that may be unreadable.
+        max_share: Fraction of the images seen that may be unreadable.
     """
 
     def __init__(self, file: Path, max_share: float) -> None:
@@ -44,7 +44,7 @@ class BadImageLog:
             seen: Images handed out so far in the run, readable or not.
 
         Raises:
-            LowzooError: They are more than the stated share, or the list cannot be written.
+            LowzooError: They are more than the stated fraction, or the list cannot be written.
         """
         fresh: dict[str, None] = {}
         for message in messages:
@@ -56,7 +56,7 @@ class BadImageLog:
             self._append(fresh)
         if seen >= _FEWEST_SEEN and self.count > self.max_share * seen:
             raise LowzooError(
-                f"{self.count} of {seen} images cannot be read, more than the allowed share of {self.max_share:g}; "
+                f"{self.count} of {seen} images cannot be read, more than the allowed fraction of {self.max_share:g}; "
                 f"they are listed in {self.file}",
                 "Mend the data, or allow more with --set max_bad_share=0.1",
             )

@@ -44,7 +44,7 @@ def look(recipe: str, source: ImageSource, fields: Mapping[str, Any], processes:
         images=len(source),
         side=_side(source),
         student=catalog.student_architecture(str(fields.get("student", RECIPES[recipe].student)), recipe),
-        accelerator=pick_device(str(fields.get("device", "auto"))).type != "cpu",
+        gpu=pick_device(str(fields.get("device", "auto"))).type != "cpu",
         teacher_head=not needs.teacher or brings_head(teacher, prototypes=needs.prototypes),
         processes=processes,
     )

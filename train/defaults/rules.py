@@ -2,7 +2,7 @@
 
 What a recipe adds of its own stands in its folder.
 
-The papers' settings are made for 1.28 million images, hundreds of epochs and batches of 1,024 on eight accelerators.
+The papers' settings are made for 1.28 million images, hundreds of epochs and batches of 1,024 on eight GPUs.
 These here are for everybody else: a budget of minutes and whatever images there are. What the user names is taken as
 given, and the rest is made to go with it. Measured by `benchmarks/default_settings.py`.
 """
@@ -72,7 +72,7 @@ def choose(facts: Facts, named: Mapping[str, Any]) -> Chosen:
 
 
 def _device_words(facts: Facts) -> str:
-    return "" if facts.accelerator else " and the device is a processor"
+    return "" if facts.gpu else " and the device is a CPU"
 
 
 def _minutes(facts: Facts) -> float:
@@ -82,7 +82,7 @@ def _minutes(facts: Facts) -> float:
 
 def _batch(facts: Facts) -> int:
     """A power of two of which the data hold at least four; steps are worth more than their size in a short run."""
-    most = 256 if facts.accelerator else 64
+    most = 256 if facts.gpu else 64
     batch = most
     while batch > 4 and batch * 4 > facts.images:
         batch //= 2
@@ -98,7 +98,7 @@ def _rate(facts: Facts, batch: int) -> float:
 
 
 def _global_size(facts: Facts) -> int:
-    """Views larger than the images hold nothing new; on a processor, the number of steps decides."""
-    if facts.accelerator:
+    """Views larger than the images hold nothing new; on a CPU, the number of steps decides."""
+    if facts.gpu:
         return 224 if facts.side > 128 else 128 if facts.side > 80 else 64
     return 96 if facts.side > 128 else 64

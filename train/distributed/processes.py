@@ -37,7 +37,7 @@ def local_rank() -> int:
 
 
 def own_device(device: torch.device) -> torch.device:
-    """This process's accelerator, where `device` names none of several."""
+    """This process's GPU, where `device` names none of several."""
     if device.type == "cuda" and device.index is None and dist.is_initialized():
         return torch.device("cuda", local_rank())
     return device
@@ -84,12 +84,12 @@ def spawn(
     Args:
         processes: Their number.
         work: Picklable; runs once in each, with torchrun's environment.
-        device: As configured; with accelerators there must be one a process.
+        device: As configured; with GPUs there must be one a process.
         script: Whether they need the script that runs, see `lowzoo.train.distributed.child_processes`.
         started: Called once they have been started.
 
     Raises:
-        LowzooError: Too few accelerators, or a process ended with an error.
+        LowzooError: Too few GPUs, or a process ended with an error.
         Stopped: A signal asked for the end; it is passed on, and the processes leave together.
     """
     if device in ("auto", "cuda") and torch.cuda.is_available() and torch.cuda.device_count() < processes:

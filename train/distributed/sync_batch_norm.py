@@ -1,4 +1,4 @@
-"""Batch norm over all processes, also on processors, where torch's own does not run."""
+"""Batch norm over all processes, also on CPUs, where torch's own does not run."""
 
 from typing import Any
 

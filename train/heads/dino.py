@@ -10,7 +10,7 @@ from lowzoo.train.heads.layers import drop_repeated, linear
 class WeightNormLinear(nn.Module):
     """Linear layer without bias whose rows are `weight_g * weight_v / |weight_v|` (DINO's last layer).
 
-    At 65,536 x 256 weights the rows' norms are memory traffic that rivals the products; the fused kernel behind torch's
+    At 65,536 x 256 weights the rows' norms are memory traffic that rivals the matmuls; the fused kernel behind torch's
     own weight norm halves it, and `freeze` does away with it. A row of zeros gives NaN, as in DINO's own code.
     """
 

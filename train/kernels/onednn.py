@@ -1,10 +1,10 @@
-"""Products of fp32 matrices on a processor by oneDNN instead of MKL, in fp32 all the same.
+"""Matmuls in fp32 on a CPU by oneDNN instead of MKL, in fp32 all the same.
 
-MKL keeps its widest instructions to Intel's processors; on AMD's with AVX-512, oneDNN multiplies about twice as fast
+MKL keeps its widest instructions to Intel's CPUs; on AMD's with AVX-512, oneDNN multiplies about twice as fast
 (`benchmarks/products.py`). Without AVX-512 nothing changes.
 
-torch has one switch that hands these products over, and it is made for something else: it allows oneDNN to round to
-bfloat16 inside. oneDNN does that only on processors that multiply matrices of bfloat16 (AMX); where a product that such
+torch has one switch that hands these matmuls over, and it is made for something else: it allows oneDNN to round to
+bfloat16 inside. oneDNN does that only on CPUs that multiply matrices of bfloat16 (AMX); where a product that such
 rounding would change does not come out exact, `check_onednn` refuses.
 
 The switch is the whole process's, and while it is on, `torch.get_float32_matmul_precision` raises an error: therefore
@@ -24,23 +24,23 @@ _TRIED = 256
 
 
 def check_onednn(device: torch.device) -> None:
-    """Refuse a device, torch or processor that cannot do without a loss of precision.
+    """Refuse a device, torch or CPU that cannot do without a loss of precision.
 
     Raises:
-        LowzooError: An accelerator, a torch without the switch, or a processor where products would be rounded.
+        LowzooError: A GPU, a torch without the switch, or a CPU where matmuls would be rounded.
     """
     remedy = "Leave out onednn=true"
     if device.type != "cpu":
-        raise LowzooError(f"onednn is for processors, and this run is on {device}", f"{remedy}, or add --device cpu")
+        raise LowzooError(f"onednn is for CPUs, and this run is on {device}", f"{remedy}, or add --device cpu")
     if not torch.backends.mkldnn.is_available() or not hasattr(torch.backends.mkldnn, "matmul"):
-        raise LowzooError(f"torch {torch.__version__} cannot hand its products to oneDNN", f"{remedy}, or update torch")
-    with onednn_products():
+        raise LowzooError(f"torch {torch.__version__} cannot hand its matmuls to oneDNN", f"{remedy}, or update torch")
+    with onednn_matmuls():
         if not _exact():
-            raise LowzooError("oneDNN would round to bfloat16 on this processor", remedy)
+            raise LowzooError("oneDNN would round to bfloat16 on this CPU", remedy)
 
 
 @contextmanager
-def onednn_products() -> Iterator[None]:
+def onednn_matmuls() -> Iterator[None]:
     """Let oneDNN multiply fp32 matrices while the block runs; see `check_onednn`."""
     # Absent in releases that `check_onednn` refuses.
     setting = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]
@@ -52,8 +52,8 @@ def onednn_products() -> Iterator[None]:
         setting.fp32_precision = before
 
 
-def attend_by_products(module: nn.Module) -> None:
-    """Let attention of timm's kind use plain products, for training: torch's fused kernel has its own, by MKL.
+def attend_by_matmuls(module: nn.Module) -> None:
+    """Let attention of timm's kind use plain matmuls, for training: torch's fused kernel has its own, by MKL.
 
     They keep (B, heads, N, N) numbers a layer for the backward pass, which the fused kernel makes anew.
     """

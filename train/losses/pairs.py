@@ -91,7 +91,7 @@ class _WeightedCrossEntropy(torch.autograd.Function):
     """Loss and gradient in one pass over the scores, some images at a time.
 
     With 65,536 prototypes, temperature, softmax, product and their backward passes read and write (V, B, K) numbers a
-    dozen times, from memory; the few images of a part stay in a processor's cache.
+    dozen times, from memory; the few images of a part stay in a CPU's cache.
     """
 
     @staticmethod
@@ -125,7 +125,7 @@ class _WeightedCrossEntropy(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, outer: Tensor) -> tuple[Tensor, None, None, None]:
         (gradient_VBK,) = ctx.saved_tensors
-        # To ask an accelerator whether it is 1 would wait for it.
+        # To ask a GPU whether it is 1 would wait for it.
         if outer.device.type == "cpu" and outer == 1:
             return gradient_VBK, None, None, None
         return gradient_VBK * outer, None, None, None

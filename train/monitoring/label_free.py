@@ -3,7 +3,7 @@
 `own_view`: mean reciprocal rank of an image's other view among the views of all images, in per cent. It says whether
 features tell images apart and see past the changes that views make.
 
-`teacher_neighbours`: share of an image's ten nearest neighbours (a quarter of the images where these are few) in the
+`teacher_neighbours`: fraction of an image's ten nearest neighbours (a quarter of the images where these are few) in the
 student's features that are among those in the teacher's, in per cent: the mutual nearest neighbours of Huh et al.,
 arXiv 2405.07987.
 

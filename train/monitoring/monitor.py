@@ -54,7 +54,7 @@ def load_squares(
 def features_of(
     backbone: nn.Module, squares_N3SS: Tensor, device: torch.device, autocast: Callable[[], Any], *, batch: int = 128
 ) -> Tensor:
-    """Features (N, D) in fp32 on the processor, in eval mode; the backbone's mode is put back.
+    """Features (N, D) in fp32 on the CPU, in eval mode; the backbone's mode is put back.
 
     Args:
         backbone: (B, 3, S, S) to (B, D).

@@ -18,7 +18,7 @@ _LEAST_BETWEEN = 10.0
 class StepClock:
     """Splits the time of the steps since the last report into waiting for data, named parts, and the rest.
 
-    On an accelerator the host runs ahead, so a part is bracketed by events and read when a report is due.
+    On a GPU the host runs ahead, so a part is bracketed by events and read when a report is due.
     """
 
     def __init__(self, device: torch.device) -> None:

@@ -20,7 +20,7 @@ class Views:
     Args:
         groups: One tensor (count, B, 3, S, S) a group, normalised; the global one first.
         epoch: Epoch of these images.
-        indices: (B,) of the images in their source, on the processor.
+        indices: (B,) of the images in their source, on the CPU.
         records: (B, G, 13) what the global views were made with, for a teacher cache.
         labels: (B,) classes, for supervised distillation.
         masks: (G, B, N) masked patches of the global views, for iBOT.
@@ -35,12 +35,12 @@ class Views:
 
 
 @dataclass(frozen=True)
-class Now:
+class StepContext:
     """Where the run stands.
 
     Args:
         step: From 0.
-        progress: Share of the run that is done, in [0, 1).
+        progress: Fraction of the run that is done, in [0, 1).
         clock: Times the teacher's part.
         autocast: Makes the context in which networks compute.
     """
@@ -70,19 +70,19 @@ class Method(nn.Module, ABC):
         self._forward: list[nn.Module] = []
 
     @abstractmethod
-    def loss(self, views: Views, now: Now) -> Tensor:
+    def loss(self, views: Views, now: StepContext) -> Tensor:
         """The loss of one part of a batch; scalar, nats, mean over this process's images."""
 
-    def before_step(self, now: Now) -> None:
+    def before_step(self, now: StepContext) -> None:
         """What happens before the forward pass of a step."""
 
-    def after_backward(self, now: Now) -> None:
+    def after_backward(self, now: StepContext) -> None:
         """What happens to gradients, before they are clipped and applied."""
 
-    def after_step(self, now: Now) -> None:
+    def after_step(self, now: StepContext) -> None:
         """What happens once the optimiser has moved the student."""
 
-    def encode(self, groups: list[Tensor], masks: Tensor | None, now: Now) -> Encoded:
+    def encode(self, groups: list[Tensor], masks: Tensor | None, now: StepContext) -> Encoded:
         """The student's forward pass, in the run's precision, through the wrapper where there is one."""
         forward = self._forward[0] if self._forward else self.student
         with now.autocast():
@@ -95,7 +95,7 @@ class Method(nn.Module, ABC):
         return self._forward[0]
 
 
-def ema_twin(student: MultiViewEncoder) -> MultiViewEncoder:
+def momentum_teacher(student: MultiViewEncoder) -> MultiViewEncoder:
     """A copy of a student that follows it: no gradient, no drop path, batch norms in train mode with own buffers."""
     twin = copy.deepcopy(student).requires_grad_(False)
     for module in twin.modules():
@@ -107,6 +107,6 @@ def ema_twin(student: MultiViewEncoder) -> MultiViewEncoder:
 
 
 @torch.no_grad()
-def follow(twin: nn.Module, student: nn.Module, momentum: float) -> None:
+def ema_update(twin: nn.Module, student: nn.Module, momentum: float) -> None:
     """Move every parameter of `twin` towards the student's: m * twin + (1 - m) * student."""
     torch._foreach_lerp_(list(twin.parameters()), list(student.parameters()), 1 - momentum)

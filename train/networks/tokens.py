@@ -8,12 +8,12 @@ from torch import Tensor, nn
 
 
 class TokenDrop(nn.Module):
-    """Drop a share of the patch tokens in training, after positions were added; the class token stays.
+    """Drop a fraction of the patch tokens in training, after positions were added; the class token stays.
 
     Takes the place of timm's `patch_drop`, which knows only one choice of tokens an image.
 
     Args:
-        rate: Share of the patch tokens that is dropped.
+        rate: Fraction of the patch tokens that is dropped.
         per_image: Choose anew for each image, instead of once for the whole forward pass as MSN does it.
     """
 

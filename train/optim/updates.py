@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from lowzoo.base.errors import LowzooError
 from lowzoo.train.monitoring.guard import all_finite
-from lowzoo.train.networks.step import Method, Now
+from lowzoo.train.networks.step import Method, StepContext
 from lowzoo.train.optim.optim import make_optimizer, set_step
 from lowzoo.train.recipes.base import TrainConfig
 from lowzoo.train.recipes.schedules import cosine, warmup_cosine
@@ -24,16 +24,16 @@ def precision_of(config: TrainConfig, device: torch.device) -> tuple[str, Callab
     """The precision of a run's networks, and a maker of the context in which they compute.
 
     Returns:
-        fp32, bf16 or fp16; "auto" is bf16 on an accelerator and fp32 elsewhere.
+        fp32, bf16 or fp16; "auto" is bf16 on a GPU and fp32 elsewhere.
 
     Raises:
-        LowzooError: fp16 on a processor, where it has no range to spare and no speed to win.
+        LowzooError: fp16 on a CPU, where it has no range to spare and no speed to win.
     """
     precision = config.precision
     if precision == "auto":
         precision = "bf16" if device.type == "cuda" else "fp32"
     if precision == "fp16" and device.type == "cpu":
-        raise LowzooError("precision fp16 needs an accelerator", "Use --precision bf16 or fp32")
+        raise LowzooError("precision fp16 needs a GPU", "Use --precision bf16 or fp32")
     dtype = _DTYPES.get(precision, torch.bfloat16)
     return precision, partial(torch.autocast, device.type, dtype, enabled=precision != "fp32")
 
@@ -100,7 +100,7 @@ class Updates:
         """Add a part's gradients."""
         self._scaler.scale(loss).backward()
 
-    def apply(self, method: Method, now: Now) -> None:
+    def apply(self, method: Method, now: StepContext) -> None:
         """Let the method treat the gradients, clip them, and move the student."""
         set_step(self._optimizer, float(self.rates[now.step]), float(self.decays[now.step]))
         self._scaler.unscale_(self._optimizer)

@@ -10,7 +10,7 @@ from lowzoo.train.recipes import RECIPES, Needs
 from lowzoo.train.recipes.schedules import Form, Update
 from lowzoo.train.views import ViewGroup
 
-Share = Annotated[float, Field(ge=0, lt=1)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
 Tracker = Literal["tensorboard", "wandb", "mlflow"]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 # The length of a run is given by one of these.
@@ -21,14 +21,15 @@ _YEAR = 60 * 24 * 366
 class TrainConfig(BaseModel):
     """The settings that all recipes share.
 
-    Units: shares are of the run, temperatures divide logits, sizes are pixels. With `lr_batch` = 256 the rate `lr` is
-    per 256 images and is scaled by the batch; with 0 it is the rate itself. `lr_start` and `lr_end` are never scaled.
+    Units: fractions are of the run, temperatures divide logits, sizes are pixels. With `lr_batch` = 256 the rate `lr`
+    is per 256 images and is scaled by the batch; with 0 it is the rate itself. `lr_start` and `lr_end` are never
+    scaled.
 
     Args:
         student: Short name (`vit_tiny`) or timm architecture.
         init: MODEL whose weights the student starts from; random if empty.
         drop_path: Stochastic depth rate of a ViT.
-        patch_drop: Share of the patch tokens dropped from global views in training, ViT only.
+        patch_drop: Fraction of the patch tokens dropped from global views in training, ViT only.
         patch_drop_per: One choice of tokens an image, or one for the whole forward pass as MSN does it.
         positions: How a ViT resamples its position embeddings for views of another size; official teachers have their
             own rules, and students trained beside them keep theirs.
@@ -45,7 +46,7 @@ class TrainConfig(BaseModel):
         update: Whether rate and decay change every step or every epoch; in a run whose length is not given by epochs
             they change every step.
         precision: Precision of the networks; losses and heads of teachers always compute in fp32.
-        onednn: On a processor, fp32 matrix products by oneDNN instead of MKL: twice the speed on AMD's with AVX-512.
+        onednn: On a CPU, fp32 matmuls by oneDNN instead of MKL: twice the speed on AMD's with AVX-512.
             A ViT's attention then keeps its weights for the backward pass, which takes memory.
         sync_bn: Batch statistics over all devices.
         keep_checkpoints: Checkpoints that stay for `--from`, beside the two newest; one an epoch until there are more,
@@ -62,8 +63,8 @@ class TrainConfig(BaseModel):
     recipe: str
     student: str = "vit_tiny"
     init: str = ""
-    drop_path: Share = 0.0
-    patch_drop: Share = 0.0
+    drop_path: Fraction = 0.0
+    patch_drop: Fraction = 0.0
     patch_drop_per: Literal["batch", "image"] = "batch"
     positions: Literal["timm", "dino", "msn"] = "timm"
     views: tuple[ViewGroup, ...]
@@ -79,14 +80,14 @@ class TrainConfig(BaseModel):
     lr_batch: NonNegativeInt = 0
     lr_start: NonNegativeFloat = 0.0
     lr_end: NonNegativeFloat = 0.0
-    warmup: Share = 0.0
+    warmup: Fraction = 0.0
     schedule: Form = "cosine"
     update: Update = "step"
     decay_rule: Literal["names", "one_d", "depthwise", "all"] = "names"
     weight_decay: NonNegativeFloat
     weight_decay_end: NonNegativeFloat
-    momentum: Share = 0.9
-    betas: tuple[Share, Share] = (0.9, 0.999)
+    momentum: Fraction = 0.9
+    betas: tuple[Fraction, Fraction] = (0.9, 0.999)
     clip_grad: NonNegativeFloat = 0.0
 
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
@@ -96,7 +97,7 @@ class TrainConfig(BaseModel):
     sync_bn: bool = False
     workers: NonNegativeInt | None = None
     seed: NonNegativeInt = 0
-    max_bad_share: Share = 0.01
+    max_bad_share: Fraction = 0.01
     checkpoint_steps: NonNegativeInt = 500
     keep_checkpoints: NonNegativeInt = 4
     monitor_epochs: NonNegativeInt = 1

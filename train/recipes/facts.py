@@ -16,7 +16,7 @@ class Facts:
         images: Training images.
         side: Median of their shorter sides in pixels, over some of them.
         student: timm's name of the student's architecture.
-        accelerator: Whether the device is one; else it is a processor.
+        gpu: Whether the device is one; else it is a CPU.
         teacher_head: Whether the teacher brings the head that the recipe needs; always without a teacher.
         processes: Number of processes of the run.
     """
@@ -25,7 +25,7 @@ class Facts:
     images: int
     side: int
     student: str
-    accelerator: bool
+    gpu: bool
     teacher_head: bool = True
     processes: int = 1
 

@@ -37,7 +37,7 @@ def warmup_cosine(
         start: Value at progress 0.
         peak: Value at the end of the warm-up.
         end: Value at progress 1.
-        warmup: Share of the run, in [0, 1).
+        warmup: Fraction of the run, in [0, 1).
         form: See the module's docstring.
     """
     if warmup <= 0:
@@ -62,7 +62,7 @@ def teacher_temperature(epoch: int, epochs: int, *, start: float, end: float, wa
         epochs: Epochs of the run.
         start: In epoch 0.
         end: From the end of the warm-up on.
-        warmup: Share of the run.
+        warmup: Fraction of the run.
     """
     rising = round(warmup * epochs)
     return float(np.linspace(start, end, rising)[epoch]) if epoch < rising else end
@@ -80,7 +80,7 @@ def milestones(
         start: Value at progress 0.
         peak: Value after the warm-up, before the first milestone.
         at: Milestones, as progress.
-        warmup: Share of the run, in [0, 1).
+        warmup: Fraction of the run, in [0, 1).
         factor: Multiplies the value from each milestone on.
     """
     # A milestone at the very progress of a step or epoch belongs to that one, whatever rounding says.

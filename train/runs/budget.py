@@ -15,7 +15,7 @@ from lowzoo.train.settings.length import Length, write_segments
 # The first steps allocate, so they are not timed; then so many are, for at least so long.
 _UNTIMED, _TIMED = 2, 5
 _TIMED_SHARE = 0.02
-# A correction below this share of the run is left out.
+# A correction below this fraction of the run is left out.
 _WORTH = 0.01
 _CORRECTIONS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 # Of the budget, for the monitor.
@@ -92,7 +92,7 @@ class Budget:
         return self._laid_again(step, length)
 
     def _passed(self, step: int, length: Length) -> bool:
-        """Whether the step was the first one beyond a share of the run at which to correct."""
+        """Whether the step was the first one beyond a fraction of the run at which to correct."""
         before, now = (step - 1) / length.total, step / length.total
         return any(before < share <= now for share in _CORRECTIONS)
 

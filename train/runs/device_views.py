@@ -19,7 +19,7 @@ from lowzoo.train.views.masks import block_mask
 PendingViews = tuple[ViewBatch, Callable[[], Views]]
 
 
-class ViewFinisher:
+class DeviceViews:
     """Finishes batches for one run.
 
     Args:
@@ -60,7 +60,7 @@ class ViewFinisher:
     def pair(self, batches: Iterable[ViewBatch]) -> Iterator[PendingViews]:
         """Each batch with what gives its views, in order.
 
-        An accelerator makes them when they are asked for, beside the host. A processor makes them in a thread of their
+        A GPU makes them when they are asked for, beside the host. A CPU makes them in a thread of their
         own while the step before trains: between its large operations a step leaves cores and the interpreter idle.
         There a batch is given once the one after it has come.
         """

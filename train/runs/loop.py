@@ -23,7 +23,7 @@ from lowzoo.train.data.bad_images import BadImageLog, OddImageLog
 from lowzoo.train.data.dataset import EpochBatches, SampleCounter, ViewBatch, ViewDataset, check_source, make_loader
 from lowzoo.train.distributed import collectives
 from lowzoo.train.distributed import processes as distributed
-from lowzoo.train.kernels.onednn import attend_by_products, check_onednn, onednn_products
+from lowzoo.train.kernels.onednn import attend_by_matmuls, check_onednn, onednn_matmuls
 from lowzoo.train.monitoring.guard import DIVERGED, Guard, all_finite
 from lowzoo.train.monitoring.label_free import LabelFreeMonitor
 from lowzoo.train.monitoring.metrics import MetricsLog, forget_after
@@ -31,7 +31,7 @@ from lowzoo.train.monitoring.monitor import KnnMonitor
 from lowzoo.train.monitoring.progress import Progress, StepClock
 from lowzoo.train.monitoring.trackers import TrackedRun, Trackers, check_trackers
 from lowzoo.train.networks.encoder import create_student
-from lowzoo.train.networks.step import Method, Now
+from lowzoo.train.networks.step import Method, StepContext
 from lowzoo.train.networks.tokens import patch_side
 from lowzoo.train.networks.warm_start import load_init, write_init
 from lowzoo.train.optim.updates import Updates, learning_rates, precision_of
@@ -40,7 +40,7 @@ from lowzoo.train.runs import checkpoint
 from lowzoo.train.runs import folder as run_folder
 from lowzoo.train.runs.budget import Budget
 from lowzoo.train.runs.build import build_method
-from lowzoo.train.runs.device_views import PendingViews, ViewFinisher
+from lowzoo.train.runs.device_views import DeviceViews, PendingViews
 from lowzoo.train.runs.memory import estimate, free_memory, taken_memory
 from lowzoo.train.runs.result import RunResult, Worked, conclude
 from lowzoo.train.settings.changes import (
@@ -105,10 +105,10 @@ class Run:
         self.device = distributed.own_device(pick_device(config.device))
         if self.device.type == "cpu":
             keep_freed_memory()
-        self.products: Callable[[], AbstractContextManager[None]] = nullcontext
+        self.matmuls: Callable[[], AbstractContextManager[None]] = nullcontext
         if config.onednn:
             check_onednn(self.device)
-            self.products = onednn_products
+            self.matmuls = onednn_matmuls
         self.precision, self.autocast = precision_of(config, self.device)
         if not resume and self.main and (folder / "config.toml").exists():
             raise LowzooError(
@@ -165,10 +165,10 @@ class Run:
         self.method = build(config, backbone, self.teacher, self.device, processes=processes)
         self.student = self.method.student
         if config.onednn:
-            attend_by_products(self.student)
+            attend_by_matmuls(self.student)
         self.changes = self._changes(state) if resume else []
         self.updates = Updates(config, self.student, self.length, self.device, self.precision, self.changes)
-        self.finish = ViewFinisher(config, source, self.device, patch_side(backbone))
+        self.device_views = DeviceViews(config, source, self.device, patch_side(backbone))
         self.bad = BadImageLog(folder / self._own("bad_images.txt"), config.max_bad_share)
         self.odd = OddImageLog(folder / self._own("odd_images.txt"))
         self.guard = Guard(self.method.outputs)
@@ -209,7 +209,7 @@ class Run:
             return config
         images = config.batch_size // processes
         needed = estimate(config, backbone, scores or config.needs.outputs, self.device, self.autocast)
-        # Processes on one processor share its memory.
+        # Processes on one CPU share its memory.
         sharing = processes if self.device.type == "cpu" else 1
         parts = collectives.any_of(needed.parts(images, free // sharing, taken_memory(self.device)))
         if parts == 1:
@@ -352,14 +352,14 @@ class Run:
         """
         counter = SampleCounter(self.batches)
         self.method.train()
-        batches = clock.iterate(self.finish.pair(self.loader()))
+        batches = clock.iterate(self.device_views.pair(self.loader()))
         while self.step < self.length.total:
             first = next(batches)
             epoch = first[0].epoch
             # Drawn while the step goes on: the views of all parts at once would take what accumulation saves.
             parts = chain([first], islice(batches, self.config.accumulate - 1))
             del first
-            with self.products():
+            with self.matmuls():
                 loss = self._one_step(parts, counter, clock)
             self.step += 1
             if self.step % self.batches.steps_per_epoch == 0:
@@ -379,7 +379,7 @@ class Run:
         # Every random choice inside the networks (drop path, dropped patches) depends on the step and the process
         # alone, so that a resumed run makes the same ones without a generator's state in the checkpoint.
         torch.manual_seed((self.config.seed * 1_000_003 + self.step) * collectives.world_size() + collectives.rank())
-        now = Now(self.step, float(self.updates.progress[self.step]), clock, self.autocast)
+        now = StepContext(self.step, float(self.updates.progress[self.step]), clock, self.autocast)
         self.method.before_step(now)
         total = torch.zeros((), device=self.device)
         for number, (batch, views_of_batch) in enumerate(parts):

@@ -19,7 +19,7 @@ from lowzoo.train.recipes.base import TrainConfig
 
 _FLOAT = 4
 _PROBE = 2
-# A processor's allocator keeps what it freed, in pieces that do not always fit the next layer.
+# a CPU's allocator keeps what it freed, in pieces that do not always fit the next layer.
 _SCATTER = 1.1
 # Of the memory that is free, a run may take so much: the rest is for the system, data workers and monitors.
 _SHARE = 0.8

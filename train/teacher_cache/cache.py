@@ -33,7 +33,7 @@ class CacheWriteError(LowzooError):
     """The disk did not take what was to be stored; everything stored before stays valid, and can be read."""
 
 
-# Replayed on another processor, a parameter may differ in its last bits; a crop that differs at all differs by 1.
+# Replayed on another CPU, a parameter may differ in its last bits; a crop that differs at all differs by 1.
 _TOLERANCE = 1e-5
 
 
@@ -158,7 +158,7 @@ class TeacherCache:
             raise CacheWriteError(*self._failed(error)) from error
 
     def rounded(self, bottleneck: Tensor) -> Tensor:
-        """The values (..., D') as the cache holds them, in fp16 on the processor.
+        """The values (..., D') as the cache holds them, in fp16 on the CPU.
 
         Raises:
             LowzooError: A value does not fit into fp16.
@@ -171,7 +171,7 @@ class TeacherCache:
         return half
 
     def filled_share(self) -> float:
-        """Share of all rows, of all epochs of views, that have been written."""
+        """Fraction of all rows, of all epochs of views, that have been written."""
         filled = sum(count_filled(self.folder, epoch) for epoch in range(self.identity.view_epochs))
         return filled / (self.identity.count * self.identity.view_epochs)
 

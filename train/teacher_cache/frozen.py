@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lowzoo.train.kernels.precision import full
-from lowzoo.train.networks.step import Now, Views
+from lowzoo.train.networks.step import StepContext, Views
 from lowzoo.train.teacher_cache.cache import CacheWriteError, TeacherCache
 from lowzoo.train.teachers import Teacher, TeacherFacts
 from lowzoo.train.teachers.classifier import ClassifierHead
@@ -39,7 +39,7 @@ class FrozenTeacher:
         """Width of the embeddings that `embed` gives."""
         return self.teacher.bottleneck_width
 
-    def scores(self, views: Views, now: Now, count: int) -> Tensor:
+    def scores(self, views: Views, now: StepContext, count: int) -> Tensor:
         """Scores (count, B, K) in fp32 of the first `count` global views."""
         return self.teacher.scores(self.embed(views, now)[:count] if self.cache else self._compute(views, now, count))
 
@@ -52,7 +52,7 @@ class FrozenTeacher:
         """Scores of somebody else's bottlenecks; gradients flow to them, not to the teacher."""
         return self.teacher.scores(full(bottleneck))
 
-    def embed(self, views: Views, now: Now) -> Tensor:
+    def embed(self, views: Views, now: StepContext) -> Tensor:
         """Embeddings (G, B, D') in fp32 of the global views."""
         if self.cache is None:
             return self._compute(views, now, len(views.groups[0]))
@@ -80,16 +80,16 @@ class FrozenTeacher:
             self._filling = False
             self._say(f"Warning: {error.message}. The run goes on and computes what is not in it")
 
-    def embed_locals(self, views: Views, now: Now) -> Tensor:
+    def embed_locals(self, views: Views, now: StepContext) -> Tensor:
         """Embeddings (V - G, B, D') of the local views; they are never cached."""
         with now.autocast():
             return torch.cat([self.teacher.bottleneck(group) for group in views.groups[1:]])
 
-    def patch_scores(self, views: Views, now: Now) -> tuple[Tensor, Tensor]:
+    def patch_scores(self, views: Views, now: StepContext) -> tuple[Tensor, Tensor]:
         """Scores (G, B, K) of the class tokens and (G, B, N, K) of the patches of the global views."""
         with now.autocast():
             return self.teacher.forward_patches(views.groups[0])
 
-    def _compute(self, views: Views, now: Now, count: int) -> Tensor:
+    def _compute(self, views: Views, now: StepContext, count: int) -> Tensor:
         with now.autocast():
             return self.teacher.bottleneck(views.groups[0][:count])

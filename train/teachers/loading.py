@@ -24,11 +24,11 @@ from lowzoo.zoo.teacher_file import local_file
 _Head = tuple[nn.Module, str, int]  # the module, its kind, and the width of what it gives
 
 
-def load_teacher(word: str, *, size: int, head: str = "own", file: str = "") -> Teacher:
+def load_teacher(teacher_spec: str, *, size: int, head: str = "own", file: str = "") -> Teacher:
     """Load a teacher; with `head="fitted"` its head is None until `fit_teacher_head` has run.
 
     Args:
-        word: A name of the teacher catalog, a run folder, or any MODEL word.
+        teacher_spec: A name of the teacher catalog, a run folder, or any MODEL word.
         size: Side of the global views in pixels; a published ViT takes other sizes as well.
         head: "own" demands the teacher's own head, "fitted" leaves it out; "classifier" makes the head of the classes
             that a MODEL was trained for.
@@ -37,30 +37,30 @@ def load_teacher(word: str, *, size: int, head: str = "own", file: str = "") -> 
     Raises:
         LowzooError: Unknown word, missing file, missing head, a checkpoint that does not fit, or an impossible size.
     """
-    entry = catalog.teachers().get(word)
+    entry = catalog.teachers().get(teacher_spec)
     if entry is not None and catalog.TEACHER_FAMILIES[entry.family].published:
         if head == "classifier":
-            raise no_classifier(word)
+            raise no_classifier(teacher_spec)
         return _load_published(entry, size, file, with_head=head == "own")
     if file:
         raise LowzooError(
-            f"teacher {word} does not come from a checkpoint file, and {file} was named",
+            f"teacher {teacher_spec} does not come from a checkpoint file, and {file} was named",
             "Leave out teacher_file, or name the teacher of the catalog that the file is",
         )
-    return _load_model_word(entry.model if entry else word, size, entry, word, head)
+    return _load_model_word(entry.model if entry else teacher_spec, size, entry, teacher_spec, head)
 
 
-def brings_head(word: str, *, prototypes: bool) -> bool:
+def brings_head(teacher_spec: str, *, prototypes: bool) -> bool:
     """Whether the teacher that a word means has a projection head of its own; nothing is loaded.
 
     Args:
-        word: As `load_teacher` takes it.
+        teacher_spec: As `load_teacher` takes it.
         prototypes: Whether the head has to end in prototypes, as RoB needs them, or may end in an embedding.
     """
-    entry = catalog.teachers().get(word)
+    entry = catalog.teachers().get(teacher_spec)
     if entry is not None and catalog.TEACHER_FAMILIES[entry.family].published:
         return entry.has_prototypes if prototypes else entry.head_included
-    return _head_file(entry.model if entry else word) is not None
+    return _head_file(entry.model if entry else teacher_spec) is not None
 
 
 def _load_published(entry: TeacherEntry, size: int, file: str, *, with_head: bool) -> Teacher:
@@ -78,14 +78,14 @@ def _load_published(entry: TeacherEntry, size: int, file: str, *, with_head: boo
     return Teacher(backbone, head, replace(facts, head=f"own ({entry.family})", prototypes=outputs))
 
 
-def _load_model_word(word: str, size: int, entry: TeacherEntry | None, name: str, head: str) -> Teacher:
+def _load_model_word(teacher_spec: str, size: int, entry: TeacherEntry | None, name: str, head: str) -> Teacher:
     try:
-        resolved = load_model(word, image_size=size, classes=head == "classifier")
+        resolved = load_model(teacher_spec, image_size=size, classes=head == "classifier")
     except LowzooError as error:
         if error.message.startswith("unknown model"):
-            near = catalog.near_matches(word, [*catalog.teachers(), *catalog.models()])
+            near = catalog.near_matches(teacher_spec, [*catalog.teachers(), *catalog.models()])
             raise LowzooError(
-                f"unknown teacher {word!r}{near}",
+                f"unknown teacher {teacher_spec!r}{near}",
                 "Name one of `lowzoo teachers`, a run folder, or a timm model",
             ) from None
         raise
@@ -97,7 +97,7 @@ def _load_model_word(word: str, size: int, entry: TeacherEntry | None, name: str
         classifier = cut_classifier(resolved.model, name, size)
         own = classifier, "classifier", classifier.layer.out_features
     elif head == "own":
-        own = _own_head(word, name)
+        own = _own_head(teacher_spec, name)
     take_imagenet_normalised(resolved.model, resolved.mean, resolved.std)
     if own is None:
         return Teacher(resolved.model, None, facts)
@@ -105,8 +105,8 @@ def _load_model_word(word: str, size: int, entry: TeacherEntry | None, name: str
     return Teacher(resolved.model, module, replace(facts, head=f"own ({kind})", prototypes=outputs))
 
 
-def _own_head(word: str, name: str) -> _Head:
-    path = _head_file(word)
+def _own_head(teacher_spec: str, name: str) -> _Head:
+    path = _head_file(teacher_spec)
     if path is None:
         raise _no_head(name)
     check_safetensors(path)
@@ -121,13 +121,13 @@ def _no_head(name: str) -> LowzooError:
     )
 
 
-def _head_file(word: str) -> Path | None:
+def _head_file(teacher_spec: str) -> Path | None:
     """The head that lies beside a model's weights, if there is one."""
-    folder = Path(word.removeprefix("local-dir:"))
+    folder = Path(teacher_spec.removeprefix("local-dir:"))
     if (folder / "head.safetensors").is_file():
         return folder / "head.safetensors"
-    if word.removeprefix(catalog.PREFIX).partition(".")[0] in catalog.models():
-        _, weights = catalog.find(word)
+    if teacher_spec.removeprefix(catalog.PREFIX).partition(".")[0] in catalog.models():
+        _, weights = catalog.find(teacher_spec)
         if weights.path is not None:
             beside = weights.path.with_name(f"{weights.path.stem}.head.safetensors")
             return beside if beside.is_file() else None

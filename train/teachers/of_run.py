@@ -74,7 +74,7 @@ def _check_sizes(teacher: Teacher, config: TaughtConfig) -> None:
             ) from error
 
 
-def _number_classes(teacher: Teacher, word: str, source: ImageSource) -> None:
+def _number_classes(teacher: Teacher, teacher_spec: str, source: ImageSource) -> None:
     """Bring the source's class ids in line with the teacher's outputs, or refuse another number of classes."""
     ids = np.unique(source.require_labels())
     outputs = teacher.facts.prototypes
@@ -83,7 +83,7 @@ def _number_classes(teacher: Teacher, word: str, source: ImageSource) -> None:
     classes = len(source.class_names or ()) or (outputs if plain else len(ids))
     if classes != outputs:
         raise LowzooError(
-            f"teacher {word} knows {outputs} classes, and {source.name} has {classes}",
+            f"teacher {teacher_spec} knows {outputs} classes, and {source.name} has {classes}",
             "Choose a teacher of the same classes, or a loss that needs no labels",
         )
     if not plain and isinstance(teacher.head, ClassifierHead):

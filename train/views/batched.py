@@ -1,9 +1,9 @@
-"""The photometric operations on an accelerator: whole batches, planes, sorted so that few kinds of work remain.
+"""The photometric operations on a GPU: whole batches, planes, sorted so that few kinds of work remain.
 
 The jitter applies brightness, contrast, saturation and hue in an order drawn for each image. The first three are one
 operation with different weights, so images differ in kind only by the place of the hue among the four: the batch is
 sorted into five kinds (four places, or no jitter), and each chunk runs one sequence of whole-chunk operations.
-Everything that decides what runs is read from parameters on the processor, so an accelerator is never waited for.
+Everything that decides what runs is read from parameters on the CPU, so a GPU is never waited for.
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,8 +24,8 @@ _NO_JITTER = 4
 _CHUNK = 200_000_000
 
 
-def finish(views_N3HW: Tensor, params_NP: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """See `photometric`; float32, the views on an accelerator."""
+def change_colours(views_N3HW: Tensor, params_NP: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """See `photometric`; float32, the views on a GPU."""
     device = views_N3HW.device
     out = torch.empty(views_N3HW.shape, dtype=torch.float32, device=device)
     if not len(out):

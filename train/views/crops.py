@@ -44,7 +44,7 @@ def crop_views(
 ) -> list[NDArray[np.uint8]]:
     """Cut all views out of one decoded image.
 
-    Planes, not interleaved pixels, come out: torch resizes into them, and an accelerator works on planes.
+    Planes, not interleaved pixels, come out: torch resizes into them, and a GPU works on planes.
 
     Args:
         image_HWC: (h, w, 3) RGB, uint8.

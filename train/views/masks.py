@@ -1,7 +1,7 @@
 """Block masks of iBOT (Zhou et al., arXiv 2111.07832): rectangles of masked patches, from (seed, epoch, index) alone.
 
-For each view one of the mean shares is drawn, then the share uniformly around it; rectangles of random size, shape and
-place are added until it is reached or ten in a row do not fit. The logarithm of a rectangle's aspect is uniform and
+For each view one of the mean fractions is drawn, then the share uniformly around it; rectangles of random size, shape
+and place are added until it is reached or ten in a row do not fit. The logarithm of a rectangle's aspect is uniform and
 symmetrical, as in the official code: blocks are as often wide as tall.
 """
 
@@ -35,7 +35,7 @@ def block_mask(
         epoch: From 0.
         index: Index of the image in its source.
         view: Number of the global view.
-        ratios: Mean shares, each as likely as the others.
+        ratios: Mean fractions, each as likely as the others.
         spreads: Half width of the uniform draw around each.
         aspect: Least and greatest height of a rectangle over its width.
     """

@@ -34,7 +34,7 @@ def brighten(views_N3HW: Tensor, factor_N: Tensor) -> None:
 
 
 def turn_hue(views_N3HW: Tensor, turns_N: Tensor) -> None:
-    """Shift the hue in HSV by a share of a full turn; value and saturation stay.
+    """Shift the hue in HSV by a fraction of a full turn; value and saturation stay.
 
     With channels scaled to run from 0 (the lowest) to 1 (the highest), the hue is 1 + green + blue - red sixths of a
     turn away from red, in the direction of the larger of green and blue: no case for each third of the circle. Such
@@ -94,7 +94,7 @@ def gaussian_kernels(sigma_N: Tensor) -> tuple[Tensor, list[int]]:
     before each box, the whole kernel meets it once: only the outermost two pixels tell.
 
     Args:
-        sigma_N: In pixels, on the processor; 0 is no blur.
+        sigma_N: In pixels, on the CPU; 0 is no blur.
 
     Returns:
         Kernels (N, K) float32 from the centre outwards, summing to 1 over both sides, and their radii, 0 for no blur.

@@ -1,4 +1,4 @@
-"""The photometric operations on a processor: an image at a time, pixels interleaved, by OpenCV.
+"""The photometric operations on a CPU: an image at a time, pixels interleaved, by OpenCV.
 
 Brightness, contrast, saturation and grey are affine maps of a pixel's colour, and so is the normalisation. They are
 collected in one 3 x 4 matrix and applied in one pass where something else follows: the bounds of [0, 255], which only a
@@ -30,8 +30,8 @@ _GRAY = np.tile(_LUMA, (3, 1))
 cv2.setNumThreads(1)
 
 
-def finish(views_N3HW: Tensor, params_NP: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """See `photometric`; float32, the views on the processor. The result's pixels are interleaved (channels last)."""
+def change_colours(views_N3HW: Tensor, params_NP: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """See `photometric`; float32, the views on the CPU. The result's pixels are interleaved (channels last)."""
     images = views_N3HW.numpy()
     # OpenCV writes to what is of the right type and size; anything else it silently leaves alone.
     out = torch.empty(views_N3HW.shape, dtype=torch.float32, memory_format=torch.channels_last)
@@ -43,7 +43,7 @@ def finish(views_N3HW: Tensor, params_NP: Tensor, mean: Sequence[float], std: Se
     def finish_part(part: range) -> None:
         colours = _Colours(images.shape[2:])
         for i in part:
-            colours.finish(images[i], out_NHW3[i], rows[i], kernels[i], normalise)
+            colours.change_colours(images[i], out_NHW3[i], rows[i], kernels[i], normalise)
 
     # One thread's images lie beside each other.
     threads = max(1, min(torch.get_num_threads(), len(images)))
@@ -69,7 +69,7 @@ class _Colours:
         self._now, self._next = np.empty((*size, 3), np.float32), np.empty((*size, 3), np.float32)
         self._pending: Affine = _IDENTITY
 
-    def finish(
+    def change_colours(
         self, planes: NDArray[np.uint8], out: Pixels, row: list[float], kernel: Pixels | None, normalise: Affine
     ) -> None:
         """Apply all operations.

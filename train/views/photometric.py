@@ -3,7 +3,7 @@
 PIL rounds to uint8 after each operation, this does not; whole chains agree within 2/255 on average. An image's result
 does not depend on the batch it is in.
 
-An accelerator works on whole batches (`batched`), a processor on one image after another (`per_image`), which its
+A GPU works on whole batches (`batched`), a CPU on one image after another (`per_image`), which its
 caches hold through some twenty passes. Both give the same values but for float32 rounding.
 """
 
@@ -27,7 +27,7 @@ def photometric(
 
     Args:
         views_N3HW: uint8 RGB planes on the device.
-        params_NP: Photometric parameters (N, 8), float32, on the processor; see `ViewParams`.
+        params_NP: Photometric parameters (N, 8), float32, on the CPU; see `ViewParams`.
         mean: Mean of the normalisation, of values in [0, 1].
         std: Standard deviation of the normalisation, of values in [0, 1].
 
@@ -38,7 +38,7 @@ def photometric(
         # Late: what imports this package has yet to say, in its own words, that OpenCV is missing.
         from lowzoo.train.views import per_image
 
-        finished = per_image.finish(views_N3HW, params_NP, mean, std)
+        finished = per_image.change_colours(views_N3HW, params_NP, mean, std)
     else:
-        finished = batched.finish(views_N3HW, params_NP, mean, std)
+        finished = batched.change_colours(views_N3HW, params_NP, mean, std)
     return finished.to(torch.get_default_dtype())

@@ -25,7 +25,7 @@ class ViewGroup(BaseModel):
         name: "global" or "local".
         count: Views per image.
         size: Side in pixels.
-        scale: Share of the image's area that a crop covers, (low, high).
+        scale: Fraction of the image's area that a crop covers, (low, high).
         ratio: Aspect ratio of a crop, (low, high), drawn log-uniformly.
         flip: Probability of a horizontal flip.
         jitter_p: Probability of the colour jitter.

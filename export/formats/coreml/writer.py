@@ -26,7 +26,7 @@ from lowzoo.export.formats.coreml.operators import for_coreml
 from lowzoo.export.mil import MODEL_FILE, MilError, load_program, read_specification
 from lowzoo.export.network.reasons import plain_reason
 from lowzoo.export.network.trace import traced
-from lowzoo.export.parity.checker import Judge
+from lowzoo.export.parity.checker import ParityChecker
 from lowzoo.export.parity.runnable import Array, Runnable
 from lowzoo.export.spec.bounds import ParityError
 from lowzoo.export.spec.spec import ExportSpec
@@ -37,7 +37,9 @@ _LABEL = "classLabel"
 _LEAST_COMPRESSED = 2048
 
 
-def write_coreml(module: nn.Module, resolved: Resolved, spec: ExportSpec, path: Path, judge: Judge) -> tuple[str, ...]:
+def write_coreml(
+    module: nn.Module, resolved: Resolved, spec: ExportSpec, path: Path, checker: ParityChecker
+) -> tuple[str, ...]:
     """Convert the module and write the package.
 
     Args:
@@ -45,7 +47,7 @@ def write_coreml(module: nn.Module, resolved: Resolved, spec: ExportSpec, path: 
         resolved: The network it holds.
         spec: Shape, precision and deployment target.
         path: An empty folder to write into.
-        judge: Not needed: no search is made.
+        checker: Not needed: no search is made.
 
     Returns:
         No warnings.

@@ -1,6 +1,6 @@
 """ExecuTorch programs that hand the network to Core ML: a whole Core ML package inside a `.pte` file.
 
-Core ML computes on an iPhone's GPU and neural engine, where XNNPACK has the processor alone. The package is made by
+Core ML computes on an iPhone's GPU and neural engine, where XNNPACK has the CPU alone. The package is made by
 coremltools on any system, but only Apple's run it: elsewhere the program's frame is read (a picture of bytes goes to
 float32, then Core ML takes it), its package is taken out, and lowzoo's interpreter computes that.
 """

@@ -1,4 +1,4 @@
-"""ExecuTorch: a `.pte` program for XNNPACK, torch's own way to a phone's processor, or for Core ML.
+"""ExecuTorch: a `.pte` program for XNNPACK, torch's own way to a phone's CPU, or for Core ML.
 
 int8 is torch's own post-training quantisation (PT2E) with XNNPACK's quantizer; of Core ML's see
 `lowzoo.export.formats.executorch.coreml`. What the file was made from is the text that its second method, `lowzoo`,
@@ -29,7 +29,7 @@ from lowzoo.export.formats.executorch.coreml import (
 )
 from lowzoo.export.network.reasons import in_plain_words, plain_reason
 from lowzoo.export.network.trace import traced
-from lowzoo.export.parity.checker import Judge
+from lowzoo.export.parity.checker import ParityChecker
 from lowzoo.export.parity.runnable import Array, Runnable
 from lowzoo.export.quantization.calibrate import calibration_images
 from lowzoo.export.quantization.int8 import before_products, first_that_holds, graph_input
@@ -45,7 +45,7 @@ _PRODUCTS = (torch.ops.aten.conv2d.default, torch.ops.aten.linear.default)
 
 
 def write_executorch(
-    module: nn.Module, resolved: Resolved, spec: ExportSpec, path: Path, judge: Judge
+    module: nn.Module, resolved: Resolved, spec: ExportSpec, path: Path, checker: ParityChecker
 ) -> tuple[str, ...]:
     """Lower the module to XNNPACK or Core ML and write the program; int8 is the fastest way that keeps the bound.
 
@@ -54,7 +54,7 @@ def write_executorch(
         resolved: The network it holds.
         spec: Shape, input and precision.
         path: To write to.
-        judge: Measures what a candidate loses.
+        checker: Measures what a candidate loses.
 
     Returns:
         Warnings, one sentence each.
@@ -98,7 +98,7 @@ def write_executorch(
             }
             if spec.precision == "int8-dynamic":
                 ways = {"dynamic": ways["dynamic"]}
-            return first_that_holds(ways, spec, judge)[1]
+            return first_that_holds(ways, spec, checker)[1]
         path.write_bytes(_lowered(module, example, notes))
     except LowzooError:
         raise

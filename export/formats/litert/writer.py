@@ -20,7 +20,7 @@ from lowzoo.base.quiet import quiet
 from lowzoo.export.artifacts.metadata import metadata
 from lowzoo.export.network.reasons import plain_reason
 from lowzoo.export.network.trace import traced
-from lowzoo.export.parity.checker import Judge
+from lowzoo.export.parity.checker import ParityChecker
 from lowzoo.export.parity.runnable import Array, Runnable
 from lowzoo.export.quantization.calibrate import calibration_images
 from lowzoo.export.quantization.int8 import first_that_holds, graph_input
@@ -38,7 +38,9 @@ _HALF_NOT_RUN = (
 )
 
 
-def write_litert(module: nn.Module, resolved: Resolved, spec: ExportSpec, path: Path, judge: Judge) -> tuple[str, ...]:
+def write_litert(
+    module: nn.Module, resolved: Resolved, spec: ExportSpec, path: Path, checker: ParityChecker
+) -> tuple[str, ...]:
     """Convert the module and write the file; float16 is of weights alone, int8 the fastest way that keeps the bound.
 
     Args:
@@ -46,7 +48,7 @@ def write_litert(module: nn.Module, resolved: Resolved, spec: ExportSpec, path: 
         resolved: The network it holds.
         spec: Shape, input and precision.
         path: To write to.
-        judge: Measures what a candidate loses.
+        checker: Measures what a candidate loses.
 
     Returns:
         Warnings, one sentence each.
@@ -77,7 +79,7 @@ def write_litert(module: nn.Module, resolved: Resolved, spec: ExportSpec, path: 
         _rewritten(path.read_bytes(), "float16 weights", [], path)
     elif spec.precision == "int8-dynamic":
         exact = path.read_bytes()
-        _, warnings = first_that_holds({"dynamic": lambda: _quantised(exact, [], "dynamic", path)}, spec, judge)
+        _, warnings = first_that_holds({"dynamic": lambda: _quantised(exact, [], "dynamic", path)}, spec, checker)
     elif spec.precision == "int8":
         feeds = [
             graph_input(image, resolved, spec) for image in calibration_images(spec.calibration, resolved.input_size[0])
@@ -88,7 +90,7 @@ def write_litert(module: nn.Module, resolved: Resolved, spec: ExportSpec, path: 
             "static in products alone": lambda: _quantised(exact, feeds, "products", path),
             "dynamic": lambda: _quantised(exact, feeds, "dynamic", path),
         }
-        _, warnings = first_that_holds(ways, spec, judge)
+        _, warnings = first_that_holds(ways, spec, checker)
     said = metadata(resolved, spec)
     _note(path, said | ({"lowzoo.not_run": _HALF_NOT_RUN} if spec.precision == "fp16" else {}))
     return warnings

@@ -28,7 +28,7 @@ from lowzoo.export.formats.onnx.gates import GATES, gates_by_clips, ranges_for_g
 from lowzoo.export.formats.onnx.runtime import open_onnx
 from lowzoo.export.formats.onnx.whole_vectors import fill_vectors
 from lowzoo.export.network.rewrites import global_pools
-from lowzoo.export.parity.checker import Judge, compared
+from lowzoo.export.parity.checker import ParityChecker, compared
 from lowzoo.export.parity.parity import bounds_of, broken
 from lowzoo.export.parity.runnable import outputs_of
 from lowzoo.export.quantization.calibrate import Ranges, activation_ranges, calibration_images
@@ -66,14 +66,14 @@ class _Graph:
         return _with_followers(self.model.graph, self.weighted, kept)
 
 
-def quantize_onnx(path: Path, resolved: Resolved, spec: ExportSpec, judge: Judge) -> tuple[str, ...]:
+def quantize_onnx(path: Path, resolved: Resolved, spec: ExportSpec, checker: ParityChecker) -> tuple[str, ...]:
     """Replace a float32 ONNX file by its int8 version.
 
     Args:
         path: Path of the file.
         resolved: The network.
         spec: Calibration data and bound.
-        judge: Measures candidates.
+        checker: Measures candidates.
 
     Returns:
         Warnings: nodes left in float, and an int8 file that is no faster on this machine.
@@ -85,17 +85,17 @@ def quantize_onnx(path: Path, resolved: Resolved, spec: ExportSpec, judge: Judge
     feeds = [
         graph_input(image, resolved, spec) for image in calibration_images(spec.calibration, resolved.input_size[0])
     ]
-    judge.say(f"int8: measuring the ranges of activations on {len(feeds)} images")
+    checker.say(f"int8: measuring the ranges of activations on {len(feeds)} images")
     with tempfile.TemporaryDirectory() as folder:
         candidate = Path(folder) / "candidate.onnx"
         graph = _prepared(path, Path(folder) / "float.onnx", for_cpu=spec.target == "cpu")
         found = activation_ranges(Path(folder) / "float.onnx", feeds, graph.operators)
         ranges = {kind: ranges_for_gates(graph.model, each) for kind, each in found.items()}
-        search = _Search(graph, candidate, judge, spec)
+        search = _Search(graph, candidate, checker, spec)
         chosen = max(ranges.values(), key=lambda each: search.cosine(each, ()))
         kept = search.fewest(chosen)
         model = search.write(chosen, graph.with_followers(kept))
-        judge.say("int8: timing it beside fp32")
+        checker.say("int8: timing it beside fp32")
         gain = _speed_up(path, candidate, feeds[0])
     _claim_only_what_is_used(model)
     entry = model.metadata_props.add()
@@ -116,8 +116,8 @@ def quantize_onnx(path: Path, resolved: Resolved, spec: ExportSpec, judge: Judge
 class _Search:
     """Candidates of one graph, measured by one judge."""
 
-    def __init__(self, graph: _Graph, candidate: Path, judge: Judge, spec: ExportSpec) -> None:
-        self.graph, self.candidate, self.judge, self.spec = graph, candidate, judge, spec
+    def __init__(self, graph: _Graph, candidate: Path, checker: ParityChecker, spec: ExportSpec) -> None:
+        self.graph, self.candidate, self.checker, self.spec = graph, candidate, checker, spec
         self.operators = graph.operators
         self.tried = 0
 
@@ -148,8 +148,8 @@ class _Search:
     def cosine(self, ranges: Ranges, kept: tuple[str, ...], only: tuple[str, ...] = ()) -> float:
         """Mean cosine with PyTorch on a few images; of several outputs the least."""
         self.write(ranges, kept, only)
-        resolved, images = self.judge.resolved, self.judge.images[:_RANKING_IMAGES]
-        reference = tuple(output[:_RANKING_IMAGES] for output in self.judge.reference)
+        resolved, images = self.checker.resolved, self.checker.images[:_RANKING_IMAGES]
+        reference = tuple(output[:_RANKING_IMAGES] for output in self.checker.reference)
         found = outputs_of(open_onnx(self.candidate), images, resolved)
         try:
             return min(one.mean_cosine for one in compared(resolved, reference, found, ""))
@@ -169,7 +169,7 @@ class _Search:
                 return ()
         alone = {}
         for i, name in enumerate(names):
-            self.judge.say(f"int8: quantising product {i + 1} of {len(names)} alone, to find the harmful ones")
+            self.checker.say(f"int8: quantising product {i + 1} of {len(names)} alone, to find the harmful ones")
             alone[name] = self.cosine(ranges, (), (name,))
         worst = sorted(names, key=alone.__getitem__)
         found = self._first(ranges, worst, len(worst) // 2 if between else len(worst) - 1)
@@ -200,15 +200,15 @@ class _Search:
         self.tried += 1
         between = "" if self.operators == self.graph.operators else ", what stands between them in float"
         float_ones = f"{len(kept)} of {len(self.graph.weighted)} products in float"
-        self.judge.say(f"int8: judging candidate {self.tried}, {float_ones}{between}")
+        self.checker.say(f"int8: judging candidate {self.tried}, {float_ones}{between}")
         self.write(ranges, kept if alone else self.graph.with_followers(kept))
         artifact = open_onnx(self.candidate)
         bounds = bounds_of(self.spec)
         try:
             # The k-NN loss takes eight times as many images as all the rest.
-            if broken(self.judge.parity(artifact, with_knn=False), replace(bounds, knn_loss=None)):
+            if broken(self.checker.parity(artifact, with_knn=False), replace(bounds, knn_loss=None)):
                 return False
-            return bounds.knn_loss is None or self.judge.knn_loss(artifact) <= bounds.knn_loss
+            return bounds.knn_loss is None or self.checker.knn_loss(artifact) <= bounds.knn_loss
         except ParityError:  # it is not finite, or PyTorch's own is not, which the last comparison says
             return False
 

@@ -14,21 +14,23 @@ from lowzoo.export.formats.onnx.quantize import quantize_onnx
 from lowzoo.export.network.reasons import plain_reason
 from lowzoo.export.network.rewrites import global_pools
 from lowzoo.export.network.trace import traced
-from lowzoo.export.parity.checker import Judge
+from lowzoo.export.parity.checker import ParityChecker
 from lowzoo.export.spec.large import large_warning, needs_data_file
 from lowzoo.export.spec.spec import ExportSpec
 from lowzoo.zoo.resolve import Resolved
 
 
-def write_onnx(module: nn.Module, resolved: Resolved, spec: ExportSpec, path: Path, judge: Judge) -> tuple[str, ...]:
-    """Trace the module and write the file; int8 is found by the judge's measure.
+def write_onnx(
+    module: nn.Module, resolved: Resolved, spec: ExportSpec, path: Path, checker: ParityChecker
+) -> tuple[str, ...]:
+    """Trace the module and write the file; int8 is found by the checker's measure.
 
     Args:
         module: What `exported_module` gave.
         resolved: The network it holds.
         spec: Shape and opset.
         path: To write to.
-        judge: Measures what a candidate loses.
+        checker: Measures what a candidate loses.
 
     Returns:
         Warnings, one sentence each.
@@ -67,7 +69,7 @@ def write_onnx(module: nn.Module, resolved: Resolved, spec: ExportSpec, path: Pa
         ) from error
     if large:
         return (large_warning(module, spec, path),)
-    return quantize_onnx(path, resolved, spec, judge) if spec.precision == "int8" else ()
+    return quantize_onnx(path, resolved, spec, checker) if spec.precision == "int8" else ()
 
 
 def _trace(module: nn.Module, resolved: Resolved, spec: ExportSpec) -> torch.onnx.ONNXProgram:

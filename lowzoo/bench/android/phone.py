@@ -226,7 +226,7 @@ def pinning(phone: Phone, threads: int) -> tuple[str, str]:
 
 
 def check_abi(runner: Path, phone: Phone, abi: str | None) -> None:
-    """Refuse a program that is for another kind of processor.
+    """Refuse a program that is for another kind of CPU.
 
     Raises:
         LowzooError: It is.
@@ -235,7 +235,7 @@ def check_abi(runner: Path, phone: Phone, abi: str | None) -> None:
         head = file.read(20)
     if head[:4] != b"\x7fELF" or abi is None:
         return
-    wanted = ELF_MACHINES.get(int.from_bytes(head[18:20], "little" if head[5] == 1 else "big"), "another processor")
+    wanted = ELF_MACHINES.get(int.from_bytes(head[18:20], "little" if head[5] == 1 else "big"), "another CPU")
     known = (phone.ask("getprop ro.product.cpu.abilist") or abi).split(",")
     if wanted not in known:
         raise LowzooError(

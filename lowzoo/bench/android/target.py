@@ -48,7 +48,7 @@ def bench_android(
         sleep: Waits for the phone to cool down.
 
     Raises:
-        LowzooError: No runner or one for another processor, no room, a run that fails, or a phone that goes away.
+        LowzooError: No runner or one for another CPU, no room, a run that fails, or a phone that goes away.
     """
     program = RUNNERS[engine]
     model = _identify(artifact, program)

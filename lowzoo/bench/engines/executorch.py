@@ -1,4 +1,4 @@
-"""ExecuTorch's own runtime on this computer's processor; it has one pool of threads for the whole process."""
+"""ExecuTorch's own runtime on this computer's CPU; it has one pool of threads for the whole process."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""LiteRT's interpreter on this computer's processor, with XNNPACK as it comes."""
+"""LiteRT's interpreter on this computer's CPU, with XNNPACK as it comes."""
 
 from typing import Any
 

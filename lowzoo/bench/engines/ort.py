@@ -1,4 +1,4 @@
-"""onnxruntime on this computer's processor, as every measurement sets it up."""
+"""onnxruntime on this computer's CPU, as every measurement sets it up."""
 
 from pathlib import Path
 from typing import Any

@@ -6,7 +6,7 @@ import torch
 from numpy.typing import NDArray
 
 from lowzoo.bench.engines import Run
-from lowzoo.bench.engines.network_spec import read_network_word
+from lowzoo.bench.engines.network_spec import read_network_spec
 from lowzoo.zoo.resolve import load_model
 
 
@@ -24,7 +24,7 @@ def prepare(model: str, threads: int, spinning: bool) -> Run:
 def build(model: str, threads: int) -> torch.nn.Module:
     """The network in eval mode; sets the number of threads of this process."""
     torch.set_num_threads(threads)
-    word, size, pretrained = read_network_word(model)
+    word, size, pretrained = read_network_spec(model)
     return load_model(word, image_size=size, pretrained=pretrained).model
 
 

@@ -53,7 +53,7 @@ def measure(request: dict[str, Any], protocol: Protocol) -> dict[str, Any]:
 def compare(request: dict[str, Any], protocol: Protocol) -> list[dict[str, Any]]:
     """Load two models and time them in turns; `model` and `input` are pairs.
 
-    Idle threads do not spin: those of A would take the processor from B.
+    Idle threads do not spin: those of A would take the CPU from B.
     """
     runs = []
     for model, place in zip(request["model"], request["input"], strict=True):

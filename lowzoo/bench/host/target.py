@@ -1,4 +1,4 @@
-"""The host target: this computer's processor. A regression guard, not a phone."""
+"""The host target: this computer's CPU. A regression guard, not a phone."""
 
 import dataclasses
 import json
@@ -26,7 +26,7 @@ from lowzoo.bench.subjects.subject import Subject, subject_of
 from lowzoo.system.cores import check_threads
 from lowzoo.system.load import OtherLoad
 
-GUARD = "a computer's processor: a regression guard, not a phone"
+GUARD = "a computer's CPU: a regression guard, not a phone"
 WATCH_S = 0.5
 
 
@@ -46,7 +46,7 @@ def bench_host(
         protocol: How long and how often.
         threads: For one operator.
         engine: Which runtime.
-        refuse_load: Raise instead of timing when something else uses the processor.
+        refuse_load: Raise instead of timing when something else uses the CPU.
         progress: Show a bar on stderr.
 
     Raises:
@@ -103,7 +103,7 @@ def compare_host(
         protocol: Protocol of each process; the time of one model counts for each.
         threads: For one operator.
         engine: Which runtime.
-        refuse_load: Raise instead of timing when something else uses the processor.
+        refuse_load: Raise instead of timing when something else uses the CPU.
         progress: Show a bar on stderr.
 
     Raises:

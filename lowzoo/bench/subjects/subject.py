@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from lowzoo.base.errors import LowzooError, reason_of
 from lowzoo.base.lazy import resolved_place
 from lowzoo.bench.engines import EngineFacts
-from lowzoo.bench.engines.network_spec import network_word, read_network_word
+from lowzoo.bench.engines.network_spec import network_spec_of, read_network_spec
 from lowzoo.bench.results.schema import ModelFile, ModelInput
 from lowzoo.bench.subjects.artifact import identify_other, open_onnx, picture, real_input
 from lowzoo.preprocess.input_facts import channels_last
-from lowzoo.zoo.hub_spec import is_hub_word
+from lowzoo.zoo.hub_spec import is_hub_spec
 
 _EXECUTORCH_TYPES = {0: np.uint8, 6: np.float32}
 
@@ -120,7 +120,7 @@ def network_subject(_: EngineFacts, model: str) -> Subject:
 
     from lowzoo.zoo.resolve import load_model
 
-    word, size, pretrained = read_network_word(model)
+    word, size, pretrained = read_network_spec(model)
     resolved = load_model(word, image_size=size, pretrained=pretrained)
     channels, height, width = resolved.input_size
     shape = (1, channels, height, width)
@@ -135,8 +135,8 @@ def network_subject(_: EngineFacts, model: str) -> Subject:
         precision="fp32",
     )
     said = ModelInput(name="x", type="float32", shape=shape, content=f"photograph {photo}, normalised beforehand")
-    if is_hub_word(word):  # the fresh processes build these weights, whatever a branch has moved to, from the cache
-        model = network_word(resolved.source, size=size, untrained=not pretrained)
+    if is_hub_spec(word):  # the fresh processes build these weights, whatever a branch has moved to, from the cache
+        model = network_spec_of(resolved.source, size=size, untrained=not pretrained)
     return Subject(model, facts, said, pixels)
 
 

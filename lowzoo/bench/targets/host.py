@@ -35,7 +35,7 @@ def subject(request: Request) -> Iterator[Path | str]:
     """Give what the engine of a request runs: a file, or for PyTorch a word."""
     from lowzoo.base.errors import LowzooError
     from lowzoo.bench.engines import ENGINES
-    from lowzoo.bench.engines.network_spec import network_word
+    from lowzoo.bench.engines.network_spec import network_spec_of
 
     facts = ENGINES[request.engine]
     facts.require()
@@ -48,7 +48,7 @@ def subject(request: Request) -> Iterator[Path | str]:
             f"{request.engine} builds the network in fresh processes, by its name",
             "Name the model, or time an export of it by --engine onnxruntime",
         )
-    yield network_word(str(request.model), size=request.size, untrained=request.untrained)
+    yield network_spec_of(str(request.model), size=request.size, untrained=request.untrained)
 
 
 def engines() -> list[str]:

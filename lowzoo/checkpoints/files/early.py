@@ -28,17 +28,17 @@ _OLDER_PARTS = 4
 _SCHEMES = ("hf-hub:", "local-dir:")
 
 
-def refuse_early(word: str | None) -> str | None:
+def refuse_early(model_spec: str | None) -> str | None:
     """Give a MODEL word back, or refuse it where that needs neither torch nor timm.
 
     Raises:
         LowzooError: An unknown name, or a file that is no checkpoint or could run code.
     """
-    if word is None or word.startswith(_SCHEMES) or not word:
-        return word
-    name = word.removeprefix(catalog.PREFIX)
+    if model_spec is None or model_spec.startswith(_SCHEMES) or not model_spec:
+        return model_spec
+    name = model_spec.removeprefix(catalog.PREFIX)
     architecture, at, rest = name.partition("@")
-    if at and "/" not in architecture and not Path(word).exists():
+    if at and "/" not in architecture and not Path(model_spec).exists():
         file = Path(rest).expanduser()
         if not file.exists() and "#" in rest:
             file = Path(rest.rpartition("#")[0]).expanduser()
@@ -48,39 +48,44 @@ def refuse_early(word: str | None) -> str | None:
                 raise unknown_architecture(architecture)
             branch = rest.rpartition("#")[2] if file != Path(rest).expanduser() else ""
             refuse_misfit(file, architecture, branch)
-        return word
-    if is_checkpoint(word):
-        refuse_file(Path(word))
-        _refuse_alone(word)
-        return word
-    if word.startswith(catalog.PREFIX) or name.partition(".")[0] in catalog.models() or Path(word).is_dir():
-        return word
-    if Path(word).is_file():
-        if not is_artifact(word) and not knows_architecture(word):
-            refuse_file(Path(word))
-            _refuse_alone(word)
-        return word
+        return model_spec
+    if is_checkpoint(model_spec):
+        refuse_file(Path(model_spec))
+        _refuse_alone(model_spec)
+        return model_spec
+    if model_spec.startswith(catalog.PREFIX) or name.partition(".")[0] in catalog.models() or Path(model_spec).is_dir():
+        return model_spec
+    if Path(model_spec).is_file():
+        if not is_artifact(model_spec) and not knows_architecture(model_spec):
+            refuse_file(Path(model_spec))
+            _refuse_alone(model_spec)
+        return model_spec
     # With timm there already no time is spared, and `lowzoo.zoo.find` says the same.
-    if "/" not in word and os.sep not in word and "timm" not in sys.modules and not knows_architecture(word):
-        raise unknown_model(word, architectures())
-    return word
+    if (
+        "/" not in model_spec
+        and os.sep not in model_spec
+        and "timm" not in sys.modules
+        and not knows_architecture(model_spec)
+    ):
+        raise unknown_model(model_spec, architectures())
+    return model_spec
 
 
-def is_checkpoint(word: str) -> bool:
+def is_checkpoint(model_spec: str) -> bool:
     """Whether a word names a checkpoint that is here, whatever models are called."""
-    return Path(word).suffix in _CHECKPOINTS and Path(word).is_file()
+    return Path(model_spec).suffix in _CHECKPOINTS and Path(model_spec).is_file()
 
 
-def is_artifact(word: str) -> bool:
+def is_artifact(model_spec: str) -> bool:
     """Whether a word ends as the artifacts of an export format do."""
     from lowzoo.export.formats import suffixes
 
-    return Path(word).suffix in suffixes()
+    return Path(model_spec).suffix in suffixes()
 
 
-def refuse_early_checkpoint(word: str | None) -> str | None:
+def refuse_early_checkpoint(model_spec: str | None) -> str | None:
     """The same where a word may also mean something else than a model: only `ARCH@FILE` is judged."""
-    return refuse_early(word) if word and "@" in word else word
+    return refuse_early(model_spec) if model_spec and "@" in model_spec else model_spec
 
 
 def refuse_early_checkpoints(words: list[str] | None) -> list[str] | None:
@@ -131,14 +136,14 @@ def compare_outline(checkpoint: Path, architecture: str, branch: str = "") -> No
         places_of(checkpoint, f"{base}{dot}{tag}", content, branch, known_skeleton)
 
 
-def _refuse_alone(word: str) -> None:
+def _refuse_alone(model_spec: str) -> None:
     if "timm" in sys.modules:
         return
     from lowzoo.checkpoints.files.fit import no_architecture
     from lowzoo.checkpoints.files.outline import read_outline
 
-    if (content := read_outline(Path(word))) is not None:
-        raise no_architecture(word, content)
+    if (content := read_outline(Path(model_spec))) is not None:
+        raise no_architecture(model_spec, content)
 
 
 def refuse_unpublished(checkpoint: Path, family: str | None) -> None:
@@ -165,12 +170,12 @@ def refuse_architecture(architecture: str | None) -> str | None:
     return architecture
 
 
-def unknown_model(word: str, names: Iterable[str]) -> LowzooError:
+def unknown_model(model_spec: str, names: Iterable[str]) -> LowzooError:
     """What to say of a word that means nothing."""
-    near = f" (near: {catalog.students()[word]})" if word in catalog.students() else ""
-    near = near or catalog.near_matches(word.partition(".")[0], [*catalog.models(), *sorted(names)])
+    near = f" (near: {catalog.students()[model_spec]})" if model_spec in catalog.students() else ""
+    near = near or catalog.near_matches(model_spec.partition(".")[0], [*catalog.models(), *sorted(names)])
     return LowzooError(
-        f"unknown model {word}{near}",
+        f"unknown model {model_spec}{near}",
         "Name a model of `lowzoo list`, a folder, hf-hub:ORG/NAME[/FOLDER][@REVISION], or a timm model",
     )
 
@@ -181,9 +186,9 @@ def unknown_architecture(architecture: str) -> LowzooError:
     return LowzooError(f"unknown architecture {architecture}{near}", "Name one of timm's")
 
 
-def knows_architecture(word: str) -> bool:
+def knows_architecture(model_spec: str) -> bool:
     """Whether timm has, or may have, a network of that name, with or without a tag."""
-    base = word.removeprefix(catalog.PREFIX).partition(".")[0]
+    base = model_spec.removeprefix(catalog.PREFIX).partition(".")[0]
     if "timm" in sys.modules:  # where others may have registered networks of their own
         from timm.models import is_model
 

@@ -19,9 +19,9 @@ def download(
     They come from where their authors published them, and are kept in the caches of the Hub and of lowzoo. What is
     there already is not fetched again. hf-hub:ORG/NAME[/FOLDER][@REVISION] fetches any model.
     """
-    from lowzoo.zoo.hub_spec import fetch_hub_model, is_hub_word
+    from lowzoo.zoo.hub_spec import fetch_hub_model, is_hub_spec
 
-    wanted = [(model, None if is_hub_word(model) else catalog.find(model)) for model in models]
+    wanted = [(model, None if is_hub_spec(model) else catalog.find(model)) for model in models]
     for model, found in wanted:
         if found and not found[1].available:
             raise LowzooError(

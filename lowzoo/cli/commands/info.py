@@ -182,20 +182,20 @@ def _metric_line(metric: Metric) -> str:
     return f"{metric.task} {metric.value:g} {metric.unit} ({metric.protocol}) on {metric.data}; {source}"
 
 
-def describe_other(word: str) -> dict[str, Any]:
+def describe_other(model_spec: str) -> dict[str, Any]:
     """The facts as plain data (JSON-ready); nothing is built, and of weights only the header is read.
 
     Args:
-        word: A folder, `hf-hub:ORG/NAME[/FOLDER][@REVISION]`, a timm name, or a file of `lowzoo export`.
+        model_spec: A folder, `hf-hub:ORG/NAME[/FOLDER][@REVISION]`, a timm name, or a file of `lowzoo export`.
 
     Raises:
         LowzooError: It means nothing, or its files cannot be had.
     """
-    if (said := _artifact(word)) is not None:
+    if (said := _artifact(model_spec)) is not None:
         return said
     from lowzoo.zoo.find import find
 
-    found = find(word, pretrained=False)
+    found = find(model_spec, pretrained=False)
     facts: dict[str, Any] = {
         "id": found.name if found.file else found.architecture,
         "architecture": found.architecture,
@@ -242,9 +242,9 @@ def sections(facts: dict[str, Any]) -> Iterator[tuple[str, list[tuple[str, str]]
         yield "Provenance", [(_SHORT.get(key, key), str(value)) for key, value in made.items()]
 
 
-def _artifact(word: str) -> dict[str, Any] | None:
+def _artifact(model_spec: str) -> dict[str, Any] | None:
     """What an exported file says of itself; None for any other word."""
-    path = Path(word)
+    path = Path(model_spec)
     if not path.suffix or not path.exists():
         return None
     from lowzoo.export.formats import format_of

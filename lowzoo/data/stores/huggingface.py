@@ -82,25 +82,25 @@ def is_saved_dataset(path: Path) -> bool:
     return (path / "dataset_dict.json").is_file() or (path / "state.json").is_file()
 
 
-def dataset_splits(word: str) -> tuple[str, tuple[str, ...]]:
+def dataset_splits(source_spec: str) -> tuple[str, tuple[str, ...]]:
     """Give the name of a set and the names of its splits; ("train",) for one that is not divided.
 
     Args:
-        word: `hf:ORG/NAME[@REVISION][:CONFIG]`, `hf:FOLDER`, or a folder that the library has saved.
+        source_spec: `hf:ORG/NAME[@REVISION][:CONFIG]`, `hf:FOLDER`, or a folder that the library has saved.
 
     Raises:
         LowzooError: The library is missing, or it cannot open this.
     """
-    name = word.removeprefix(PREFIX)
+    name = source_spec.removeprefix(PREFIX)
     path = Path(name).expanduser()
-    return path.resolve().name if path.exists() else name, tuple(_load(word))
+    return path.resolve().name if path.exists() else name, tuple(_load(source_spec))
 
 
-def open_dataset(word: str, split: str, options: SourceOptions = DEFAULT_OPTIONS) -> Opened:
+def open_dataset(source_spec: str, split: str, options: SourceOptions = DEFAULT_OPTIONS) -> Opened:
     """Open one split.
 
     Args:
-        word: See `dataset_splits`.
+        source_spec: See `dataset_splits`.
         split: As the set spells it.
         options: Which columns.
 
@@ -108,54 +108,54 @@ def open_dataset(word: str, split: str, options: SourceOptions = DEFAULT_OPTIONS
         LowzooError: No column holds images, several do, or there are no rows.
     """
     datasets = library()
-    rows = _load(word)[split]
+    rows = _load(source_spec)[split]
     if not len(rows):
-        raise LowzooError(f"{word} holds no rows", "Name a data set with images")
-    column, notes = image_column(word, rows.features, options.image_column)
-    (labels, class_names), said = _labels(word, rows, datasets.ClassLabel, column, options.label_column)
+        raise LowzooError(f"{source_spec} holds no rows", "Name a data set with images")
+    column, notes = image_column(source_spec, rows.features, options.image_column)
+    (labels, class_names), said = _labels(source_spec, rows, datasets.ClassLabel, column, options.label_column)
     bare = rows.select_columns([column]).cast_column(column, datasets.Image(decode=False))
-    folder = Path(word.removeprefix(PREFIX)).expanduser()
+    folder = Path(source_spec.removeprefix(PREFIX)).expanduser()
     root = str(folder) if folder.is_dir() else ""
     named, empty = _paths(bare, column, root)
     if named:
         missing = [name for name in named if not Path(name).is_file()]
         if missing:
             said.append(f"{len(missing)} files that rows name do not exist: {some_of(missing)}")
-    reader = DatasetReader(bare, column, f"{word} {split}", root, _digest(rows, bare, column, named))
+    reader = DatasetReader(bare, column, f"{source_spec} {split}", root, _digest(rows, bare, column, named))
     found = Found.of(len(reader) - empty, {"empty cells": empty}, notes + said)
     return Opened(reader, labels, class_names, found)
 
 
-def _load(word: str) -> Mapping[str, Any]:
+def _load(source_spec: str) -> Mapping[str, Any]:
     """Every split of a set; downloaded and unpacked where it has to be."""
-    path = Path(word.removeprefix(PREFIX)).expanduser()
+    path = Path(source_spec.removeprefix(PREFIX)).expanduser()
     if not path.exists():
-        return _load_version(word, "")
+        return _load_version(source_spec, "")
     files = (
         [str(path)]
         if path.is_file()
         else sorted(os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names)
     )
     names = "\0".join(os.path.relpath(file, path) for file in files).encode("utf-8", "surrogateescape")
-    return _load_version(word, joint_digest([sha256(names).digest(), *file_digests(files)]))
+    return _load_version(source_spec, joint_digest([sha256(names).digest(), *file_digests(files)]))
 
 
 @functools.lru_cache(maxsize=4)
-def _load_version(word: str, version: str) -> Mapping[str, Any]:
+def _load_version(source_spec: str, version: str) -> Mapping[str, Any]:
     """The same for one content of a folder; the library knows its own copies by names and times of change alone."""
-    path = Path(word.removeprefix(PREFIX)).expanduser()
+    path = Path(source_spec.removeprefix(PREFIX)).expanduser()
     if is_saved_dataset(path):
-        saved = guarded(word, lambda: library().load_from_disk(str(path)))
+        saved = guarded(source_spec, lambda: library().load_from_disk(str(path)))
         return saved if isinstance(saved, Mapping) else {str(saved.split or "train"): saved}
     place = str(cache_folder("datasets") / version[:24]) if version else None
-    return load_splits(word, word.removeprefix(PREFIX), streaming=False, place=place)
+    return load_splits(source_spec, source_spec.removeprefix(PREFIX), streaming=False, place=place)
 
 
-def load_splits(word: str, name: str, *, streaming: bool, place: str | None = None) -> Mapping[str, Any]:
+def load_splits(source_spec: str, name: str, *, streaming: bool, place: str | None = None) -> Mapping[str, Any]:
     """Every split of a set of the Hub, or of a folder that the library can read.
 
     Args:
-        word: As the user wrote it, for messages.
+        source_spec: As the user wrote it, for messages.
         name: NAME[@REVISION][:CONFIG], or a folder.
         streaming: Give iterable sets and download nothing yet.
         place: Where the library keeps what it makes of a folder; its own place where None.
@@ -165,7 +165,9 @@ def load_splits(word: str, name: str, *, streaming: bool, place: str | None = No
     """
     match = _WORD.fullmatch(name)
     if match is None:
-        raise LowzooError(f"{word!r} names no data set", f"Write {PREFIX}ORG/NAME, perhaps with @REVISION and :CONFIG")
+        raise LowzooError(
+            f"{source_spec!r} names no data set", f"Write {PREFIX}ORG/NAME, perhaps with @REVISION and :CONFIG"
+        )
     load = library().load_dataset
     path = Path(name).expanduser()
 
@@ -176,7 +178,7 @@ def load_splits(word: str, name: str, *, streaming: bool, place: str | None = No
     def of_a_folder() -> Any:
         return load(str(path), streaming=streaming, **({"cache_dir": place} if place else {}))
 
-    loaded: Mapping[str, Any] = guarded(word, of_a_folder if path.exists() else of_the_hub)
+    loaded: Mapping[str, Any] = guarded(source_spec, of_a_folder if path.exists() else of_the_hub)
     return loaded
 
 
@@ -189,7 +191,7 @@ def library() -> Any:
     return datasets
 
 
-def guarded(word: str, action: Callable[[], Any]) -> Any:
+def guarded(source_spec: str, action: Callable[[], Any]) -> Any:
     """Run `action`; what the library says about its failure becomes one line."""
     try:
         return action()
@@ -198,12 +200,12 @@ def guarded(word: str, action: Callable[[], Any]) -> Any:
     # Errors of the network, the Hub, Arrow and the library's own: they share no base.
     except Exception as error:
         raise LowzooError(
-            f"cannot open {word} through datasets: {reason_of(error).rstrip('.')}",
+            f"cannot open {source_spec} through datasets: {reason_of(error).rstrip('.')}",
             "Check the name, the revision and the configuration; offline, fetch it first and set HF_HUB_OFFLINE=1",
         ) from error
 
 
-def image_column(word: str, features: Mapping[str, Any], wanted: str | None) -> tuple[str, list[str]]:
+def image_column(source_spec: str, features: Mapping[str, Any], wanted: str | None) -> tuple[str, list[str]]:
     """Find the column that holds images, by its feature type, and what to say.
 
     Raises:
@@ -220,21 +222,21 @@ def image_column(word: str, features: Mapping[str, Any], wanted: str | None) -> 
         ]
     if wanted is not None and plain.get(wanted) in ("string", "large_string", "binary", "large_binary"):
         columns.append(wanted)
-    return pick_image_column(word, columns, list(features), wanted)
+    return pick_image_column(source_spec, columns, list(features), wanted)
 
 
-def _labels(word: str, rows: Any, label_type: type, image: str, wanted: str | None) -> tuple[Classes, list[str]]:
+def _labels(source_spec: str, rows: Any, label_type: type, image: str, wanted: str | None) -> tuple[Classes, list[str]]:
     """The classes: of the column of that type, of the one that is called label, or of the wanted one."""
     features = rows.features
     names = [name for name in features if name != image]
     typed = [name for name in names if isinstance(features[name], label_type)]
     by_name = [name for name in names if name.lower() in LABEL_NAMES and holds_classes(rows.data.column(name).type)]
-    column, notes = pick_label_column(word, names, wanted, typed or by_name)
+    column, notes = pick_label_column(source_spec, names, wanted, typed or by_name)
     if column is None:
         return (None, None), notes
     cells = rows.select_columns([column]).with_format("arrow")[:].column(column)
     class_names = tuple(features[column].names) if isinstance(features[column], label_type) else None
-    classes, said = read_classes(cells, column, word, class_names)
+    classes, said = read_classes(cells, column, source_spec, class_names)
     return classes, notes + said
 
 

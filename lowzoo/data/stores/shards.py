@@ -14,9 +14,9 @@ TAR_SUFFIXES = (".tar", *COMPRESSED_SUFFIXES)
 _MOST_SHARDS = 1_000_000
 
 
-def is_shard_word(word: str) -> bool:
+def is_shard_pattern(source_spec: str) -> bool:
     """Tell whether a word stands for several tars, as opposed to the name of one file or folder."""
-    return is_tar(word) and any(sign in word for sign in "{*?[") and not Path(word).exists()
+    return is_tar(source_spec) and any(sign in source_spec for sign in "{*?[") and not Path(source_spec).exists()
 
 
 def is_shard_list(path: Path) -> bool:
@@ -31,17 +31,17 @@ def is_tar(name: str) -> bool:
     return name.lower().endswith(TAR_SUFFIXES)
 
 
-def expand_shards(word: str) -> list[Path]:
+def expand_shards(source_spec: str) -> list[Path]:
     """Expand braces as a shell does, `{000..009}` and `{a,b}`, and then wildcards.
 
     Raises:
         LowzooError: Nothing matches, or shards are missing.
     """
-    names = expand_braces(word)
+    names = expand_braces(source_spec)
     found = [Path(hit) for name in names for hit in (sorted(glob.glob(name)) if re.search(r"[*?[]", name) else [name])]
     if not found:
-        raise LowzooError(f"no file matches {word}", "Check the pattern")
-    return _existing(found, word)
+        raise LowzooError(f"no file matches {source_spec}", "Check the pattern")
+    return _existing(found, source_spec)
 
 
 def read_shard_list(path: Path) -> list[Path]:
@@ -57,24 +57,24 @@ def read_shard_list(path: Path) -> list[Path]:
     return _existing([path.parent / Path(name).expanduser() for name in names], str(path))
 
 
-def _existing(files: list[Path], word: str) -> list[Path]:
+def _existing(files: list[Path], source_spec: str) -> list[Path]:
     missing = [file for file in files if not file.is_file()]
     if missing:
         raise LowzooError(
-            f"{len(missing)} of {len(files)} shards of {word} do not exist, the first is {missing[0]}",
+            f"{len(missing)} of {len(files)} shards of {source_spec} do not exist, the first is {missing[0]}",
             "Fetch them, or leave them out of the pattern",
         )
     return files
 
 
-def expand_braces(word: str) -> list[str]:
+def expand_braces(source_spec: str) -> list[str]:
     """Expand braces as a shell does, `{000..009}` and `{a,b}`.
 
     Raises:
         LowzooError: They stand for too many names.
     """
     # Nested braces are opened from within, which gives some names twice.
-    return list(dict.fromkeys(_braces(word)))
+    return list(dict.fromkeys(_braces(source_spec)))
 
 
 def _lines(path: Path) -> Iterator[str]:
@@ -82,10 +82,10 @@ def _lines(path: Path) -> Iterator[str]:
         yield line.text
 
 
-def _braces(word: str) -> Iterator[str]:
-    match = re.search(r"\{([^{}]*)\}", word)
+def _braces(source_spec: str) -> Iterator[str]:
+    match = re.search(r"\{([^{}]*)\}", source_spec)
     if match is None:
-        yield word
+        yield source_spec
         return
     span = re.fullmatch(r"(\d+)\.\.(\d+)", match[1])
     if span is not None:
@@ -99,4 +99,4 @@ def _braces(word: str) -> Iterator[str]:
     else:
         choices = match[1].split(",")
     for choice in choices:
-        yield from _braces(word[: match.start()] + choice + word[match.end() :])
+        yield from _braces(source_spec[: match.start()] + choice + source_spec[match.end() :])

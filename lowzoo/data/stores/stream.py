@@ -123,44 +123,48 @@ def _mixed(cells: Iterator[Cell], random: np.random.Generator) -> Iterator[Cell]
         yield waiting[chosen]
 
 
-def stream_splits(word: str) -> tuple[str, tuple[str, ...]]:
+def stream_splits(source_spec: str) -> tuple[str, tuple[str, ...]]:
     """Give the name of a streamed set and the names of its splits.
 
     Args:
-        word: `hf-stream:ORG/NAME[@REVISION][:CONFIG][#ROWS]`, or a folder in place of ORG/NAME.
+        source_spec: `hf-stream:ORG/NAME[@REVISION][:CONFIG][#ROWS]`, or a folder in place of ORG/NAME.
 
     Raises:
         LowzooError: The library is missing, or it cannot open this.
     """
-    name, _ = _name_and_rows(word)
+    name, _ = _name_and_rows(source_spec)
     path = Path(name).expanduser()
-    return path.resolve().name if path.exists() else name, tuple(load_splits(word, name, streaming=True))
+    return path.resolve().name if path.exists() else name, tuple(load_splits(source_spec, name, streaming=True))
 
 
-def open_stream(word: str, split: str, options: SourceOptions = DEFAULT_OPTIONS) -> Opened:
+def open_stream(source_spec: str, split: str, options: SourceOptions = DEFAULT_OPTIONS) -> Opened:
     """Open one split; see `stream_splits`. Labels come with the pictures, too late to be of use here.
 
     Raises:
         LowzooError: Its columns or its number of rows are not stated, or no column holds images.
     """
     image = library().Image
-    name, stated = _name_and_rows(word)
-    rows = load_splits(word, name, streaming=True)[split]
+    name, stated = _name_and_rows(source_spec)
+    rows = load_splits(source_spec, name, streaming=True)[split]
     if rows.features is None:
-        raise LowzooError(f"{word} does not state its columns", "Name it with hf: in place of hf-stream:")
-    column, notes = image_column(word, rows.features, options.image_column)
+        raise LowzooError(f"{source_spec} does not state its columns", "Name it with hf: in place of hf-stream:")
+    column, notes = image_column(source_spec, rows.features, options.image_column)
     splits = rows.info.splits or {}
     count = stated or (splits[split].num_examples if split in splits else 0)
     if not count:
-        raise LowzooError(f"{word} does not state its number of rows", f"Write it behind a #, as in {word}#1281167")
+        raise LowzooError(
+            f"{source_spec} does not state its number of rows", f"Write it behind a #, as in {source_spec}#1281167"
+        )
     bare = rows.select_columns([column]).cast_column(column, image(decode=False))
     return Opened(
         StreamReader(bare, column, f"{STREAM_PREFIX}{name} {split}", count), found=Found.of(count, notes=notes)
     )
 
 
-def _name_and_rows(word: str) -> tuple[str, int]:
-    match = re.fullmatch(r"(?P<name>[^#]+)(#(?P<rows>\d+))?", word.removeprefix(STREAM_PREFIX))
+def _name_and_rows(source_spec: str) -> tuple[str, int]:
+    match = re.fullmatch(r"(?P<name>[^#]+)(#(?P<rows>\d+))?", source_spec.removeprefix(STREAM_PREFIX))
     if match is None:
-        raise LowzooError(f"{word!r} names no data set", "Write hf-stream:ORG/NAME, perhaps with @REVISION and :CONFIG")
+        raise LowzooError(
+            f"{source_spec!r} names no data set", "Write hf-stream:ORG/NAME, perhaps with @REVISION and :CONFIG"
+        )
     return match["name"], int(match["rows"] or 0)

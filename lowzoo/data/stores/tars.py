@@ -2,7 +2,7 @@
 
 The headers of every tar are read once and kept under the cache folder, by the content of the tar. A damaged shard does
 not stop anything: what it still holds is used, and what it has lost is counted as pictures that cannot be read, up to
-the length of the other shards, so that the share of a set that may be lost has a meaning.
+the length of the other shards, so that the fraction of a set that may be lost has a meaning.
 """
 
 import contextlib

@@ -49,7 +49,7 @@ class CachedFeed:
         device: str | torch.device,
         progress: bool = True,
     ) -> None:
-        # On an accelerator all of it lies there: copies of random rows would take longer than the training.
+        # On a GPU all of it lies there: copies of random rows would take longer than the training.
         self.kinds = [x.to(device) for x in kinds]
         self.labels, self.settings, self.progress = labels.to(device), settings, progress
 

@@ -1,4 +1,4 @@
-"""Many linear probes on the same features, trained in one pass: one product of matrices for all of them.
+"""Many linear probes on the same features, trained in one pass: one matmul for all of them.
 
 Shapes: B images, P probes, D dimensions, C classes. Probes never see each other: each has its own rate, weight decay
 and parameters, and the loss is the sum of theirs.

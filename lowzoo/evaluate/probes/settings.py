@@ -206,7 +206,7 @@ def adapted(
         features: Candidates.
         learning_rates: Candidates, for the batch size that results.
         weight_decays: Candidates.
-        epochs: Milestones keep their share of the whole.
+        epochs: Milestones keep their fraction of the whole.
         batch_size: Rates that are not replaced are scaled in proportion.
         augment: Random crops, or none.
 

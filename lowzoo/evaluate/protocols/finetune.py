@@ -1,4 +1,4 @@
-"""Fine-tuning: the whole network on a share of the labels."""
+"""Fine-tuning: the whole network on a fraction of the labels."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Unpack
@@ -49,7 +49,7 @@ def finetune(
     progress: Progress = None,
     **reading: Unpack[Reading],
 ) -> "Evaluation":
-    """Fine-tune all of MODEL on a share of the labels.
+    """Fine-tune all of MODEL on a fraction of the labels.
 
     SSLight's classifier is an MLP that starts from the projection head of the training; without one it starts at
     random, and the result says so.
@@ -58,7 +58,7 @@ def finetune(
         model: Zoo name, hf-hub:ORG/NAME[/FOLDER][@REVISION], run or model folder, timm name, or ARCH@FILE for a
             checkpoint. In Python also what `lowzoo.load` gave, or a network.
         data: Folder of images or parquet; the embedded sample set if absent. In Python also a source with labels
-            (`lowzoo.data.source.images_of`), or both parts as a `KnnData`.
+            (`lowzoo.data.source.images_of`), or both parts as a `TrainTestData`.
         protocol: Whose settings; those of seed are SwAV's.
         share: Fraction of the labels of each class, 0 to 1.
         split_list: Published list of training images, one name a line; may be repeated.

@@ -50,7 +50,7 @@ def knn(
         model: Zoo name, hf-hub:ORG/NAME[/FOLDER][@REVISION], run or model folder, timm name, or ARCH@FILE for a
             checkpoint. In Python also what `lowzoo.load` gave, or a network.
         data: Folder of images or parquet; the embedded sample set if absent. In Python also a source with labels
-            (`lowzoo.data.source.images_of`), or both parts as a `KnnData`.
+            (`lowzoo.data.source.images_of`), or both parts as a `TrainTestData`.
         protocol: Whose settings.
         bank_split: Split whose labels are known.
         query_split: Split to classify; unnamed: validation, else test, else a fifth of each class of an undivided set.

@@ -64,7 +64,7 @@ def linear(
         model: Zoo name, hf-hub:ORG/NAME[/FOLDER][@REVISION], run or model folder, timm name, or ARCH@FILE for a
             checkpoint. In Python also what `lowzoo.load` gave, or a network.
         data: Folder of images or parquet; the embedded sample set if absent. In Python also a source with labels
-            (`lowzoo.data.source.images_of`), or both parts as a `KnnData`.
+            (`lowzoo.data.source.images_of`), or both parts as a `TrainTestData`.
         protocol: Whose settings; sweep is ours, on cached features.
         features: own, cls, cls4, pooled, pool2x1, pool2x2; several are candidates.
         lr: Peak rates; several are candidates.

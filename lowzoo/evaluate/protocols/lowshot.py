@@ -54,7 +54,7 @@ def lowshot(
         model: Zoo name, hf-hub:ORG/NAME[/FOLDER][@REVISION], run or model folder, timm name, or ARCH@FILE for a
             checkpoint. In Python also what `lowzoo.load` gave, or a network.
         data: Folder of images or parquet; the embedded sample set if absent. In Python also a source with labels
-            (`lowzoo.data.source.images_of`), or both parts as a `KnnData`.
+            (`lowzoo.data.source.images_of`), or both parts as a `TrainTestData`.
         protocol: Whose settings.
         shots: Images of each class, a figure each; 0 for none.
         share: Fraction of the images of each class; 0 for none.

@@ -10,7 +10,7 @@ from lowzoo.evaluate.protocols import Protocol
 if TYPE_CHECKING:
     from lowzoo.data.source import ImageSource
     from lowzoo.evaluate.evaluation import Evaluation
-    from lowzoo.evaluate.knn_protocol import KnnData
+    from lowzoo.evaluate.knn_protocol import TrainTestData
 
 
 def transfer(
@@ -19,7 +19,7 @@ def transfer(
     root: Annotated[str | Path | None, Option(metavar="DIR")] = None,
     task: Sequence[str] = (),
     every: Annotated[bool, Option("--all")] = False,
-    data: Annotated["str | Path | ImageSource | KnnData | None", Option(metavar="SRC")] = None,
+    data: Annotated["str | Path | ImageSource | TrainTestData | None", Option(metavar="SRC")] = None,
     epochs: Count = None,
     batch_size: Annotated[int | None, Option(metavar="N", minimum=2)] = None,
     augment: Augment = None,

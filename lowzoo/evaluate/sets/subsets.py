@@ -53,8 +53,8 @@ def require_classes(labels: NDArray[np.int64], name: str) -> ClassNumbers:
     return ClassNumbers(ids)
 
 
-def held_out(labels: NDArray[np.int64], share: float, seed: int) -> tuple[Indices, Indices]:
-    """Divide into (rest, held-out part): `share` of every class, rounded, and at least one image on either side.
+def held_out(labels: NDArray[np.int64], fraction: float, seed: int) -> tuple[Indices, Indices]:
+    """Divide into (rest, held-out part): `fraction` of every class, rounded, and at least one image on either side.
 
     A class of one image stays in the rest.
 
@@ -63,7 +63,7 @@ def held_out(labels: NDArray[np.int64], share: float, seed: int) -> tuple[Indice
     """
     rng = np.random.default_rng([seed, 1])
     held = [
-        rng.permutation(positions)[: min(max(1, round(share * len(positions))), len(positions) - 1)]
+        rng.permutation(positions)[: min(max(1, round(fraction * len(positions))), len(positions) - 1)]
         for positions in _of_each_class(labels)
     ]
     chosen = np.sort(np.concatenate(held))
@@ -109,12 +109,12 @@ def shots(labels: NDArray[np.int64], count: int, seed: int) -> Indices:
     return np.sort(np.concatenate([rng.permutation(mine)[:count] for mine in positions]))
 
 
-def share_of(labels: NDArray[np.int64], share: float, seed: int) -> Indices:
-    """Draw `share` (0 to 1) of the images of each class, rounded, at least one of each."""
-    if not 0 < share <= 1:
-        raise LowzooError(f"a share of {share:g} of the images is impossible", "Choose between 0 and 1")
+def fraction_of(labels: NDArray[np.int64], fraction: float, seed: int) -> Indices:
+    """Draw `fraction` (0 to 1) of the images of each class, rounded, at least one of each."""
+    if not 0 < fraction <= 1:
+        raise LowzooError(f"a fraction of {fraction:g} of the images is impossible", "Choose between 0 and 1")
     rng = np.random.default_rng([seed, 3])
-    drawn = [rng.permutation(mine)[: max(1, round(share * len(mine)))] for mine in _of_each_class(labels)]
+    drawn = [rng.permutation(mine)[: max(1, round(fraction * len(mine)))] for mine in _of_each_class(labels)]
     return np.sort(np.concatenate(drawn))
 
 

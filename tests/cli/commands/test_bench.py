@@ -38,7 +38,7 @@ def test_the_table(capsys, artifact, tmp_path):
     assert text.startswith("Model: mean.tag, 0.0 MB, fp32\n")
     for word in ("median", "p90", "p99", "min", "mean", "std", "runs", "Medians of 2 processes", "first run", "Load"):
         assert word in text
-    assert "Note: a computer's processor: a regression guard, not a phone" in text
+    assert "Note: a computer's CPU: a regression guard, not a phone" in text
     assert text.endswith(f"Written to {out}\n")
     assert json.loads(out.read_text())["schema"] == "lowzoo.bench/1"
 

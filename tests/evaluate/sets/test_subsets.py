@@ -9,7 +9,7 @@ from PIL import Image
 
 from lowzoo.base.errors import LowzooError
 from lowzoo.data.source import open_source
-from lowzoo.evaluate.sets.subsets import folds, held_out, listed, require_classes, share_of, shots
+from lowzoo.evaluate.sets.subsets import folds, fraction_of, held_out, listed, require_classes, shots
 
 LABELS = np.repeat([0, 1, 3], [20, 30, 1])[np.random.default_rng(0).permutation(51)]
 
@@ -39,11 +39,11 @@ def test_nothing_to_hold_out():
 def test_shots_and_shares():
     assert per_class(shots(LABELS, 1, 0)) == [1, 1, 0, 1]
     assert not np.array_equal(shots(LABELS, 1, 0), shots(LABELS, 1, 1))
-    assert per_class(share_of(LABELS, 0.1, 0)) == [2, 3, 0, 1]
+    assert per_class(fraction_of(LABELS, 0.1, 0)) == [2, 3, 0, 1]
     with pytest.raises(LowzooError, match="2 images of each class are wanted, and the smallest class has 1"):
         shots(LABELS, 2, 0)
-    with pytest.raises(LowzooError, match=r"a share of 1.5 of the images is impossible"):
-        share_of(LABELS, 1.5, 0)
+    with pytest.raises(LowzooError, match=r"a fraction of 1.5 of the images is impossible"):
+        fraction_of(LABELS, 1.5, 0)
 
 
 def test_one_class_is_refused():

@@ -151,8 +151,8 @@ def one_nan(values):
 
 @pytest.mark.parametrize(("change", "said"), [(one_weight, "relative error"), (one_nan, "not finite")])
 def test_a_damaged_graph_is_refused(monkeypatch, tmp_path, change, said):
-    def write(module, resolved, spec, path, judge):
-        write_onnx(module, resolved, spec, path, judge)
+    def write(module, resolved, spec, path, checker):
+        write_onnx(module, resolved, spec, path, checker)
         damage(path, change)
         return ()
 
@@ -179,7 +179,7 @@ def test_mean_and_deviation_exchanged_in_the_graph_are_refused(monkeypatch, tmp_
 
 
 def test_a_file_that_is_no_onnx_is_refused(monkeypatch, tmp_path):
-    def write(module, resolved, spec, path, judge):
+    def write(module, resolved, spec, path, checker):
         path.write_bytes(b"nonsense")
         return ()
 

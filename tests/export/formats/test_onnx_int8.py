@@ -10,7 +10,7 @@ from torch import nn
 from lowzoo.export import ExportSpec, MaxLoss, ParityError
 from lowzoo.export.artifact import write_artifact
 from lowzoo.export.formats.onnx.runtime import open_onnx
-from lowzoo.export.parity.checker import Judge
+from lowzoo.export.parity.checker import ParityChecker
 from lowzoo.export.quantization.calibrate import activation_ranges
 from tests.helpers.export import tiny_resolved
 
@@ -41,7 +41,7 @@ def test_a_file_in_int8(tmp_path):
     assert artifact.parity.knn_loss <= 5
     assert artifact.parity.knn_images == 512
     assert artifact.parity.min_cosine < 1
-    assert artifact.parity.knn_loss == Judge(tiny_resolved()).knn_loss(open_onnx(artifact.path))
+    assert artifact.parity.knn_loss == ParityChecker(tiny_resolved()).knn_loss(open_onnx(artifact.path))
 
 
 def test_a_bound_that_no_file_keeps(tmp_path):

@@ -17,7 +17,7 @@ from lowzoo.export.mil import MilError, load_program
 from lowzoo.export.mil.program import OPS
 from lowzoo.export.mil.values import unpack_bits
 from lowzoo.export.network.graph import exported_module
-from lowzoo.export.parity.checker import Judge
+from lowzoo.export.parity.checker import ParityChecker
 from lowzoo.export.spec.spec import ExportSpec
 from tests.helpers.export import tiny_resolved
 
@@ -271,14 +271,14 @@ def test_float16_is_rounded_after_every_operator(tmp_path_factory):
 def write(tmp_path: Path, **spec) -> Path:
     path = tmp_path / "tiny.mlpackage"
     asked = ExportSpec(format="coreml", **spec)
-    write_coreml(exported_module(tiny_resolved(), asked), tiny_resolved(), asked, path, Judge(tiny_resolved()))
+    write_coreml(exported_module(tiny_resolved(), asked), tiny_resolved(), asked, path, ParityChecker(tiny_resolved()))
     return path
 
 
 def test_one_changed_weight_is_seen(tmp_path):
     path = write(tmp_path)
-    judge = Judge(tiny_resolved())
-    good = judge.parity(open_coreml(path), with_knn=False)
+    checker = ParityChecker(tiny_resolved())
+    good = checker.parity(open_coreml(path), with_knn=False)
     weights = path / "Data/com.apple.CoreML/weights/weight.bin"
     content = bytearray(weights.read_bytes())
     # The kernel of the convolution is the longest blob.
@@ -289,7 +289,7 @@ def test_one_changed_weight_is_seen(tmp_path):
     struct.pack_into("<f", content, start, value + 0.05)
     weights.write_bytes(content)
     assert good.relative_error < 1e-5
-    assert judge.parity(open_coreml(path), with_knn=False).relative_error > 1e-4
+    assert checker.parity(open_coreml(path), with_knn=False).relative_error > 1e-4
 
 
 def test_an_unknown_operator_is_named(tmp_path, monkeypatch):

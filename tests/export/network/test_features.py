@@ -23,7 +23,7 @@ from lowzoo.export.checking import check_artifact
 from lowzoo.export.formats import FORMATS
 from lowzoo.export.formats.onnx.runtime import open_onnx
 from lowzoo.export.network.features import with_features
-from lowzoo.export.parity.checker import Judge, real_images
+from lowzoo.export.parity.checker import ParityChecker, real_images
 from lowzoo.export.parity.parity import compare, together
 from lowzoo.export.spec.spec import parse_features
 from lowzoo.preprocess.transform import preprocess
@@ -245,7 +245,7 @@ def test_as_many_outputs_as_pytorch_or_an_error(folders, tmp_path):
     artifact = write_artifact(str(folders["test_resnet"]), ExportSpec(features=(1, 3)), tmp_path / "maps.onnx")
     plain = load_model(str(folders["test_resnet"]))
     with pytest.raises(ParityError, match="has 2 outputs, PyTorch 1"):
-        Judge(plain, pictures=4).parity(open_onnx(artifact.path), with_knn=False)
+        ParityChecker(plain, pictures=4).parity(open_onnx(artifact.path), with_knn=False)
 
 
 def test_a_file_made_elsewhere_is_checked_when_its_outputs_are_named(folders, tmp_path, capsys):
@@ -299,8 +299,8 @@ def test_parity_of_maps_by_hand():
 def test_maps_do_not_fill_the_memory():
     resolved = with_features(load_model("test_resnet", pretrained=False), (0,))
     wide = dataclasses.replace(resolved.features[0], height=2048, width=2048)
-    assert len(Judge(dataclasses.replace(resolved, features=(wide,))).images) == 8
-    assert len(Judge(resolved).images) == 64
+    assert len(ParityChecker(dataclasses.replace(resolved, features=(wide,))).images) == 8
+    assert len(ParityChecker(resolved).images) == 64
 
 
 @pytest.mark.parametrize("format_", FORMATS.names())

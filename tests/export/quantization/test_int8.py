@@ -7,7 +7,7 @@ import pytest
 from lowzoo.export import ExportSpec, MaxLoss, ParityError
 from lowzoo.export.artifact import write_artifact
 from lowzoo.export.formats.onnx.runtime import open_onnx
-from lowzoo.export.parity.checker import Judge
+from lowzoo.export.parity.checker import ParityChecker
 from lowzoo.export.quantization.int8 import first_that_holds
 from tests.helpers.export import tiny_resolved
 
@@ -26,10 +26,10 @@ def test_the_first_way_that_holds(exact):
     def way(name, artifact):
         return lambda: written.append(name) or artifact
 
-    judge = Judge(tiny_resolved(), knn_pictures=40)
+    checker = ParityChecker(tiny_resolved(), knn_pictures=40)
     ways = {"good": way("good", exact), "never tried": way("never tried", exact)}
-    assert first_that_holds(ways, SPEC, judge) == ("good", ())
-    name, (warning,) = first_that_holds({"turned": way("turned", wrong), "good": way("good", exact)}, SPEC, judge)
+    assert first_that_holds(ways, SPEC, checker) == ("good", ())
+    name, (warning,) = first_that_holds({"turned": way("turned", wrong), "good": way("good", exact)}, SPEC, checker)
     assert name == "good"
     assert warning.startswith("int8 is good, because turned gives smallest cosine -1.0")
     assert written == ["good", "turned", "good"]
@@ -42,7 +42,7 @@ def test_where_nothing_can_be_written_no_loss_is_offered():
     with pytest.raises(
         ParityError, match=r"^no int8 file can be written: it gives a file in which .* int8\. Use fp32$"
     ):
-        first_that_holds({"it": fails}, SPEC, Judge(tiny_resolved()))
+        first_that_holds({"it": fails}, SPEC, ParityChecker(tiny_resolved()))
 
 
 def test_no_way_holds(exact):
@@ -53,4 +53,4 @@ def test_no_way_holds(exact):
     with pytest.raises(
         ParityError, match=r"turned gives smallest cosine -1.*; broken gives the quantizer fails \(odd\)"
     ):
-        first_that_holds({"turned": lambda: wrong, "broken": fails}, SPEC, Judge(tiny_resolved()))
+        first_that_holds({"turned": lambda: wrong, "broken": fails}, SPEC, ParityChecker(tiny_resolved()))

@@ -14,7 +14,7 @@ from lowzoo.base.errors import LowzooError
 from lowzoo.cli.main import main
 from lowzoo.data.reading import identity
 from lowzoo.data.source import open_source
-from lowzoo.evaluate.knn_protocol import open_knn_data
+from lowzoo.evaluate.knn_protocol import open_train_test
 from lowzoo.train.monitoring.monitor import KnnMonitor
 from lowzoo.train.monitoring.progress import Progress
 from tests.helpers.train import SETTINGS, config_of, make_pictures, make_teacher, start
@@ -111,7 +111,7 @@ def test_the_monitor_numbers_classes_as_the_training_set_does(tmp_path: Path) ->
     assert _Colours(monitor).accuracy() == 100.0
     assert monitor.notes() == ["2 held-out images are of classes that the training images lack"]
     with pytest.raises(LowzooError, match="holds 1 classes that train lacks, e.g. 'dog'".replace("train", ".*/train")):
-        open_knn_data(tmp_path)
+        open_train_test(tmp_path)
 
 
 def train(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:

@@ -10,21 +10,21 @@ import pytest
 from lowzoo import catalog
 from lowzoo.base.errors import LowzooError
 from lowzoo.data.source import ImageSource, open_set
-from lowzoo.train.command import TrainWords, default_layers, resolve_words
+from lowzoo.train.command import TrainArgs, default_layers, resolve_args
 from lowzoo.train.defaults import choose, look
 from lowzoo.train.recipes.facts import BUNDLED_TEACHER, Facts
 from lowzoo.train.settings.config import resolve
 
-FACTS = Facts("rob", images=5000, side=300, student="vit_tiny_patch16_224", accelerator=False)
+FACTS = Facts("rob", images=5000, side=300, student="vit_tiny_patch16_224", gpu=False)
 SETS = [2, 3, 5, 12, 70, 600, 5_000, 50_000, 1_281_167]
 
 
 @pytest.mark.parametrize("recipe", ["rob", "seed", "sslight"])
 @pytest.mark.parametrize("images", SETS)
-@pytest.mark.parametrize("accelerator", [False, True])
+@pytest.mark.parametrize("gpu", [False, True])
 @pytest.mark.parametrize("processes", [1, 2])
-def test_every_set_of_images_gets_settings_that_start(recipe, images: int, accelerator: bool, processes: int) -> None:
-    facts = replace(FACTS, recipe=recipe, images=images, accelerator=accelerator, processes=processes)
+def test_every_set_of_images_gets_settings_that_start(recipe, images: int, gpu: bool, processes: int) -> None:
+    facts = replace(FACTS, recipe=recipe, images=images, gpu=gpu, processes=processes)
     config = resolve(choose(facts, {}).fields)
     assert config.batch_size <= images
     assert config.batch_size % processes == 0
@@ -66,8 +66,8 @@ def test_views_are_no_larger_than_the_images_and_smaller_on_a_processor() -> Non
         return resolve(choose(replace(FACTS, **facts), {}).fields).global_size
 
     assert size(side=64) == 64
-    assert size(side=64, accelerator=True) == 64
-    assert size(side=500) < size(side=500, accelerator=True) == 224
+    assert size(side=64, gpu=True) == 64
+    assert size(side=500) < size(side=500, gpu=True) == 224
 
 
 def test_a_teacher_without_a_head_gets_prototypes_of_which_the_images_hold_many() -> None:
@@ -82,11 +82,11 @@ def test_a_teacher_without_a_head_gets_prototypes_of_which_the_images_hold_many(
 
 def test_a_command_without_a_preset_says_what_it_chose_and_one_with_a_preset_keeps_the_papers(tmp_path: Path) -> None:
     said: list[str] = []
-    words = TrainWords("rob", default_layers("rob", data=None, preset=None))
-    config = resolve_words(words, say=said.append)
+    words = TrainArgs("rob", default_layers("rob", data=None, preset=None))
+    config = resolve_args(words, say=said.append)
     assert said == [f"Chosen: {reason}" for reason in config.chosen]
     assert "3 minutes for 1254 images" in said[0]
-    paper = resolve_words(TrainWords("rob", default_layers("rob", data=None, preset="rob_dino")), say=said.append)
+    paper = resolve_args(TrainArgs("rob", default_layers("rob", data=None, preset="rob_dino")), say=said.append)
     assert (paper.chosen, paper.epochs, paper.batch_size) == ((), 300, 1024)
 
 

@@ -1,4 +1,4 @@
-"""Products by oneDNN: fp32 to the last bits, only where that is so, and only while a step runs."""
+"""Matmuls by oneDNN: fp32 to the last bits, only where that is so, and only while a step runs."""
 
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ import torch
 from lowzoo.base.errors import LowzooError
 from lowzoo.data.source import open_source
 from lowzoo.train.kernels import onednn
-from lowzoo.train.kernels.onednn import attend_by_products, check_onednn, onednn_products
+from lowzoo.train.kernels.onednn import attend_by_matmuls, check_onednn, onednn_matmuls
 from lowzoo.train.monitoring.progress import StepClock
 from lowzoo.train.runs.loop import Run
 from lowzoo.train.settings.config import resolve
@@ -27,7 +27,7 @@ def possible() -> bool:
     return True
 
 
-needs_exact_onednn = pytest.mark.skipif(not possible(), reason="torch or processor without exact products by oneDNN")
+needs_exact_onednn = pytest.mark.skipif(not possible(), reason="torch or CPU without exact matmuls by oneDNN")
 
 
 @needs_exact_onednn
@@ -36,7 +36,7 @@ def test_products_are_those_of_fp32() -> None:
     left, right = torch.randn(300, 500), torch.randn(500, 400)
     exact = left.double() @ right.double()
     plain = (left @ right - exact).abs().max()
-    with onednn_products():
+    with onednn_matmuls():
         found = (left @ right - exact).abs().max()
     # Sums in another order; bfloat16 would be some thousand times as far away.
     assert found < 4 * plain
@@ -47,7 +47,7 @@ def test_the_switch_goes_back_whatever_happens() -> None:
     before = torch.backends.mkldnn.matmul.fp32_precision
 
     def fail() -> None:
-        with onednn_products():
+        with onednn_matmuls():
             assert torch.backends.mkldnn.matmul.fp32_precision != before
             raise ValueError("stop")
 
@@ -79,12 +79,12 @@ def test_what_bfloat16_would_lose_is_noticed(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_torch_without_the_switch_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
-    with pytest.raises(LowzooError, match="cannot hand its products to oneDNN"):
+    with pytest.raises(LowzooError, match="cannot hand its matmuls to oneDNN"):
         check_onednn(CPU)
 
 
 def test_an_accelerator_is_refused() -> None:
-    with pytest.raises(LowzooError, match="onednn is for processors, and this run is on cuda"):
+    with pytest.raises(LowzooError, match="onednn is for CPUs, and this run is on cuda"):
         check_onednn(torch.device("cuda"))
 
 
@@ -93,7 +93,7 @@ def test_attention_by_products_attends_alike() -> None:
     network = timm.create_model("test_vit", num_classes=0, img_size=32).eval()
     images = torch.randn(3, 3, 32, 32)
     fused = network(images)
-    attend_by_products(network)
+    attend_by_matmuls(network)
     assert not any(getattr(layer, "fused_attn", False) for layer in network.modules())
     torch.testing.assert_close(network(images), fused, rtol=0, atol=1e-5)
 

@@ -8,14 +8,14 @@ import torch
 
 from lowzoo.base.errors import LowzooError
 from lowzoo.preprocess.sizes import check_takes
-from lowzoo.train.command import TrainWords, resolve_words
+from lowzoo.train.command import TrainArgs, resolve_args
 from lowzoo.train.networks.encoder import create_student
 from lowzoo.train.networks.warm_start import load_init, read_init, write_init
 from lowzoo.zoo.resolve import load_model
 
 
 def words(*settings, layers=("sample",), **options):
-    return TrainWords("rob", layers, options=options, settings=settings)
+    return TrainArgs("rob", layers, options=options, settings=settings)
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def checkpoint(tmp_path_factory):
 
 
 def test_the_student_is_the_given_network_and_the_run_says_which(tmp_path):
-    config = resolve_words(words(init="rob_vit_tiny"))
+    config = resolve_args(words(init="rob_vit_tiny"))
     assert config.student == "vit_tiny"
     student = create_student(config).eval()
     facts = load_init(student, config.init, config.global_size)
@@ -41,7 +41,7 @@ def test_the_student_is_the_given_network_and_the_run_says_which(tmp_path):
 
 
 def test_weights_of_another_normalisation_give_the_same_features(checkpoint):
-    config = resolve_words(words(init=f"vit_tiny@{checkpoint}"))
+    config = resolve_args(words(init=f"vit_tiny@{checkpoint}"))
     student = create_student(config).eval()
     load_init(student, config.init, 64)
     given = load_model(config.init, image_size=64)
@@ -59,17 +59,17 @@ def test_weights_of_another_normalisation_give_the_same_features(checkpoint):
 
 def test_another_architecture_than_the_student_is_refused_by_name():
     with pytest.raises(LowzooError, match="is a vit_tiny_patch16_224, and the student resnet18 is a resnet18"):
-        create_student(resolve_words(words(init="rob_vit_tiny", student="resnet18")))
+        create_student(resolve_args(words(init="rob_vit_tiny", student="resnet18")))
 
 
 def test_sizes_that_the_user_named_are_refused_and_others_chosen_aloud():
     with pytest.raises(LowzooError, match=r"global views of 100 px .*view.global.size=96 or 112"):
-        resolve_words(words("view.global.size=100"))
+        resolve_args(words("view.global.size=100"))
     said = []
-    config = resolve_words(words(student="vit_small_patch14_dinov2", teacher="resnet18"), say=said.append)
+    config = resolve_args(words(student="vit_small_patch14_dinov2", teacher="resnet18"), say=said.append)
     assert [group.size for group in config.views] == [70, 28]
     assert len(said) == 2
-    both = resolve_words(words(student="vit_small_patch14_dinov2"), say=said.append)
+    both = resolve_args(words(student="vit_small_patch14_dinov2"), say=said.append)
     assert both.global_size == 112, "divided by patches of 14 and of 16"
 
 

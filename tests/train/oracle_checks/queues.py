@@ -11,7 +11,7 @@ from lowzoo.train.heads import ProjectionHead
 from lowzoo.train.losses.moco import MocoObjective, multi_crop_info_nce
 from lowzoo.train.losses.queue import KeyQueue
 from lowzoo.train.losses.seed import SeedObjective, SmallPatchObjective, queue_similarities
-from lowzoo.train.networks.step import follow
+from lowzoo.train.networks.step import ema_update
 from tests.train.oracle_checks.entry import Entry, checks
 
 Objective = TypeVar("Objective", bound=SeedObjective)
@@ -99,7 +99,7 @@ def moco(entry: Entry) -> None:
     step = 0
     while entry.has(f"query_in_{step}"):
         queries = query(entry[f"query_in_{step}"])
-        follow(key, query, settings["ema"])
+        ema_update(key, query, settings["ema"])
         with torch.no_grad():
             keys = key(entry[f"key_in_{step}"])
         entry.expect(f"logits_{step}", objective.logits(queries, keys))
@@ -128,7 +128,7 @@ def multi_crop_moco(entry: Entry) -> None:
     for step in range(settings["steps"]):
         first, *others = entry[f"features_{step}"]
         queries = query(torch.stack(others))
-        follow(key, query, settings["ema_momentum"])
+        ema_update(key, query, settings["ema_momentum"])
         with torch.no_grad():
             keys = key(first)
         logits = objective.logits(queries.flatten(0, 1), keys.repeat(len(others), 1))

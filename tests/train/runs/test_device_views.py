@@ -10,8 +10,8 @@ import torch
 from lowzoo.data.source import open_source
 from lowzoo.train.data.dataset import ViewBatch
 from lowzoo.train.monitoring.progress import Progress, StepClock
-from lowzoo.train.networks.step import Method, Now, Views
-from lowzoo.train.runs.device_views import ViewFinisher
+from lowzoo.train.networks.step import Method, StepContext, Views
+from lowzoo.train.runs.device_views import DeviceViews
 from lowzoo.train.runs.loop import Run
 from lowzoo.train.settings.config import resolve
 from tests.helpers.train import SETTINGS, make_pictures, make_teacher
@@ -26,9 +26,9 @@ def run(tmp_path: Path) -> Run:
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_batches_come_in_order_each_with_its_own_views(run: Run, workers: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    plain = [run.finish(batch) for batch in run.loader()]
+    plain = [run.device_views(batch) for batch in run.loader()]
     monkeypatch.setattr(run, "config", run.config.model_copy(update={"workers": workers}))
-    paired = [(batch, views()) for batch, views in run.finish.pair(run.loader())]
+    paired = [(batch, views()) for batch, views in run.device_views.pair(run.loader())]
     assert len(plain) == len(paired) == len(run.updates)
     # A worker's memory has served again and again meanwhile.
     blocks = [batch.lease.block for batch, _ in paired if batch.lease]
@@ -42,15 +42,15 @@ def test_batches_come_in_order_each_with_its_own_views(run: Run, workers: int, m
 
 def test_on_a_processor_the_next_views_are_made_meanwhile(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[tuple[list[int], str]] = []
-    finish = ViewFinisher.__call__
+    finish = DeviceViews.__call__
 
-    def noted(self: ViewFinisher, batch: ViewBatch) -> object:
+    def noted(self: DeviceViews, batch: ViewBatch) -> object:
         made.append((batch.indices.tolist(), threading.current_thread().name))
         return finish(self, batch)
 
-    monkeypatch.setattr(ViewFinisher, "__call__", noted)
+    monkeypatch.setattr(DeviceViews, "__call__", noted)
     expected = [batch.indices.tolist() for batch in run.loader()]
-    pairs = run.finish.pair(run.loader())
+    pairs = run.device_views.pair(run.loader())
     next(pairs)
     # Nobody has asked for any views yet.
     deadline = time.monotonic() + 30
@@ -64,9 +64,9 @@ def test_on_a_processor_the_next_views_are_made_meanwhile(run: Run, monkeypatch:
 
 def test_a_batch_is_finished_once(run: Run) -> None:
     batch = next(iter(run.loader()))
-    run.finish(batch)
+    run.device_views(batch)
     with pytest.raises(ValueError, match="have been released"):
-        run.finish(batch)
+        run.device_views(batch)
 
 
 def test_what_goes_wrong_in_the_views_is_raised_where_they_are_asked_for(
@@ -76,7 +76,7 @@ def test_what_goes_wrong_in_the_views_is_raised_where_they_are_asked_for(
         raise ValueError("no colours")
 
     monkeypatch.setattr("lowzoo.train.runs.device_views.photometric", broken)
-    pairs = run.finish.pair(run.loader())
+    pairs = run.device_views.pair(run.loader())
     _, views = next(pairs)
     with pytest.raises(ValueError, match="no colours"):
         views()
@@ -91,14 +91,14 @@ def test_of_a_step_in_parts_few_views_are_held_and_each_image_counts_once(
     words += ["checkpoint_steps=0"]
     run = Run(resolve("rob_dino", settings=words), pictures, None, tmp_path / "run")
     made, ahead, images = 0, [], []
-    finish, loss, report = ViewFinisher.__call__, type(run.method).loss, StepClock.report
+    finish, loss, report = DeviceViews.__call__, type(run.method).loss, StepClock.report
 
-    def finishing(self: ViewFinisher, batch: ViewBatch) -> Views:
+    def finishing(self: DeviceViews, batch: ViewBatch) -> Views:
         nonlocal made
         made += 1
         return finish(self, batch)
 
-    def losing(self: Method, views: Views, now: Now) -> torch.Tensor:
+    def losing(self: Method, views: Views, now: StepContext) -> torch.Tensor:
         ahead.append(made - len(ahead))
         return loss(self, views, now)
 
@@ -106,7 +106,7 @@ def test_of_a_step_in_parts_few_views_are_held_and_each_image_counts_once(
         images.append(self._steps * batch_size)
         return report(self, batch_size)
 
-    monkeypatch.setattr(ViewFinisher, "__call__", finishing)
+    monkeypatch.setattr(DeviceViews, "__call__", finishing)
     monkeypatch.setattr(type(run.method), "loss", losing)
     monkeypatch.setattr(StepClock, "report", reporting)
     run.train(Progress())

@@ -162,14 +162,14 @@ def test_a_full_disk_costs_neither_the_run_nor_the_checkpoint(tmp_path: Path, mo
 
 
 def test_resuming_with_settings_of_another_run_names_them(world: Path, tmp_path: Path) -> None:
-    from lowzoo.train.command import TrainWords, run_training
+    from lowzoo.train.command import TrainArgs, run_training
 
     out = tmp_path / "run"
     start(world, out, config_of(world, "epochs=1")).train(Progress())
 
-    def words(*settings: str, resume: bool, layers: tuple[str, ...] = ("rob_dino",)) -> TrainWords:
+    def words(*settings: str, resume: bool, layers: tuple[str, ...] = ("rob_dino",)) -> TrainArgs:
         chosen = settings_of(world, *settings)
-        return TrainWords("rob", layers, str(world / "pictures"), settings=chosen, out=out, resume=resume)
+        return TrainArgs("rob", layers, str(world / "pictures"), settings=chosen, out=out, resume=resume)
 
     with pytest.raises(LowzooError, match="other values of batch_size, seed"):
         run_training(words("lr=0.5", "seed=2", "batch_size=8", resume=True), print)

@@ -35,8 +35,8 @@ Finish = Callable[[Tensor, Tensor], Tensor]
 
 @pytest.fixture(scope="module", params=[per_image, batched], ids=lambda way: way.__name__.rpartition(".")[2])
 def normalised(request: pytest.FixtureRequest) -> Finish:
-    """Both ways of finishing views, an accelerator's on the processor."""
-    return lambda pixels, params: request.param.finish(pixels, params, IMAGENET_MEAN, IMAGENET_STD)
+    """Both ways of finishing views, a GPU's on the CPU."""
+    return lambda pixels, params: request.param.change_colours(pixels, params, IMAGENET_MEAN, IMAGENET_STD)
 
 
 @pytest.fixture(scope="module")
@@ -156,7 +156,7 @@ def test_an_accelerators_way_and_a_processors_agree(pixels: Tensor, height: int,
     ]
     images = pixels.repeat(18, 1, 1, 1)[:, :, :height, :width]
     settings_of_both = images, torch.stack(rows), IMAGENET_MEAN, IMAGENET_STD
-    ours, theirs = (way.finish(*settings_of_both) for way in (per_image, batched))
+    ours, theirs = (way.change_colours(*settings_of_both) for way in (per_image, batched))
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-4)
 
 
@@ -206,7 +206,7 @@ def test_the_same_call_gives_the_same_bits_and_leaves_its_input(
 
 @pytest.mark.parametrize("way", [per_image, batched], ids=["per_image", "batched"])
 def test_nothing_to_do_is_plain_normalisation(way: ModuleType, pixels: Tensor) -> None:
-    ours = way.finish(pixels, settings().expand(16, 8), (0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
+    ours = way.change_colours(pixels, settings().expand(16, 8), (0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
     theirs = tv.normalize(pixels / 255, [0.5, 0.4, 0.3], [0.2, 0.3, 0.4])
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-5)
 

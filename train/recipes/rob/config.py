@@ -4,7 +4,7 @@ from typing import Literal, Self
 
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 
-from lowzoo.train.recipes.base import Positive, Share, TaughtConfig
+from lowzoo.train.recipes.base import Fraction, Positive, TaughtConfig
 
 Loss = Literal["dino", "swav", "ibot", "msn", "kd"]
 
@@ -25,8 +25,8 @@ class RobConfig(TaughtConfig):
         target_queue: Past teacher scores that join RoB-SwAV's Sinkhorn, over all devices.
         student_scores: RoB-SwAV: "own" lets the student's head make its scores; "teacher" lets it end in the teacher's
             embedding space, where the teacher's prototypes score it.
-        mask_ratio: RoB-iBOT: mean share of masked patches, one of them drawn for each view.
-        mask_spread: RoB-iBOT: half width of the uniform draw around each mean share.
+        mask_ratio: RoB-iBOT: mean fraction of masked patches, one of them drawn for each view.
+        mask_spread: RoB-iBOT: half width of the uniform draw around each mean fraction.
         patch_weight: RoB-iBOT: weight of the patch term beside the CLS term.
         kd_temperature: Supervised distillation: temperature T of both softmaxes.
         kd_weight: Supervised distillation: weight a of the teacher's term; 1 - a is the labels'.
@@ -46,8 +46,8 @@ class RobConfig(TaughtConfig):
     sinkhorn_iterations: NonNegativeInt = 3
     target_queue: NonNegativeInt = 0
     student_scores: Literal["own", "teacher"] = "own"
-    mask_ratio: tuple[Share, ...] = (0.0, 0.3)
-    mask_spread: tuple[Share, ...] = (0.0, 0.2)
+    mask_ratio: tuple[Fraction, ...] = (0.0, 0.3)
+    mask_spread: tuple[Fraction, ...] = (0.0, 0.2)
     patch_weight: NonNegativeFloat = 1.0
     kd_temperature: Positive = 10.0
     kd_weight: Positive = 0.1

@@ -7,7 +7,7 @@ from lowzoo.base.errors import LowzooError
 from lowzoo.train.kernels.precision import full
 from lowzoo.train.losses.kd import distillation_loss
 from lowzoo.train.networks.encoder import MultiViewEncoder
-from lowzoo.train.networks.step import Method, Now, Views
+from lowzoo.train.networks.step import Method, StepContext, Views
 from lowzoo.train.recipes.rob.config import RobConfig
 from lowzoo.train.teacher_cache.frozen import FrozenTeacher
 
@@ -27,7 +27,7 @@ class KdMethod(Method):
         self.config = config
         self.outputs = teacher.facts.prototypes
 
-    def loss(self, views: Views, now: Now) -> Tensor:
+    def loss(self, views: Views, now: StepContext) -> Tensor:
         """The weighted sum of both terms."""
         if views.labels is None:
             raise LowzooError("supervised distillation needs labels", "Name a source with class folders or labels")

@@ -12,7 +12,7 @@ from lowzoo.train.losses.rob import TEACHER_TEMPERATURE, RobObjective
 from lowzoo.train.losses.rob_ibot import rob_ibot_loss
 from lowzoo.train.losses.rob_swav import SinkhornTargets
 from lowzoo.train.networks.encoder import Encoded, MultiViewEncoder
-from lowzoo.train.networks.step import Method, Now, Views
+from lowzoo.train.networks.step import Method, StepContext, Views
 from lowzoo.train.recipes.rob.config import RobConfig
 from lowzoo.train.teacher_cache.frozen import FrozenTeacher
 
@@ -47,7 +47,7 @@ class RobMethod(Method):
                 prototypes=self.outputs,
             )
 
-    def loss(self, views: Views, now: Now) -> Tensor:
+    def loss(self, views: Views, now: StepContext) -> Tensor:
         """Mean cross-entropy over the allowed pairs of teacher and student views."""
         with now.clock.part("teacher"), torch.no_grad():
             scores = self.teacher.scores(views, now, self.config.targets_views)
@@ -71,7 +71,7 @@ class RobIbotMethod(Method):
         self.config = config
         self.outputs = teacher.facts.prototypes
 
-    def loss(self, views: Views, now: Now) -> Tensor:
+    def loss(self, views: Views, now: StepContext) -> Tensor:
         """CLS term plus weighted patch term."""
         config = self.config
         if views.masks is None:

@@ -6,7 +6,7 @@ from torch import Tensor
 from lowzoo.train.kernels.precision import full
 from lowzoo.train.losses.seed import SeedObjective, SmallPatchObjective
 from lowzoo.train.networks.encoder import MultiViewEncoder
-from lowzoo.train.networks.step import Method, Now, Views
+from lowzoo.train.networks.step import Method, StepContext, Views
 from lowzoo.train.recipes.seed.config import SeedConfig
 from lowzoo.train.teacher_cache.frozen import FrozenTeacher
 
@@ -34,7 +34,7 @@ class SeedMethod(Method):
         )
         self._keys: list[tuple[Tensor, ...]] = []
 
-    def loss(self, views: Views, now: Now) -> Tensor:
+    def loss(self, views: Views, now: StepContext) -> Tensor:
         """Cross-entropy with the teacher's distribution over its own key and the queue."""
         with now.clock.part("teacher"), torch.no_grad():
             key = self.teacher.embed(views, now)[0]
@@ -45,7 +45,7 @@ class SeedMethod(Method):
             return self.objective.loss(encoded[0], key, encoded[1:], local_keys)
         return self.objective.loss(encoded[0], key)
 
-    def after_step(self, now: Now) -> None:
+    def after_step(self, now: StepContext) -> None:
         """Enqueue the keys of the whole step."""
         self.objective.enqueue(*(torch.cat(part, -2) for part in zip(*self._keys, strict=True)))
         self._keys.clear()

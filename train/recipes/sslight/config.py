@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 
-from lowzoo.train.recipes.base import Positive, Share, TrainConfig
+from lowzoo.train.recipes.base import Fraction, Positive, TrainConfig
 
 Method = Literal["dino", "swav", "moco"]
 
@@ -20,16 +20,16 @@ class SslightConfig(TrainConfig):
         student_temperature: Temperature of the student's softmax; MoCo's temperature.
         teacher_temperature_start: DINO: of the teacher's softmax at the start.
         teacher_temperature: DINO: of the teacher's softmax after the warm-up.
-        teacher_temperature_warmup: DINO: share of the run in which it rises.
+        teacher_temperature_warmup: DINO: fraction of the run in which it rises.
         centre_momentum: DINO: of the running mean of the teacher's outputs.
-        freeze_last: Share of the run in which the head's last layer stands still.
+        freeze_last: Fraction of the run in which the head's last layer stands still.
         ema: Momentum of the EMA branch at the start.
         ema_end: Momentum of the EMA branch at the end, on a cosine.
         epsilon: SwAV: sharpness of the codes.
         sinkhorn_iterations: SwAV.
         queue: SwAV: past embeddings for each assigned view, over all devices, rounded down to whole batches; MoCo: past
             keys, a multiple of the batch.
-        queue_start: SwAV: share of the run before the queue is used.
+        queue_start: SwAV: fraction of the run before the queue is used.
     """
 
     recipe: Literal["sslight"] = "sslight"
@@ -42,15 +42,15 @@ class SslightConfig(TrainConfig):
     student_temperature: Positive = 0.1
     teacher_temperature_start: Positive = 0.04
     teacher_temperature: Positive = 0.07
-    teacher_temperature_warmup: Share = 0.25
-    centre_momentum: Share = 0.9
-    freeze_last: Share = 0.0
+    teacher_temperature_warmup: Fraction = 0.25
+    centre_momentum: Fraction = 0.9
+    freeze_last: Fraction = 0.0
     ema: Annotated[float, Field(ge=0, le=1)] = 0.996
     ema_end: Annotated[float, Field(ge=0, le=1)] = 1.0
     epsilon: Positive = 0.05
     sinkhorn_iterations: PositiveInt = 3
     queue: PositiveInt = 3840
-    queue_start: Share = 0.075
+    queue_start: Fraction = 0.075
 
     @model_validator(mode="after")
     def _method_fits(self) -> Self:

@@ -15,7 +15,7 @@ from lowzoo.train.losses.dino import DinoObjective
 from lowzoo.train.losses.moco import MocoObjective, shuffle_batch
 from lowzoo.train.losses.swav import SwavObjective
 from lowzoo.train.networks.encoder import MultiViewEncoder
-from lowzoo.train.networks.step import Method, Now, Views, ema_twin, follow
+from lowzoo.train.networks.step import Method, StepContext, Views, ema_update, momentum_teacher
 from lowzoo.train.recipes.schedules import teacher_temperature
 from lowzoo.train.recipes.sslight.config import SslightConfig
 
@@ -30,7 +30,7 @@ class _SslightMethod(Method):
         super().__init__(student)
         self.config = config
 
-    def after_backward(self, now: Now) -> None:
+    def after_backward(self, now: StepContext) -> None:
         """Drop the gradient of the last layer while it is frozen."""
         if now.progress < self.config.freeze_last:
             for parameter in last_layer(self.student.head).parameters():
@@ -47,14 +47,14 @@ class DinoMethod(_SslightMethod):
 
     def __init__(self, student: MultiViewEncoder, config: SslightConfig) -> None:
         super().__init__(student, config)
-        self.twin = ema_twin(student)
+        self.twin = momentum_teacher(student)
         self.outputs = config.prototypes
         self.objective = DinoObjective(
             config.prototypes, student_temperature=config.student_temperature, centre_momentum=config.centre_momentum
         )
         self._outputs: list[Tensor] = []
 
-    def loss(self, views: Views, now: Now) -> Tensor:
+    def loss(self, views: Views, now: StepContext) -> Tensor:
         """Cross-entropy over pairs of different views."""
         config = self.config
         with now.clock.part("teacher"), torch.no_grad(), now.autocast():
@@ -72,11 +72,11 @@ class DinoMethod(_SslightMethod):
         scores = full(self.encode(views.groups, None, now).scores)
         return self.objective.loss(scores, targets, config.alpha, config.beta)
 
-    def after_step(self, now: Now) -> None:
+    def after_step(self, now: StepContext) -> None:
         """Move the centre by the outputs of the whole step, then the teacher towards the student."""
         self.objective.update_centre(torch.cat(self._outputs, 1))
         self._outputs.clear()
-        follow(self.twin, self.student, self.momentum(now.progress))
+        ema_update(self.twin, self.student, self.momentum(now.progress))
 
 
 class SwavMethod(_SslightMethod):
@@ -95,11 +95,11 @@ class SwavMethod(_SslightMethod):
         )
         self._embeddings: list[Tensor] = []
 
-    def before_step(self, now: Now) -> None:
+    def before_step(self, now: StepContext) -> None:
         """Put the prototypes back on the unit sphere."""
         self.student.head.normalise_prototypes()
 
-    def loss(self, views: Views, now: Now) -> Tensor:
+    def loss(self, views: Views, now: StepContext) -> Tensor:
         """Swapped prediction of codes."""
         encoded = self.encode(views.groups, None, now)
         embeddings = full(encoded.bottleneck[: self.config.global_views].detach())
@@ -112,7 +112,7 @@ class SwavMethod(_SslightMethod):
             beta=self.config.beta,
         )
 
-    def after_step(self, now: Now) -> None:
+    def after_step(self, now: StepContext) -> None:
         """Enqueue the embeddings of the whole step once the queue has begun."""
         if now.progress >= self.config.queue_start:
             self.objective.enqueue(torch.cat(self._embeddings, 1))
@@ -124,17 +124,17 @@ class MocoMethod(_SslightMethod):
 
     def __init__(self, student: MultiViewEncoder, config: SslightConfig, width: int) -> None:
         super().__init__(student, config)
-        self.twin = ema_twin(student)
+        self.twin = momentum_teacher(student)
         self.objective = MocoObjective(width, config.queue, temperature=config.student_temperature)
         self._keys: list[Tensor] = []
         self._moved = -1
 
-    def loss(self, views: Views, now: Now) -> Tensor:
+    def loss(self, views: Views, now: StepContext) -> Tensor:
         """InfoNCE of the second global view and of the local ones against the key."""
         first, *rest = views.groups
         with now.clock.part("teacher"), torch.no_grad():
             if self._moved != now.step:
-                follow(self.twin, self.student, self.momentum(now.progress))
+                ema_update(self.twin, self.student, self.momentum(now.progress))
                 self._moved = now.step
             shuffled, restore = shuffle_batch(first[0], now.step)
             with now.autocast():
@@ -144,7 +144,7 @@ class MocoMethod(_SslightMethod):
         self._keys.append(key)
         return self.objective.loss(queries, key, self.config.alpha, self.config.beta)
 
-    def after_step(self, now: Now) -> None:
+    def after_step(self, now: StepContext) -> None:
         """Enqueue the keys of the whole step."""
         self.objective.enqueue(torch.cat(self._keys))
         self._keys.clear()
