@@ -108,7 +108,8 @@ def say_if_a_folder_has_this_name(model_spec: str) -> None:
     if known and (Path(model_spec) / hub.FILES[0]).is_file():
         whose = "lowzoo's" if base in catalog.models() or model_spec.startswith(catalog.PREFIX) else "timm's"
         say_once(
-            f"{model_spec} is taken as {whose} model of that name; the folder {model_spec} that is here is ./{model_spec}"
+            f"{model_spec} is taken as {whose} model of that name; the folder {model_spec} that is here is "
+            f"./{model_spec}"
         )
 
 
