@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def export(
     model: Annotated[
         "str | Path | nn.Module | Resolved",
-        Option(metavar="[MODEL]", early="lowzoo.checkpoints.files.early:refuse_early"),
+        Option(metavar="[MODEL]", early="lowzoo.checkpoints.early:refuse_early"),
     ] = "rob_vit_tiny",
     *,
     format: Annotated[str, Option(names_from="lowzoo.export.formats:FORMATS")] = "onnx",
@@ -124,7 +124,7 @@ def check(
     *,
     against: Annotated[
         "str | Path | nn.Module | Resolved | None",
-        Option(metavar="MODEL", early="lowzoo.checkpoints.files.early:refuse_early"),
+        Option(metavar="MODEL", early="lowzoo.checkpoints.early:refuse_early"),
     ] = None,
     head: Annotated[str | Path | None, Option(metavar="FILE|own")] = None,
     features: Annotated[
@@ -161,7 +161,7 @@ def check(
     """
     from lowzoo.base.progress import told
     from lowzoo.export.checking import check_artifact
-    from lowzoo.zoo.resolve import resolved_model, word_of
+    from lowzoo.zoo.given import resolved_model, word_of
 
     with told(progress) as say:
         say(f"checking {artifact}")
@@ -195,7 +195,7 @@ def _with_head(model: Model, spec: "ExportSpec", head: str | Path | None) -> "tu
 
     from lowzoo.base.errors import LowzooError
     from lowzoo.export.network.head import OWN, own_classes, read_head, with_head
-    from lowzoo.zoo.resolve import resolved_model
+    from lowzoo.zoo.given import resolved_model
 
     resolved = resolved_model(model, image_size=spec.size, classes=head == OWN)
     if head is not None and head != OWN:

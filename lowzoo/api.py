@@ -35,7 +35,8 @@ def create_model(name: str | Path, pretrained: bool | None = None, **kwargs: Any
     """
     import timm
 
-    from lowzoo.zoo.resolve import built_by_timm, word_of
+    from lowzoo.zoo.given import word_of
+    from lowzoo.zoo.resolve import built_by_timm
 
     word = word_of(name)
     base = word.removeprefix(catalog.PREFIX)
@@ -83,7 +84,7 @@ def load(
             to feed.
     """
     if isinstance(model, (str, Path)):
-        from lowzoo.zoo.resolve import resolved_model
+        from lowzoo.zoo.given import resolved_model
 
         own = {"mean": mean, "std": std, "interpolation": interpolation, "crop_pct": crop_pct, "name": name}
         for argument, value in own.items():

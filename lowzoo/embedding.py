@@ -166,7 +166,7 @@ def embed(
     from lowzoo.evaluate.result import DataFacts, ModelFacts
     from lowzoo.evaluate.run import begin, extraction
     from lowzoo.system.device import pick_device
-    from lowzoo.zoo.resolve import resolved_model
+    from lowzoo.zoo.given import resolved_model
 
     table, drawing = (None if path is None else Path(path) for path in (out, sheet))
     if table is not None and table.suffix.lower() != ".parquet":

@@ -127,7 +127,7 @@ def time(request):
 def toss(model, sides, progress):
     from lowzoo.evaluate.evaluation import Evaluation
     from lowzoo.evaluate.result import EvaluationResult, Figure, ModelFacts
-    from lowzoo.zoo.resolve import resolved_model
+    from lowzoo.zoo.given import resolved_model
 
     resolved = resolved_model(model)
     (progress or str)(f"tossing a coin of {sides} sides")

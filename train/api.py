@@ -25,8 +25,8 @@ _SHARED = (
     "seed",
 )
 Source = Annotated["str | Path | Sequence[Any] | ImageSource | None", Option(metavar="SRC")]
-Init = Annotated[str | Path | None, Option(metavar="MODEL", early="lowzoo.checkpoints.files.early:refuse_early")]
-Teacher = Annotated[str | Path | None, Option(early="lowzoo.checkpoints.files.early:refuse_early_checkpoint")]
+Init = Annotated[str | Path | None, Option(metavar="MODEL", early="lowzoo.checkpoints.early:refuse_early")]
+Teacher = Annotated[str | Path | None, Option(early="lowzoo.checkpoints.early:refuse_early_checkpoint")]
 Folder = Annotated[str | Path | None, Option(metavar="DIR")]
 Settings = Annotated[Mapping[str, Any] | Sequence[str] | None, Option("--set", metavar="KEY=VALUE")]
 

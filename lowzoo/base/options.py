@@ -80,7 +80,7 @@ Progress = Annotated[Callable[[str], None] | None, PYTHON_ONLY]
 
 Data = Annotated["str | Path | Sequence[Any] | ImageSource | TrainTestData | None", Option(metavar="SRC")]
 Model = Annotated[
-    "str | Path | nn.Module | Resolved", Option(metavar="MODEL", early="lowzoo.checkpoints.files.early:refuse_early")
+    "str | Path | nn.Module | Resolved", Option(metavar="MODEL", early="lowzoo.checkpoints.early:refuse_early")
 ]
 Side = Annotated[
     int | tuple[int, int] | None,

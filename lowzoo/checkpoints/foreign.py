@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from lowzoo.base.errors import LowzooError
 from lowzoo.catalog.position_rules import Rule
 from lowzoo.catalog.shapes import Skeleton, known_skeleton
+from lowzoo.checkpoints.early import refuse_architecture
 from lowzoo.checkpoints.families.published import recognise
 from lowzoo.checkpoints.files.content import beside, in_words
-from lowzoo.checkpoints.files.early import refuse_architecture
 from lowzoo.checkpoints.files.fit import Fit, places_of
 from lowzoo.checkpoints.files.torch_file import read_torch_file
 

@@ -16,7 +16,8 @@ from lowzoo.features.extraction import Extraction
 from lowzoo.io.files import writable_folder, write_text
 from lowzoo.preprocess.input_facts import Side
 from lowzoo.system.device import pick_device
-from lowzoo.zoo.resolve import Resolved, resolved_model
+from lowzoo.zoo.given import resolved_model
+from lowzoo.zoo.resolve import Resolved
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from lowzoo import catalog
 from lowzoo.base.errors import LowzooError
 from lowzoo.base.notes import say_once
 from lowzoo.catalog.position_rules import Rule
-from lowzoo.checkpoints.files.early import is_artifact, is_checkpoint, unknown_model
+from lowzoo.checkpoints.early import is_artifact, is_checkpoint, unknown_model
 from lowzoo.io import hub
 from lowzoo.io.files import plain_path
 from lowzoo.io.safetensors_file import check_safetensors, short_digest

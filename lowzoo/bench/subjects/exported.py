@@ -12,7 +12,8 @@ from lowzoo.export.artifact import write_artifact
 from lowzoo.export.formats import FORMATS, Format, suffixes
 from lowzoo.export.spec.spec import ExportSpec
 from lowzoo.preprocess.input_facts import Side
-from lowzoo.zoo.resolve import Resolved, resolved_model
+from lowzoo.zoo.given import resolved_model
+from lowzoo.zoo.resolve import Resolved
 
 
 @contextlib.contextmanager

@@ -16,9 +16,9 @@ from typing import Any
 
 from lowzoo import catalog
 from lowzoo.base.errors import LowzooError
+from lowzoo.catalog.architectures import knows_architecture
 from lowzoo.catalog.shapes import Skeleton
 from lowzoo.checkpoints.files.content import branches, shape_text
-from lowzoo.checkpoints.files.early import knows_architecture
 
 # What trainers lay beside a backbone under the same prefix, by the first part of its name.
 _HEADS = re.compile(

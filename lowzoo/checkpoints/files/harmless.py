@@ -6,6 +6,9 @@ data may be named.
 
 import _compat_pickle
 import sys
+from pathlib import Path
+
+from lowzoo.base.errors import LowzooError
 
 # Containers of the language that torch's own list of harmless classes lacks.
 PLAIN = {
@@ -46,3 +49,11 @@ def is_harmless(name: str) -> bool:
     root = name.partition(".")[0]
     standard = root in _STANDARD or root in ("builtins", "__builtin__")
     return name in PLAIN or name in _TAKEN_BY_TORCH or ("." in name and (root in _KNOWN_MODULES or not standard))
+
+
+def could_run_code(path: Path, name: str) -> LowzooError:
+    """What to say of a file whose pickle names something beside tensors and plain data."""
+    return LowzooError(
+        f"{path} holds more than tensors ({name}) and could run code; it was not loaded",
+        "Get the file from its publisher, or save the state dict alone",
+    )

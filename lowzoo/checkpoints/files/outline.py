@@ -59,7 +59,7 @@ def read_outline(path: Path) -> dict[str, Any] | None:
     """What a checkpoint holds, with an `Outline` for each tensor; None where torch has to read it.
 
     Args:
-        path: A file that `lowzoo.checkpoints.files.early.refuse_file` lets pass.
+        path: A file that `lowzoo.checkpoints.early.refuse_file` lets pass.
     """
     try:
         content = _read(path)

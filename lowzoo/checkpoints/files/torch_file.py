@@ -14,8 +14,7 @@ from torch import Tensor, nn
 
 from lowzoo.base.errors import LowzooError
 from lowzoo.checkpoints.files.content import StandIn, module_tensors, shape_text
-from lowzoo.checkpoints.files.early import could_run_code
-from lowzoo.checkpoints.files.harmless import PLAIN, is_harmless
+from lowzoo.checkpoints.files.harmless import PLAIN, could_run_code, is_harmless
 
 # Two harmless classes that published files hold beside their tensors: command-line arguments (DINO, iBOT), and the
 # configuration of SSLight, which is a dictionary by another name and needs no fvcore.

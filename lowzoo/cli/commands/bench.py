@@ -32,7 +32,7 @@ class _Report:
 def _bench(
     models: Annotated[
         Sequence[str],
-        Option(metavar="[MODEL|ARTIFACT] [B]", early="lowzoo.checkpoints.files.early:refuse_early_checkpoints"),
+        Option(metavar="[MODEL|ARTIFACT] [B]", early="lowzoo.checkpoints.early:refuse_early_checkpoints"),
     ] = (),
     *,
     on: Annotated[str, Option(metavar="TARGET", names_from="lowzoo.bench.targets:WITH_NEEDS")] = "host",

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from lowzoo.base.errors import LowzooError
-from lowzoo.checkpoints.files.early import refuse_architecture, refuse_checkpoint, refuse_misfit, refuse_unpublished
+from lowzoo.checkpoints.early import refuse_architecture, refuse_checkpoint, refuse_misfit, refuse_unpublished
 
 
 def convert(

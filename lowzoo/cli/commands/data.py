@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lowzoo.base.errors import LowzooError
-from lowzoo.checkpoints.files.early import refuse_early
+from lowzoo.checkpoints.early import refuse_early
 from lowzoo.cli.options.places import file_to_write
 from lowzoo.cli.options.source_options import reads_images
 

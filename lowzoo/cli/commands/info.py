@@ -15,7 +15,7 @@ from lowzoo import catalog
 from lowzoo.base.errors import LowzooError
 from lowzoo.catalog import LatencyEntry, Metric, ModelEntry, WeightsEntry
 from lowzoo.catalog.families import family_of
-from lowzoo.checkpoints.files.early import is_artifact, refuse_early
+from lowzoo.checkpoints.early import is_artifact, refuse_early
 
 _WIDTH = 80
 _INDENT = 14

@@ -71,7 +71,7 @@ def transfer(
     from lowzoo.evaluate.run import begin, data_words, extraction
     from lowzoo.evaluate.transfer_tasks import TASKS, chosen_tasks, evaluate_transfer, open_task, transfer_settings
     from lowzoo.system.device import pick_device
-    from lowzoo.zoo.resolve import resolved_model
+    from lowzoo.zoo.given import resolved_model
 
     names = chosen_tasks((task,) if isinstance(task, str) else task, every=every)
     if data is not None and len(names) > 1:

@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from lowzoo.base.errors import LowzooError
-from lowzoo.checkpoints.files.early import architectures, refuse_early
+from lowzoo.catalog.architectures import architectures
+from lowzoo.checkpoints.early import refuse_early
 
 PROGRAM = """
 import sys

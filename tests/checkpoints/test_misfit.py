@@ -10,12 +10,12 @@ import lowzoo
 from lowzoo.base.errors import LowzooError
 from lowzoo.catalog import students
 from lowzoo.catalog.shapes import known_architectures, known_skeleton
+from lowzoo.checkpoints.early import compare_outline
 from lowzoo.checkpoints.families.published import FAMILIES, convert_checkpoint, could_be_published, refuse_published
-from lowzoo.checkpoints.files.early import compare_outline
 from lowzoo.checkpoints.files.fit import common_architectures
 from lowzoo.checkpoints.files.outline import read_outline
 from lowzoo.checkpoints.foreign import read_foreign, timm_skeleton
-from tests.checkpoints.files.test_early import _run
+from tests.checkpoints.test_early import _run
 from tests.checkpoints.test_foreign import LAYOUTS, WHOLE, network, under
 from tests.helpers.published_files import make_content, save
 
@@ -213,6 +213,6 @@ def test_objects_of_any_class_do_not_hide_a_network_nor_make_one(tmp_path):
 
 def test_with_timm_there_it_is_timm_that_judges(folder, monkeypatch):
     monkeypatch.chdir(folder)
-    monkeypatch.setattr("lowzoo.checkpoints.files.early.compare_outline", None)
+    monkeypatch.setattr("lowzoo.checkpoints.early.compare_outline", None)
     with pytest.raises(LowzooError, match="resnet34 fits"):
         lowzoo.load("resnet18@resnet34.pth")

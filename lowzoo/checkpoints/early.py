@@ -5,11 +5,8 @@ which is followed, and the names and shapes in it are compared with those that l
 Only what is certain is refused; whatever is doubtful is left to those who read the file in earnest.
 """
 
-import functools
-import importlib.util
 import os
 import pickletools
-import re
 import sys
 import zipfile
 from collections.abc import Iterable, Iterator
@@ -18,7 +15,8 @@ from typing import IO
 
 from lowzoo import catalog
 from lowzoo.base.errors import LowzooError
-from lowzoo.checkpoints.files.harmless import is_harmless
+from lowzoo.catalog.architectures import architectures, knows_architecture
+from lowzoo.checkpoints.files.harmless import could_run_code, is_harmless
 
 # A word that ends like this and is a file means the file, though `resnet34.pth` looks like a model with a tag.
 _CHECKPOINTS = (".pth", ".pt", ".ckpt", ".bin", ".tar", ".torch", ".safetensors")
@@ -186,31 +184,6 @@ def unknown_architecture(architecture: str) -> LowzooError:
     return LowzooError(f"unknown architecture {architecture}{near}", "Name one of timm's")
 
 
-def knows_architecture(model_spec: str) -> bool:
-    """Whether timm has, or may have, a network of that name, with or without a tag."""
-    base = model_spec.removeprefix(catalog.PREFIX).partition(".")[0]
-    if "timm" in sys.modules:  # where others may have registered networks of their own
-        from timm.models import is_model
-
-        return is_model(base) or base in catalog.students()
-    return base in catalog.models() or base in catalog.students() or base in architectures()
-
-
-@functools.cache
-def architectures() -> frozenset[str]:
-    """Names that timm and lowzoo register, old ones that timm still takes, and perhaps a few words too many."""
-    names: set[str] = set()
-    for package, room in (("timm", "models"), ("lowzoo", "architectures")):
-        found = importlib.util.find_spec(package)
-        for place in (found.submodule_search_locations or ()) if found else ():
-            for file in (Path(place) / room).rglob("*.py"):
-                text = file.read_text(encoding="utf-8", errors="replace")
-                names.update(re.findall(r"^def (\w+)\(", text, re.MULTILINE))
-                for renamed in re.findall(r"register_model_deprecations\([^{]*\{(.*?)\}\s*\)", text, re.DOTALL):
-                    names.update(re.findall(r"['\"](\w+)['\"]\s*:", renamed))
-    return frozenset(name for name in names if not name.startswith("_"))
-
-
 def refuse_file(path: Path) -> None:
     """Refuse a file that is certainly no checkpoint, or one whose pickle names what could run code.
 
@@ -258,14 +231,6 @@ def _refuse_calls(path: Path, names: Iterator[str]) -> None:
     for name in names:
         if not is_harmless(name):
             raise could_run_code(path, name)
-
-
-def could_run_code(path: Path, name: str) -> LowzooError:
-    """What to say of a file whose pickle names something beside tensors and plain data."""
-    return LowzooError(
-        f"{path} holds more than tensors ({name}) and could run code; it was not loaded",
-        "Get the file from its publisher, or save the state dict alone",
-    )
 
 
 def _unreadable(path: Path, reason: str) -> LowzooError:
