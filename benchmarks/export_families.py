@@ -23,12 +23,13 @@ initialises it, with those statistics alone, and the row says so ("weights": "as
 """
 
 import argparse
+import contextlib
+import importlib
 import json
 import math
+import multiprocessing
 import os
 import re
-import subprocess
-import sys
 import tempfile
 import time
 import warnings
@@ -147,21 +148,23 @@ def _export_one(architecture: str, format_: str, pictures: int, *, gains: bool) 
 
 
 def measured(architecture: str, format_: str, arguments: argparse.Namespace) -> dict[str, Any]:
-    """Export in a process of its own."""
-    command = [sys.executable, __file__, "--one", architecture, "--format", format_]
-    command += ["--pictures", str(arguments.pictures)]
+    """Export in a process of its own, which has torch and the converter from this one."""
+    _import_converter(format_)
     with tempfile.TemporaryFile("w+") as said:
-        child = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT)
+        child = multiprocessing.get_context("fork").Process(
+            target=_say_one, args=(architecture, format_, arguments.pictures, said.fileno())
+        )
+        child.start()
+        assert child.pid is not None
         reason = ""
-        while child.poll() is None:
+        while child.is_alive():
             if _seconds_of(child.pid) > arguments.limit:
                 reason = f"it takes more than {arguments.limit} s"
             elif _memory_of(child.pid) > arguments.memory:
                 reason = f"it takes more than {arguments.memory} GB of memory"
             if reason:
                 child.kill()
-                child.wait()
-            time.sleep(0.2)
+            child.join(0.2)
         said.seek(0)
         lines = said.read().splitlines()
     if reason:
@@ -175,7 +178,26 @@ def measured(architecture: str, format_: str, arguments: argparse.Namespace) -> 
             found: dict[str, Any] = json.loads(line.removeprefix(MARK))
             return found
     last = lines[-1] if lines else "it says nothing"
-    return {"status": "refused", "reason": f"the process ended with {child.returncode} ({last[:200]})"}
+    return {"status": "refused", "reason": f"the process ended with {child.exitcode} ({last[:200]})"}
+
+
+def _import_converter(format_: str) -> None:
+    """Import once what takes each export ten seconds."""
+    names = {
+        "onnx": ["onnxscript", "onnxruntime"],
+        "coreml": ["coremltools"],
+        "executorch": ["executorch.exir", "executorch.backends.xnnpack.partition.xnnpack_partitioner"],
+        "litert": ["litert_torch", "ai_edge_litert.interpreter"],
+    }
+    for name in ["timm", "torch.export", *names.get(format_, [])]:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+
+
+def _say_one(architecture: str, format_: str, pictures: int, file: int) -> None:
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+    print(MARK + json.dumps(export_one(architecture, format_, pictures)), flush=True)
 
 
 def _seconds_of(pid: int) -> float:
@@ -280,12 +302,8 @@ def main() -> None:
     parser.add_argument("--memory", type=float, default=10, help="GB it may take")
     parser.add_argument("--pictures", type=int, default=8, help="that every file is run on, beside four photographs")
     parser.add_argument("--tables", action="store_true", help="write the tables alone")
-    parser.add_argument("--one", metavar="ARCH", help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, default=OUT)
     arguments = parser.parse_args()
-    if arguments.one:
-        print(MARK + json.dumps(export_one(arguments.one, arguments.format[0], arguments.pictures)))
-        return
     document = documents.read(arguments.out)
     if arguments.tables:
         write_tables(document, arguments.out)

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from lowzoo.train.recipes.facts import BUNDLED_TEACHER, Facts
+from lowzoo.train.recipes.facts import BUNDLED_TEACHER, BUNDLED_TEACHER_SIDE, Facts
 
-# Width of the student's embedding before the prototypes: that of the bundled teacher, and of fitted prototypes.
+# Width of the student's embedding before the prototypes, fitted ones and those of rob_vit_tiny.
 BOTTLENECK = 128
 
 
@@ -14,9 +14,11 @@ def view(name: str, count: int, size: int, scale: tuple[float, float], **more: A
     return {"name": name, "count": count, "size": size, "scale": list(scale), **more}
 
 
-def teacher_fields(facts: Facts, named: Mapping[str, Any]) -> dict[str, Any]:
+def teacher_fields(facts: Facts, named: Mapping[str, Any], size: int) -> dict[str, Any]:
     """The bundled teacher, or prototypes fitted to the embeddings of one without a head."""
     fields: dict[str, Any] = {"teacher": named.get("teacher", BUNDLED_TEACHER)}
+    if fields["teacher"] == BUNDLED_TEACHER and size < BUNDLED_TEACHER_SIDE:
+        fields["teacher_size"] = BUNDLED_TEACHER_SIDE
     if not facts.teacher_head:
         prototypes = 2
         while prototypes < 1024 and prototypes * 8 <= facts.images:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lowzoo.train.recipes.default_parts import BOTTLENECK, teacher_fields, view
-from lowzoo.train.recipes.facts import BUNDLED_TEACHER, Facts
+from lowzoo.train.recipes.facts import Facts
 from lowzoo.train.recipes.recipe import Budget
 
 
@@ -17,13 +17,13 @@ def defaults(facts: Facts, named: Mapping[str, Any], budget: Budget) -> dict[str
         # image, and local views, which cost as much again, less than more steps.
         "views": [view("global", 1, budget.size, (0.4, 1.0), gray=0.1)],
         "student_head": {"kind": "dino", "layers": 2, "hidden": 512, "bottleneck": BOTTLENECK},
-        **teacher_fields(facts, named),
+        **teacher_fields(facts, named, budget.size),
     }
     if loss == "kd":
         return fields | {"student_head": {"kind": "linear"}, "teacher": named.get("teacher", "deit_small_patch16_224")}
     if loss == "ibot":
         return fields | {"student_head": {"kind": "ibot"}, "teacher": named.get("teacher", "ibot_vitb16")}
-    if fields["teacher"] == BUNDLED_TEACHER or not facts.teacher_head:
+    if not facts.teacher_head or fields["teacher"] == "rob_vit_tiny":
         # They span the space of the targets from the first step on.
         fields["teacher_prototypes"] = True
     if loss == "msn":

@@ -53,7 +53,7 @@ class Seed(Recipe["SeedConfig"]):
         return {
             "queue": queue_length(facts, budget.batch, 4096),
             "views": [view("global", 1, budget.size, (0.3, 1.0), gray=0.1)],
-            **teacher_fields(facts, named),
+            **teacher_fields(facts, named, budget.size),
         }
 
     def paper(self) -> catalog.RecipeEntry:
