@@ -84,6 +84,9 @@ def load(
             to feed.
     """
     if isinstance(model, (str, Path)):
+        from lowzoo.checkpoints.early import refuse_early
+
+        refuse_early(str(model))
         from lowzoo.zoo.given import resolved_model
 
         own = {"mean": mean, "std": std, "interpolation": interpolation, "crop_pct": crop_pct, "name": name}

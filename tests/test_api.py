@@ -197,7 +197,7 @@ def test_protocols_take_a_source_of_pictures(
 
 def test_both_parts_may_be_open() -> None:
     both = lowzoo.evaluate.TrainTestData(coloured(20), coloured(10))
-    found = lowzoo.features.knn(tiny_resolved(), data=both, k=1, device="cpu")
+    found = lowzoo.evaluate.knn(tiny_resolved(), data=both, k=1, device="cpu")
     assert found.result.data["queries"].images == 10
 
 

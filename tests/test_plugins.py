@@ -155,7 +155,7 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     site = distribution(tmp_path / "site")
     monkeypatch.syspath_prepend(site)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (str(site), os.environ.get("PYTHONPATH")))))
-    for module in ("resolve", "export.identity"):
+    for module in ("zoo.given", "export.artifacts.identity"):
         monkeypatch.setattr(f"lowzoo.{module}.load_model", lambda word, **_: tiny_resolved())
     for registry in REGISTRIES:
         registry.refresh()

@@ -1,6 +1,6 @@
 """Evaluation: how good a network's frozen features are.
 
-`lowzoo.features.knn`, `linear`, `lowshot`, `finetune` and `transfer` are what `lowzoo eval` calls; each gives an
+`lowzoo.evaluate.knn`, `linear`, `lowshot`, `finetune` and `transfer` are what `lowzoo eval` calls; each gives an
 `Evaluation`. Another package adds a protocol by an entry point, see `lowzoo.evaluate.protocols`.
 """
 

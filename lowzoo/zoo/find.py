@@ -21,7 +21,7 @@ from lowzoo.io import hub
 from lowzoo.io.files import plain_path
 from lowzoo.io.safetensors_file import check_safetensors, short_digest
 from lowzoo.zoo import pretrained as published
-from lowzoo.zoo import registration
+from lowzoo.zoo import zoo
 from lowzoo.zoo.hub_spec import SCHEME, fetch_hub_model, is_hub_spec
 from lowzoo.zoo.model_config import check_arguments, plain_cfg
 
@@ -170,7 +170,7 @@ def _alone(model_spec: str) -> LowzooError:
 def _find_zoo(model_spec: str, pretrained: bool) -> Found:
     entry, weights = catalog.find(model_spec)
     tagged = f"{entry.name}.{weights.tag}"
-    cfg = registration.default_cfgs[entry.name].cfgs[weights.tag].to_dict()
+    cfg = zoo.default_cfgs[entry.name].cfgs[weights.tag].to_dict()
     found = Found(
         name=tagged if pretrained else entry.name,
         architecture=tagged,

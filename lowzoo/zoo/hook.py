@@ -2,7 +2,7 @@
 
 timm finds third-party models only when their module is executed, and it has no entry points. Importing timm from
 `lowzoo/__init__.py` would be the plain way, but then `lowzoo --help` would pay for torch (3.5 s). So a finder waits at
-the front of `sys.meta_path` for the one name `timm` and lets `lowzoo.zoo.registration.register` run right after timm's
+the front of `sys.meta_path` for the one name `timm` and lets `lowzoo.zoo.zoo.register` run right after timm's
 own code.
 """
 
@@ -18,7 +18,7 @@ from typing import Any
 def register_with_timm() -> None:
     """Register the models now if timm is there, else as soon as it is imported; calling it again changes nothing."""
     if "timm" in sys.modules:
-        from lowzoo.zoo.registration import register
+        from lowzoo.zoo.zoo import register
 
         register()
     elif not any(isinstance(finder, _TimmFinder) for finder in sys.meta_path):
@@ -67,6 +67,6 @@ class _TimmLoader(Loader):
             module.__spec__.loader = self._loader
         if self._finder in sys.meta_path:
             sys.meta_path.remove(self._finder)
-        from lowzoo.zoo.registration import register
+        from lowzoo.zoo.zoo import register
 
         register()

@@ -72,10 +72,10 @@ def refusal(format_: str, target: str, precision: str, input_: str, batch: int |
     """What a combination is refused with by design; empty if it is not."""
     if target == "coreml" and format_ != "executorch":
         return "--for coreml is of ExecuTorch's programs"
-    if target == "coreml" and precision == "int8-dynamic":
-        return "Core ML has no int8-dynamic"
     if format_ != "onnx" and batch == "dynamic":
         return "exported with a fixed batch"
+    if target == "coreml" and precision == "int8-dynamic":
+        return "Core ML has no int8-dynamic"
     return "a Core ML image is one image" if format_ == "coreml" and input_ == "image" and batch != 1 else ""
 
 
