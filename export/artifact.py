@@ -280,7 +280,7 @@ def known_reason(resolved: Resolved, spec: ExportSpec) -> Iterator[None]:
         cfg = getattr(resolved.model, "pretrained_cfg", None) or {}
         family = family_of(cfg.get("architecture", ""))
         reason = family.results.get(spec.format, OK) if family else OK
-        if family is None or reason == OK:
+        if family is None or reason == OK or reason in error.message:
             raise
         known = f"; known of its family {family.name}, tried on {family.tried}: {reason}"
         raise type(error)(f"{error.message}{known}", error.remedy) from error

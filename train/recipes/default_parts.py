@@ -23,7 +23,11 @@ def teacher_fields(facts: Facts, named: Mapping[str, Any], size: int) -> dict[st
         prototypes = 2
         while prototypes < 1024 and prototypes * 8 <= facts.images:
             prototypes *= 2
-        fields |= {"teacher_head": "fitted", "prototypes": prototypes, "fitted_bottleneck": BOTTLENECK}
+        # So many principal axes need more images than that, some of which may be held out or unreadable.
+        axes = BOTTLENECK
+        while axes > 2 and axes * 2 > facts.images:
+            axes //= 2
+        fields |= {"teacher_head": "fitted", "prototypes": prototypes, "fitted_bottleneck": axes}
     return fields
 
 

@@ -11,13 +11,19 @@ from lowzoo.train.recipes.recipe import Budget
 def defaults(facts: Facts, named: Mapping[str, Any], budget: Budget) -> dict[str, Any]:
     """One global view, and the head that the loss needs."""
     loss = named.get("loss", "msn")
+    teacher = teacher_fields(facts, named, budget.size)
     fields: dict[str, Any] = {
         "loss": loss,
         # The teacher's opinion of a view is the whole target: a second view of the image is worth less than another
         # image, and local views, which cost as much again, less than more steps.
         "views": [view("global", 1, budget.size, (0.4, 1.0), gray=0.1)],
-        "student_head": {"kind": "dino", "layers": 2, "hidden": 512, "bottleneck": BOTTLENECK},
-        **teacher_fields(facts, named, budget.size),
+        "student_head": {
+            "kind": "dino",
+            "layers": 2,
+            "hidden": 512,
+            "bottleneck": teacher.get("fitted_bottleneck", BOTTLENECK),
+        },
+        **teacher,
     }
     if loss == "kd":
         return fields | {"student_head": {"kind": "linear"}, "teacher": named.get("teacher", "deit_small_patch16_224")}
