@@ -83,7 +83,7 @@ def test_what_can_be_checked_still_is(tmp_path, monkeypatch):
 
 @pytest.mark.usefixtures("blind")
 def test_the_command_line_says_it(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("lowzoo.zoo.resolve.load_model", lambda word, **_: tiny_resolved())
+    monkeypatch.setattr("lowzoo.zoo.given.load_model", lambda word, **_: tiny_resolved())
     monkeypatch.chdir(tmp_path)
     path = Path("rob_vit_tiny.x_96.mlpackage")  # as it is called by default, which is a name of the catalog too
     words = ["export", "tiny", "--format", "coreml", "--out", str(path)]

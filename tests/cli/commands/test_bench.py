@@ -52,7 +52,7 @@ def test_the_document(capsys, artifact):
 
 
 def test_a_model_is_exported_first(capsys, monkeypatch, tmp_path):
-    monkeypatch.setattr("lowzoo.zoo.resolve.load_model", lambda word, **_: tiny_resolved())
+    monkeypatch.setattr("lowzoo.zoo.given.load_model", lambda word, **_: tiny_resolved())
     monkeypatch.chdir(tmp_path)
     code, text, _ = run(capsys, "tiny", "--quick", "--json")
     document = json.loads(text)

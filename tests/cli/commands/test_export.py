@@ -22,7 +22,7 @@ def run(words: list[str]) -> int:
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the word is, it means the tiny network."""
-    monkeypatch.setattr("lowzoo.zoo.resolve.load_model", lambda word, **_: tiny_resolved())
+    monkeypatch.setattr("lowzoo.zoo.given.load_model", lambda word, **_: tiny_resolved())
 
 
 def test_the_bundled_model_is_the_default(
