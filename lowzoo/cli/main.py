@@ -18,6 +18,7 @@ from lowzoo.cli.commands.cards import cards
 from lowzoo.cli.commands.check import check
 from lowzoo.cli.commands.convert import convert
 from lowzoo.cli.commands.data import data
+from lowzoo.cli.commands.doctor import doctor
 from lowzoo.cli.commands.download import download
 from lowzoo.cli.commands.embed import embed
 from lowzoo.cli.commands.eval import app as eval_app
@@ -58,6 +59,7 @@ app.command("bench", cls=Command)(bench)
 app.add_typer(train_app, name="train")
 app.command("convert")(convert)
 app.command("publish")(publish)
+app.command("doctor", cls=Command)(doctor)
 
 
 def _print_version(wanted: bool) -> None:
