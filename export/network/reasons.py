@@ -24,14 +24,32 @@ _KNOWN = (
     ),
     (r"Missing out variants:? *\{?'?(?:\w+::)?(\w+)", "it uses the operator {0}, which ExecuTorch has no code for"),
     (rf"[Ll]owering not found:? *{_OPERATOR}", "it uses torch's {0}, which litert-torch does not know"),
+    (
+        r"'tfl\.(\w+)' op failed to verify that operand \d is at most (\d)-D",
+        "it gives {0} a tensor of more than {1} dimensions, which LiteRT does not take",
+    ),
+    (
+        r"'tfl\.(\w+)' op found invalid output rank",
+        "it gives {0} a tensor of dimensions that LiteRT does not take",
+    ),
+    (
+        r"contracting dimension sizes must match",
+        "litert-torch makes a product of sizes that do not fit of one that does",
+    ),
+    (
+        r"Cannot view a tensor with shape .* and strides",
+        "ExecuTorch lays a tensor out so that the network's next view of it does not fit",
+    ),
     (r"[Dd]ata[- ]dependent|GuardOnDataDependent|[Dd]ynamic control flow", _BY_VALUES),
 )
+# Where packages lie on whose machine it was says nothing.
+_PLACE = re.compile(r"\S*/site-packages/")
 _WRAPPED = re.compile(r"\S+ cannot be exported [^(]*\((.*)\)(?:; known of its family.*)?", re.S)
 
 
 def plain_reason(error: BaseException) -> str:
     """What another library's error says, in plain words where it is a known one, in its own otherwise."""
-    return in_plain_words(str(error)) or reason_of(error)
+    return in_plain_words(str(error)) or _PLACE.sub("", reason_of(error))
 
 
 def in_plain_words(text: str) -> str:
@@ -46,4 +64,4 @@ def reason_alone(message: str) -> str:
     """The reason in a refusal to export, without the name of the network; in plain words where it is a known one."""
     found = _WRAPPED.fullmatch(message)
     reason = found[1] if found else message
-    return in_plain_words(reason) or reason
+    return in_plain_words(reason) or _PLACE.sub("", reason)

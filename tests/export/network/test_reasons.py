@@ -19,6 +19,9 @@ SAID = {
         "it uses the operator choose_qparams, which ExecuTorch has no code for"
     ),
     "Lowering not found: aten._fft_r2c.default": "it uses torch's _fft_r2c, which litert-torch does not know",
+    "halo_attn.py:228:0: error: 'tfl.pad' op failed to verify that operand 0 is at most 5-D": (
+        "it gives pad a tensor of more than 5 dimensions, which LiteRT does not take"
+    ),
     "Could not guard on data-dependent expression Eq(u0, 1)": (
         "what it computes next depends on the values in the picture, which no fixed graph can follow"
     ),
@@ -34,5 +37,6 @@ def test_a_known_reason_is_told_plainly(text):
 
 def test_an_unknown_reason_stays_as_it_is():
     assert plain_reason(RuntimeError("of its own")) == "of its own"
+    assert plain_reason(RuntimeError("bad line in /home/me/site-packages/timm/x.py:3")) == "bad line in timm/x.py:3"
     assert reason_alone("net_a cannot be exported by executorch 1.5 and torch 2.1 (of (its) own)") == "of (its) own"
     assert reason_alone("it takes more than 300 s") == "it takes more than 300 s"
