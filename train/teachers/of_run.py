@@ -149,6 +149,11 @@ def complete_teacher(
         if teacher.head is None:
             head, _, _, _ = load_head(folder / _HEAD)
             facts = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
+            if facts["revision"] != teacher.facts.revision:
+                say_once(
+                    f"the prototypes of this run were fitted to {facts['revision']} of {facts['name']}, which is now "
+                    f"{teacher.facts.revision}: the run does not go on to the same bits"
+                )
             teacher = with_fitted_head(teacher, head, facts)
     teacher = _to(teacher, device)
     for module in teacher.modules():

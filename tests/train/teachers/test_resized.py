@@ -9,8 +9,9 @@ from torch.nn.functional import interpolate
 from torch.testing import assert_close
 
 from lowzoo import catalog
-from lowzoo.base.errors import LowzooError
+from lowzoo.base.errors import LowzooError, LowzooWarning
 from lowzoo.data.source import open_set
+from lowzoo.train.monitoring.progress import Progress
 from lowzoo.train.runs.loop import Run
 from lowzoo.train.settings.config import resolve
 from lowzoo.train.teachers import load_teacher
@@ -77,3 +78,14 @@ def test_the_notice_names_every_bundled_file_that_is_somebody_elses() -> None:
     assert foreign == ["mobilenetv2_supervised.safetensors"]
     assert all(name in notice for name in foreign)
     assert "MIT License" in notice
+
+
+def test_another_file_of_the_same_teacher_is_said_when_a_run_goes_on(tmp_path: Path) -> None:
+    images = open_set(None).open("train")
+    config = resolve(("sample",), settings=[*SETTINGS, "student_head.bottleneck=32", "teacher_size=64"])
+    Run(config, images, None, tmp_path / "run").train(Progress())
+    facts = tmp_path / "run" / "teacher_head.json"
+    assert "mobilenetv2_supervised.safetensors" in facts.read_text()
+    facts.write_text(facts.read_text().replace("mobilenetv2_supervised.safetensors", "weights.pt"))
+    with pytest.warns(LowzooWarning, match=r"fitted to weights\.pt of mobilenetv2_supervised, which is now"):
+        Run(config, images, None, tmp_path / "run", resume=True)
