@@ -1,7 +1,7 @@
 # lowzoo in a container, on a CPU by default; for a GPU give an image with CUDA's runtime and Python 3.11 or newer:
 #   docker build -t lowzoo .
 #   docker build -t lowzoo --build-arg BASE=nvidia/cuda:12.8.1-runtime-ubuntu24.04 .
-#   docker run --rm -v "$PWD/photos:/photos" -v "$PWD/runs:/work/runs" lowzoo train rob --data /photos
+#   docker run --rm -v "$PWD/photos:/photos" -v "$PWD/runs:/home/lowzoo/runs" lowzoo train rob --data /photos
 ARG BASE=python:3.11-slim
 FROM ${BASE}
 RUN if ! command -v pip >/dev/null; then \
@@ -11,6 +11,6 @@ RUN if ! command -v pip >/dev/null; then \
 ENV PATH=/opt/lowzoo/bin:$PATH
 COPY . /src
 RUN pip install --no-cache-dir "/src[train,eval]" && rm -rf /src
-WORKDIR /work
+WORKDIR /home/lowzoo
 ENTRYPOINT ["lowzoo"]
 CMD ["--help"]
