@@ -14,31 +14,26 @@ import argparse
 import json
 import math
 import os
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from processor_minutes import timed_config
 from tiny_imagenet_part import part
 
 from lowzoo.data.source import ImageSource, open_set
 from lowzoo.system.machine import versions
-from lowzoo.train.defaults import choose, look
 from lowzoo.train.monitoring.metrics import read_metrics
-from lowzoo.train.monitoring.progress import Progress, StepClock
-from lowzoo.train.recipes.base import TrainConfig
+from lowzoo.train.monitoring.progress import Progress
 from lowzoo.train.runs.loop import Run
-from lowzoo.train.settings.config import named_fields, resolve
+from lowzoo.train.settings.config import resolve
 
 RECIPES = ("rob", "seed", "sslight")
 STUDENTS = ("vit_tiny", "mobilenetv2", "mobilenetv3_large", "resnet18", "efficientnet_b0")
 MINUTES = {"sample": 3, "photos": 6}
-# Of one thread, for a second of two cores.
-TWO_CORES = 1.7
 RESULTS = Path(__file__).parent / "results"
-_TIMED = 6
 
 
 def main() -> None:
@@ -76,7 +71,8 @@ def row(
     if (folder / "config.toml").exists():
         config = resolve((), folder / "config.toml")
     else:
-        config = _config(recipe, student, settings, source, MINUTES[images])
+        named = [f"student={student}", "monitor_queries=2000", *settings]
+        config = timed_config(recipe, source, MINUTES[images], named)
     began = time.process_time()
     resumed = (folder / "config.toml").exists()
     run = Run(config, source, queries, folder, resume=resumed)
@@ -110,19 +106,6 @@ def _images(images: str, data: Path) -> tuple[ImageSource, ImageSource]:
         both = open_set(None)
         return both.open("train"), both.open("validation")
     return part(data, "train", np.arange(0, 50_000, 10)), part(data, "validation", np.arange(0, 5_000, 3))
-
-
-def _config(recipe: str, student: str, settings: list[str], source: ImageSource, minutes: float) -> TrainConfig:
-    """The settings chosen for these minutes, with as many steps as they have room for."""
-    common = [f"student={student}", "device=cpu", "workers=0", "log=none", "monitor_queries=2000", *settings]
-    named = named_fields(settings=[*common, f"minutes={minutes}"])
-    chosen = choose(look(recipe, source, named, 1), named).fields
-    trial = resolve(chosen, settings=[*common, f"steps={_TIMED + 2}", "monitor_epochs=0"])
-    with tempfile.TemporaryDirectory() as scratch:
-        run = Run(trial, source, None, Path(scratch) / "run")
-        marks = [time.process_time() for _ in run.steps(StepClock(torch.device("cpu")))]
-    pace = (marks[-1] - marks[1]) / (len(marks) - 2)
-    return resolve(chosen, settings=[*common, f"steps={int(minutes * 60 * TWO_CORES / pace)}"])
 
 
 if __name__ == "__main__":

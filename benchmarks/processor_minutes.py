@@ -1,0 +1,44 @@
+"""Runs whose length is a budget of processor time: other work on the machine does not change what they learn."""
+
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lowzoo.data.source import ImageSource
+from lowzoo.train.defaults import choose, look
+from lowzoo.train.monitoring.progress import StepClock
+from lowzoo.train.recipes.base import TrainConfig
+from lowzoo.train.runs.loop import Run
+from lowzoo.train.settings.config import named_fields, resolve
+
+# Of one thread, for a second of two cores.
+TWO_CORES = 1.7
+_TIMED = 6
+_COMMON = ("device=cpu", "workers=0", "log=none")
+
+
+def timed_config(
+    recipe: str, source: ImageSource, minutes: float, settings: Sequence[str], pinned: Mapping[str, Any] | None = None
+) -> TrainConfig:
+    """The settings that `lowzoo train` chooses for these minutes, with as many steps as they have room for.
+
+    Args:
+        recipe: Name of the recipe.
+        source: Training images.
+        minutes: Of two cores; a thread spends 1.7 times as much processor time.
+        settings: KEY=VALUE, as of `--set`.
+        pinned: Fields that win over the chosen ones, and that `settings` win over.
+    """
+    common = [*_COMMON, *settings]
+    named = named_fields(settings=[*common, f"minutes={minutes}"])
+    chosen = choose(look(recipe, source, named, 1), named).fields | dict(pinned or {})
+    trial = resolve(chosen, settings=[*common, f"steps={_TIMED + 2}", "monitor_epochs=0"])
+    with tempfile.TemporaryDirectory() as scratch:
+        run = Run(trial, source, None, Path(scratch) / "run")
+        marks = [time.process_time() for _ in run.steps(StepClock(torch.device("cpu")))]
+    pace = (marks[-1] - marks[1]) / (len(marks) - 2)
+    return resolve(chosen, settings=[*common, f"steps={int(minutes * 60 * TWO_CORES / pace)}"])

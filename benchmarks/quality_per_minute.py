@@ -1,0 +1,272 @@
+"""What each trainer makes of the same photographs in the same minutes: k-NN and a linear probe.
+
+    python benchmarks/quality_per_minute.py --data tiny-imagenet-100 --work DIR --peers PYTHON
+        [--minutes 5 20] [--seeds 1] [--only SIDE ...] [--clock processor]
+    python benchmarks/quality_per_minute.py --tables
+
+25,000 photographs (every second of tiny-imagenet-100's training images, 64 px), one student, one machine of two cores.
+`lowzoo-*` are `lowzoo train ... --minutes M` with no other option than the student; `lowzoo-rob-sslight` is RoB with
+the views that SSLight's defaults have. `--peers` is a Python with lightly-train and lightly; what its sides are stands
+in `quality_per_minute_peers.py`. lightly-train's distillation is not among them: its teachers are DINOv2 and DINOv3
+networks alone, and cannot be had without a network; plain distillation from the bundled teacher stands in its place.
+
+By `--clock wall` a side has both cores for M minutes, its own start excepted. By `--clock processor` it has as much
+processor time of one thread as two cores give in M minutes (1.7 seconds for one), which other work on the machine does
+not change.
+
+Every student is judged alike: k-NN (k = 20) with 10,000 of the photographs as bank and 2,500 others as queries, at 64
+and at 96 px, of which the better counts; the linear probe on 5,000 of the bank at that size. Rows that are there are not
+measured again. Results: results/quality_per_minute.json, .md and .png.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import documents
+import numpy as np
+from processor_minutes import TWO_CORES, timed_config
+from tiny_imagenet_part import part
+
+import lowzoo
+from lowzoo.data.source import ImageSource
+from lowzoo.evaluate.knn_protocol import TrainTestData
+
+OUT = Path(__file__).parent / "results" / "quality_per_minute.json"
+STUDENT, SIDE = "mobilenetv3_large_100", 64
+EVALUATED = (64, 96)
+OWN = ("lowzoo-rob", "lowzoo-seed", "lowzoo-sslight", "lowzoo-rob-sslight")
+PEERS = (
+    "lightly-train-dino",
+    "lightly-train-dino-64",
+    "lightly-train-simclr",
+    "lightly-train-simclr-64",
+    "lightly-moco",
+    "lightly-dino",
+    "plain-distillation",
+)
+# Sides that a teacher taught; the others had none.
+TAUGHT = ("lowzoo-rob", "lowzoo-seed", "lowzoo-rob-sslight", "plain-distillation")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="folder with the parquet files")
+    parser.add_argument("--work", type=Path, help="photographs and run folders")
+    parser.add_argument("--peers", default="python", help="a Python with lightly-train and lightly")
+    parser.add_argument("--minutes", type=float, nargs="+", default=[5, 20])
+    parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--only", nargs="+", choices=[*OWN, *PEERS], default=[*OWN, *PEERS], metavar="SIDE")
+    parser.add_argument("--clock", choices=["wall", "processor"], default="wall")
+    parser.add_argument("--tables", action="store_true", help="write table and picture alone")
+    words = parser.parse_args()
+    if words.tables:
+        _tables(documents.read(OUT))
+        return
+    if not words.data or not words.work:
+        parser.error("--data and --work are needed")
+    bank = part(words.data, "train", np.arange(0, 50_000, 2))
+    queries = part(words.data, "validation", np.arange(0, 5_000, 2))
+    folder = _photographs(bank, words.work / "photographs")
+    document = documents.read(OUT, {"rows": {}})
+    for minutes in words.minutes:
+        for seed in range(words.seeds):
+            for side in words.only:
+                key = f"{side}-{minutes:g}min-{seed}-{words.clock}"
+                if key in document["rows"]:
+                    continue
+                row = _row(side, minutes, seed, words, bank, folder) | _judged(words.work / key, bank, queries)
+                row |= {"side": side, "minutes": minutes, "seed": seed, "clock": words.clock, "student": STUDENT}
+                document = documents.read(OUT, {"rows": {}})
+                document["rows"][key] = row | documents.circumstances() | {"cores": os.cpu_count()}
+                documents.write(OUT, document)
+                print(key, {name: row[name] for name in ("knn", "linear", "steps", "spent")}, flush=True)
+    _tables(document)
+
+
+def _row(
+    side: str, minutes: float, seed: int, words: argparse.Namespace, bank: ImageSource, folder: Path
+) -> dict[str, Any]:
+    """Train one side, and leave its student in its folder as weights.pth."""
+    out = words.work / f"{side}-{minutes:g}min-{seed}-{words.clock}"
+    out.mkdir(parents=True, exist_ok=True)
+    if side in OWN:
+        return _own(side, minutes, seed, words.clock, bank, folder, out)
+    seconds = minutes * 60 * (TWO_CORES if words.clock == "processor" else 1)
+    told = {
+        "folder": str(folder),
+        "images": len(bank),
+        "out": str(out / "weights.pth"),
+        "student": STUDENT,
+        "seconds": seconds,
+        "clock": words.clock,
+        "seed": seed,
+        "workers": 0 if words.clock == "processor" else 2,
+        "teacher": str(Path(lowzoo.__file__).parent / "zoo" / "weights" / "mobilenetv2_supervised.safetensors"),
+        "teacher_architecture": "mobilenetv2_100",
+        "teacher_size": 96,
+    }
+    script = Path(__file__).with_name("quality_per_minute_peers.py")
+    done = subprocess.run(
+        [words.peers, str(script), side, json.dumps(told)], stdout=subprocess.PIPE, text=True, check=True
+    )
+    found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return found
+
+
+def _own(
+    side: str, minutes: float, seed: int, clock: str, bank: ImageSource, folder: Path, out: Path
+) -> dict[str, Any]:
+    import torch
+
+    from lowzoo.train.monitoring.progress import Progress
+    from lowzoo.train.recipes.sslight.defaults import defaults
+    from lowzoo.train.runs.loop import Run
+
+    recipe = side.split("-")[1]
+    softer: Mapping[str, Any] = {}
+    if side == "lowzoo-rob-sslight":
+        from lowzoo.train.defaults import look
+        from lowzoo.train.recipes.recipe import Budget
+
+        fields = defaults(look("sslight", bank, {"student": STUDENT}, 1), {}, Budget(64, SIDE))
+        softer = {name: fields[name] for name in ("views", "alpha", "beta")}
+    began = time.perf_counter(), time.process_time()
+    if clock == "processor":
+        torch.set_num_threads(1)
+        settings = [f"student={STUDENT}", f"seed={seed}"]
+        config = timed_config(recipe, bank, minutes, settings, softer)
+        began = time.perf_counter(), time.process_time()
+        result = Run(config, bank, None, out / "run", resume=(out / "run" / "config.toml").exists()).train(Progress())
+        assert result is not None
+        steps = config.steps
+    else:
+        trained = lowzoo.train.run(
+            recipe,
+            folder,
+            student=STUDENT,
+            seed=seed,
+            minutes=minutes,
+            out=out / "run",
+            settings=softer or None,
+            resume=(out / "run" / "config.toml").exists(),
+        )
+        steps = trained.steps
+    spent = time.perf_counter() - began[0] if clock == "wall" else time.process_time() - began[1]
+    network = lowzoo.load(out / "run").model
+    torch.save(network.state_dict(), out / "weights.pth")
+    versions = {"torch": torch.__version__, "lowzoo": lowzoo.__version__}
+    return {"steps": steps, "spent": spent, "config": (out / "run" / "config.toml").read_text(), "versions": versions}
+
+
+def _judged(folder: Path, bank: ImageSource, queries: ImageSource) -> dict[str, Any]:
+    """k-NN by size, and the linear probe at the better one."""
+    import timm
+    import torch
+
+    network = timm.create_model(STUDENT, num_classes=0)
+    weights = torch.load(folder / "weights.pth", weights_only=True)
+    wanted = network.state_dict().keys()
+    missing = [name for name in wanted if name not in weights]
+    assert not missing, missing
+    network.load_state_dict({name: weights[name] for name in wanted})
+    many = bank.subset(np.flatnonzero(np.arange(len(bank)) % 5 < 2))
+    knns: dict[str, float] = {}
+    for size in EVALUATED:
+        found = lowzoo.evaluate.knn(
+            lowzoo.load(network, size=size, name=f"{folder.name}"), data=TrainTestData(many, queries), k=20
+        )
+        knns[str(size)] = found.top1
+    better = max(knns, key=lambda size: knns[size])
+    few = bank.subset(np.arange(0, len(bank), 5))
+    probe = lowzoo.evaluate.linear(
+        lowzoo.load(network, size=int(better), name=f"{folder.name}"), data=TrainTestData(few, queries)
+    )
+    return {
+        "knn": knns[better],
+        "knn_by_size": knns,
+        "evaluated_at": int(better),
+        "linear": probe.top1,
+    }
+
+
+def _photographs(bank: ImageSource, folder: Path) -> Path:
+    """The training images as files, as the peers read them; without classes, which no side may see."""
+    from PIL import Image
+
+    done = folder.with_suffix(".done")
+    if not done.exists():
+        (folder / "all").mkdir(parents=True, exist_ok=True)
+        for number in range(len(bank)):
+            Image.fromarray(bank.pixels(number)).save(folder / "all" / f"{number:05d}.png")
+        done.touch()
+    return folder
+
+
+def _tables(document: dict[str, Any]) -> None:
+    rows = document["rows"].values()
+    budgets = sorted({(row["minutes"], row["clock"]) for row in rows})
+    lines = [
+        "# k-NN and linear top-1 after equal minutes",
+        "",
+        "Written by `benchmarks/quality_per_minute.py`, which says what is compared; settings and versions of each row"
+        " are in the JSON.",
+        "",
+    ]
+    for minutes, clock in budgets:
+        lines += [
+            f"## {minutes:g} minutes on two cores ({'by the clock' if clock == 'wall' else 'as processor time'})",
+            "",
+            "| side | taught | k-NN % | linear % | steps | seeds |",
+            "|---|---|---|---|---|---|",
+        ]
+        for side in (*OWN, *PEERS):
+            of = [row for row in rows if (row["side"], row["minutes"], row["clock"]) == (side, minutes, clock)]
+            if of:
+                shown = ["/".join(f"{row[name]:.1f}" for row in of) for name in ("knn", "linear")]
+                taught = "yes" if side in TAUGHT else "no"
+                lines.append(f"| {side} | {taught} | {shown[0]} | {shown[1]} | {of[0]['steps']} | {len(of)} |")
+        lines.append("")
+        for taught in (True, False):
+            of = [row for row in rows if (row["minutes"], row["clock"]) == (minutes, clock)]
+            alike = [row for row in of if (row["side"] in TAUGHT) == taught]
+            ours = max((row["knn"] for row in alike if row["side"] in OWN), default=0)
+            peers = max((row["knn"] for row in alike if row["side"] in PEERS), default=0)
+            if ours and peers:
+                kind = "With" if taught else "Without"
+                lines.append(f"{kind} a teacher the best of ours has {ours / peers:.2f} times the best peer's k-NN.")
+        lines.append("")
+    OUT.with_suffix(".md").write_text("\n".join(lines))
+    _picture(document)
+
+
+def _picture(document: dict[str, Any]) -> None:
+    """k-NN over minutes, a line a side."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(8, 5), layout="constrained")
+    for side in (*OWN, *PEERS):
+        points: dict[float, list[float]] = {}
+        for row in document["rows"].values():
+            if row["side"] == side:
+                points.setdefault(row["minutes"], []).append(row["knn"])
+        if points:
+            minutes = sorted(points)
+            line = [float(np.mean(points[minute])) for minute in minutes]
+            axes.plot(minutes, line, "o-" if side in OWN else "s--", label=side)
+    axes.set(xlabel="minutes on two cores", ylabel="k-NN top-1 (%)", title="25,000 photographs, MobileNetV3-Large")
+    axes.legend(fontsize=8)
+    figure.savefig(OUT.with_suffix(".png"), dpi=120)
+    pyplot.close(figure)
+
+
+if __name__ == "__main__":
+    main()
