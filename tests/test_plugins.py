@@ -173,6 +173,7 @@ def run(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, s
     return int(ended.value.code or 0), *capsys.readouterr()
 
 
+@pytest.mark.slow
 def test_a_format_is_exported_checked_read_and_timed(toy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = toy / "tiny.toy"
     code, text, error = run(capsys, "export", "tiny", "--format", "toy", "--out", file)

@@ -60,6 +60,7 @@ def test_the_table_of_the_publication():
     assert 0.01 * factor + addend == pytest.approx(1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["--cached", "--augment"])
 def test_all_tasks_end_to_end(capsys, root, model, how, tmp_path):
     out = tmp_path / "transfer.json"

@@ -81,6 +81,7 @@ def test_a_run_gives_its_folder_its_figures_and_its_network_and_prints_nothing(w
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.slow
 def test_a_place_for_lines_gets_what_a_command_would_say(world, tmp_path, capfd) -> None:
     said: list[str] = []
     lowzoo.train.rob(world / "pictures", **tiny(world, tmp_path / "run", progress=said.append))
@@ -112,6 +113,7 @@ def test_pictures_of_a_program_train_as_well(tmp_path) -> None:
     assert run.knn_after is None, "they have no classes"
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_and_refuses_what_cannot_change(world, tmp_path) -> None:
     words = tiny(world, tmp_path / "run")
     lowzoo.train.rob(world / "pictures", **words)

@@ -97,6 +97,7 @@ def test_a_file_needs_no_suffix(capsys, artifact):
     assert run(capsys, bare, "--quick")[0] == 0
 
 
+@pytest.mark.slow
 def test_two_files_in_turns(capsys, artifact, tmp_path):
     other = described(tmp_path / "wide.onnx", shape=(1, 512, 512, 3))
     code, text, _ = run(capsys, artifact, other, "--json", "--out", tmp_path / "ratio.json")

@@ -49,6 +49,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_pictures(tmp_path_factory.mktemp("world"))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("stand_ins")
 def test_both_get_the_numbers_and_find_their_run_again(world: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"

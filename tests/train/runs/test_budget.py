@@ -37,6 +37,7 @@ def _same(one: Path, other: Path) -> bool:
     return all(torch.equal(value, theirs[key]) for key, value in ours.items())
 
 
+@pytest.mark.slow
 def test_steps_may_be_fewer_than_an_epoch_and_more(world: Path, tmp_path: Path) -> None:
     for steps in (2, 8):
         out = tmp_path / str(steps)
@@ -65,6 +66,7 @@ def ticking(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(budget.Budget, "measured", lambda *_: None)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ticking")
 def test_a_run_of_minutes_that_is_ended_goes_on_to_the_bits_of_the_one_that_was_not(
     world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -104,6 +106,7 @@ def _clock(run: Run):
     return StepClock(run.device)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ticking")
 def test_more_minutes_train_a_finished_run_on_and_fewer_are_refused(world: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"

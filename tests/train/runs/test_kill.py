@@ -106,6 +106,7 @@ def test_a_kill_while_a_checkpoint_is_written_costs_no_more_than_its_steps(
     assert not [file.name for file in out.iterdir() if file.name.startswith(".")]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a device that is always full")
 def test_a_disk_that_fills_up_ends_the_run_with_a_remedy_and_costs_no_bit(
     world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

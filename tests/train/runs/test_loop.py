@@ -82,6 +82,7 @@ def test_a_frozen_teacher_normalises_its_prototypes_once(
     assert layers == [run.student.head.last_layer]
 
 
+@pytest.mark.slow
 def test_a_finished_run_can_be_the_teacher_of_the_next(world: Path, tmp_path: Path) -> None:
     start(world, tmp_path / "first", config_of(world, "epochs=1")).train(Progress())
     second = config_of(world, f"teacher={tmp_path / 'first'}", "epochs=1", "monitor_epochs=0")

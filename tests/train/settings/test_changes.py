@@ -102,6 +102,7 @@ def _clock(run: object) -> object:
     return StepClock(run.device)  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_extended_to_the_same_bits_whether_or_not_it_is_interrupted(
     world: Path, tmp_path: Path
 ) -> None:
@@ -124,6 +125,7 @@ def test_a_finished_run_is_extended_to_the_same_bits_whether_or_not_it_is_interr
     assert _losses(tmp_path / "broken")[-1] == _losses(tmp_path / "straight")[-1]
 
 
+@pytest.mark.slow
 def test_going_back_gives_up_what_came_after(world: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     _train(world, out, "epochs=3")
@@ -159,6 +161,7 @@ def test_what_would_change_nothing_any_more_is_refused(
     assert (tmp_path / "config.toml").read_text() == before
 
 
+@pytest.mark.slow
 def test_resuming_a_finished_run_loses_nothing(world: Path, tmp_path: Path) -> None:
     facts = _train(world, tmp_path)
     assert facts["images_per_s"]
@@ -167,6 +170,7 @@ def test_resuming_a_finished_run_loses_nothing(world: Path, tmp_path: Path) -> N
     assert _train(world, tmp_path, resume=True) == facts
 
 
+@pytest.mark.slow
 def test_the_last_measurement_is_made_up_for(world: Path, tmp_path: Path) -> None:
     _train(world, tmp_path, "monitor_epochs=2", "epochs=3")
     file = tmp_path / "metrics.jsonl"
