@@ -5,18 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from lowzoo.cli.main import main
 from lowzoo.data.stores.samples import demonstration_photos
 from lowzoo.export.spec import bounds
+from tests.helpers.cli import exit_status
 from tests.helpers.export import tiny_resolved
 
 
 def run(words: list[str]) -> int:
-    with pytest.raises(SystemExit) as ended:
-        main(["export", *words])
-    code = ended.value.code
-    assert isinstance(code, int)
-    return code
+    return exit_status(["export", *words])
 
 
 @pytest.fixture

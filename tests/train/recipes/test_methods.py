@@ -12,12 +12,7 @@ from lowzoo.train.monitoring.progress import Progress
 from lowzoo.train.recipes.sslight.method import DinoMethod, MocoMethod
 from lowzoo.train.runs.loop import Run
 from tests.helpers.slow import slow_but
-from tests.helpers.train import METHODS, config_of, make_pictures, start
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_pictures(tmp_path_factory.mktemp("world"))
+from tests.helpers.train import METHODS, config_of, start
 
 
 def losses(folder: Path) -> list[float]:

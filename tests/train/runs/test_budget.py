@@ -9,17 +9,12 @@ from safetensors.torch import load_file
 
 from lowzoo.base.errors import LowzooError
 from lowzoo.train.monitoring.metrics import read_metrics
-from lowzoo.train.monitoring.progress import Progress
+from lowzoo.train.monitoring.progress import Progress, StepClock
 from lowzoo.train.runs import budget
 from lowzoo.train.runs.loop import Run
 from lowzoo.train.runs.result import RunResult
 from lowzoo.train.settings.length import Length, Segment, read_segments
-from tests.helpers.train import config_of, make_pictures, start
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_pictures(tmp_path_factory.mktemp("world"))
+from tests.helpers.train import config_of, start
 
 
 def _train(run: Run) -> RunResult:
@@ -85,7 +80,7 @@ def test_a_run_of_minutes_that_is_ended_goes_on_to_the_bits_of_the_one_that_was_
     begun = start(world, broken, config)
     begun._lay(Length(begun.length.steps_per_epoch, segments), _Silent())
     (broken / "budget.json").write_text((whole / "budget.json").read_text())
-    for _ in begun.steps(_clock(begun)):
+    for _ in begun.steps(StepClock(begun.device)):
         if begun.step == 9:
             begun._save(keep=False)
             break
@@ -98,12 +93,6 @@ def test_a_run_of_minutes_that_is_ended_goes_on_to_the_bits_of_the_one_that_was_
 class _Silent(Progress):
     def lengthen(self, steps: int) -> None:
         pass
-
-
-def _clock(run: Run):
-    from lowzoo.train.monitoring.progress import StepClock
-
-    return StepClock(run.device)
 
 
 @pytest.mark.slow

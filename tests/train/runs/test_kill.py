@@ -16,16 +16,11 @@ from lowzoo.train.monitoring.progress import Progress
 from lowzoo.train.recipes.base import TrainConfig
 from lowzoo.train.runs import checkpoint
 from tests.helpers.forked_processes import run_to_the_end, start_processes
-from tests.helpers.train import config_of, make_pictures, start
+from tests.helpers.train import config_of, start
 
 FILES = ("model.safetensors", "head.safetensors")
 # One objective of each recipe, two of them with a queue.
 RECIPES = ["rob_msn", "seed", "sslight_moco"]
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_pictures(tmp_path_factory.mktemp("world"))
 
 
 def _config(method: str, world: Path) -> TrainConfig:
