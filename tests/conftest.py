@@ -1,6 +1,7 @@
 """Tests neither read nor fill the cache of whoever runs them, and parallel ones divide the cores."""
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -15,3 +16,26 @@ def own_cache(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("LOWZOO_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture
+def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A cache of the test's own, empty at first; rooms whose tests remember things use it for all of them."""
+    monkeypatch.setenv("LOWZOO_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """The folder of a network that has random weights, for pictures of 32 px."""
+    from tests.helpers.evaluate import write_network
+
+    return write_network(tmp_path / "model")
+
+
+@pytest.fixture
+def artifact(tmp_path: Path) -> Path:
+    """A tiny ONNX file with lowzoo's metadata."""
+    from tests.helpers.bench import described
+
+    return described(tmp_path / "mean.onnx")

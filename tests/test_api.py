@@ -159,6 +159,7 @@ def test_a_network_of_ones_own_is_exported_with_its_classes(tmp_path: Path, caps
     assert not (tmp_path / "y.onnx").exists()
 
 
+@pytest.mark.slow
 def test_latency_of_a_network_and_of_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from tests.helpers.bench import SHORT
 
@@ -201,6 +202,7 @@ def test_both_parts_may_be_open() -> None:
     assert found.result.data["queries"].images == 10
 
 
+@pytest.mark.slow
 def test_workers_in_a_script_without_a_guard(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
@@ -217,6 +219,7 @@ def test_workers_in_a_script_without_a_guard(tmp_path: Path) -> None:
     assert ended.stdout.splitlines() == ["started", "(3, 192)"]
 
 
+@pytest.mark.slow
 def test_without_the_extras_of_the_command_line(tmp_path: Path) -> None:
     code = (
         "import sys\n"

@@ -16,10 +16,10 @@ from lowzoo.base.lazy import entries_in_folder
 from lowzoo.base.registry import Registry
 from lowzoo.bench.engines import ENGINES
 from lowzoo.bench.targets import TARGETS
-from lowzoo.cli.main import main
 from lowzoo.evaluate.protocols import PROTOCOLS
 from lowzoo.export import formats
 from lowzoo.export.formats import FORMATS, Format
+from tests.helpers.cli import runner
 from tests.helpers.export import tiny_resolved
 from tests.helpers.plugins import write_distribution
 
@@ -167,12 +167,10 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         sys.modules.pop(name, None)
 
 
-def run(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as ended:
-        main([str(word) for word in words])
-    return int(ended.value.code or 0), *capsys.readouterr()
+run = runner()
 
 
+@pytest.mark.slow
 def test_a_format_is_exported_checked_read_and_timed(toy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = toy / "tiny.toy"
     code, text, error = run(capsys, "export", "tiny", "--format", "toy", "--out", file)

@@ -21,7 +21,7 @@ class TeacherFamily:
 
     Args:
         name: What an entry of the catalog calls it.
-        split: Splits the content of a file into `lowzoo.train.teachers.published.layouts.Parts`, called with content
+        split: Splits the content of a file into `lowzoo.checkpoints.families.family.Parts`, called with content
             and path; a function, or "module:function". Empty for teachers that are MODELs of their own.
         head: Makes a head for the head's tensors, not filled yet, and gives it with the width of what it gives;
             likewise. Raises `KeyError` or `ValueError` where they are no head of this family.
@@ -53,17 +53,15 @@ class TeacherFamily:
         return found
 
 
-_LAYOUTS, _HEADS = "lowzoo.train.teachers.published.layouts", "lowzoo.train.teachers.published.heads"
+_FAMILIES, _HEADS = "lowzoo.checkpoints.families", "lowzoo.train.teachers.published.heads"
 ZOO = TeacherFamily("zoo", patches=True)
-DINO = TeacherFamily("dino", f"{_LAYOUTS}:split_dino", f"{_HEADS}:dino_head")
-IBOT = TeacherFamily("ibot", f"{_LAYOUTS}:split_dino", f"{_HEADS}:ibot_head", patches=True)
-MSN = TeacherFamily("msn", f"{_LAYOUTS}:split_msn", f"{_HEADS}:msn_head")
-SWAV = TeacherFamily("swav", f"{_LAYOUTS}:split_swav", f"{_HEADS}:swav_head")
-MOCO = TeacherFamily("moco", f"{_LAYOUTS}:split_moco", f"{_HEADS}:projection_head", prototypes=False)
-SIMCLR = TeacherFamily("simclr", f"{_LAYOUTS}:split_simclr", f"{_HEADS}:projection_head", prototypes=False)
-MOBILENETV2_FLAT = TeacherFamily(
-    "mobilenetv2_flat", "lowzoo.train.teachers.published.layouts:split_mobilenetv2_flat", f"{_HEADS}:projection_head"
-)
+DINO = TeacherFamily("dino", f"{_FAMILIES}.dino:split", f"{_HEADS}:dino_head")
+IBOT = TeacherFamily("ibot", f"{_FAMILIES}.dino:split", f"{_HEADS}:ibot_head", patches=True)
+MSN = TeacherFamily("msn", f"{_FAMILIES}.msn:split", f"{_HEADS}:msn_head")
+SWAV = TeacherFamily("swav", f"{_FAMILIES}.swav:split", f"{_HEADS}:swav_head")
+MOCO = TeacherFamily("moco", f"{_FAMILIES}.moco:split", f"{_HEADS}:projection_head", prototypes=False)
+SIMCLR = TeacherFamily("simclr", f"{_FAMILIES}.simclr:split", f"{_HEADS}:projection_head", prototypes=False)
+MOBILENETV2_FLAT = TeacherFamily("mobilenetv2_flat", f"{_FAMILIES}.mobilenetv2_flat:split", f"{_HEADS}:projection_head")
 
 TEACHER_FAMILIES: Registry[TeacherFamily] = Registry(
     TeacherFamily,

@@ -6,21 +6,20 @@ neither, and what the timed process took can be subtracted from it.
 
 import os
 import time
-from pathlib import Path
 
-_STAT = Path("/proc/stat")
-_IDLE = (3, 4)  # columns of idle and of waiting for a disk
+# Guests are counted within user and nice already.
+_NOT_BUSY = ("idle", "iowait", "guest", "guest_nice")
 
 
 def busy_seconds() -> float | None:
     """CPU time that everything on this computer has taken since it started; None where the system hides it."""
+    import psutil
+
     try:
-        first = _STAT.read_text(encoding="ascii").splitlines()[0]
-    except OSError:
+        times = psutil.cpu_times()._asdict()
+    except (OSError, psutil.Error):
         return None
-    # Guests are counted within user and nice already, so the last two columns would be counted twice.
-    ticks = [int(word) for word in first.split()[1:9]]
-    return sum(count for column, count in enumerate(ticks) if column not in _IDLE) / os.sysconf("SC_CLK_TCK")
+    return float(sum(seconds for kind, seconds in times.items() if kind not in _NOT_BUSY))
 
 
 def busy_cores(watch_s: float) -> float | None:

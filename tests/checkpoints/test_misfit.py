@@ -18,6 +18,7 @@ from lowzoo.checkpoints.foreign import read_foreign, timm_skeleton
 from tests.checkpoints.test_early import _run
 from tests.checkpoints.test_foreign import LAYOUTS, WHOLE, network, under
 from tests.helpers.published_files import make_content, save
+from tests.helpers.slow import slow_but
 
 # Of each of timm's larger modules one, so that the table is compared with more than the zoo's own students.
 OTHERS = (
@@ -154,7 +155,7 @@ def contents():
     return found
 
 
-@pytest.mark.parametrize("name", contents())
+@pytest.mark.parametrize("name", slow_but(contents(), ("resnet34", "lightly")))
 def test_early_and_late_agree_to_the_word(name, tmp_path):
     content, decided = contents()[name], 0
     for zipped in (True, False) if name not in WHOLE else (True,):

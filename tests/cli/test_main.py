@@ -13,16 +13,13 @@ from lowzoo import catalog
 from lowzoo.base.errors import LowzooError
 from lowzoo.cards import model_cards, readme_table
 from lowzoo.cli import main as cli
+from tests.helpers.cli import runner
 
 # Not pydantic: newer releases of typer check the values of options with it themselves.
 HEAVY = {"torch", "timm", "numpy", "cv2", "rich", "huggingface_hub", "onnxruntime"}
 
 
-def run(capsys, *words):
-    with pytest.raises(SystemExit) as end:
-        cli.main(list(words))
-    out, err = capsys.readouterr()
-    return end.value.code, out, err
+run = runner()
 
 
 @pytest.mark.parametrize("words", [["--help"], ["list"], ["list", "--json"], ["info", "rob_vit_tiny"], ["--version"]])

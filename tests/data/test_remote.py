@@ -17,12 +17,6 @@ from tests.helpers.data import add, png, shades, write_tar
 fsspec = pytest.importorskip("fsspec")
 
 
-@pytest.fixture(autouse=True)
-def cache(monkeypatch, tmp_path):
-    monkeypatch.setenv("LOWZOO_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
 @pytest.fixture
 def memory():
     system = fsspec.filesystem("memory")

@@ -10,21 +10,10 @@ from torch import nn
 from lowzoo.base.errors import LowzooError
 from lowzoo.evaluate.few_labels import draw_tasks
 from lowzoo.evaluate.finetuning import evaluate_finetune, finetune_settings, mlp_head
-from lowzoo.evaluate.knn_protocol import open_train_test
 from lowzoo.features.extraction import Extraction
-from tests.helpers.evaluate import pixel_network, write_pictures
+from tests.helpers.evaluate import pixel_network
 
 HOW = Extraction(progress=False)
-
-
-@pytest.fixture(autouse=True)
-def cache(monkeypatch, tmp_path):
-    monkeypatch.setenv("LOWZOO_CACHE", str(tmp_path / "cache"))
-
-
-@pytest.fixture
-def data(tmp_path):
-    return open_train_test(str(write_pictures(tmp_path / "d", {"train": 30, "val": 10})))
 
 
 def small():

@@ -15,11 +15,6 @@ from lowzoo.zoo.resolve import Resolved
 COLOURS = {"dark": (20, 128, 128), "mid": (128, 20, 128), "light": (128, 128, 20)}
 
 
-@pytest.fixture(autouse=True)
-def cache(monkeypatch, tmp_path):
-    monkeypatch.setenv("LOWZOO_CACHE", str(tmp_path / "cache"))
-
-
 def fill(folder, counts):
     rng = np.random.default_rng(len(str(folder)))
     for name, count in counts.items():

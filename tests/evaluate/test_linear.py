@@ -20,16 +20,6 @@ from tests.helpers.evaluate import pixel_network, write_pictures
 HOW = Extraction(progress=False)
 
 
-@pytest.fixture(autouse=True)
-def cache(monkeypatch, tmp_path):
-    monkeypatch.setenv("LOWZOO_CACHE", str(tmp_path / "cache"))
-
-
-@pytest.fixture
-def data(tmp_path):
-    return open_train_test(str(write_pictures(tmp_path / "d", {"train": 30, "val": 10})))
-
-
 CACHED = ProbeSettings(
     learning_rates=(1e-6, 0.3), epochs=10, batch_size=32, norm="standardise", augmentation="none", nesterov=True
 )

@@ -18,11 +18,6 @@ from lowzoo.evaluate.probes.logistic import LOGISTIC, choose, classify, scaled
 HOW = Extraction(progress=False)
 
 
-@pytest.fixture(autouse=True)
-def cache(monkeypatch, tmp_path):
-    monkeypatch.setenv("LOWZOO_CACHE", str(tmp_path / "cache"))
-
-
 @pytest.fixture
 def data(tmp_path):
     return open_train_test(str(write_pictures(tmp_path / "d", {"train": 20, "val": 10})))

@@ -6,17 +6,11 @@ import pytest
 import timm
 
 from lowzoo.base.errors import LowzooError
-from lowzoo.cli.main import main
-from lowzoo.evaluate.sets import cifar100
 from lowzoo.evaluate.transfer_tasks import TASKS, chosen_tasks, open_task, transfer_settings
 from tests.helpers import transfer as write
-from tests.helpers.evaluate import write_network
+from tests.helpers.cli import runner
 
-
-@pytest.fixture(autouse=True)
-def cache(monkeypatch, tmp_path):
-    monkeypatch.setenv("LOWZOO_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(cifar100, "RECORDS", write.CIFAR_RECORDS)
+pytestmark = pytest.mark.usefixtures("few_records")
 
 
 @pytest.fixture
@@ -29,15 +23,7 @@ def root(tmp_path):
     return folder
 
 
-@pytest.fixture
-def model(tmp_path):
-    return write_network(tmp_path / "model")
-
-
-def run(capsys, *words):
-    with pytest.raises(SystemExit) as ended:
-        main(["eval", "transfer", *map(str, words)])
-    return ended.value.code, *capsys.readouterr()
+run = runner("eval", "transfer")
 
 
 def test_the_table_of_the_publication():
@@ -60,6 +46,7 @@ def test_the_table_of_the_publication():
     assert 0.01 * factor + addend == pytest.approx(1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["--cached", "--augment"])
 def test_all_tasks_end_to_end(capsys, root, model, how, tmp_path):
     out = tmp_path / "transfer.json"

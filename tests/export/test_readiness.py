@@ -56,6 +56,7 @@ def test_nnapi_takes_a_rewritten_network_whole(tmp_path):
     assert not any("--for nnapi" in sentence for sentence in clamps.advice)
 
 
+@pytest.mark.slow
 def test_coreml_ep_takes_a_rewritten_network_whole(tmp_path):
     plain = onnx_readiness(write_artifact(tiny_resolved(Hard()), out=tmp_path / "a.onnx").path)
     pools = onnx_readiness(
@@ -95,6 +96,7 @@ def test_a_transformer_written_out_is_the_same_function(small_vit):
     assert min(kinds.count(kind) for kind in (PlainAttention, PlainGelu, PlainLayerNorm)) > 0
 
 
+@pytest.mark.slow
 def test_nnapi_takes_a_transformer_written_out_whole(small_vit, tmp_path):
     plain, written = (
         onnx_readiness(write_artifact(small_vit, ExportSpec(target=target), tmp_path / f"{target}.onnx").path)

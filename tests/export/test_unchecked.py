@@ -52,6 +52,7 @@ def test_a_marked_file(tmp_path, spec):
         check_artifact(path, tiny_resolved())
 
 
+@pytest.mark.slow
 def test_a_checker_that_came_later(tmp_path, monkeypatch, capsys):
     path = tmp_path / "x.mlpackage"
     with monkeypatch.context() as patch:
@@ -71,6 +72,7 @@ def test_where_the_checker_knows_all_the_option_changes_nothing(tmp_path):
     assert "interpreter" in artifact.parity.engine
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("blind")
 def test_what_can_be_checked_still_is(tmp_path, monkeypatch):
     monkeypatch.setattr("lowzoo.export.artifact.exported_module", lambda resolved, spec: nn.Sequential(
@@ -104,6 +106,7 @@ def _status(words: list[str]) -> int:
     return ended.value.code
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("blind")
 def test_timing_says_it(tmp_path):
     from lowzoo.bench.results.assemble import repeat_of

@@ -16,9 +16,8 @@ from lowzoo.zoo.resolve import Resolved
 
 
 @pytest.fixture(autouse=True)
-def cache(monkeypatch, tmp_path):
-    monkeypatch.setenv("LOWZOO_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache" / "features"
+def cache(cache):
+    return cache / "features"
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """A folder whose network takes other inputs than RGB squares: loaded, exported, checked, embedded, fed for timing."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from lowzoo.export.parity.checker import ParityChecker, real_images
 from lowzoo.preprocess.input_facts import channels_last, parse_size
 from lowzoo.preprocess.transform import preprocess
 from lowzoo.zoo.resolve import load_model
+from tests.helpers.slow import slow_but
 
 
 def network(folder: Path, channels: int, height: int = 32, width: int = 32, **cfg) -> str:
@@ -36,8 +38,10 @@ def network(folder: Path, channels: int, height: int = 32, width: int = 32, **cf
     return str(folder)
 
 
-@pytest.mark.parametrize("feed", [{}, {"layout": "nchw"}, {"input": "tensor"}], ids=["nhwc", "nchw", "tensor"])
-@pytest.mark.parametrize("channels", [1, 2, 5])
+@pytest.mark.parametrize(
+    ("channels", "feed"),
+    slow_but(itertools.product((1, 2, 5), ({}, {"layout": "nchw"}, {"input": "tensor"})), ((5, {}),)),
+)
 def test_export_and_timing_of_other_channels(channels: int, feed: dict[str, str], tmp_path: Path) -> None:
     resolved = load_model(network(tmp_path / "own", channels))
     assert resolved.input_size == (channels, 32, 32)
@@ -67,6 +71,7 @@ def test_a_core_ml_image_in_grey(tmp_path: Path) -> None:
     assert artifact.parity.min_cosine > 0.9999
 
 
+@pytest.mark.slow
 def test_a_file_of_another_preparation_breaks_parity(tmp_path: Path) -> None:
     """Both sides must not share a wrong normalisation: the file's is in its graph, the reference's in evaluation."""
     right = load_model(network(tmp_path / "right", 3, crop_mode="squash"))

@@ -1,34 +1,39 @@
-"""Load of others: the kernel's account read from files of our own, and a process that really burns time."""
+"""Load of others: an account of CPU time of our own, and a process that really burns time."""
 
 import subprocess
 import sys
 import time
+from collections import namedtuple
 
+import psutil
 import pytest
 
 from lowzoo.base.errors import LowzooError
 from lowzoo.bench.host.target import bench_host
-from lowzoo.system import load
 from lowzoo.system.load import OtherLoad, busy_cores, busy_seconds
 from tests.helpers.bench import SHORT, described
 
 BURN = "import time\nend = time.process_time() + 0.6\nwhile time.process_time() < end: pass"
 
 
-@pytest.fixture
-def stat(tmp_path, monkeypatch):
-    file = tmp_path / "stat"
-    monkeypatch.setattr(load, "_STAT", file)
-    monkeypatch.setattr(load.os, "sysconf", lambda name: 100)
-    return file
+LINUX = namedtuple("Times", "user nice system idle iowait irq softirq steal guest guest_nice")
+MACOS = namedtuple("Times", "user nice system idle")
 
 
-def test_idle_and_disk_do_not_count_nor_do_guests_twice(stat):
-    stat.write_text("cpu  300 50 150 9000 700 10 20 70 40 5\ncpu0 1 1 1 1 1 1 1 1 1 1\n")
-    assert busy_seconds() == (300 + 50 + 150 + 10 + 20 + 70) / 100
+@pytest.mark.parametrize(
+    ("times", "busy"),
+    [(LINUX(3.0, 0.5, 1.5, 90.0, 7.0, 0.1, 0.2, 0.7, 0.4, 0.05), 6.0), (MACOS(3.0, 0.5, 1.5, 90.0), 5.0)],
+)
+def test_idle_and_disk_do_not_count_nor_do_guests_twice(monkeypatch, times, busy):
+    monkeypatch.setattr(psutil, "cpu_times", lambda: times)
+    assert busy_seconds() == pytest.approx(busy)
 
 
-def test_a_system_that_hides_it(stat):
+def test_a_system_that_hides_it(monkeypatch):
+    def hidden():
+        raise PermissionError("no account")
+
+    monkeypatch.setattr(psutil, "cpu_times", hidden)
     assert busy_seconds() is None
     assert busy_cores(0.01) is None
     assert OtherLoad().cores() is None

@@ -13,7 +13,6 @@ from PIL import Image
 import lowzoo.train
 from lowzoo.base.errors import LowzooError
 from lowzoo.train.settings.config import named_fields, setting_words
-from tests.helpers.train import make_pictures, make_teacher
 
 TINY = {
     "workers": 0,
@@ -27,16 +26,14 @@ TINY = {
 }
 
 
-@pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("world")
-    make_teacher(folder / "teacher")
-    make_pictures(folder / "pictures")
-    return folder
-
-
-def tiny(world: Path, out: Path, **more):
-    words = {"student": "test_vit", "teacher": world / "teacher", "device": "cpu", "log": "none", "batch_size": 4}
+def tiny(taught: Path, out: Path, **more):
+    words = {
+        "student": "test_vit",
+        "teacher": taught / "teacher",
+        "device": "cpu",
+        "log": "none",
+        "batch_size": 4,
+    }
     return words | {"steps": 2, "out": out, "settings": TINY} | more
 
 
@@ -64,8 +61,8 @@ def test_every_argument_stands_in_the_signature_and_has_its_line(name: str) -> N
         assert each.kind is not inspect.Parameter.VAR_KEYWORD
 
 
-def test_a_run_gives_its_folder_its_figures_and_its_network_and_prints_nothing(world, tmp_path, capfd) -> None:
-    run = lowzoo.train.rob(world / "pictures", **tiny(world, tmp_path / "run"))
+def test_a_run_gives_its_folder_its_figures_and_its_network_and_prints_nothing(taught, tmp_path, capfd) -> None:
+    run = lowzoo.train.rob(taught / "pictures", **tiny(taught, tmp_path / "run"))
     assert (run.folder, run.recipe, run.steps) == (tmp_path / "run", "rob", 2)
     assert 0 <= run.knn_before <= 100
     assert 0 <= run.knn_after <= 100
@@ -81,14 +78,15 @@ def test_a_run_gives_its_folder_its_figures_and_its_network_and_prints_nothing(w
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_place_for_lines_gets_what_a_command_would_say(world, tmp_path, capfd) -> None:
+@pytest.mark.slow
+def test_a_place_for_lines_gets_what_a_command_would_say(taught, tmp_path, capfd) -> None:
     said: list[str] = []
-    lowzoo.train.rob(world / "pictures", **tiny(world, tmp_path / "run", progress=said.append))
+    lowzoo.train.rob(taught / "pictures", **tiny(taught, tmp_path / "run", progress=said.append))
     text = "\n".join(said)
     for part in ("RoB-MSN: test_vit from", "Finished: 2 steps", "Everything is in", "step 2 of 2"):
         assert part in text
     assert capfd.readouterr() == ("", "")
-    lowzoo.train.rob(world / "pictures", **tiny(world, tmp_path / "told", verbose=True))
+    lowzoo.train.rob(taught / "pictures", **tiny(taught, tmp_path / "told", verbose=True))
     assert "Finished: 2 steps" in capfd.readouterr().out
 
 
@@ -112,15 +110,16 @@ def test_pictures_of_a_program_train_as_well(tmp_path) -> None:
     assert run.knn_after is None, "they have no classes"
 
 
-def test_a_run_goes_on_and_refuses_what_cannot_change(world, tmp_path) -> None:
-    words = tiny(world, tmp_path / "run")
-    lowzoo.train.rob(world / "pictures", **words)
+@pytest.mark.slow
+def test_a_run_goes_on_and_refuses_what_cannot_change(taught, tmp_path) -> None:
+    words = tiny(taught, tmp_path / "run")
+    lowzoo.train.rob(taught / "pictures", **words)
     with pytest.raises(LowzooError, match="already holds a run"):
-        lowzoo.train.rob(world / "pictures", **words)
-    more = lowzoo.train.rob(world / "pictures", **{**words, "steps": 3, "resume": True})
+        lowzoo.train.rob(taught / "pictures", **words)
+    more = lowzoo.train.rob(taught / "pictures", **{**words, "steps": 3, "resume": True})
     assert more.steps == 3
     with pytest.raises(LowzooError, match="started with other values of batch_size"):
-        lowzoo.train.rob(world / "pictures", **{**words, "batch_size": 8, "resume": True})
+        lowzoo.train.rob(taught / "pictures", **{**words, "batch_size": 8, "resume": True})
 
 
 def test_settings_of_a_program_are_those_of_the_command(tmp_path) -> None:
@@ -150,9 +149,9 @@ def test_an_unknown_recipe_is_answered_with_those_there_are() -> None:
         lowzoo.train.run("robb")
 
 
-def test_what_a_command_could_not_be_given_is_refused(world, tmp_path) -> None:
+def test_what_a_command_could_not_be_given_is_refused(taught, tmp_path) -> None:
     with pytest.raises(TypeError, match="unexpected keyword argument 'stepz'"):
-        lowzoo.train.rob(world / "pictures", stepz=3)
+        lowzoo.train.rob(taught / "pictures", stepz=3)
     for wrong, message in (
         ({"devices": 0}, "devices = 0 is impossible"),
         ({"from_step": -1}, "from_step = -1 is impossible"),
@@ -164,9 +163,9 @@ def test_what_a_command_could_not_be_given_is_refused(world, tmp_path) -> None:
         ({"settings": {"epochz": 3}}, "unknown configuration key 'epochz'"),
     ):
         with pytest.raises(LowzooError, match=message):
-            lowzoo.train.rob(world / "pictures", **tiny(world, tmp_path / "run", **wrong))
+            lowzoo.train.rob(taught / "pictures", **tiny(taught, tmp_path / "run", **wrong))
     with pytest.raises(LowzooError, match="a generator is no source of images"):
-        lowzoo.train.rob((each for each in ()), **tiny(world, tmp_path / "run"))
+        lowzoo.train.rob((each for each in ()), **tiny(taught, tmp_path / "run"))
     assert not (tmp_path / "run").exists()
 
 
@@ -179,12 +178,12 @@ print("trained", run.steps, run.knn_after is not None)
 """
 
 
-def run_script(world: Path, tmp_path: Path, *, devices: int = 1, more: str = "", workers: int = 0):
+def run_script(taught: Path, tmp_path: Path, *, devices: int = 1, more: str = "", workers: int = 0):
     script = tmp_path / "script.py"
     out = tmp_path / "run"
     text = SCRIPT.format(
-        data=str(world / "pictures"),
-        teacher=str(world / "teacher"),
+        data=str(taught / "pictures"),
+        teacher=str(taught / "teacher"),
         out=str(out),
         devices=devices,
         more=more,
@@ -199,22 +198,22 @@ def run_script(world: Path, tmp_path: Path, *, devices: int = 1, more: str = "",
     ("devices", "workers", "more"),
     [(2, 0, ""), (1, 2, "import multiprocessing; multiprocessing.set_start_method('spawn')")],
 )
-def test_a_script_without_a_guard_trains_once(world, tmp_path, devices: int, workers: int, more: str) -> None:
-    done = run_script(world, tmp_path, devices=devices, workers=workers, more=more)
+def test_a_script_without_a_guard_trains_once(taught, tmp_path, devices: int, workers: int, more: str) -> None:
+    done = run_script(taught, tmp_path, devices=devices, workers=workers, more=more)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("trained 2 True") == 1
     assert done.stdout.count("Finished: 2 steps") == 1
 
 
 @pytest.mark.slow
-def test_a_script_that_its_processes_need_and_cannot_have_is_told_so(world, tmp_path) -> None:
+def test_a_script_that_its_processes_need_and_cannot_have_is_told_so(taught, tmp_path) -> None:
     more = (
         "from lowzoo.train.recipes import RECIPES\n"
         "from lowzoo.train.recipes.rob import Rob\n"
         "class Mine(Rob):\n    label = 'Mine'\n"
         "RECIPES._builtin.pop('rob'); RECIPES.add(Mine())\n"
     )
-    done = run_script(world, tmp_path, devices=2, more=more)
+    done = run_script(taught, tmp_path, devices=2, more=more)
     assert done.returncode != 0
     assert 'Put the call under `if __name__ == "__main__":`' in done.stderr
     assert "trained" not in done.stdout

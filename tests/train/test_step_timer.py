@@ -13,6 +13,7 @@ from lowzoo.train.settings.config import resolve
 from tests.helpers.train import SETTINGS, make_pictures, make_teacher
 
 
+@pytest.mark.slow
 def test_two_runs_are_timed_by_turns(tmp_path: Path) -> None:
     make_pictures(tmp_path / "pictures")
     settings = [*SETTINGS, f"teacher={make_teacher(tmp_path / 'teacher')}", "epochs=3"]

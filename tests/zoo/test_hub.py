@@ -325,6 +325,7 @@ def test_words_of_the_hub_that_mean_nothing(word):
     assert error.value.remedy.startswith("Write hf-hub:ORG/NAME")
 
 
+@pytest.mark.slow
 def test_every_command_takes_a_folder_at_a_revision_and_check_the_same_commit(nested, tmp_path, monkeypatch, capsys):
     hub, shas, _ = nested
     monkeypatch.chdir(tmp_path)

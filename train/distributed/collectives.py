@@ -6,6 +6,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from lowzoo.train.losses.peers import Peers
+
 
 def world_size() -> int:
     """Number of processes of the run."""
@@ -61,3 +63,8 @@ def all_gather_rows(x: Tensor) -> Tensor:
     parts = [torch.empty_like(x) for _ in range(world_size())]
     dist.all_gather(parts, x)
     return torch.cat(parts)
+
+
+def peers() -> Peers:
+    """The processes of this run, for an objective; ask after the run has joined them."""
+    return Peers(rank(), world_size(), all_reduce_sum, all_reduce_max, all_gather_rows)

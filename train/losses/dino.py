@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softmax
 
-from lowzoo.train.distributed.collectives import all_reduce_sum, world_size
 from lowzoo.train.losses.pairs import cross_view, grouped_cross_entropy, pair_cross_entropy
+from lowzoo.train.losses.peers import ALONE, Peers
 
 
 class DinoObjective(nn.Module):
@@ -21,12 +21,21 @@ class DinoObjective(nn.Module):
         prototypes: K.
         student_temperature: tau_s.
         centre_momentum: Momentum of the running mean c.
+        peers: Processes whose outputs the centre is the mean of.
     """
 
     centre: Tensor
 
-    def __init__(self, prototypes: int, *, student_temperature: float = 0.1, centre_momentum: float = 0.9) -> None:
+    def __init__(
+        self,
+        prototypes: int,
+        *,
+        student_temperature: float = 0.1,
+        centre_momentum: float = 0.9,
+        peers: Peers = ALONE,
+    ) -> None:
         super().__init__()
+        self.peers = peers
         self.student_temperature = student_temperature
         self.centre_momentum = centre_momentum
         self.register_buffer("centre", torch.zeros(prototypes))
@@ -48,5 +57,5 @@ class DinoObjective(nn.Module):
     @torch.no_grad()
     def update_centre(self, teacher_GBK: Tensor) -> None:
         """Move the centre towards the mean of the teacher's outputs over all processes."""
-        mean = all_reduce_sum(teacher_GBK.flatten(0, -2).mean(0)) / world_size()
+        mean = self.peers.mean(teacher_GBK.flatten(0, -2).mean(0))
         self.centre.mul_(self.centre_momentum).add_(mean, alpha=1 - self.centre_momentum)

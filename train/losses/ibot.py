@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from lowzoo.train.losses.dino import DinoObjective
+from lowzoo.train.losses.peers import ALONE, Peers
 from lowzoo.train.losses.rob_ibot import masked_cross_entropy
 
 
@@ -27,6 +28,7 @@ class IbotObjective(nn.Module):
         patch_centre_momentum: Momentum of the patches' centre.
         cls_weight: w_c.
         patch_weight: w_p.
+        peers: Processes whose outputs the centres are the means of.
     """
 
     def __init__(
@@ -39,13 +41,17 @@ class IbotObjective(nn.Module):
         patch_centre_momentum: float = 0.9,
         cls_weight: float = 1.0,
         patch_weight: float = 1.0,
+        peers: Peers = ALONE,
     ) -> None:
         super().__init__()
-        self.cls = DinoObjective(prototypes, student_temperature=student_temperature, centre_momentum=centre_momentum)
+        self.cls = DinoObjective(
+            prototypes, student_temperature=student_temperature, centre_momentum=centre_momentum, peers=peers
+        )
         self.patch = DinoObjective(
             patch_prototypes or prototypes,
             student_temperature=student_temperature,
             centre_momentum=patch_centre_momentum,
+            peers=peers,
         )
         self.cls_weight = cls_weight
         self.patch_weight = patch_weight

@@ -6,13 +6,11 @@ SSLight's multi-crop form (arXiv 2210.02808): the key is the first global view, 
 the local ones: alpha InfoNCE(global) + beta mean InfoNCE(locals).
 """
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from lowzoo.train.distributed.collectives import all_gather_rows, rank, world_size
+from lowzoo.train.losses.peers import ALONE, Peers
 from lowzoo.train.losses.queue import KeyQueue
 
 
@@ -23,10 +21,14 @@ class MocoObjective(nn.Module):
         dim: Width D of the embeddings.
         queue_length: K.
         temperature: tau.
+        peers: Processes whose keys the queue holds.
     """
 
-    def __init__(self, dim: int = 128, queue_length: int = 65_536, *, temperature: float = 0.2) -> None:
+    def __init__(
+        self, dim: int = 128, queue_length: int = 65_536, *, temperature: float = 0.2, peers: Peers = ALONE
+    ) -> None:
         super().__init__()
+        self.peers = peers
         self.temperature = temperature
         self.queue = KeyQueue(dim, queue_length)
 
@@ -51,7 +53,7 @@ class MocoObjective(nn.Module):
     @torch.no_grad()
     def enqueue(self, key_BD: Tensor) -> None:
         """Put the keys of a whole step into the queue."""
-        self.queue.push(normalize(key_BD, dim=-1))
+        self.queue.push(self.peers.rows(normalize(key_BD, dim=-1)))
 
 
 def multi_crop_info_nce(logits_VBK: Tensor, alpha: float, beta: float) -> Tensor:
@@ -65,26 +67,3 @@ def multi_crop_info_nce(logits_VBK: Tensor, alpha: float, beta: float) -> Tensor
     losses_V = (logits_VBK.logsumexp(-1) - logits_VBK[..., 0]).mean(-1)
     loss = alpha * losses_V[0]
     return loss + beta * losses_V[1:].mean() if len(losses_V) > 1 else loss
-
-
-@torch.no_grad()
-def shuffle_batch(images_B3SS: Tensor, seed: int) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-    """Exchange images among processes, so that batch norms of the key branch mix other images than the queries'.
-
-    Args:
-        images_B3SS: This process's images.
-        seed: Random seed of the permutation, alike in every process.
-
-    Returns:
-        As many images, and a function that puts the rows made from them back into this process's order.
-    """
-    if world_size() == 1:
-        return images_B3SS, lambda rows: rows
-    everything = all_gather_rows(images_B3SS)
-    order = torch.randperm(len(everything), generator=torch.Generator().manual_seed(seed)).to(everything.device)
-    mine = slice(rank() * len(images_B3SS), (rank() + 1) * len(images_B3SS))
-
-    def restore(rows: Tensor) -> Tensor:
-        return all_gather_rows(rows)[order.argsort()[mine]]
-
-    return everything[order[mine]], restore

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import log_softmax, normalize
 
-from lowzoo.train.distributed.collectives import all_reduce_sum, world_size
+from lowzoo.train.losses.peers import ALONE, Peers
 from lowzoo.train.losses.sinkhorn import sinkhorn
 
 
@@ -24,6 +24,7 @@ def msn_targets(
     temperature: float = 0.1,
     sharpening: float = 0.25,
     iterations: int = 3,
+    peers: Peers = ALONE,
 ) -> Tensor:
     """Sharpened assignments (B, K) of the target views.
 
@@ -33,16 +34,22 @@ def msn_targets(
         temperature: tau.
         sharpening: T; a softmax at tau, sharpened, is a softmax at tau * T.
         iterations: Iterations of Sinkhorn on the sharpened assignments; 0 leaves them as they are.
+        peers: Processes that have the other images.
     """
     with torch.no_grad():
         cosines = normalize(embeddings_BD, dim=-1) @ normalize(prototypes_KD, dim=-1).T
         # Sinkhorn begins with rows of equal mass, which cosines as they are would not give.
         sharpened = log_softmax(cosines / (temperature * sharpening), dim=-1)
-        return sinkhorn(sharpened, epsilon=1.0, iterations=iterations)
+        return sinkhorn(sharpened, epsilon=1.0, iterations=iterations, peers=peers)
 
 
 def msn_loss(
-    anchors_VBD: Tensor, targets_BK: Tensor, prototypes_KD: Tensor, *, temperature: float = 0.1
+    anchors_VBD: Tensor,
+    targets_BK: Tensor,
+    prototypes_KD: Tensor,
+    *,
+    temperature: float = 0.1,
+    peers: Peers = ALONE,
 ) -> tuple[Tensor, Tensor]:
     """Cross-entropy over all anchors, and the me-max term; scalars, nats.
 
@@ -51,13 +58,14 @@ def msn_loss(
         targets_BK: What `msn_targets` gave for the same images.
         prototypes_KD: C, which learn from this loss.
         temperature: tau.
+        peers: Processes over which the prediction is averaged for me-max.
     """
     cosines = normalize(anchors_VBD, dim=-1) @ normalize(prototypes_KD, dim=-1).T
     log_probs = log_softmax(cosines / temperature, dim=-1)
     loss = -(targets_BK * log_probs).sum(-1).mean()
     here = log_probs.exp().flatten(0, 1).mean(0)
     # The value over all processes with the gradient of this one: averaged over processes it is the right gradient.
-    mean = here + (all_reduce_sum(here) / world_size() - here).detach()
+    mean = here + (peers.mean(here) - here).detach()
     # xlogy takes a prototype that nothing uses as 0.
     me_max = torch.xlogy(mean, mean).sum() + math.log(len(prototypes_KD))
     return loss, me_max

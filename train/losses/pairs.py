@@ -3,15 +3,11 @@
 Shapes: V views of the student, G global views of the target branch, B images, K prototypes; global views stand first.
 """
 
-from typing import Any
-
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 from torch.nn.functional import log_softmax
 
-# What fits into a core's own cache.
-_CACHE_BYTES = 2**20
+from lowzoo.train.kernels.pair_cross_entropy import weighted_cross_entropy
 
 
 def same_view_and_locals(global_views: int, views: int) -> Tensor:
@@ -48,7 +44,7 @@ def pair_cross_entropy(targets_GBK: Tensor, scores_VBK: Tensor, pairs_GV: Tensor
     Returns:
         Scalar, nats.
     """
-    return _weighted(targets_GBK, scores_VBK, pairs_GV.to(targets_GBK) / pairs_GV.sum(), temperature)
+    return weighted_cross_entropy(targets_GBK, scores_VBK, pairs_GV.to(targets_GBK) / pairs_GV.sum(), temperature)
 
 
 def grouped_cross_entropy(
@@ -79,53 +75,16 @@ def grouped_cross_entropy(
     weights_GV = alpha * pairs / pairs[:, :global_views].sum()
     if views > global_views:
         weights_GV[:, global_views:] = beta / (global_views * (views - global_views))
-    return _weighted(targets_GBK, scores_VBK, weights_GV, temperature)
+    return weighted_cross_entropy(targets_GBK, scores_VBK, weights_GV, temperature)
 
 
-def _weighted(targets_GBK: Tensor, scores_VBK: Tensor, weights_GV: Tensor, temperature: float) -> Tensor:
-    loss: Tensor = _WeightedCrossEntropy.apply(scores_VBK.to(targets_GBK.dtype), targets_GBK, weights_GV, temperature)
-    return loss
+def reference_cross_entropy(
+    targets_GBK: Tensor, scores_VBK: Tensor, weights_GV: Tensor, temperature: float = 1.0
+) -> Tensor:
+    """- sum over pairs and prototypes of w_gv q_g log p_v, averaged over images: the formula that both losses share.
 
-
-class _WeightedCrossEntropy(torch.autograd.Function):
-    """Loss and gradient in one pass over the scores, some images at a time.
-
-    With 65,536 prototypes, temperature, softmax, product and their backward passes read and write (V, B, K) numbers a
-    dozen times, from memory; the few images of a part stay in a CPU's cache.
+    `weighted_cross_entropy`, by which they compute it, gives the same with less to read and write.
     """
-
-    @staticmethod
-    def forward(ctx: Any, scores_VBK: Tensor, targets_GBK: Tensor, weights_GV: Tensor, temperature: float) -> Tensor:
-        views, images, prototypes = scores_VBK.shape
-        weights_VG = weights_GV.to(scores_VBK).T / images
-        gradient_VBK = torch.empty_like(scores_VBK) if ctx.needs_input_grad[0] else None
-        at_once = images
-        if scores_VBK.device.type == "cpu":
-            at_once = max(1, _CACHE_BYTES // (views * prototypes * scores_VBK.element_size()))
-        loss = scores_VBK.new_zeros(())
-        # bf16 would round log-probabilities near -11 to steps of 0.06.
-        with torch.autocast(scores_VBK.device.type, enabled=False):
-            for start in range(0, images, at_once):
-                part = slice(start, start + at_once)
-                targets_bGK = targets_GBK[:, part].transpose(0, 1)
-                log_probs_bVK = log_softmax(scores_VBK[:, part].transpose(0, 1) / temperature, dim=-1)
-                products_bVG = log_probs_bVK @ targets_bGK.transpose(1, 2)
-                loss -= (products_bVG.sum(0) * weights_VG).sum()
-                if gradient_VBK is not None:
-                    # d/ds of - sum_g w_g q_g log p is (p sum_g w_g |q_g| - sum_g w_g q_g) / temperature.
-                    mass_bV1 = (targets_bGK.sum(-1) @ weights_VG.T)[..., None] / temperature
-                    slopes_bVK = log_probs_bVK.exp_().mul_(mass_bV1)
-                    slopes_bVK.baddbmm_(weights_VG.expand(len(slopes_bVK), -1, -1), targets_bGK, alpha=-1 / temperature)
-                    gradient_VBK[:, part] = slopes_bVK.transpose(0, 1)
-        # Freed as soon as it has been used, which an attribute of `ctx` would not be.
-        ctx.save_for_backward(gradient_VBK)
-        return loss
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, outer: Tensor) -> tuple[Tensor, None, None, None]:
-        (gradient_VBK,) = ctx.saved_tensors
-        # To ask a GPU whether it is 1 would wait for it.
-        if outer.device.type == "cpu" and outer == 1:
-            return gradient_VBK, None, None, None
-        return gradient_VBK * outer, None, None, None
+    log_probs_VBK = log_softmax(scores_VBK / temperature, dim=-1)
+    each_GV = -torch.einsum("gbk,vbk->gv", targets_GBK, log_probs_VBK) / scores_VBK.shape[1]
+    return (weights_GV * each_GV).sum()

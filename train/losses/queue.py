@@ -5,7 +5,6 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from lowzoo.base.errors import LowzooError
-from lowzoo.train.distributed.collectives import all_gather_rows
 
 
 class KeyQueue(nn.Module):
@@ -25,13 +24,15 @@ class KeyQueue(nn.Module):
         self.register_buffer("pointer", torch.zeros((), dtype=torch.long))
 
     @torch.no_grad()
-    def push(self, keys_BD: Tensor) -> None:
-        """Replace the oldest keys by those of all processes, process 0 first.
+    def push(self, keys: Tensor) -> None:
+        """Replace the oldest keys.
+
+        Args:
+            keys: Keys (N, D) of a whole step, of all processes.
 
         Raises:
             LowzooError: The length is no multiple of the batch.
         """
-        keys = all_gather_rows(keys_BD)
         if len(self.keys) % len(keys):
             raise LowzooError(
                 f"a queue of {len(self.keys)} cannot be divided by the batch of {len(keys)}",

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from lowzoo.train.distributed.collectives import all_gather_rows, rank, world_size
+from lowzoo.train.losses.peers import ALONE, Peers
 from lowzoo.train.losses.sinkhorn import sinkhorn
 
 
@@ -24,6 +24,7 @@ class SinkhornTargets(nn.Module):
         queue_length: Rows of past teacher scores, over all processes, that join Sinkhorn and are dropped from its
             result; newest first.
         hard: Put all of an image's mass on its best prototype after Sinkhorn (never so in the paper's configurations).
+        peers: Processes that share batch and queue.
     """
 
     queue: Tensor
@@ -37,8 +38,10 @@ class SinkhornTargets(nn.Module):
         iterations: int = 3,
         queue_length: int = 0,
         hard: bool = False,
+        peers: Peers = ALONE,
     ) -> None:
         super().__init__()
+        self.peers = peers
         self.epsilon = epsilon
         self.iterations = iterations
         self.hard = hard
@@ -49,20 +52,21 @@ class SinkhornTargets(nn.Module):
     def targets(self, scores_GBK: Tensor) -> Tensor:
         """Codes (G, B, K) from the teacher's scores (G, B, K); the queue then takes those of all processes."""
         # Each process brings an equal share of the past rows; Sinkhorn does not care which.
-        shared = int(self.filled) // world_size() * world_size()
-        past = self.queue[rank() : shared : world_size()].to(scores_GBK)
+        shared = int(self.filled) // self.peers.count * self.peers.count
+        past = self.queue[self.peers.rank : shared : self.peers.count].to(scores_GBK)
         codes = torch.stack([self._codes(view, past) for view in scores_GBK])
         self._push(scores_GBK)
         return codes
 
     def _codes(self, scores_BK: Tensor, past: Tensor) -> Tensor:
         rows = torch.cat((scores_BK, past)) if len(past) else scores_BK
-        codes = sinkhorn(rows, epsilon=self.epsilon, iterations=self.iterations)[: len(scores_BK)]
+        everyone = sinkhorn(rows, epsilon=self.epsilon, iterations=self.iterations, peers=self.peers)
+        codes = everyone[: len(scores_BK)]
         return one_hot(codes.argmax(1), codes.shape[1]).to(codes) if self.hard and self.iterations else codes
 
     def _push(self, scores_GBK: Tensor) -> None:
         if not len(self.queue):
             return
-        fresh = torch.cat([all_gather_rows(view) for view in scores_GBK]).to(self.queue)
+        fresh = torch.cat([self.peers.rows(view) for view in scores_GBK]).to(self.queue)
         self.queue = torch.cat((fresh, self.queue))[: len(self.queue)]
         self.filled.fill_(min(len(self.queue), int(self.filled) + len(fresh)))

@@ -9,8 +9,8 @@ Sinkhorn, in front of the batch, once it is full.
 import torch
 from torch import Tensor, nn
 
-from lowzoo.train.distributed.collectives import all_gather_rows, rank, world_size
 from lowzoo.train.losses.pairs import grouped_cross_entropy
+from lowzoo.train.losses.peers import ALONE, Peers
 from lowzoo.train.losses.sinkhorn import sinkhorn
 
 
@@ -24,6 +24,7 @@ class SwavObjective(nn.Module):
         temperature: tau.
         epsilon: Sharpness of the codes.
         iterations: Iterations of Sinkhorn.
+        peers: Processes that share batch and queues.
     """
 
     queue: Tensor
@@ -37,8 +38,10 @@ class SwavObjective(nn.Module):
         temperature: float = 0.1,
         epsilon: float = 0.05,
         iterations: int = 3,
+        peers: Peers = ALONE,
     ) -> None:
         super().__init__()
+        self.peers = peers
         self.temperature, self.epsilon, self.iterations = temperature, epsilon, iterations
         self.register_buffer("queue", torch.zeros(global_views, queue_length, dim))
 
@@ -63,9 +66,10 @@ class SwavObjective(nn.Module):
         for queue, scores in zip(self.queue, logits_VBK, strict=False):
             rows = scores
             if joins:
-                past = queue[rank() :: world_size()].to(scores) @ prototypes_KD.to(scores).T
+                past = queue[self.peers.rank :: self.peers.count].to(scores) @ prototypes_KD.to(scores).T
                 rows = torch.cat((past, scores))
-            codes.append(sinkhorn(rows, epsilon=self.epsilon, iterations=self.iterations)[-len(scores) :])
+            everyone = sinkhorn(rows, epsilon=self.epsilon, iterations=self.iterations, peers=self.peers)
+            codes.append(everyone[-len(scores) :])
         return torch.stack(codes)
 
     def queue_is_full(self) -> bool:
@@ -76,5 +80,5 @@ class SwavObjective(nn.Module):
     def enqueue(self, embeddings_GBD: Tensor) -> None:
         """Put the embeddings of a whole step, of all processes, in front of the queues."""
         if self.queue.shape[1]:
-            fresh = torch.stack([all_gather_rows(view) for view in embeddings_GBD]).to(self.queue)
+            fresh = torch.stack([self.peers.rows(view) for view in embeddings_GBD]).to(self.queue)
             self.queue = torch.cat((fresh, self.queue), 1)[:, : self.queue.shape[1]].contiguous()

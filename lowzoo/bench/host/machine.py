@@ -33,14 +33,17 @@ def condition_now(watch_s: float = 0.0) -> Condition:
     Args:
         watch_s: Seconds to watch how busy the processor is; 0 does not.
     """
-    battery = _battery()
+    import psutil
+
+    # Absent where psutil knows no batteries.
+    battery = psutil.sensors_battery() if hasattr(psutil, "sensors_battery") else None
     return Condition(
         load_average=round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         busy_cores=busy_cores(watch_s),
         temperature_c=_temperature(),
         thermal_status=None,
-        battery_percent=float(capacity) if battery and (capacity := _read(battery / "capacity")) else None,
-        charging=_read(battery / "status") != "Discharging" if battery else None,
+        battery_percent=float(battery.percent) if battery else None,
+        charging=battery.power_plugged if battery else None,
     )
 
 
@@ -56,22 +59,17 @@ def _cpu_flags() -> set[str]:
     return set((_cpu_field("flags") or _cpu_field("Features") or "").split())
 
 
-def _memory_mb() -> float | None:
-    names = getattr(os, "sysconf_names", {})
-    if "SC_PHYS_PAGES" not in names or "SC_PAGE_SIZE" not in names:
-        return None
-    return float(round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e6))
+def _memory_mb() -> float:
+    import psutil
+
+    return float(round(psutil.virtual_memory().total / 1e6))
 
 
 def _temperature() -> float | None:
+    # Those of the board and the CPU; psutil's sensors would add disks and batteries to them.
     zones = Path("/sys/class/thermal").glob("thermal_zone*/temp")
     degrees = [int(text) / 1000 for zone in zones if (text := _read(zone)) and text.lstrip("-").isdigit()]
     return max(degrees, default=None)
-
-
-def _battery() -> Path | None:
-    supplies = Path("/sys/class/power_supply").glob("*")
-    return next((supply for supply in sorted(supplies) if _read(supply / "type") == "Battery"), None)
 
 
 def _read(path: str | Path) -> str | None:

@@ -1,1 +1,1 @@
-"""Published checkpoints of students, one layout a file, and the one reader of them all (`published`)."""
+"""Published checkpoints of students and teachers, one layout a file; `published` recognises and converts students."""

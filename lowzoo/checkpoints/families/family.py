@@ -1,14 +1,38 @@
-"""A family of published checkpoints: where the network lies in the file, and what timm calls its tensors."""
+"""A family of published checkpoints: where network and head lie in the file, and what timm calls the network's tensors.
+
+`lowzoo convert` and the zoo take the network alone, training takes a teacher's head as well; both by the same reader.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
+from lowzoo.base.errors import LowzooError
 from lowzoo.catalog.position_rules import Rule
 from lowzoo.checkpoints.files.content import is_tensor, without_module
 
 State = dict[str, Any]
 """Tensors by name, or their outlines."""
+
+MOBILENETV2_STAGES = (1, 2, 3, 4, 3, 3, 1)
+"""Inverted residual blocks of each stage of MobileNetV2."""
+
+
+class Parts(NamedTuple):
+    """A checkpoint, split.
+
+    Args:
+        backbone: Tensors by the names of timm's module, unless the family renames them.
+        head: Tensors by the names of the head in `lowzoo.train.heads`; empty where the file has none.
+    """
+
+    backbone: State
+    head: State
+
+
+Split = Callable[[Mapping[str, Any], Path], Parts]
+"""From a file's content and its path, for messages, to its parts; raises LowzooError for another layout."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +80,35 @@ def inside(state: State | None, prefix: str) -> State | None:
     if state is None:
         return None
     return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)} or None
+
+
+def under(state: State, prefix: str, rename: str = "") -> State:
+    """What stands under the prefix, which is replaced by `rename`."""
+    return {rename + key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+
+
+def with_fc(state: State) -> Parts:
+    """A network whose `fc` is its projection head."""
+    return Parts(without(state, "fc."), under(state, "fc.", "mlp."))
+
+
+def split_by(parts: Callable[[Mapping[str, Any]], Parts | None], branch: str) -> Split:
+    """The same reader for those who know what the file is: with an error where it is laid out in another way.
+
+    Args:
+        parts: Gives the parts of a file, or None.
+        branch: Where the network should lie, for the message.
+    """
+
+    def split(content: Mapping[str, Any], path: Path) -> Parts:
+        found = parts(content)
+        if found is None:
+            raise LowzooError(
+                f"{path} has no branch '{branch}' of tensors", "Name the file of this teacher, see `lowzoo teachers`"
+            )
+        return found
+
+    return split
 
 
 def stage_and_block(index: int, sizes: tuple[int, ...]) -> str:

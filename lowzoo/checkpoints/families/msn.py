@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from lowzoo.checkpoints.families.family import Family, State, tensors, without
+from lowzoo.checkpoints.families.family import Family, Parts, State, split_by, tensors, under, without
+from lowzoo.checkpoints.files.content import is_tensor
 
 _MSN: dict[str, tuple[str, dict[str, int]]] = {
     "msn_vits16": ("vit_small_patch16_224", {}),
@@ -14,9 +15,22 @@ _MSN: dict[str, tuple[str, dict[str, int]]] = {
 }
 
 
-def _branch(content: Mapping[str, Any]) -> State | None:
+def _parts(content: Mapping[str, Any]) -> Parts | None:
     state = tensors(content.get("target_encoder"))
-    return without(state, "fc.") if state else None
+    if state is None:
+        return None
+    head, prototypes = under(state, "fc.", "fc."), content.get("prototypes")
+    if head and is_tensor(prototypes):
+        head["prototypes"] = prototypes
+    return Parts(without(state, "fc."), head)
+
+
+split = split_by(_parts, "target_encoder")
+
+
+def _branch(content: Mapping[str, Any]) -> State | None:
+    parts = _parts(content)
+    return parts.backbone if parts else None
 
 
 FAMILIES = tuple(

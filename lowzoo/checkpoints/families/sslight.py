@@ -10,11 +10,10 @@ from functools import partial
 from typing import Any
 
 from lowzoo.catalog.position_rules import Rule
-from lowzoo.checkpoints.families.family import Family, State, inside, stage_and_block, tensors
+from lowzoo.checkpoints.families.family import MOBILENETV2_STAGES, Family, State, inside, stage_and_block, tensors
 
 _BRANCHES = {"dino": "student.backbone.", "swav": "network.backbone.", "moco": "encoder_q.backbone."}
 _RESNET = {"0": "conv1", "1": "bn1", "4": "layer1", "5": "layer2", "6": "layer3", "7": "layer4"}
-_MOBILENETV2_STAGES = (1, 2, 3, 4, 3, 3, 1)
 _MOBILENETV2_ENDS = {"0.0": "conv_stem", "0.1": "bn1", "18.0": "conv_head", "18.1": "bn2"}
 _FIRST = {"0.0": "conv_dw", "0.1": "bn1", "1": "conv_pw", "2": "bn2"}
 _EXPANDED = {"0.0": "conv_pw", "0.1": "bn1", "1.0": "conv_dw", "1.1": "bn2", "2": "conv_pwl", "3": "bn3"}
@@ -40,7 +39,7 @@ def _mobilenetv2_name(key: str) -> str:
     if found := re.match(r"encoder\.(\d+)\.conv\.(\d+\.\d+|\d+)\.(\w+)$", key):
         index = int(found[1])
         layers = _FIRST if index == 1 else _EXPANDED
-        block = stage_and_block(index - 1, _MOBILENETV2_STAGES)
+        block = stage_and_block(index - 1, MOBILENETV2_STAGES)
         return f"{block}.{layers[found[2]]}.{found[3]}" if found[2] in layers else key
     found = re.match(r"encoder\.(\d+\.\d+)\.(.*)", key)
     return f"{_MOBILENETV2_ENDS[found[1]]}.{found[2]}" if found and found[1] in _MOBILENETV2_ENDS else key

@@ -19,7 +19,7 @@ from lowzoo.bench.results.assemble import check_samples
 from lowzoo.bench.results.protocol import STANDARD, Protocol, runs_for
 from lowzoo.cli.main import main
 from tests.bench.android.adb_device import AdbDevice
-from tests.helpers.bench import SHORT, described
+from tests.helpers.bench import SHORT
 
 adbutils = pytest.importorskip("adbutils", reason="adbutils is not installed")
 ADB = shutil.which("adb")
@@ -74,11 +74,6 @@ def runner(tmp_path):
     file = tmp_path / "onnxruntime_perf_test"
     file.write_text(f"#!{sys.executable}\n{source}")
     return file
-
-
-@pytest.fixture
-def artifact(tmp_path):
-    return described(tmp_path / "mean.onnx")
 
 
 @needs_adb

@@ -9,9 +9,9 @@ from rich.console import Console
 from lowzoo.bench.browser.live import LiveView, device_table
 from lowzoo.bench.browser.session import BrowserBench, Place
 from lowzoo.bench.results.assemble import read_results
-from lowzoo.cli.main import main
 from tests.bench.browser.client import features, ort_folder, post, repeat, welcome
 from tests.helpers.bench import SHORT, described
+from tests.helpers.cli import runner
 
 
 @pytest.fixture(autouse=True)
@@ -25,10 +25,7 @@ def words(tmp_path):
     return ["bench", artifact, "--on", "browser", "--ort-dist", ort_folder(tmp_path), "--out", tmp_path / "phone.json"]
 
 
-def run(capsys, *words):
-    with pytest.raises(SystemExit) as ended:
-        main([*map(str, words)])
-    return ended.value.code, *capsys.readouterr()
+run = runner()
 
 
 def with_phone(monkeypatch, then):

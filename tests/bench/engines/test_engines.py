@@ -14,6 +14,7 @@ from lowzoo.bench.results.protocol import Protocol, statistics
 ONCE = Protocol(warmup_s=0.01, min_runs=5, min_s=0.0, max_s=0.5, repeats=1)
 
 
+@pytest.mark.slow
 def test_pytorch_itself(monkeypatch):
     result = bench_host("untrained:test_resnet", engine="torch", protocol=ONCE, progress=False)
     assert (result.engine.name, result.engine.version, result.engine.provider) == ("torch", version("torch"), "eager")

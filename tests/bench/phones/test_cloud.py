@@ -9,7 +9,6 @@ from lowzoo.base.errors import LowzooError
 from lowzoo.bench.phones.cloud import bench_cloud, open_hub
 from lowzoo.bench.results.assemble import check_samples
 from lowzoo.bench.results.protocol import statistics
-from tests.helpers.bench import described
 
 # The shape of what ProfileJob.download_profile gives (qai-hub 0.56): microseconds and bytes.
 PROFILE = {
@@ -79,11 +78,6 @@ class Hub:
             raise self.Error("not a target model")
         self.asked.append(("profile", device.name))
         return Job(["SUCCESS"], "https://hub/jobs/p", self.profile)
-
-
-@pytest.fixture
-def artifact(tmp_path):
-    return described(tmp_path / "mean.onnx")
 
 
 def bench(artifact, hub, device="Samsung Galaxy S24"):

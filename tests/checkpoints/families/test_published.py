@@ -13,6 +13,7 @@ from lowzoo.checkpoints.folder import convert_to_folder
 from lowzoo.zoo.architectures.positions import set_position_rule
 from tests.helpers.published_files import layouts, make_content, meta_content, save
 from tests.helpers.published_networks import reference
+from tests.helpers.slow import slow_but
 
 # Where the published network and timm's agree to the bit.
 EXACT = {name for name in FAMILIES if any(part in name for part in ("_r18", "_r34", "_r50", "mnv2"))}
@@ -38,7 +39,7 @@ def test_every_name_finds_its_place_and_no_tensor_is_left(name, tmp_path):
     assert family_in(content, path).name == name
 
 
-@pytest.mark.parametrize("name", COMPARED)
+@pytest.mark.parametrize("name", slow_but(COMPARED, ("seed_r18",)))
 def test_features_are_those_of_the_authors_network(name, tmp_path):
     content, wanted = make_content(name)
     family = convert_to_folder(save(content, tmp_path / "checkpoint.pth.tar"), tmp_path / "model", name).family

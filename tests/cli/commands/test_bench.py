@@ -9,8 +9,8 @@ from lowzoo.bench.host.comparison import Comparison
 from lowzoo.bench.host.turns import ratio_of
 from lowzoo.bench.results.assemble import read_results
 from lowzoo.bench.results.lines import comparison_lines
-from lowzoo.cli.main import main
 from tests.helpers.bench import SHORT, described
+from tests.helpers.cli import runner
 from tests.helpers.export import tiny_resolved
 
 
@@ -20,15 +20,7 @@ def short(monkeypatch):
     monkeypatch.setattr("lowzoo.bench.host.target.WATCH_S", 0.0)
 
 
-@pytest.fixture
-def artifact(tmp_path):
-    return described(tmp_path / "mean.onnx")
-
-
-def run(capsys, *words):
-    with pytest.raises(SystemExit) as ended:
-        main(["bench", *map(str, words)])
-    return ended.value.code, *capsys.readouterr()
+run = runner("bench")
 
 
 def test_the_table(capsys, artifact, tmp_path):
@@ -97,6 +89,7 @@ def test_a_file_needs_no_suffix(capsys, artifact):
     assert run(capsys, bare, "--quick")[0] == 0
 
 
+@pytest.mark.slow
 def test_two_files_in_turns(capsys, artifact, tmp_path):
     other = described(tmp_path / "wide.onnx", shape=(1, 512, 512, 3))
     code, text, _ = run(capsys, artifact, other, "--json", "--out", tmp_path / "ratio.json")

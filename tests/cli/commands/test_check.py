@@ -9,18 +9,14 @@ import pytest
 import torch
 from onnx import numpy_helper
 
-from lowzoo.cli.main import main
 from lowzoo.export import ExportSpec, MaxLoss
 from lowzoo.export.artifact import write_artifact
+from tests.helpers.cli import exit_status
 from tests.helpers.export import tiny_resolved
 
 
 def run(words: list[str]) -> int:
-    with pytest.raises(SystemExit) as ended:
-        main(["check", *words])
-    code = ended.value.code
-    assert isinstance(code, int)
-    return code
+    return exit_status(["check", *words])
 
 
 @pytest.fixture(autouse=True)

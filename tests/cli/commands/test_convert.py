@@ -9,17 +9,12 @@ import timm
 import torch
 
 import lowzoo  # noqa: F401  (registers the networks that timm has not)
-from lowzoo.cli import main as cli
 from lowzoo.zoo.resolve import load_model
+from tests.helpers.cli import runner
 from tests.helpers.published_files import make_content, save
 from tests.helpers.published_networks import reference
 
-
-def run(capsys, *words):
-    with pytest.raises(SystemExit) as error:
-        cli.main([str(word) for word in words])
-    captured = capsys.readouterr()
-    return error.value.code, captured.out, captured.err
+run = runner()
 
 
 @pytest.mark.parametrize(

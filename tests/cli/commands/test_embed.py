@@ -8,18 +8,15 @@ import pytest
 import torch
 from PIL import Image
 
-from lowzoo.cli.main import main
 from lowzoo.data.source import open_source
 from lowzoo.evaluate.contact_sheet import draw_neighbours
 from lowzoo.features.features import Features
+from tests.helpers.cli import runner
 from tests.helpers.evaluate import write_pictures
 
+pytestmark = pytest.mark.usefixtures("cache")
+
 MODEL = ("--model", "rob_vit_tiny", "--image-size", "32")
-
-
-@pytest.fixture(autouse=True)
-def cache(monkeypatch, tmp_path):
-    monkeypatch.setenv("LOWZOO_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture
@@ -27,10 +24,7 @@ def data(tmp_path):
     return write_pictures(tmp_path / "d", {"train": 5}) / "train"
 
 
-def run(capsys, *words):
-    with pytest.raises(SystemExit) as ended:
-        main(["embed", *map(str, words)])
-    return ended.value.code, *capsys.readouterr()
+run = runner("embed")
 
 
 def test_the_table(capsys, data, tmp_path):

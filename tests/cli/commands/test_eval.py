@@ -6,13 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lowzoo.cli.main import main
-from tests.helpers.evaluate import write_network
+from tests.helpers.cli import runner
 
-
-@pytest.fixture(autouse=True)
-def cache(monkeypatch, tmp_path):
-    monkeypatch.setenv("LOWZOO_CACHE", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("cache")
 
 
 @pytest.fixture
@@ -28,15 +24,7 @@ def data(tmp_path):
     return tmp_path / "data"
 
 
-@pytest.fixture
-def model(tmp_path):
-    return write_network(tmp_path / "model")
-
-
-def run(capsys, *words):
-    with pytest.raises(SystemExit) as ended:
-        main(["eval", "knn", *map(str, words)])
-    return ended.value.code, *capsys.readouterr()
+run = runner("eval", "knn")
 
 
 def test_table(capsys, data, model, tmp_path):

@@ -5,18 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from lowzoo.cli.main import main
 from lowzoo.data.stores.samples import demonstration_photos
 from lowzoo.export.spec import bounds
+from tests.helpers.cli import exit_status
 from tests.helpers.export import tiny_resolved
 
 
 def run(words: list[str]) -> int:
-    with pytest.raises(SystemExit) as ended:
-        main(["export", *words])
-    code = ended.value.code
-    assert isinstance(code, int)
-    return code
+    return exit_status(["export", *words])
 
 
 @pytest.fixture
@@ -25,6 +21,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lowzoo.zoo.given.load_model", lambda word, **_: tiny_resolved())
 
 
+@pytest.mark.slow
 def test_the_bundled_model_is_the_default(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -52,6 +49,7 @@ def test_the_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert out.is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("tiny")
 def test_broken_parity_exits_with_1(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -9,13 +9,9 @@ from PIL import Image
 
 import lowzoo.quickstart
 from lowzoo.bench.results.protocol import Protocol
-from lowzoo.cli.main import main
+from tests.helpers.cli import runner
 
-
-def run(capsys, *words):
-    with pytest.raises(SystemExit) as ended:
-        main(["quickstart", *map(str, words)])
-    return ended.value.code, *capsys.readouterr()
+run = runner("quickstart")
 
 
 @pytest.fixture(autouse=True)

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from lowzoo import catalog
-from lowzoo.cli.main import main
 from lowzoo.io.download import downloads_folder
+from tests.helpers.cli import runner
 
 
 @pytest.fixture(autouse=True)
@@ -17,11 +17,7 @@ def no_downloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOWZOO_CACHE", str(tmp_path))
 
 
-def run(capsys: pytest.CaptureFixture, *words: str) -> tuple[int, str, str]:
-    with pytest.raises(SystemExit) as caught:
-        main(["teachers", *words])
-    out, err = capsys.readouterr()
-    return int(caught.value.code or 0), out, err
+run = runner("teachers")
 
 
 def test_one_line_a_teacher(capsys: pytest.CaptureFixture) -> None:

@@ -11,11 +11,6 @@ from lowzoo.data.source import open_source
 from tests.helpers.data import add
 
 
-@pytest.fixture(autouse=True)
-def _cache(monkeypatch, tmp_path):
-    monkeypatch.setenv("LOWZOO_CACHE", str(tmp_path / "cache"))
-
-
 def encoded(form, shade):
     if form == "HEIF":
         pytest.importorskip("pillow_heif").register_heif_opener()

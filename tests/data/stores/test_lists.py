@@ -10,11 +10,6 @@ from lowzoo.data.source import open_set, open_source
 from tests.helpers.data import png, shades
 
 
-@pytest.fixture(autouse=True)
-def _cache(monkeypatch, tmp_path):
-    monkeypatch.setenv("LOWZOO_CACHE", str(tmp_path / "cache"))
-
-
 @pytest.fixture
 def photos(tmp_path):
     (tmp_path / "photos").mkdir()

@@ -10,11 +10,6 @@ from lowzoo.data.source import open_source
 from tests.helpers.data import shades, write_tar
 
 
-@pytest.fixture(autouse=True)
-def _cache(monkeypatch, tmp_path):
-    monkeypatch.setenv("LOWZOO_CACHE", str(tmp_path / "cache"))
-
-
 def test_ways_of_naming_tars(tmp_path, monkeypatch):
     for shard in range(8, 12):
         write_tar(tmp_path / f"d/s-{shard:03}.tar", [shard])

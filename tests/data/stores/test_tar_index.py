@@ -11,11 +11,6 @@ from lowzoo.data.stores.tar_index import index_tar
 from tests.helpers.data import add, png, shades, write_tar
 
 
-@pytest.fixture(autouse=True)
-def _cache(monkeypatch, tmp_path):
-    monkeypatch.setenv("LOWZOO_CACHE", str(tmp_path / "cache"))
-
-
 @pytest.mark.parametrize("form", [tarfile.GNU_FORMAT, tarfile.PAX_FORMAT, tarfile.USTAR_FORMAT])
 @pytest.mark.parametrize("prefix", ["", "cat/", "a/" * 60])
 def test_every_dialect_and_length_of_name(tmp_path, form, prefix):

@@ -11,11 +11,6 @@ from lowzoo.data.stores import unpacked
 from tests.helpers.data import add, png, shades
 
 
-@pytest.fixture(autouse=True)
-def _cache(monkeypatch, tmp_path):
-    monkeypatch.setenv("LOWZOO_CACHE", str(tmp_path / "cache"))
-
-
 def tar(path, *members, mode="w"):
     """Members are names, with shades in their order, or (name, bytes)."""
     with tarfile.open(path, mode) as archive:

@@ -16,12 +16,6 @@ from lowzoo.data.stores import tars
 from tests.helpers.data import png, read_pickled, shade, shades, write_tar
 
 
-@pytest.fixture(autouse=True)
-def cache(monkeypatch, tmp_path):
-    monkeypatch.setenv("LOWZOO_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
 def test_pictures_in_any_order_over_shards(tmp_path):
     for shard in range(3):
         write_tar(tmp_path / f"d/shard-{shard:03}.tar", range(10 * shard, 10 * shard + 10))

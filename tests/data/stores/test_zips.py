@@ -15,11 +15,6 @@ from lowzoo.data.stores import zips
 from tests.helpers.data import png, read_pickled, shades
 
 
-@pytest.fixture(autouse=True)
-def _cache(monkeypatch, tmp_path):
-    monkeypatch.setenv("LOWZOO_CACHE", str(tmp_path / "cache"))
-
-
 def write(path, *names, method=zipfile.ZIP_DEFLATED):
     with zipfile.ZipFile(path, "w", method) as archive:
         for shade, name in enumerate(names):

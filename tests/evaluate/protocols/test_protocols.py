@@ -5,15 +5,10 @@ import json
 import pytest
 from PIL import Image
 
-from lowzoo.cli.main import main
+from tests.helpers.cli import runner
 from tests.helpers.evaluate import write_pictures
 
 SMALL = ("rob_vit_tiny", "--image-size", 32)
-
-
-@pytest.fixture(autouse=True)
-def cache(monkeypatch, tmp_path):
-    monkeypatch.setenv("LOWZOO_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture
@@ -21,10 +16,7 @@ def data(tmp_path):
     return write_pictures(tmp_path / "d", {"train": 12, "validation": 4})
 
 
-def run(capsys, *words):
-    with pytest.raises(SystemExit) as ended:
-        main(["eval", *map(str, words)])
-    return ended.value.code, *capsys.readouterr()
+run = runner("eval")
 
 
 def test_linear(capsys, data, tmp_path):

@@ -11,19 +11,15 @@ from PIL import Image
 
 from lowzoo.base.errors import LowzooError
 from lowzoo.data.pixels.decode import decode_rgb
-from lowzoo.evaluate.sets import cifar100
 from lowzoo.evaluate.sets.cifar100 import open_cifar100
 from lowzoo.evaluate.sets.clevr import open_clevr_count, open_clevr_dist
 from lowzoo.evaluate.sets.inaturalist18 import open_inaturalist18
 from lowzoo.evaluate.sets.places205 import open_places205
 from tests.helpers import transfer as write
 
+pytestmark = pytest.mark.usefixtures("few_records")
+
 MEMBERS = (1, 40, 99)
-
-
-@pytest.fixture(autouse=True)
-def few_records(monkeypatch):
-    monkeypatch.setattr(cifar100, "RECORDS", write.CIFAR_RECORDS)
 
 
 def pixels(source, index):

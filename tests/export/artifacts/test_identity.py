@@ -70,6 +70,7 @@ def test_a_name_and_a_folder_of_that_name(scratch):
     assert find("./resnet18", pretrained=True).file == Path("resnet18/model.safetensors")
 
 
+@pytest.mark.slow
 def test_a_checkpoint_with_several_copies_is_found_again(scratch, tmp_path, monkeypatch):
     torch.manual_seed(0)
     nets = [timm.create_model("test_resnet", num_classes=0).state_dict() for _ in range(2)]
@@ -91,6 +92,7 @@ def test_a_checkpoint_with_several_copies_is_found_again(scratch, tmp_path, monk
     assert check_artifact(path).same_weights, "beside the file"
 
 
+@pytest.mark.slow
 def test_a_folder_that_prepares_pictures_in_another_way_is_refused(scratch):
     folder = folder_of(scratch / "m")
     path = write_artifact(load_model("./m"), out=scratch / "x.onnx").path
@@ -123,6 +125,7 @@ def test_default_names(scratch):
     assert str(default_path(wide, ExportSpec(format="coreml"))) == "tiny.tag_32x64_fp32.mlpackage"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format_", ["onnx", "coreml"])
 def test_another_export_is_not_replaced(scratch, format_):
     path = scratch / ("x.onnx" if format_ == "onnx" else "x.mlpackage")
@@ -147,6 +150,7 @@ def test_a_file_of_something_else_is_not_replaced(scratch):
     assert (scratch / "x.onnx").read_bytes() == b"mine"
 
 
+@pytest.mark.slow
 def test_a_classifier_is_kept_or_said(scratch, capsys):
     folder_of(scratch / "tuned", classes=4)
     with pytest.raises(SystemExit):
@@ -230,6 +234,7 @@ def _quiet(shaky: nn.Module) -> nn.Module:
     return plain
 
 
+@pytest.mark.slow
 def test_stages_of_the_search_for_int8_are_said(scratch, capsys):
     with pytest.raises(SystemExit):
         main(["export", "--precision", "int8", "--max-loss", "cosine:0.5", "--size", "32", "--json"])

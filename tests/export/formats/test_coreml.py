@@ -16,6 +16,7 @@ from lowzoo.export.mil import load_program
 from lowzoo.export.network.head import read_classes, read_head, with_head
 from lowzoo.zoo.resolve import load_model
 from tests.helpers.export import SIDE, one_of_each_network, tiny_resolved
+from tests.helpers.slow import slow_but
 
 
 def test_an_image_package(tmp_path):
@@ -39,7 +40,7 @@ def test_an_image_package(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["tiny.mlpackage"]
 
 
-@pytest.mark.parametrize("precision", ["fp16", "int8", "palette6", "palette4"])
+@pytest.mark.parametrize("precision", slow_but(["fp16", "int8", "palette6", "palette4"], ("fp16",)))
 def test_precisions(tmp_path, precision):
     torch.manual_seed(0)
     net = nn.Sequential(

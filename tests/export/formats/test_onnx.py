@@ -23,6 +23,7 @@ from lowzoo.export.parity.checker import real_images
 from lowzoo.preprocess.transform import preprocess, to_uint8_input
 from lowzoo.zoo.resolve import load_model
 from tests.helpers.export import SIDE, TinyNet, one_of_each_network, tiny_resolved
+from tests.helpers.slow import slow_but
 
 
 def run(path, inputs):
@@ -38,6 +39,7 @@ def test_pixels_are_normalised_as_evaluation_does_it():
         torch.testing.assert_close(by_graph[0], preprocess(image, resolved), rtol=0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_batch_norms_beyond_the_range_of_float16_survive_it(tmp_path):
     net = nn.Sequential(
         nn.Conv2d(3, 8, 5, stride=4, bias=False), nn.BatchNorm2d(8), nn.AdaptiveAvgPool2d(1), nn.Flatten()
@@ -102,7 +104,10 @@ def test_the_file_tells_nothing_of_the_exporters_machine_and_comes_out_again(tmp
 
 @pytest.mark.parametrize(
     ("opset", "ir", "precision", "runtime"),
-    [(18, 8, "fp32", "1.15"), (19, 9, "fp16", "1.17"), (20, 9, "fp32", "1.17"), (21, 10, "fp32", "1.18")],
+    slow_but(
+        [(18, 8, "fp32", "1.15"), (19, 9, "fp16", "1.17"), (20, 9, "fp32", "1.17"), (21, 10, "fp32", "1.18")],
+        [(19, 9, "fp16", "1.17")],
+    ),
 )
 def test_operator_sets(tmp_path, opset, ir, precision, runtime):
     artifact = write_artifact(tiny_resolved(), ExportSpec(opset=opset, precision=precision), tmp_path / "x.onnx")
@@ -149,7 +154,10 @@ def one_nan(values):
     values[0, 0, 0, 0] = np.nan
 
 
-@pytest.mark.parametrize(("change", "said"), [(one_weight, "relative error"), (one_nan, "not finite")])
+@pytest.mark.parametrize(
+    ("change", "said"),
+    slow_but([(one_weight, "relative error"), (one_nan, "not finite")], [(one_nan, "not finite")]),
+)
 def test_a_damaged_graph_is_refused(monkeypatch, tmp_path, change, said):
     def write(module, resolved, spec, path, checker):
         write_onnx(module, resolved, spec, path, checker)
@@ -196,6 +204,7 @@ class Unpredictable(TinyNet):
         return super().forward(x) if x.sum() > 0 else x.mean((2, 3))
 
 
+@pytest.mark.slow
 def test_a_network_that_cannot_be_traced(tmp_path):
     with pytest.raises(LowzooError, match=r"tiny\.tag cannot be exported to ONNX") as refused:
         write_artifact(tiny_resolved(Unpredictable()), out=tmp_path / "tiny.onnx")
@@ -217,7 +226,7 @@ def test_a_model_that_does_not_fit(tmp_path, changes, spec, said):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("named", ["{folder}", "{folder}/", "{folder}/new/of it/"])
+@pytest.mark.parametrize("named", slow_but(["{folder}", "{folder}/", "{folder}/new/of it/"], ["{folder}/new/of it/"]))
 def test_into_a_folder_the_file_goes_under_its_usual_name(tmp_path, named):
     artifact = write_artifact(tiny_resolved(), out=named.format(folder=tmp_path))
     assert artifact.path.parent == Path(named.format(folder=tmp_path))
@@ -243,6 +252,7 @@ def test_the_console_stays_quiet(capfd, tmp_path):
     assert capfd.readouterr() == ("", "")
 
 
+@pytest.mark.slow
 def test_the_bundled_model_at_another_size(tmp_path):
     artifact = write_artifact("rob_vit_tiny", ExportSpec(size=64), tmp_path / "vit.onnx")
     assert artifact.input_shape == (1, 64, 64, 3)

@@ -93,6 +93,7 @@ class FarFromZero(nn.Module):
         return ((torch.sigmoid(self.conv(x)) + self.far) - self.far).amax((2, 3))
 
 
+@pytest.mark.slow
 def test_what_stands_between_products_stays_in_float(tmp_path):
     torch.manual_seed(0)
     spec = ExportSpec(precision="int8", max_loss=MaxLoss(None, 0.995))

@@ -62,6 +62,7 @@ class Call(nn.Module):
         return self.function(*inputs)
 
 
+@pytest.mark.slow
 @FEW
 @given(
     kernel=numbers(1, 5), stride=numbers(1, 3), padding=numbers(0, 2), dilation=numbers(1, 2),
@@ -77,6 +78,7 @@ def test_convolutions(tmp_path_factory, kernel, stride, padding, dilation, group
     assert operators.keys() >= {"conv"}
 
 
+@pytest.mark.slow
 @FEW
 @given(kernel=numbers(2, 4), stride=numbers(1, 3), side=numbers(8, 12), mean=st.booleans(), inside=st.booleans())
 def test_pools(tmp_path_factory, kernel, stride, side, mean, inside):
@@ -104,6 +106,7 @@ def _all_activations(x: Tensor) -> Tensor:
     return torch.cat([function(x) if name != "sqrt" else (x * x).sqrt() for name, function in ACTIVATIONS.items()])
 
 
+@pytest.mark.slow
 @FEW
 @given(shape=st.lists(numbers(1, 5), min_size=1, max_size=3), scale=st.floats(0.1, 6))
 def test_activations(tmp_path_factory, shape, scale):
@@ -129,6 +132,7 @@ def test_every_activation_at_once(tmp_path_factory):
     torch.testing.assert_close(found, _all_activations(x), rtol=1e-5, atol=2e-6)
 
 
+@pytest.mark.slow
 @FEW
 @given(batch=numbers(1, 3), heads=numbers(1, 3), tokens=numbers(2, 6), width=numbers(1, 8))
 def test_attention(tmp_path_factory, batch, heads, tokens, width):
@@ -140,6 +144,7 @@ def test_attention(tmp_path_factory, batch, heads, tokens, width):
         torch.testing.assert_close(found, call(*x), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.slow
 @FEW
 @given(sides=st.lists(numbers(3, 6), min_size=3, max_size=3), first=numbers(1, 1), step=numbers(2, 3))
 def test_cuts_and_shapes(tmp_path_factory, sides, first, step):
@@ -187,6 +192,7 @@ def test_impossible_padding():
         OPS["pad"](torch.zeros(2, 3), torch.tensor([1]))
 
 
+@pytest.mark.slow
 @FEW
 @given(channels=numbers(1, 6), side=numbers(2, 5))
 def test_normalisation_and_products(tmp_path_factory, channels, side):
@@ -257,6 +263,7 @@ def test_palettes_a_row(seed, rows, columns):
     np.testing.assert_array_equal(found, np.array(expected))
 
 
+@pytest.mark.slow
 def test_float16_is_rounded_after_every_operator(tmp_path_factory):
     call = Call(lambda x: (x + 2048.0) - 2048.0)
     x = torch.tensor([0.25, 1.0, 3.5])

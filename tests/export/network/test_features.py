@@ -1,6 +1,7 @@
 """Feature maps out: those of timm's `features_only` by the same indices, each output named, measured and checked."""
 
 import dataclasses
+import itertools
 import json
 import re
 from pathlib import Path
@@ -29,6 +30,7 @@ from lowzoo.export.spec.spec import parse_features
 from lowzoo.preprocess.transform import preprocess
 from lowzoo.zoo.resolve import load_model
 from tests.helpers.export import tiny_resolved
+from tests.helpers.slow import slow_but
 
 # CNNs, hierarchical transformers (one with its channels last inside), ViTs with and without class and register tokens.
 ARCHITECTURES = {
@@ -154,13 +156,7 @@ def test_no_classifier_beside_maps(tmp_path, capsys):
 
 NETWORKS = {"test_resnet": (1, 3), "test_vit": (1, 3)}
 NAMES = {"test_resnet": ["stride4", "stride16"], "test_vit": ["stride16_block1", "stride16_block3"]}
-QUICK = ("test_resnet", "onnx")
-CELLS = [
-    pytest.param(network, format_, precision, marks=[pytest.mark.slow] if (network, format_) != QUICK else [])
-    for network in NETWORKS
-    for format_ in ("onnx", "coreml")
-    for precision in ("fp32", "fp16", "int8")
-]
+CELLS = itertools.product(NETWORKS, ("onnx", "coreml"), ("fp32", "fp16", "int8"))
 
 
 @pytest.fixture(scope="module")
@@ -169,7 +165,7 @@ def folders(tmp_path_factory) -> dict[str, Path]:
     return {name: model_folder(place / name, name, (3, 64, 96)) for name in NETWORKS}
 
 
-@pytest.mark.parametrize(("architecture", "format_", "precision"), CELLS)
+@pytest.mark.parametrize(("architecture", "format_", "precision"), slow_but(CELLS, [("test_resnet", "onnx", "fp16")]))
 def test_each_output_of_a_file_is_measured_and_known_again(
     architecture, format_, precision, folders, tmp_path, monkeypatch
 ):
@@ -217,6 +213,7 @@ def test_batches_inputs_and_targets(architecture, batch, input_, target, folders
         np.testing.assert_allclose(found, own.numpy(), rtol=1e-4, atol=1e-4 * float(own.abs().max()))
 
 
+@pytest.mark.slow
 def test_a_file_with_one_wrong_output_is_refused_by_name(folders, tmp_path):
     artifact = write_artifact(str(folders["test_resnet"]), ExportSpec(features=(1, 3)), tmp_path / "maps.onnx")
     model = onnx.load(artifact.path)
@@ -230,6 +227,7 @@ def test_a_file_with_one_wrong_output_is_refused_by_name(folders, tmp_path):
     assert [wrong.split(":")[0] for wrong in report.broken] == ["stride16"]
 
 
+@pytest.mark.slow
 def test_a_file_is_held_against_another_model(folders, tmp_path):
     other = model_folder(tmp_path / "other", "test_resnet", (3, 64, 96), act_layer="gelu")
     artifact = write_artifact(str(folders["test_resnet"]), ExportSpec(features="all"), tmp_path / "maps.onnx")
@@ -241,6 +239,7 @@ def test_a_file_is_held_against_another_model(folders, tmp_path):
     }
 
 
+@pytest.mark.slow
 def test_as_many_outputs_as_pytorch_or_an_error(folders, tmp_path):
     artifact = write_artifact(str(folders["test_resnet"]), ExportSpec(features=(1, 3)), tmp_path / "maps.onnx")
     plain = load_model(str(folders["test_resnet"]))
@@ -248,6 +247,7 @@ def test_as_many_outputs_as_pytorch_or_an_error(folders, tmp_path):
         ParityChecker(plain, pictures=4).parity(open_onnx(artifact.path), with_knn=False)
 
 
+@pytest.mark.slow
 def test_a_file_made_elsewhere_is_checked_when_its_outputs_are_named(folders, tmp_path, capsys):
     artifact = write_artifact(str(folders["test_resnet"]), ExportSpec(features=(1, 3)), tmp_path / "maps.onnx")
     model = onnx.load(artifact.path)
@@ -272,6 +272,7 @@ def test_a_file_made_elsewhere_is_checked_when_its_outputs_are_named(folders, tm
     assert said("--features", "1,2")[0] == 1, "other maps"
 
 
+@pytest.mark.slow
 def test_the_same_maps_by_another_word_are_the_same_export(folders, tmp_path):
     place = tmp_path / "maps.onnx"
     write_artifact(str(folders["test_resnet"]), ExportSpec(features="last"), place)
@@ -314,6 +315,7 @@ def test_snippets_name_every_output(format_, input_):
     assert '"features"' not in text
 
 
+@pytest.mark.slow
 def test_maps_of_grey_and_of_many_channels(tmp_path):
     folder = model_folder(tmp_path / "grey", "test_resnet", (1, 64, 64), in_chans=1)
     artifact = write_artifact(str(folder), ExportSpec(features="last"), tmp_path / "grey.onnx")

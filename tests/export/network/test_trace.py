@@ -132,6 +132,7 @@ def test_what_is_written_in_place_is_folded_as_it_is_when_it_is_read():
         torch.testing.assert_close(program.module()(x), net(x))
 
 
+@pytest.mark.slow
 def test_positions_that_a_network_computes_in_its_first_run():
     torch.manual_seed(0)
     net = timm.create_model("convit_tiny", num_classes=0, img_size=32, depth=2, local_up_to_layer=2).eval()
@@ -165,6 +166,7 @@ class Windows(nn.Module):
         return x.reshape(-1, channels, 16).softmax(2).sum(1)
 
 
+@pytest.mark.slow
 def test_windows_are_cut_without_a_sixth_dimension():
     x = torch.randn(1, 3, 8, 12)
     program = for_coreml(traced(Windows().eval(), torch.zeros_like(x)))

@@ -81,6 +81,7 @@ def test_what_no_tool_takes_is_known_before_any_work(tmp_path, monkeypatch):
         write_artifact(tiny_resolved(Wide()), ExportSpec(format="litert"), tmp_path / "wide.tflite")
 
 
+@pytest.mark.slow
 def test_one_file_takes_the_place_of_two_and_nothing_else_is_replaced(tmp_path, monkeypatch):
     path = tmp_path / "wide.onnx"
     with monkeypatch.context() as patch:

@@ -121,6 +121,7 @@ def train(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, st
     return ended.value.code, *capsys.readouterr()
 
 
+@pytest.mark.slow
 def test_a_set_without_validation_gives_up_a_fifth(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     world = make_pictures(tmp_path / "pictures", 40) / "train"
     teacher = make_teacher(tmp_path / "teacher")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from lowzoo.train.distributed.collectives import rank, world_size
+from lowzoo.train.distributed.collectives import peers, rank, world_size
 from lowzoo.train.losses.dino import DinoObjective
 from lowzoo.train.losses.ibot import IbotObjective
 from lowzoo.train.losses.kd import distillation_loss
@@ -40,7 +40,7 @@ def _rob(scores: str = "dino") -> Case:
 
 def _rob_swav() -> Case:
     # Two steps fill the queue, and its length is no multiple of what a step brings.
-    targets = SinkhornTargets(WIDTH, epsilon=0.3, queue_length=20).double()
+    targets = SinkhornTargets(WIDTH, epsilon=0.3, queue_length=20, peers=peers()).double()
     return Case(lambda x: RobObjective(1.0).loss(x["student"], targets.targets(x["teacher"])), targets)
 
 
@@ -52,7 +52,7 @@ def _rob_ibot() -> Case:
 
 
 def _seed() -> Case:
-    objective = SeedObjective(WIDTH, 16).double()
+    objective = SeedObjective(WIDTH, 16, peers=peers()).double()
     return Case(
         lambda x: objective.loss(x["student"][0], x["teacher"][0]),
         objective,
@@ -61,7 +61,7 @@ def _seed() -> Case:
 
 
 def _small_patches() -> Case:
-    objective = SmallPatchObjective(WIDTH, 16).double()
+    objective = SmallPatchObjective(WIDTH, 16, peers=peers()).double()
     return Case(
         lambda x: objective.loss(x["student"][0], x["teacher"][0], x["student"][1:3], x["teacher"]),
         objective,
@@ -70,7 +70,7 @@ def _small_patches() -> Case:
 
 
 def _dino() -> Case:
-    objective = DinoObjective(WIDTH).double()
+    objective = DinoObjective(WIDTH, peers=peers()).double()
     return Case(
         lambda x: objective.loss(x["student"], objective.targets(x["teacher"], 0.04), 0.4, 0.6),
         objective,
@@ -79,7 +79,7 @@ def _dino() -> Case:
 
 
 def _ibot() -> Case:
-    objective = IbotObjective(WIDTH).double()
+    objective = IbotObjective(WIDTH, peers=peers()).double()
 
     def loss(x: Inputs) -> Tensor:
         inputs = x["student"], x["student_patch"], x["teacher"], x["teacher_patch"], x["mask"] > 0
@@ -89,7 +89,7 @@ def _ibot() -> Case:
 
 
 def _swav() -> Case:
-    objective = SwavObjective(WIDTH, queue_length=16, epsilon=0.3).double()
+    objective = SwavObjective(WIDTH, queue_length=16, epsilon=0.3, peers=peers()).double()
 
     def loss(x: Inputs) -> Tensor:
         logits = normalize(x["student"], dim=-1) @ x["prototypes"].T
@@ -99,7 +99,7 @@ def _swav() -> Case:
 
 
 def _moco() -> Case:
-    objective = MocoObjective(WIDTH, 16).double()
+    objective = MocoObjective(WIDTH, 16, peers=peers()).double()
     return Case(
         lambda x: objective.loss(x["student"][1:], x["teacher"][0], 0.4, 0.6),
         objective,
@@ -109,8 +109,8 @@ def _moco() -> Case:
 
 def _msn() -> Case:
     def loss(x: Inputs) -> Tensor:
-        targets = msn_targets(x["teacher"][0], x["prototypes"], iterations=3)
-        cross, me_max = msn_loss(x["student"], targets, x["prototypes"])
+        targets = msn_targets(x["teacher"][0], x["prototypes"], iterations=3, peers=peers())
+        cross, me_max = msn_loss(x["student"], targets, x["prototypes"], peers=peers())
         return cross + me_max
 
     return Case(loss, nn.Module())

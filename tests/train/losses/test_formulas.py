@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from itertools import accumulate
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,19 +12,21 @@ from torch.nn.functional import cross_entropy, normalize
 from torch.profiler import ProfilerActivity, profile
 
 from lowzoo.base.errors import LowzooError
+from lowzoo.train import losses
 from lowzoo.train.losses.kd import distillation_loss
 from lowzoo.train.losses.moco import MocoObjective
 from lowzoo.train.losses.msn import msn_loss, msn_targets
-from lowzoo.train.losses.pairs import cross_view, grouped_cross_entropy, pair_cross_entropy, same_view_and_locals
+from lowzoo.train.losses.pairs import (
+    cross_view,
+    grouped_cross_entropy,
+    pair_cross_entropy,
+    reference_cross_entropy,
+    same_view_and_locals,
+)
 from lowzoo.train.losses.queue import KeyQueue
 from lowzoo.train.losses.rob import TEACHER_TEMPERATURE, RobObjective
-from lowzoo.train.losses.seed import SeedObjective, SmallPatchObjective
+from lowzoo.train.losses.seed import SeedObjective, SmallPatchObjective, reference_loss
 from lowzoo.train.losses.sinkhorn import sinkhorn
-
-
-@pytest.fixture(autouse=True)
-def _seeded() -> None:
-    torch.manual_seed(0)
 
 
 def test_distillation_loss_is_made_of_its_two_terms() -> None:
@@ -46,15 +49,15 @@ def test_pairs_are_averaged_alike(
     targets = torch.randn(global_views, 3, 7).softmax(-1)
     log_probs = torch.randn(views, 3, 7).log_softmax(-1)
     same = rule is same_view_and_locals
-    losses = [
+    each = [
         -(targets[i] * log_probs[v]).sum(-1).mean()
         for i in range(global_views)
         for v in range(views)
         if v >= global_views or (v == i) == same
     ]
-    assert len(losses) == terms
+    assert len(each) == terms
     found = pair_cross_entropy(targets, log_probs, rule(global_views, views))
-    torch.testing.assert_close(found, torch.stack(losses).mean())
+    torch.testing.assert_close(found, torch.stack(each).mean())
 
 
 @pytest.mark.parametrize("images_at_once", [1, 2, 5])
@@ -65,17 +68,17 @@ def test_the_gradient_made_with_the_loss_is_that_of_autograd(
     scores = torch.randn(4, 5, 7, dtype=torch.float64, requires_grad=True)
     # SwAV's codes sum to 1 only nearly, and the gradient has to know.
     targets = torch.rand(2, 5, 7, dtype=torch.float64)
-    monkeypatch.setattr("lowzoo.train.losses.pairs._CACHE_BYTES", images_at_once * 4 * 7 * 8)
+    monkeypatch.setattr("lowzoo.train.kernels.pair_cross_entropy._CACHE_BYTES", images_at_once * 4 * 7 * 8)
     if weights is None:
         loss = pair_cross_entropy(targets, scores, same_view_and_locals(2, 4), 0.3)
     else:
         loss = grouped_cross_entropy(targets, scores, *weights, temperature=0.3)
-    log_probs = (scores / 0.3).log_softmax(-1)
-    each_GV = -torch.einsum("gbk,vbk->gv", targets, log_probs) / 5
-    if weights is None:
-        expected = (each_GV * same_view_and_locals(2, 4)).sum() / 6
-    else:
-        expected = weights[0] * (each_GV[0, 1] + each_GV[1, 0]) / 2 + weights[1] * each_GV[:, 2:].mean()
+    # 6 pairs of RoB; of SSLight 2 of global views and 4 with a local one.
+    weights_GV = same_view_and_locals(2, 4).double() / 6
+    if weights is not None:
+        to_global, to_local = weights[0] / 2, weights[1] / 4
+        weights_GV = torch.tensor([[0, to_global, to_local, to_local], [to_global, 0, to_local, to_local]]).double()
+    expected = reference_cross_entropy(targets, scores, weights_GV, 0.3)
     torch.testing.assert_close(loss, expected)
     (slope,) = torch.autograd.grad(expected, scores)
     torch.testing.assert_close(torch.autograd.grad(loss, scores, retain_graph=True)[0], slope)
@@ -151,6 +154,24 @@ def test_seed_has_the_gradient_of_its_formula() -> None:
     locals_, teacher_locals = torch.randn(3, 2, 6, dtype=torch.float64), torch.randn(3, 2, 6, dtype=torch.float64)
     inputs = student.requires_grad_(), locals_.requires_grad_()
     assert torch.autograd.gradcheck(lambda s, v: objective.loss(s, teacher, v, teacher_locals), inputs)
+
+
+@pytest.mark.parametrize("teacher_temperature", [0.01, 1e-4])
+def test_seed_in_little_memory_is_seed(teacher_temperature: float) -> None:
+    objective = SeedObjective(6, 40, teacher_temperature=teacher_temperature).double()
+    student = torch.randn(5, 6, dtype=torch.float64, requires_grad=True)
+    teacher = torch.randn(5, 6, dtype=torch.float64)
+    unit = normalize(student, dim=-1), normalize(teacher, dim=-1)
+    expected = reference_loss(*unit, objective.queue.keys, objective.student_temperature, teacher_temperature)
+    loss = objective.loss(student, teacher)
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(torch.autograd.grad(loss, student), torch.autograd.grad(expected, student))
+
+
+def test_no_loss_talks_to_other_processes() -> None:
+    files = list(Path(losses.__path__[0]).glob("*.py"))
+    assert len(files) > 9
+    assert not [file.name for file in files if "distributed" in file.read_text(encoding="utf-8")]
 
 
 def test_queue_wraps_after_as_many_steps_as_batches_fit() -> None:

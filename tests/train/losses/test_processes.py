@@ -7,7 +7,7 @@ import torch
 from torch.testing import assert_close
 
 from lowzoo.train.distributed.collectives import rank
-from lowzoo.train.losses.moco import shuffle_batch
+from lowzoo.train.distributed.shuffle import shuffle_batch
 from tests.helpers.processes import run_processes
 from tests.train.losses.objective_cases import CASES, STEPS, work
 

@@ -21,11 +21,6 @@ from lowzoo.train.losses.swav import SwavObjective
 WIDTH, VIEWS, BATCH = 48, 6, 16
 
 
-@pytest.fixture(autouse=True)
-def _seeded() -> None:
-    torch.manual_seed(0)
-
-
 def _scored(head: torch.nn.Module, views: int = VIEWS) -> Tensor:
     logits: Tensor = head(torch.randn(views * BATCH, WIDTH))
     return logits.detach().unflatten(0, (views, BATCH))

@@ -9,7 +9,7 @@ import pytest
 from lowzoo.base.errors import LowzooError
 from lowzoo.train.monitoring.progress import Progress
 from lowzoo.train.monitoring.trackers import TRACKERS, Offer, TrackedRun, Trackers, check_trackers
-from tests.helpers.train import config_of, make_pictures, start
+from tests.helpers.train import config_of, start
 
 WANDB = """
 calls = []
@@ -44,11 +44,7 @@ def stand_ins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(tmp_path / "stand_ins"))
 
 
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_pictures(tmp_path_factory.mktemp("world"))
-
-
+@pytest.mark.slow
 @pytest.mark.usefixtures("stand_ins")
 def test_both_get_the_numbers_and_find_their_run_again(world: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"

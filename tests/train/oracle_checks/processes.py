@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lowzoo.train.distributed.collectives import all_gather_rows
+from lowzoo.train.distributed.collectives import all_gather_rows, peers
 from lowzoo.train.losses.dino import DinoObjective
 from lowzoo.train.losses.rob import RobObjective
 from lowzoo.train.losses.rob_swav import SinkhornTargets
@@ -31,12 +31,12 @@ def compute(rank: int, inputs: dict[str, Tensor], settings: dict[str, Any]) -> d
 
     student = mine("student_logits", global_views + settings["local_views"])
     scores, logits = mine("teacher_scores", global_views), mine("teacher_logits", global_views)
-    codes = SinkhornTargets(settings["K"], epsilon=EPSILON).targets(scores)
-    dino = DinoObjective(settings["K"], centre_momentum=settings["center_momentum"]).double()
+    codes = SinkhornTargets(settings["K"], epsilon=EPSILON, peers=peers()).targets(scores)
+    dino = DinoObjective(settings["K"], centre_momentum=settings["center_momentum"], peers=peers()).double()
     targets = dino.targets(logits, TEACHER_TEMPERATURE)
     dino_loss = dino.loss(student, targets, ALPHA, BETA)
     dino.update_centre(logits)
-    swav = SwavObjective(settings["dim"], global_views=global_views, epsilon=SWAV_EPSILON)
+    swav = SwavObjective(settings["dim"], global_views=global_views, epsilon=SWAV_EPSILON, peers=peers())
     return {
         "codes": codes.flatten(0, 1),
         "loss_swav": RobObjective(1.0, STUDENT_TEMPERATURE).loss(student, codes),

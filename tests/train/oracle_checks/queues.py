@@ -8,9 +8,10 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from lowzoo.train.heads import ProjectionHead
+from lowzoo.train.kernels.queue_cross_entropy import queue_similarities
 from lowzoo.train.losses.moco import MocoObjective, multi_crop_info_nce
 from lowzoo.train.losses.queue import KeyQueue
-from lowzoo.train.losses.seed import SeedObjective, SmallPatchObjective, queue_similarities
+from lowzoo.train.losses.seed import SeedObjective, SmallPatchObjective
 from lowzoo.train.networks.step import ema_update
 from tests.train.oracle_checks.entry import Entry, checks
 

@@ -11,19 +11,15 @@ from lowzoo.train.monitoring.metrics import read_metrics
 from lowzoo.train.monitoring.progress import Progress
 from lowzoo.train.recipes.sslight.method import DinoMethod, MocoMethod
 from lowzoo.train.runs.loop import Run
-from tests.helpers.train import METHODS, config_of, make_pictures, start
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_pictures(tmp_path_factory.mktemp("world"))
+from tests.helpers.slow import slow_but
+from tests.helpers.train import METHODS, config_of, start
 
 
 def losses(folder: Path) -> list[float]:
     return [row["loss"] for row in read_metrics(folder / "metrics.jsonl") if "loss" in row]
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", slow_but(METHODS, ("rob_dino", "seed", "sslight_moco")))
 def test_a_method_trains_its_student_alone(method: str, world: Path, tmp_path: Path) -> None:
     run = start(world, tmp_path / "run", config_of(method, world))
     before = {key: value.clone() for key, value in run.student.state_dict().items()}
@@ -48,7 +44,10 @@ class _Stopped(Exception):
 
 
 @pytest.mark.parametrize(
-    "method", ["rob_swav", "rob_ibot", "seed_small_patch", "sslight_dino", "sslight_swav", "sslight_moco"]
+    "method",
+    slow_but(
+        ["rob_swav", "rob_ibot", "seed_small_patch", "sslight_dino", "sslight_swav", "sslight_moco"], ("rob_swav",)
+    ),
 )
 def test_a_run_that_stops_anywhere_resumes_to_the_same_bits(
     method: str, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -74,7 +73,7 @@ def test_a_run_that_stops_anywhere_resumes_to_the_same_bits(
     assert losses(tmp_path / "broken") == losses(tmp_path / "whole")
 
 
-@pytest.mark.parametrize("method", ["rob_dino", "rob_msn", "rob_swav", "seed"])
+@pytest.mark.parametrize("method", slow_but(["rob_dino", "rob_msn", "rob_swav", "seed"], ("rob_dino",)))
 def test_a_cached_run_equals_an_uncached_one_within_fp16(method: str, world: Path, tmp_path: Path) -> None:
     config = config_of(method, world)
     start(world, tmp_path / "plain", config).train(Progress())
@@ -87,6 +86,7 @@ def test_a_cached_run_equals_an_uncached_one_within_fp16(method: str, world: Pat
     assert losses(tmp_path / "reading") == pytest.approx(losses(tmp_path / "plain"), rel=2e-3)
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_the_filling_of_a_cache_and_not_the_run(
     world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

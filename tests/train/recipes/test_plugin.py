@@ -220,9 +220,9 @@ ENTRY = TeacherEntry(
 
 
 def split(content, path):
-    from lowzoo.train.teachers.published.layouts import split_dino
+    from lowzoo.checkpoints.families import dino
 
-    return split_dino(content["toy"], path)
+    return dino.split(content["toy"], path)
 
 
 FAMILY = TeacherFamily(

@@ -9,17 +9,12 @@ from safetensors.torch import load_file
 
 from lowzoo.base.errors import LowzooError
 from lowzoo.train.monitoring.metrics import read_metrics
-from lowzoo.train.monitoring.progress import Progress
+from lowzoo.train.monitoring.progress import Progress, StepClock
 from lowzoo.train.runs import budget
 from lowzoo.train.runs.loop import Run
 from lowzoo.train.runs.result import RunResult
 from lowzoo.train.settings.length import Length, Segment, read_segments
-from tests.helpers.train import config_of, make_pictures, start
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_pictures(tmp_path_factory.mktemp("world"))
+from tests.helpers.train import config_of, start
 
 
 def _train(run: Run) -> RunResult:
@@ -37,6 +32,7 @@ def _same(one: Path, other: Path) -> bool:
     return all(torch.equal(value, theirs[key]) for key, value in ours.items())
 
 
+@pytest.mark.slow
 def test_steps_may_be_fewer_than_an_epoch_and_more(world: Path, tmp_path: Path) -> None:
     for steps in (2, 8):
         out = tmp_path / str(steps)
@@ -65,6 +61,7 @@ def ticking(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(budget.Budget, "measured", lambda *_: None)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ticking")
 def test_a_run_of_minutes_that_is_ended_goes_on_to_the_bits_of_the_one_that_was_not(
     world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -83,7 +80,7 @@ def test_a_run_of_minutes_that_is_ended_goes_on_to_the_bits_of_the_one_that_was_
     begun = start(world, broken, config)
     begun._lay(Length(begun.length.steps_per_epoch, segments), _Silent())
     (broken / "budget.json").write_text((whole / "budget.json").read_text())
-    for _ in begun.steps(_clock(begun)):
+    for _ in begun.steps(StepClock(begun.device)):
         if begun.step == 9:
             begun._save(keep=False)
             break
@@ -98,12 +95,7 @@ class _Silent(Progress):
         pass
 
 
-def _clock(run: Run):
-    from lowzoo.train.monitoring.progress import StepClock
-
-    return StepClock(run.device)
-
-
+@pytest.mark.slow
 @pytest.mark.usefixtures("ticking")
 def test_more_minutes_train_a_finished_run_on_and_fewer_are_refused(world: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"

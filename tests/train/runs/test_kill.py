@@ -16,16 +16,11 @@ from lowzoo.train.monitoring.progress import Progress
 from lowzoo.train.recipes.base import TrainConfig
 from lowzoo.train.runs import checkpoint
 from tests.helpers.forked_processes import run_to_the_end, start_processes
-from tests.helpers.train import config_of, make_pictures, start
+from tests.helpers.train import config_of, start
 
 FILES = ("model.safetensors", "head.safetensors")
 # One objective of each recipe, two of them with a queue.
 RECIPES = ["rob_msn", "seed", "sslight_moco"]
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_pictures(tmp_path_factory.mktemp("world"))
 
 
 def _config(method: str, world: Path) -> TrainConfig:
@@ -106,6 +101,7 @@ def test_a_kill_while_a_checkpoint_is_written_costs_no_more_than_its_steps(
     assert not [file.name for file in out.iterdir() if file.name.startswith(".")]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, a device that is always full")
 def test_a_disk_that_fills_up_ends_the_run_with_a_remedy_and_costs_no_bit(
     world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

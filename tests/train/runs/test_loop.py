@@ -23,33 +23,25 @@ from lowzoo.train.runs.checkpoint import load_checkpoint, save_checkpoint
 from lowzoo.train.runs.loop import Run
 from lowzoo.train.settings.changes import changed_keys
 from lowzoo.train.settings.config import resolve
-from tests.helpers.train import SETTINGS, make_pictures, make_teacher
+from tests.helpers.train import SETTINGS
 
 
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("world")
-    make_teacher(folder / "teacher")
-    make_pictures(folder / "pictures")
-    return folder
+def settings_of(taught: Path, *more: str) -> list[str]:
+    return [*SETTINGS, f"teacher={taught / 'teacher'}", "epochs=3", *more]
 
 
-def settings_of(world: Path, *more: str) -> list[str]:
-    return [*SETTINGS, f"teacher={world / 'teacher'}", "epochs=3", *more]
+def config_of(taught: Path, *more: str) -> TrainConfig:
+    return resolve("rob_dino", settings=settings_of(taught, *more))
 
 
-def config_of(world: Path, *more: str) -> TrainConfig:
-    return resolve("rob_dino", settings=settings_of(world, *more))
-
-
-def start(world: Path, out: Path, config: TrainConfig, *, resume: bool = False) -> Run:
-    data = world / "pictures"
+def start(taught: Path, out: Path, config: TrainConfig, *, resume: bool = False) -> Run:
+    data = taught / "pictures"
     return Run(config, open_source(data), open_source(data, "validation"), out, resume=resume)
 
 
-def test_a_run_leaves_everything_that_its_folder_promises(world: Path, tmp_path: Path) -> None:
+def test_a_run_leaves_everything_that_its_folder_promises(taught: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    run = start(world, out, config_of(world))
+    run = start(taught, out, config_of(taught))
     frozen = {key: value.clone() for key, value in run.teacher.teacher.state_dict().items()}
     run.teacher.teacher.train()
     result = run.train(Progress())
@@ -72,9 +64,9 @@ def test_a_run_leaves_everything_that_its_folder_promises(world: Path, tmp_path:
 
 
 def test_a_frozen_teacher_normalises_its_prototypes_once(
-    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    taught: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = start(world, tmp_path / "run", config_of(world))
+    run = start(taught, tmp_path / "run", config_of(taught))
     layers: list[WeightNormLinear] = []
     normalised = WeightNormLinear._normalised
     monkeypatch.setattr(WeightNormLinear, "_normalised", lambda layer: layers.append(layer) or normalised(layer))
@@ -82,17 +74,18 @@ def test_a_frozen_teacher_normalises_its_prototypes_once(
     assert layers == [run.student.head.last_layer]
 
 
-def test_a_finished_run_can_be_the_teacher_of_the_next(world: Path, tmp_path: Path) -> None:
-    start(world, tmp_path / "first", config_of(world, "epochs=1")).train(Progress())
-    second = config_of(world, f"teacher={tmp_path / 'first'}", "epochs=1", "monitor_epochs=0")
-    result = start(world, tmp_path / "second", second).train(Progress())
+@pytest.mark.slow
+def test_a_finished_run_can_be_the_teacher_of_the_next(taught: Path, tmp_path: Path) -> None:
+    start(taught, tmp_path / "first", config_of(taught, "epochs=1")).train(Progress())
+    second = config_of(taught, f"teacher={tmp_path / 'first'}", "epochs=1", "monitor_epochs=0")
+    result = start(taught, tmp_path / "second", second).train(Progress())
     assert result.facts["teacher"]["prototypes"] == 24
     assert result.knn is None
 
 
-def test_fitted_head_is_labelled_and_kept(world: Path, tmp_path: Path) -> None:
+def test_fitted_head_is_labelled_and_kept(taught: Path, tmp_path: Path) -> None:
     fitted = ["loss=msn", "teacher_head=fitted", "prototypes=12", "fitted_bottleneck=8", "teacher_prototypes=true"]
-    result = start(world, tmp_path / "run", config_of(world, *fitted, "epochs=1")).train(Progress())
+    result = start(taught, tmp_path / "run", config_of(taught, *fitted, "epochs=1")).train(Progress())
     assert result.facts["teacher"]["extension"]
     assert "an extension of the paper" in result.facts["teacher"]["head"]
     assert "extension" in (tmp_path / "run" / "README.md").read_text()
@@ -100,11 +93,11 @@ def test_fitted_head_is_labelled_and_kept(world: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_killed_run_resumes_to_the_same_bits(world: Path, tmp_path: Path) -> None:
-    whole = start(world, tmp_path / "whole", config_of(world, "drop_path=0.2", "patch_drop=0.25")).train(Progress())
+def test_a_killed_run_resumes_to_the_same_bits(taught: Path, tmp_path: Path) -> None:
+    whole = start(taught, tmp_path / "whole", config_of(taught, "drop_path=0.2", "patch_drop=0.25")).train(Progress())
     killed = tmp_path / "killed"
-    settings = settings_of(world, "drop_path=0.2", "patch_drop=0.25")
-    words = ["train", "rob", "--preset", "rob_dino", "--data", str(world / "pictures"), "--out", str(killed)]
+    settings = settings_of(taught, "drop_path=0.2", "patch_drop=0.25")
+    words = ["train", "rob", "--preset", "rob_dino", "--data", str(taught / "pictures"), "--out", str(killed)]
     words += [word for setting in settings for word in ("--set", setting)]
     code = f"from lowzoo.cli.main import main; main({words!r})"
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -116,7 +109,9 @@ def test_a_killed_run_resumes_to_the_same_bits(world: Path, tmp_path: Path) -> N
     state = load_checkpoint(killed)
     assert state is not None
     assert 0 < state["step"] < 18
-    resumed = start(world, killed, config_of(world, "drop_path=0.2", "patch_drop=0.25"), resume=True).train(Progress())
+    resumed = start(taught, killed, config_of(taught, "drop_path=0.2", "patch_drop=0.25"), resume=True).train(
+        Progress()
+    )
     for file in ("model.safetensors", "head.safetensors"):
         assert (killed / file).read_bytes() == (tmp_path / "whole" / file).read_bytes()
     assert resumed.loss == whole.loss
@@ -161,15 +156,15 @@ def test_a_full_disk_costs_neither_the_run_nor_the_checkpoint(tmp_path: Path, mo
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint.pt"]
 
 
-def test_resuming_with_settings_of_another_run_names_them(world: Path, tmp_path: Path) -> None:
+def test_resuming_with_settings_of_another_run_names_them(taught: Path, tmp_path: Path) -> None:
     from lowzoo.train.command import TrainArgs, run_training
 
     out = tmp_path / "run"
-    start(world, out, config_of(world, "epochs=1")).train(Progress())
+    start(taught, out, config_of(taught, "epochs=1")).train(Progress())
 
     def words(*settings: str, resume: bool, layers: tuple[str, ...] = ("rob_dino",)) -> TrainArgs:
-        chosen = settings_of(world, *settings)
-        return TrainArgs("rob", layers, str(world / "pictures"), settings=chosen, out=out, resume=resume)
+        chosen = settings_of(taught, *settings)
+        return TrainArgs("rob", layers, str(taught / "pictures"), settings=chosen, out=out, resume=resume)
 
     with pytest.raises(LowzooError, match="other values of batch_size, seed"):
         run_training(words("lr=0.5", "seed=2", "batch_size=8", resume=True), print)
@@ -180,6 +175,6 @@ def test_resuming_with_settings_of_another_run_names_them(world: Path, tmp_path:
     assert "--from 0" in caught.value.remedy
 
 
-def test_what_changes_the_rounding_alone_may_change_on_resume(world: Path) -> None:
-    assert changed_keys(config_of(world), config_of(world, "onednn=true", "workers=1")) == []
-    assert changed_keys(config_of(world), config_of(world, "precision=bf16")) == ["precision"]
+def test_what_changes_the_rounding_alone_may_change_on_resume(taught: Path) -> None:
+    assert changed_keys(config_of(taught), config_of(taught, "onednn=true", "workers=1")) == []
+    assert changed_keys(config_of(taught), config_of(taught, "precision=bf16")) == ["precision"]

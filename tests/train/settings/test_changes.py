@@ -9,7 +9,7 @@ import torch
 
 from lowzoo.base.errors import LowzooError
 from lowzoo.train.monitoring.metrics import read_metrics
-from lowzoo.train.monitoring.progress import Progress
+from lowzoo.train.monitoring.progress import Progress, StepClock
 from lowzoo.train.recipes import RECIPES
 from lowzoo.train.runs.checkpoint import (
     go_back,
@@ -21,14 +21,9 @@ from lowzoo.train.runs.checkpoint import (
 )
 from lowzoo.train.settings.changes import FREE, Change, changeable, first_config, last_extension, merge_changes, rewarm
 from lowzoo.train.settings.config import config_class
-from tests.helpers.train import config_of, make_pictures, start
+from tests.helpers.train import config_of, start
 
 FILES = ("model.safetensors", "head.safetensors")
-
-
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_pictures(tmp_path_factory.mktemp("world"))
 
 
 def _train(world: Path, out: Path, *settings: str, **how: object) -> dict[str, object]:
@@ -82,7 +77,7 @@ def test_a_longer_schedule_is_entered_from_the_rate_reached() -> None:
 def test_a_run_goes_on_at_another_rate_and_says_so(world: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     run = start(world, out, config_of("rob_dino", world, "lr=0.01", "checkpoint_steps=2"))
-    for number, _ in enumerate(run.steps(_clock(run)), 1):
+    for number, _ in enumerate(run.steps(StepClock(run.device)), 1):
         if number == 6:
             run._save(keep=True)
             break
@@ -96,12 +91,7 @@ def test_a_run_goes_on_at_another_rate_and_says_so(world: Path, tmp_path: Path) 
     assert list(state["updates"]["optimizer"]["param_groups"][0]["betas"]) == [0.5, 0.9]
 
 
-def _clock(run: object) -> object:
-    from lowzoo.train.monitoring.progress import StepClock
-
-    return StepClock(run.device)  # type: ignore[attr-defined]
-
-
+@pytest.mark.slow
 def test_a_finished_run_is_extended_to_the_same_bits_whether_or_not_it_is_interrupted(
     world: Path, tmp_path: Path
 ) -> None:
@@ -114,7 +104,7 @@ def test_a_finished_run_is_extended_to_the_same_bits_whether_or_not_it_is_interr
     longer = config_of("rob_dino", world, "lr=0.01", "epochs=3")
     for stop in (7, 12, 13):
         run = start(world, tmp_path / "broken", longer, resume=True)
-        for _ in run.steps(_clock(run)):
+        for _ in run.steps(StepClock(run.device)):
             if run.step == stop:
                 run._save(keep=False)
                 break
@@ -124,6 +114,7 @@ def test_a_finished_run_is_extended_to_the_same_bits_whether_or_not_it_is_interr
     assert _losses(tmp_path / "broken")[-1] == _losses(tmp_path / "straight")[-1]
 
 
+@pytest.mark.slow
 def test_going_back_gives_up_what_came_after(world: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     _train(world, out, "epochs=3")
@@ -159,6 +150,7 @@ def test_what_would_change_nothing_any_more_is_refused(
     assert (tmp_path / "config.toml").read_text() == before
 
 
+@pytest.mark.slow
 def test_resuming_a_finished_run_loses_nothing(world: Path, tmp_path: Path) -> None:
     facts = _train(world, tmp_path)
     assert facts["images_per_s"]
@@ -167,6 +159,7 @@ def test_resuming_a_finished_run_loses_nothing(world: Path, tmp_path: Path) -> N
     assert _train(world, tmp_path, resume=True) == facts
 
 
+@pytest.mark.slow
 def test_the_last_measurement_is_made_up_for(world: Path, tmp_path: Path) -> None:
     _train(world, tmp_path, "monitor_epochs=2", "epochs=3")
     file = tmp_path / "metrics.jsonl"

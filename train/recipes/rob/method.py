@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from lowzoo.base.errors import LowzooError
+from lowzoo.train.distributed.collectives import peers
 from lowzoo.train.kernels.precision import full
 from lowzoo.train.losses.rob import TEACHER_TEMPERATURE, RobObjective
 from lowzoo.train.losses.rob_ibot import rob_ibot_loss
@@ -45,6 +46,7 @@ class RobMethod(Method):
                 iterations=config.sinkhorn_iterations,
                 queue_length=config.target_queue,
                 prototypes=self.outputs,
+                peers=peers(),
             )
 
     def loss(self, views: Views, now: StepContext) -> Tensor:

@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from lowzoo.train.distributed.collectives import peers
 from lowzoo.train.kernels.precision import full
 from lowzoo.train.losses.seed import SeedObjective, SmallPatchObjective
 from lowzoo.train.networks.encoder import MultiViewEncoder
@@ -31,6 +32,7 @@ class SeedMethod(Method):
             queue_length=config.queue,
             student_temperature=config.student_temperature,
             teacher_temperature=config.teacher_temperature,
+            peers=peers(),
         )
         self._keys: list[tuple[Tensor, ...]] = []
 

@@ -10,9 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lowzoo.train.distributed.collectives import peers
+from lowzoo.train.distributed.shuffle import shuffle_batch
 from lowzoo.train.kernels.precision import full
 from lowzoo.train.losses.dino import DinoObjective
-from lowzoo.train.losses.moco import MocoObjective, shuffle_batch
+from lowzoo.train.losses.moco import MocoObjective
 from lowzoo.train.losses.swav import SwavObjective
 from lowzoo.train.networks.encoder import MultiViewEncoder
 from lowzoo.train.networks.step import Method, StepContext, Views, ema_update, momentum_teacher
@@ -50,7 +52,10 @@ class DinoMethod(_SslightMethod):
         self.twin = momentum_teacher(student)
         self.outputs = config.prototypes
         self.objective = DinoObjective(
-            config.prototypes, student_temperature=config.student_temperature, centre_momentum=config.centre_momentum
+            config.prototypes,
+            student_temperature=config.student_temperature,
+            centre_momentum=config.centre_momentum,
+            peers=peers(),
         )
         self._outputs: list[Tensor] = []
 
@@ -92,6 +97,7 @@ class SwavMethod(_SslightMethod):
             temperature=config.student_temperature,
             epsilon=config.epsilon,
             iterations=config.sinkhorn_iterations,
+            peers=peers(),
         )
         self._embeddings: list[Tensor] = []
 
@@ -125,7 +131,7 @@ class MocoMethod(_SslightMethod):
     def __init__(self, student: MultiViewEncoder, config: SslightConfig, width: int) -> None:
         super().__init__(student, config)
         self.twin = momentum_teacher(student)
-        self.objective = MocoObjective(width, config.queue, temperature=config.student_temperature)
+        self.objective = MocoObjective(width, config.queue, temperature=config.student_temperature, peers=peers())
         self._keys: list[Tensor] = []
         self._moved = -1
 

@@ -1,7 +1,7 @@
-"""Teachers as their authors published them: one layout of a checkpoint a family, backbone and head by name.
+"""Teachers as their authors published them: backbone and head by name.
 
-A family's file is split into the tensors of the backbone and those of the head, under the names that the modules here
-have. The head is built from the shapes in the file; whatever the wanted branch holds has to find its place.
+`lowzoo.checkpoints.families` splits a file into the tensors of the backbone and those of the head. The head is built
+from the shapes in the file; whatever the wanted branch holds has to find its place.
 """
 
 from collections.abc import Mapping
@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from lowzoo.base.errors import LowzooError
 from lowzoo.catalog import TEACHER_FAMILIES, TeacherEntry
+from lowzoo.checkpoints.families.family import Parts
 from lowzoo.checkpoints.files.torch_file import fill, read_torch_file
 from lowzoo.io.safetensors_file import check_safetensors
 from lowzoo.train.teachers.published.backbones import build_backbone
-from lowzoo.train.teachers.published.layouts import Parts
 
 
 class Published(NamedTuple):
