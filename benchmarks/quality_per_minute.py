@@ -15,8 +15,8 @@ processor time of one thread as two cores give in M minutes (1.7 seconds for one
 not change.
 
 Every student is judged alike: k-NN (k = 20) with 10,000 of the photographs as bank and 2,500 others as queries, at 64
-and at 96 px, of which the better counts; the linear probe on 5,000 of the bank at that size. Rows that are there are not
-measured again. Results: results/quality_per_minute.json, .md and .png.
+and at 96 px, of which the better counts; the linear probe on 5,000 of the bank at that size. Rows that are there are
+not measured again. Results: results/quality_per_minute.json, .md and .png.
 """
 
 import argparse
