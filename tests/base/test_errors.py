@@ -30,6 +30,7 @@ class Odd(torch.nn.Module):
         return torch.special.airy_ai(x).mean((2, 3))
 
 
+@pytest.mark.slow
 def test_an_error_of_the_exporter_gives_its_reason_alone(tmp_path):
     with pytest.raises(LowzooError) as refused:
         write_artifact(tiny_resolved(Odd()), ExportSpec(), tmp_path / "x.onnx")
