@@ -136,6 +136,7 @@ def test_what_is_assumed_is_said() -> None:
         lowzoo.load(fine(), size=SIDE, mean=(0.5,) * 3, std=(0.5,) * 3)
 
 
+@pytest.mark.slow
 def test_a_network_of_ones_own_is_exported_with_its_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     network = fine()
     found = loaded(network)

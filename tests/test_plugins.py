@@ -212,6 +212,7 @@ def test_a_protocol_is_a_command(toy: Path, capsys: pytest.CaptureFixture[str]) 
     assert "tossing a coin of 4 sides" in text
 
 
+@pytest.mark.slow
 def test_help_lists_plug_ins_and_imports_nothing_heavy(tmp_path: Path) -> None:
     site = distribution(tmp_path / "site")
     code = (

@@ -3,6 +3,10 @@
 import difflib
 import re
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 _LONGEST = 200
 _ARROW = " \u2b06\ufe0f"  # with which torch points from an error to the one it was made from
@@ -58,6 +62,12 @@ def reason_of(error: BaseException) -> str:
     if len(reason) > _LONGEST:
         reason = f"{reason[: _LONGEST - 3].rstrip()}..."
     return reason or type(error).__name__
+
+
+def first_misfit(error: "ValidationError") -> tuple[str, str]:
+    """Where the first value that does not fit stands (empty for the whole), and why, without pydantic's own prefix."""
+    first = error.errors()[0]
+    return ".".join(str(part) for part in first["loc"]), first["msg"].removeprefix("Value error, ")
 
 
 def near_matches(word: str, names: Iterable[str]) -> str:

@@ -16,7 +16,6 @@ from lowzoo.system.cores import usable_cores
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
-_GROUPS = ("recipes", "teachers", "formats", "engines", "targets", "protocols")
 # Variables that change what lowzoo does or where it looks.
 _VARIABLES = ("LOWZOO_CACHE", "HF_HUB_OFFLINE", "HF_ENDPOINT", "HF_HOME", "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES")
 
@@ -98,9 +97,10 @@ def doctor() -> Report:
         caches={str(folder): _size(folder) for folder in (cache_folder(""), _hub())},
         variables={name: os.environ[name] for name in _VARIABLES if name in os.environ},
         plugins=[
-            f"{group}: {point.name} ({point.dist.name if point.dist else 'unknown'})"
-            for group in _GROUPS
-            for point in entry_points(group=f"lowzoo.{group}")
+            f"{group.removeprefix('lowzoo.')}: {point.name} ({point.dist.name if point.dist else 'unknown'})"
+            for group in sorted(entry_points().groups)
+            if group.startswith("lowzoo.")
+            for point in entry_points(group=group)
         ],
         broken=[*broken, *wrong],
     )

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from pydantic import BaseModel, ValidationError, model_validator
 
-from lowzoo.base.errors import LowzooError, reason_of
+from lowzoo.base.errors import LowzooError, first_misfit, reason_of
 from lowzoo.export import ExportSpec
 from lowzoo.export.artifact import write_artifact
 from lowzoo.io.files import atomic_path
@@ -30,6 +31,7 @@ class Odd(torch.nn.Module):
         return torch.special.airy_ai(x).mean((2, 3))
 
 
+@pytest.mark.slow
 def test_an_error_of_the_exporter_gives_its_reason_alone(tmp_path):
     with pytest.raises(LowzooError) as refused:
         write_artifact(tiny_resolved(Odd()), ExportSpec(), tmp_path / "x.onnx")
@@ -56,3 +58,22 @@ def test_a_folder_that_takes_no_files_is_named(place):
         pass
     with pytest.raises(LowzooError, match="no file can be made in the folder /proc"):
         write_artifact(tiny_resolved(), out=Path("/proc/x.onnx"))
+
+
+def test_what_pydantic_says_comes_without_its_prefix() -> None:
+    class Pair(BaseModel):
+        low: int
+        high: int
+
+        @model_validator(mode="after")
+        def _ordered(self) -> "Pair":
+            if self.low > self.high:
+                raise ValueError("low is above high")
+            return self
+
+    with pytest.raises(ValidationError) as refused:
+        Pair(low=2, high=1)
+    assert first_misfit(refused.value) == ("", "low is above high")
+    with pytest.raises(ValidationError) as refused:
+        Pair(low=2)
+    assert first_misfit(refused.value) == ("high", "Field required")

@@ -67,6 +67,7 @@ def test_a_file_is_refused_by_name(kind, tmp_path, monkeypatch):
     assert not (tmp_path / "pwned").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [

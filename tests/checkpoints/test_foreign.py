@@ -15,6 +15,7 @@ from lowzoo.checkpoints.families.published import convert_checkpoint
 from lowzoo.checkpoints.foreign import read_foreign
 from lowzoo.zoo.resolve import load_model
 from tests.helpers.published_files import make_content, save
+from tests.helpers.slow import slow_but
 
 IMAGES = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
 
@@ -128,7 +129,10 @@ WHOLE = ("lightly", "whole_module")
 # In torch's older form a whole module comes with its source code, which the reader refuses.
 @pytest.mark.parametrize(
     ("layout", "zipped"),
-    [(layout, zipped) for layout in LAYOUTS for zipped in (True, False) if zipped or layout not in WHOLE],
+    slow_but(
+        [(layout, zipped) for layout in LAYOUTS for zipped in (True, False) if zipped or layout not in WHOLE],
+        [("lightning", True), ("dino", False)],
+    ),
 )
 def test_each_layout_gives_the_network_bit_for_bit(layout, zipped, tmp_path, capsys):
     wanted, other = network(num_classes=11), network(seed=5, num_classes=11)

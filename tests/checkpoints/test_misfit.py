@@ -103,6 +103,7 @@ def folder(tmp_path_factory):
     return place
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", COMMANDS)
 def test_every_door_says_no_to_another_network_before_torch_and_timm_are_there(words, folder):
     assert _run(words, folder) == "2"

@@ -80,6 +80,7 @@ def test_a_head_that_does_not_fit(tmp_path):
         mlp_head(12, 3, tmp_path / "cut.safetensors")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("protocol", ["sslight", "swav"])
 def test_end_to_end(data, protocol):
     model = small()

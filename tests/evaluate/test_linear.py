@@ -84,6 +84,7 @@ def test_the_same_seed_gives_the_same_document_and_another_one_stays_near(data):
     assert abs(other.figures[0].mean - first.figures[0].mean) <= 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("augmentation", "squash"), [("crop", False), ("flip", False), ("flip", True)])
 def test_augmented_training(data, augmentation, squash):
     settings = ProbeSettings(

@@ -45,6 +45,7 @@ def test_rewrites_are_the_same_function():
     assert not kinds & {nn.Hardswish, nn.Hardsigmoid, nn.AdaptiveAvgPool2d}
 
 
+@pytest.mark.slow
 def test_nnapi_takes_a_rewritten_network_whole(tmp_path):
     plain = onnx_readiness(write_artifact(tiny_resolved(Hard()), out=tmp_path / "a.onnx").path)
     clamps = onnx_readiness(write_artifact(tiny_resolved(Hard()), ExportSpec(target="nnapi"), tmp_path / "b.onnx").path)
@@ -108,6 +109,7 @@ def test_nnapi_takes_a_transformer_written_out_whole(small_vit, tmp_path):
     assert (nnapi[1].partitions, nnapi[1].taken) == (1, nnapi[1].nodes)
 
 
+@pytest.mark.slow
 def test_a_core_ml_package(tmp_path):
     artifact = write_artifact(tiny_resolved(), ExportSpec(format="coreml"), tmp_path / "x.mlpackage")
     ready = coreml_readiness(artifact.path)

@@ -27,6 +27,7 @@ def blind(monkeypatch):
     monkeypatch.delitem(OPS, "conv")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("blind")
 def test_the_remedy_is_the_option(tmp_path):
     with pytest.raises(LowzooError) as caught:
@@ -37,6 +38,7 @@ def test_the_remedy_is_the_option(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("blind")
 @pytest.mark.parametrize("spec", [SPEC, dataclasses.replace(SPEC, input="tensor", precision="fp16")])
 def test_a_marked_file(tmp_path, spec):
@@ -64,6 +66,7 @@ def test_a_checker_that_came_later(tmp_path, monkeypatch, capsys):
     assert any(line.startswith("UNCHECKED when it was exported") for line in report.lines())
 
 
+@pytest.mark.slow
 def test_where_the_checker_knows_all_the_option_changes_nothing(tmp_path):
     path = tmp_path / "x.mlpackage"
     artifact = write_artifact(tiny_resolved(), SPEC, path, unchecked=True)
@@ -83,6 +86,7 @@ def test_what_can_be_checked_still_is(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("blind")
 def test_the_command_line_says_it(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("lowzoo.zoo.given.load_model", lambda word, **_: tiny_resolved())

@@ -53,6 +53,7 @@ def test_export_and_timing_of_other_channels(channels: int, feed: dict[str, str]
     assert pixels.std() > 0.1
 
 
+@pytest.mark.slow
 def test_int8_of_channels_that_nobody_has_a_picture_of_is_refused(tmp_path: Path) -> None:
     resolved = load_model(network(tmp_path / "own", 5))
     with pytest.raises(LowzooError, match="do not have 5 channels to calibrate int8 on"):
@@ -62,6 +63,7 @@ def test_int8_of_channels_that_nobody_has_a_picture_of_is_refused(tmp_path: Path
     assert [path.name for path in tmp_path.iterdir()] == ["own"]
 
 
+@pytest.mark.slow
 def test_a_core_ml_image_in_grey(tmp_path: Path) -> None:
     resolved = load_model(network(tmp_path / "own", 1))
     artifact = write_artifact(

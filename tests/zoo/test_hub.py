@@ -270,6 +270,7 @@ def nested(hub, checkpoint, tmp_path):
     return hub, shas, lambda word: round((load_model(word).model.bn1.bias - bias).mean().item())
 
 
+@pytest.mark.slow
 def test_folders_and_revisions_of_a_repository_however_they_are_written(nested, offline):
     hub, shas, shift = nested
     head = hub.repositories["someone/many"].head

@@ -76,6 +76,7 @@ def test_other_sizes_where_the_architecture_allows(entry, model, small):
         assert other(torch.zeros(1, 3, 64, 64)).shape == (1, entry.feature_dim)
 
 
+@pytest.mark.slow
 def test_the_state_dict_survives_safetensors(entry, model, tmp_path):
     save_file(model.state_dict(), tmp_path / "model.safetensors")
     again = timm.create_model(f"lowzoo/{entry.name}")

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from pydantic import BaseModel, ValidationError
 
-from lowzoo.base.errors import LowzooError
+from lowzoo.base.errors import LowzooError, first_misfit
 from lowzoo.catalog import near_matches
 from lowzoo.io.text_file import read_text
 from lowzoo.train.heads import HeadSpec
@@ -89,7 +89,7 @@ def validate(fields: Mapping[str, Any]) -> TrainConfig:
         return model.model_validate(_patch_views(fields))
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
+        key, reason = first_misfit(error)
         if first["type"] == "extra_forbidden":
             parts: dict[str, type[BaseModel]] = {"student_head": HeadSpec, "views": ViewGroup}
             known = parts.get(key.partition(".")[0], model).model_fields
@@ -97,7 +97,6 @@ def validate(fields: Mapping[str, Any]) -> TrainConfig:
             raise LowzooError(
                 f"unknown configuration key {key!r}{near}", f"See `lowzoo train {recipe} --help`"
             ) from None
-        reason = first["msg"].removeprefix("Value error, ")
         where = f"{key} = {first['input']!r} is impossible" if key else "the configuration is impossible"
         raise LowzooError(f"{where}: {reason[:1].lower()}{reason[1:]}", "Change it and run again") from None
 

@@ -79,8 +79,10 @@ def write_executorch(
         if spec.precision.startswith("int8"):
             with quiet():  # what does not fit this torch fails here, and not once for every way
                 import_module("executorch.backends.xnnpack.quantizer.xnnpack_quantizer")
-            images = calibration_images(spec.calibration, resolved.input_size[0])
-            feeds = [torch.from_numpy(graph_input(image, resolved, spec)) for image in images]
+            feeds = [example]  # of ranges that every run finds anew, only the weights' are taken here
+            if spec.precision != "int8-dynamic":
+                images = calibration_images(spec.calibration, resolved.input_size[0])
+                feeds = [torch.from_numpy(graph_input(image, resolved, spec)) for image in images]
 
             def write(way: str) -> Runnable:
                 try:

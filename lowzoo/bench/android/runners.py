@@ -64,6 +64,7 @@ def _onnxruntime_command(model: str, samples: str, threads: int, warmups: int, r
 
 
 def _onnxruntime_read(output: str, samples: str, warmups: int, runs: int) -> Said:
+    # Newer builds write the time of submission too, in front of that of the whole run.
     rows = [line.rsplit(",", 4) for line in samples.splitlines() if line.count(",") >= 4]
     try:
         seconds = [float(row[1]) for row in rows]
@@ -74,8 +75,8 @@ def _onnxruntime_read(output: str, samples: str, warmups: int, runs: int) -> Sai
         raise unreadable("onnxruntime_perf_test", output)
     return Said(
         tuple(round(second * 1e3, 6) for second in seconds[warmups:]),
-        load_ms=_number(r"Session creation time cost: ([\d.e+-]+) s", output, 1e3),
-        first_run_ms=_number(r"First inference time cost: ([\d.e+-]+) ms", output),
+        load_ms=_number(r"Session creation time cost:\s*([\d.e+-]+) s", output, 1e3),
+        first_run_ms=_number(r"First inference time cost:\s*([\d.e+-]+) ms", output),
         peak_memory_mb=round(peak / 1e6, 2) if peak else None,
     )
 
@@ -89,9 +90,11 @@ def _litert_read(output: str, samples: str, warmups: int, runs: int) -> Said:
     mean = _number(r"Inference \(avg\): ([\d.e+-]+)", output, 1e-3)
     if mean is None:
         raise unreadable("benchmark_model", output)
+    # A slow model is stopped after `--max_secs`, so the runs may be fewer than were asked for.
+    counts = re.findall(r"\bcount=(\d+) first=", output)
     return Said(
         (mean,),
-        runs,
+        int(counts[-1]) if counts else runs,
         load_ms=_number(r"Init: ([\d.e+-]+)", output, 1e-3),
         first_run_ms=_number(r"First inference: ([\d.e+-]+)", output, 1e-3),
     )

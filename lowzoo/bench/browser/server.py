@@ -23,7 +23,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from lowzoo.base.errors import LowzooError
+from lowzoo.base.errors import LowzooError, first_misfit
 from lowzoo.bench.browser.collector import Collector
 from lowzoo.bench.browser.messages import MESSAGE
 
@@ -205,7 +205,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             answer = self.server.bench.collector.take(MESSAGE.validate_json(body), address)
         except ValidationError as error:
-            self._refuse(400, f"not understood ({error.errors()[0]['msg']})")
+            self._refuse(400, f"not understood ({first_misfit(error)[1]})")
         except LowzooError as error:
             self._refuse(409, str(error))
         else:

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from lowzoo.base.errors import LowzooError
+from lowzoo.base.errors import LowzooError, first_misfit
 from lowzoo.bench.results.protocol import QUICK, STANDARD, Protocol, Spread, Statistics, percentile, spread, statistics
 from lowzoo.bench.results.schema import BenchResult, Condition, Device, ModelFile, Repeat
 
@@ -117,11 +117,8 @@ def read_results(path: Path) -> tuple[BenchResult, ...]:
             f"cannot read {path}: {error.strerror or error}", "Name a result of `lowzoo bench`"
         ) from error
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
-        raise LowzooError(
-            f"{path} is no result of `lowzoo bench` ({place}: {first['msg']})", "Write it anew"
-        ) from error
+        place, reason = first_misfit(error)
+        raise LowzooError(f"{path} is no result of `lowzoo bench` ({place}: {reason})", "Write it anew") from error
     except (ValueError, AttributeError, KeyError, TypeError) as error:
         raise LowzooError(f"{path} is no result of `lowzoo bench`", "Name a file that --out wrote") from error
     return results

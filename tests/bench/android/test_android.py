@@ -13,7 +13,6 @@ import pytest
 from lowzoo.base.errors import LowzooError
 from lowzoo.bench.android import phone as phone_module
 from lowzoo.bench.android.phone import condition, find_phone, pinning
-from lowzoo.bench.android.runners import RUNNERS
 from lowzoo.bench.android.target import bench_android, cooled
 from lowzoo.bench.results.assemble import check_samples
 from lowzoo.bench.results.protocol import STANDARD, Protocol, runs_for
@@ -243,31 +242,3 @@ def test_runs_that_the_protocol_asks_for():
     assert runs_for(100.0, STANDARD) == (10, 100)
     assert runs_for(60_000.0, STANDARD) == (1, 1)
     assert runs_for(0.0, Protocol(0, 5, 0, 1, 1)) == (1, 5)
-
-
-def test_what_the_other_runners_say():
-    litert = RUNNERS["litert"].read(
-        "Inference timings in us: Init: 5685, First inference: 18535, Warmup (avg): 14462.3, Inference (avg): 14575.2",
-        "",
-        10,
-        200,
-    )
-    assert (litert.samples_ms, litert.runs_per_sample) == ((14.5752,), 200)
-    assert (litert.load_ms, litert.first_run_ms) == (5.685, 18.535)
-    executorch = RUNNERS["executorch"]
-    line = "I 00:00:00.9 executorch:executor_runner.cpp:374] Model executed successfully 50 time(s) in 601.500000 ms."
-    assert executorch.read(line, "", 5, 50).samples_ms == (12.03,)
-    for engine in ("litert", "executorch", "onnxruntime"):
-        with pytest.raises(LowzooError, match="said nothing that can be read"):
-            RUNNERS[engine].read("Segmentation fault", "", 5, 50)
-    with pytest.raises(LowzooError):
-        executorch.read(line, "", 5, 49)
-
-
-def test_samples_are_read_behind_the_warm_up():
-    rows = "".join(f"my,model,{second},1000000,90,{run}\n" for run, second in enumerate((9, 8, 0.002, 3e-3)))
-    said = RUNNERS["onnxruntime"].read(
-        "Session creation time cost: 0.02 s\nFirst inference time cost: 7 ms\n", rows, 2, 2
-    )
-    assert said.samples_ms == (2.0, 3.0)
-    assert (said.load_ms, said.first_run_ms, said.peak_memory_mb) == (20.0, 7.0, 1.0)

@@ -71,6 +71,7 @@ def test_a_known_ratio_is_found():
     assert ratio_of(noisy(5, 0.8, seed=1)) == found, "the bootstrap has a seed"
 
 
+@pytest.mark.slow
 def test_the_interval_of_equals_holds_one_nearly_always():
     held = [found.low <= 1 <= found.high for found in (ratio_of(noisy(5, 1.0, seed=seed)) for seed in range(30))]
     assert sum(held) >= 25, "95 % promised; five processes are few"

@@ -69,6 +69,7 @@ def test_the_protocol_is_followed_and_every_sample_kept(tmp_path):
     assert other.model.sha256 != result.model.sha256, "names of the files count"
 
 
+@pytest.mark.slow
 def test_a_real_package_up_to_the_phone(tmp_path):
     package = write_artifact(
         tiny_resolved(), ExportSpec(format="coreml", precision="fp32"), tmp_path / "tiny.mlpackage"

@@ -43,6 +43,7 @@ def test_the_document(capsys, artifact):
     assert document["statistics"]["n"] == sum(len(repeat["samples_ms"]) for repeat in document["repeats"])
 
 
+@pytest.mark.slow
 def test_a_model_is_exported_first(capsys, monkeypatch, tmp_path):
     monkeypatch.setattr("lowzoo.zoo.given.load_model", lambda word, **_: tiny_resolved())
     monkeypatch.chdir(tmp_path)

@@ -13,6 +13,7 @@ from lowzoo.export import ExportSpec, MaxLoss
 from lowzoo.export.artifact import write_artifact
 from tests.helpers.cli import exit_status
 from tests.helpers.export import tiny_resolved
+from tests.helpers.slow import slow_but
 
 
 def run(words: list[str]) -> int:
@@ -24,7 +25,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lowzoo.export.artifacts.identity.load_model", lambda word, image_size=None: tiny_resolved())
 
 
-@pytest.mark.parametrize("format_", ["onnx", "coreml"])
+@pytest.mark.parametrize("format_", slow_but(["onnx", "coreml"], ["onnx"]))
 def test_a_good_file(format_: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     artifact = write_artifact(
         tiny_resolved(), ExportSpec(format=format_), tmp_path / f"x.{'mlpackage' if format_ == 'coreml' else 'onnx'}"
@@ -59,6 +60,7 @@ def test_a_changed_weight_exits_with_1(tmp_path: Path, capsys: pytest.CaptureFix
     assert "BROKEN: relative error" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_file_of_other_weights_is_not_compared(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -75,6 +77,7 @@ def test_a_file_of_other_weights_is_not_compared(
     assert "which are other weights than the file was made from" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_file_is_held_to_what_it_was_exported_with(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "x.onnx"
     write_artifact(tiny_resolved(), ExportSpec(precision="int8", max_loss=MaxLoss(None, 0.9)), path)
@@ -97,13 +100,13 @@ def test_a_file_is_held_to_what_it_was_exported_with(tmp_path: Path, capsys: pyt
     [
         ("none.onnx", "does not exist"),
         ("text.onnx", "cannot be opened"),
-        ("cut.onnx", "cannot be opened"),
+        pytest.param("cut.onnx", "cannot be opened", marks=pytest.mark.slow),
         ("empty.mlpackage", "is no Core ML package"),
-        ("cut.mlpackage", "the weight file"),
+        pytest.param("cut.mlpackage", "the weight file", marks=pytest.mark.slow),
         ("model.h5", "no artifact of a known format"),
         ("folder.onnx", "no artifact of a known format"),
-        ("other.onnx", "onnxruntime cannot run the artifact"),
-        ("other.mlpackage", "no artifact of a known format"),
+        pytest.param("other.onnx", "onnxruntime cannot run the artifact", marks=pytest.mark.slow),
+        pytest.param("other.mlpackage", "no artifact of a known format", marks=pytest.mark.slow),
         ("cut.pte", "executorch"),
         ("cut.tflite", "litert"),
     ],

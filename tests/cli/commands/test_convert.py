@@ -21,10 +21,10 @@ run = runner()
     ("family", "architecture", "needs"),
     [
         ("sslight_dino_r18", "resnet18", False),
-        ("seed_mobilenetv3_large", "seed_mobilenetv3_large", True),
-        ("seed_efficientnet_b0", "tf_efficientnet_b0", False),
-        ("seed_efficientnet_b1", "seed_efficientnet_b1", True),
-        ("dino_vits16", "vit_small_patch16_224", False),
+        pytest.param("seed_mobilenetv3_large", "seed_mobilenetv3_large", True, marks=pytest.mark.slow),
+        pytest.param("seed_efficientnet_b0", "tf_efficientnet_b0", False, marks=pytest.mark.slow),
+        pytest.param("seed_efficientnet_b1", "seed_efficientnet_b1", True, marks=pytest.mark.slow),
+        pytest.param("dino_vits16", "vit_small_patch16_224", False, marks=pytest.mark.slow),
     ],
 )
 def test_the_folder_gives_the_authors_network(capsys, tmp_path, family, architecture, needs):
@@ -75,6 +75,7 @@ def test_info_tells_what_the_folder_says_of_itself(capsys, tmp_path):
     assert "is not timm's model configuration" in run(capsys, "info", tmp_path / "folder")[2]
 
 
+@pytest.mark.slow
 def test_lowzoo_resamples_positions_as_the_authors_do_and_plain_timm_does_not(capsys, tmp_path):
     content, wanted = make_content("dino_vits16")
     path = save(content, tmp_path / "checkpoint.pth")
@@ -134,6 +135,7 @@ def test_a_stock_folder_needs_no_lowzoo(capsys, tmp_path):
     assert done.stdout == "False\n"
 
 
+@pytest.mark.slow
 def test_another_model_is_not_replaced_unless_by_force(capsys, tmp_path):
     torch.manual_seed(0)
     nets = [timm.create_model("resnet18", num_classes=0).state_dict() for _ in range(2)]

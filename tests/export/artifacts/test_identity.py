@@ -43,6 +43,7 @@ def folder_of(path: Path, seed: int = 0, classes: int = 0) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_folder_is_found_again_and_its_place_is_nobodys_business(scratch, tmp_path, monkeypatch):
     folder = folder_of(tmp_path / "secret place" / "resnet18")
     path = write_artifact(load_model(str(folder)), out=scratch / "x.onnx").path

@@ -68,6 +68,7 @@ def test_a_package_in_the_way_of_nothing_else(tmp_path):
     assert (folder / "photo.txt").read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_a_wrong_package_is_not_kept(tmp_path, monkeypatch):
     monkeypatch.setattr("lowzoo.export.artifact.exported_module", lambda resolved, spec: nn.Sequential(
         nn.Conv2d(3, 6, SIDE), nn.Flatten()
@@ -97,6 +98,7 @@ def head(tmp_path):
     return tmp_path / "head.safetensors", tmp_path / "classes.txt"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format_", ["onnx", "coreml"])
 def test_a_classifier(tmp_path, head, format_):
     classes = read_classes(head[1])

@@ -55,6 +55,18 @@ def test_dynamic_int8(tmp_path):
     assert open_executorch(artifact.path).metadata["lowzoo.precision"] == "int8-dynamic"
 
 
+def test_dynamic_int8_asks_for_no_pictures(tmp_path, monkeypatch):
+    """Of four channels, say, which no embedded picture has: ranges are found in every run."""
+    pytest.importorskip("executorch.runtime")
+
+    def refuse(*_):
+        raise AssertionError("nothing is calibrated")
+
+    monkeypatch.setattr("lowzoo.export.formats.executorch.writer.calibration_images", refuse)
+    spec = ExportSpec(format="executorch", precision="int8-dynamic", max_loss=MaxLoss(None, 0.99))
+    assert write_artifact(tiny_resolved(Wide()), spec, tmp_path / "x.pte").parity.mean_cosine >= 0.99
+
+
 class Mixed(nn.Module):
     """Each picture's mean colours by two layers."""
 

@@ -93,6 +93,7 @@ def test_an_image_file(tmp_path):
     np.testing.assert_allclose(run(artifact.path, image), expected, rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_file_tells_nothing_of_the_exporters_machine_and_comes_out_again(tmp_path):
     first = write_artifact(tiny_resolved(), out=tmp_path / "one" / "a.onnx")
     second = write_artifact(tiny_resolved(), out=tmp_path / "two" / "b.onnx")
@@ -154,6 +155,7 @@ def one_nan(values):
     values[0, 0, 0, 0] = np.nan
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "said"),
     slow_but([(one_weight, "relative error"), (one_nan, "not finite")], [(one_nan, "not finite")]),
@@ -247,6 +249,7 @@ def test_another_artifact_s_folder_is_not_written_into(tmp_path):
         write_artifact(tiny_resolved(), out=tmp_path / "x.mlpackage")
 
 
+@pytest.mark.slow
 def test_the_console_stays_quiet(capfd, tmp_path):
     write_artifact(tiny_resolved(), out=tmp_path / "tiny.onnx")
     assert capfd.readouterr() == ("", "")

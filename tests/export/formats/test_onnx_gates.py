@@ -148,6 +148,7 @@ def test_a_depthwise_convolution_whose_channels_are_the_output_is_left_alone(tmp
     assert fill_vectors(onnx.load(path)) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("act", "expected"),
     [

@@ -44,6 +44,7 @@ def test_a_file_in_int8(tmp_path):
     assert artifact.parity.knn_loss == ParityChecker(tiny_resolved()).knn_loss(open_onnx(artifact.path))
 
 
+@pytest.mark.slow
 def test_a_bound_that_no_file_keeps(tmp_path):
     spec = ExportSpec(precision="int8", max_loss=MaxLoss(None, 1.0))
     with pytest.raises(ParityError, match="all 1 products would stay in float") as refused:
@@ -65,6 +66,7 @@ class TwoNets(nn.Module):
         return torch.tanh(self.harmful(x) / torch.tensor([1e4] + [1.0] * 5).view(1, 6, 1, 1)).amax((2, 3))
 
 
+@pytest.mark.slow
 def test_the_harmful_node_stays_in_float(tmp_path):
     torch.manual_seed(0)
     net = TwoNets()
@@ -104,6 +106,7 @@ def test_what_stands_between_products_stays_in_float(tmp_path):
     assert "DequantizeLinear" in [node.op_type for node in model.graph.node if weight in node.output]
 
 
+@pytest.mark.slow
 def test_pixels_are_normalised_in_float_and_quantised_once(tmp_path):
     spec = ExportSpec(precision="int8", max_loss=MaxLoss(None, 0.9))
     model = onnx.load(write_artifact(tiny_resolved(), spec, tmp_path / "x.onnx").path)

@@ -126,6 +126,7 @@ WRITTEN = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("operator", "function"), WRITTEN, ids=[f"{operator}-{i}" for i, (operator, _) in enumerate(WRITTEN)]
 )

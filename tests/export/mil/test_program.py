@@ -20,6 +20,7 @@ from lowzoo.export.network.graph import exported_module
 from lowzoo.export.parity.checker import ParityChecker
 from lowzoo.export.spec.spec import ExportSpec
 from tests.helpers.export import tiny_resolved
+from tests.helpers.slow import slow_but
 
 with quiet():
     import coremltools
@@ -176,6 +177,7 @@ def test_padding(sides, pairs, mode, dimensions):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["constant", "reflect", "replicate"])
 def test_padding_of_programs(tmp_path_factory, mode):
     x = torch.randn(1, 3, 5, 6, generator=torch.Generator().manual_seed(0))
@@ -306,7 +308,7 @@ def test_an_unknown_operator_is_named(tmp_path, monkeypatch):
         load_program(path)
 
 
-@pytest.mark.parametrize("damage", ["nothing", "text", "sentinel"])
+@pytest.mark.parametrize("damage", slow_but(["nothing", "text", "sentinel"], ["sentinel"]))
 def test_damaged_packages(tmp_path, damage):
     path = write(tmp_path)
     model = path / "Data/com.apple.CoreML/model.mlmodel"

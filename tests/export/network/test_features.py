@@ -323,6 +323,7 @@ def test_maps_of_grey_and_of_many_channels(tmp_path):
     assert check_artifact(artifact.path).broken == ()
 
 
+@pytest.mark.slow
 def test_the_command_prints_each_output(folders, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as ended:

@@ -19,6 +19,7 @@ def exact(tmp_path_factory):
     return open_onnx(write_artifact(tiny_resolved(), out=tmp_path_factory.mktemp("ways") / "x.onnx").path)
 
 
+@pytest.mark.slow
 def test_the_first_way_that_holds(exact):
     wrong = replace(exact, run=lambda rows: tuple(-output for output in exact.run(rows)))
     written = []

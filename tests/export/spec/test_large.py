@@ -36,6 +36,7 @@ def limit(monkeypatch):
     monkeypatch.setattr(large, "LIMIT", BYTES - 1)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("limit")
 def test_two_files_that_are_one_artifact(tmp_path):
     resolved = tiny_resolved(Wide())

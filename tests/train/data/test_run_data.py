@@ -50,6 +50,7 @@ def test_a_teacher_cache_of_other_pictures_is_refused(tmp_path: Path, settled: N
     start(copy, tmp_path / "four", config, cache=tmp_path / "cache")
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_its_own_pictures_only(tmp_path: Path, settled: None) -> None:
     world = make_pictures(tmp_path / "pictures")
     config = config_of("sslight_dino", tmp_path)

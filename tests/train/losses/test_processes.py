@@ -31,6 +31,7 @@ def whole() -> Results:
     return work(0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_two_halves_equal_the_whole(name: str, halves: list[tuple[Results, Any]], whole: Results) -> None:
     one, (first, second) = whole[name], [results[name] for results, _ in halves]
@@ -49,6 +50,7 @@ def test_two_halves_equal_the_whole(name: str, halves: list[tuple[Results, Any]]
             assert_close(half["state"][key], value)
 
 
+@pytest.mark.slow
 def test_shuffled_images_come_from_everywhere_and_return(halves: list[tuple[Any, dict[str, torch.Tensor]]]) -> None:
     ways = [way for _, way in halves]
     assert sorted(torch.cat([way["got"] for way in ways]).flatten().tolist()) == list(range(8))
