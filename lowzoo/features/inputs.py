@@ -119,8 +119,9 @@ class _Loader(DataLoader[InputBatch]):
 def normalise_batch(pixels: Tensor, spec: InputSpec, device: str | torch.device) -> Tensor:
     """From (B, H, W, C) uint8 to (B, C, H, W) float32, channels-last, with the arithmetic of `preprocess`."""
     images = pixels.to(device, non_blocking=True).permute(0, 3, 1, 2).float()
-    mean = torch.tensor(spec.mean, device=device).view(-1, 1, 1)
-    std = torch.tensor(spec.std, device=device).view(-1, 1, 1)
+    # A tensor made on a GPU from numbers waits for all that the GPU has to do.
+    mean = torch.tensor(spec.mean).view(-1, 1, 1).to(device, non_blocking=True)
+    std = torch.tensor(spec.std).view(-1, 1, 1).to(device, non_blocking=True)
     return images.div_(255).sub_(mean).div_(std)
 
 

@@ -50,7 +50,7 @@ class DinoObjective(nn.Module):
         """Scalar, nats; the plain mean over pairs of different views where no weights are given."""
         tau = self.student_temperature
         if alpha is None or beta is None:
-            pairs = cross_view(len(targets_GBK), len(student_VBK)).to(student_VBK.device)
+            pairs = cross_view(len(targets_GBK), len(student_VBK)).to(student_VBK.device, non_blocking=True)
             return pair_cross_entropy(targets_GBK, student_VBK, pairs, tau)
         return grouped_cross_entropy(targets_GBK, student_VBK, alpha, beta, temperature=tau)
 

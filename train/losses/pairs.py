@@ -71,7 +71,7 @@ def grouped_cross_entropy(
         Scalar, nats.
     """
     global_views, views = len(targets_GBK), len(scores_VBK)
-    pairs = (cross_view(global_views, views) if pairs_GV is None else pairs_GV).to(targets_GBK)
+    pairs = (cross_view(global_views, views) if pairs_GV is None else pairs_GV).to(targets_GBK, non_blocking=True)
     weights_GV = alpha * pairs / pairs[:, :global_views].sum()
     if views > global_views:
         weights_GV[:, global_views:] = beta / (global_views * (views - global_views))

@@ -47,12 +47,15 @@ class SinkhornTargets(nn.Module):
         self.hard = hard
         self.register_buffer("queue", torch.zeros(queue_length, prototypes if queue_length else 0))
         self.register_buffer("filled", torch.zeros((), dtype=torch.long))
+        # Known to the host as well, which would wait for a GPU to ask it in every step; None until it was asked.
+        self._filled: int | None = None
+        self.register_load_state_dict_post_hook(SinkhornTargets._forget)
 
     @torch.no_grad()
     def targets(self, scores_GBK: Tensor) -> Tensor:
         """Codes (G, B, K) from the teacher's scores (G, B, K); the queue then takes those of all processes."""
         # Each process brings an equal share of the past rows; Sinkhorn does not care which.
-        shared = int(self.filled) // self.peers.count * self.peers.count
+        shared = self._filled_on_host() // self.peers.count * self.peers.count
         past = self.queue[self.peers.rank : shared : self.peers.count].to(scores_GBK)
         codes = torch.stack([self._codes(view, past) for view in scores_GBK])
         self._push(scores_GBK)
@@ -69,4 +72,14 @@ class SinkhornTargets(nn.Module):
             return
         fresh = torch.cat([self.peers.rows(view) for view in scores_GBK]).to(self.queue)
         self.queue = torch.cat((fresh, self.queue))[: len(self.queue)]
-        self.filled.fill_(min(len(self.queue), int(self.filled) + len(fresh)))
+        self._filled = min(len(self.queue), self._filled_on_host() + len(fresh))
+        self.filled.fill_(self._filled)
+
+    def _filled_on_host(self) -> int:
+        if self._filled is None:
+            self._filled = int(self.filled)
+        return self._filled
+
+    def _forget(self, _: object) -> None:
+        """Ask again after a checkpoint was loaded."""
+        self._filled = None

@@ -44,6 +44,10 @@ class SwavObjective(nn.Module):
         self.peers = peers
         self.temperature, self.epsilon, self.iterations = temperature, epsilon, iterations
         self.register_buffer("queue", torch.zeros(global_views, queue_length, dim))
+        # Whether it is full never becomes untrue again, and to ask a GPU in every step would wait for it: its steps are
+        # counted on the host, and the queue itself is asked once, as it may come from a checkpoint.
+        self._free: int | None = None
+        self.register_load_state_dict_post_hook(SwavObjective._forget)
 
     def loss(self, logits_VBK: Tensor, *, prototypes_KD: Tensor, use_queue: bool, alpha: float, beta: float) -> Tensor:
         """Scalar, nats.
@@ -74,11 +78,22 @@ class SwavObjective(nn.Module):
 
     def queue_is_full(self) -> bool:
         """Whether there is a queue and its oldest slots hold embeddings."""
-        return self.queue.shape[1] > 0 and bool(self.queue[:, -1].any())
+        if not self.queue.shape[1]:
+            return False
+        if self._free is None:
+            # Slots are filled from the front.
+            self._free = int((~self.queue[0].any(-1)).sum())
+        return self._free == 0
+
+    def _forget(self, _: object) -> None:
+        """Ask again after a checkpoint was loaded."""
+        self._free = None
 
     @torch.no_grad()
     def enqueue(self, embeddings_GBD: Tensor) -> None:
         """Put the embeddings of a whole step, of all processes, in front of the queues."""
         if self.queue.shape[1]:
+            self.queue_is_full()
             fresh = torch.stack([self.peers.rows(view) for view in embeddings_GBD]).to(self.queue)
             self.queue = torch.cat((fresh, self.queue), 1)[:, : self.queue.shape[1]].contiguous()
+            self._free = max(0, (self._free or 0) - fresh.shape[1])

@@ -54,7 +54,7 @@ class DeviceViews:
             groups.append(photometric(pixels, params).unflatten(0, (count, images)))
             first += count
         batch.release()
-        labels = self._labels[batch.indices].to(self._device) if self._labels is not None else None
+        labels = self._labels[batch.indices].to(self._device, non_blocking=True) if self._labels is not None else None
         return Views(groups, batch.epoch, batch.indices, batch.records, labels, self._masks(batch))
 
     def pair(self, batches: Iterable[ViewBatch]) -> Iterator[PendingViews]:
@@ -97,4 +97,4 @@ class DeviceViews:
             ]
             for view in range(config.global_views)
         ]
-        return torch.from_numpy(np.array(masks, dtype=bool)).to(self._device)
+        return torch.from_numpy(np.array(masks, dtype=bool)).to(self._device, non_blocking=True)

@@ -59,7 +59,7 @@ class FrozenTeacher:
         missing = torch.from_numpy(self.cache.missing(views.epoch, views.indices))
         found = torch.empty(len(missing), len(views.groups[0]), self.width)
         if missing.any():
-            rows = missing.nonzero()[:, 0].to(views.groups[0].device)
+            rows = missing.nonzero()[:, 0].to(views.groups[0].device, non_blocking=True)
             part = Views([views.groups[0].index_select(1, rows)], views.epoch, views.indices[missing])
             made = self._compute(part, now, len(views.groups[0])).transpose(0, 1)
             self._store(self.cache, views.epoch, part.indices, made, views.records[missing])

@@ -58,7 +58,7 @@ class CachedFeed:
         keys = ShuffledKeys(indices, self.settings.batch_size, self.settings.epochs, seed)
         with progress_bar("training probes", len(keys), wanted=self.progress) as advance:
             for step, batch in enumerate(keys):
-                rows = torch.tensor([index for _, index in batch], device=self.labels.device)
+                rows = torch.tensor([index for _, index in batch]).to(self.labels.device, non_blocking=True)
                 yield step / keys.steps_per_epoch, [x[rows] for x in self.kinds], self.labels[rows]
                 advance(1)
 
@@ -124,5 +124,5 @@ class AugmentedFeed:
                         wide = run(network, normalise_batch(batch.pixels, self.spec, self.device)).float()
                     # Tensors of inference mode cannot enter the graph of the probes.
                     features = list(wide.clone().split(self.widths, dim=1))
-                    yield step / keys.steps_per_epoch, features, self.labels[batch.kept].to(self.device)
+                    yield step / keys.steps_per_epoch, features, self.labels[batch.kept].to(self.device, non_blocking=True)
                 advance(1)

@@ -114,7 +114,7 @@ class ProbeBank(nn.Module):
         factor, addend = self.settings.rate_factor(progress)
         for name, parameter in self.named_parameters():
             if parameter.grad is not None:
-                self._update(name, parameter, (self._rates * factor + addend).to(parameter.device))
+                self._update(name, parameter, (self._rates * factor + addend).to(parameter.device, non_blocking=True))
                 parameter.grad = None
 
     @torch.no_grad()
@@ -123,7 +123,7 @@ class ProbeBank(nn.Module):
         gradient = parameter.grad if parameter.grad is not None else torch.zeros_like(parameter)
         is_matrix = name == "weight_PCD"
         if is_matrix or self.settings.decay_all:
-            gradient = gradient + parameter * self._decays.to(parameter.device).view(shape)
+            gradient = gradient + parameter * self._decays.to(parameter.device, non_blocking=True).view(shape)
         if is_matrix and self.settings.optimizer == "lars":
             weight, slope = parameter.flatten(1).norm(dim=1), gradient.flatten(1).norm(dim=1)
             trust = torch.where((weight > 0) & (slope > 0), _TRUST * weight / slope, torch.ones_like(weight))
