@@ -1,11 +1,13 @@
 """`lowzoo.embed`: a model's features of images, as vectors, as a table and as a picture of what it finds alike."""
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Unpack
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Unpack
 
+from lowzoo.embedding_shards import EmbeddedShards, embed_shards, is_folder
 from lowzoo.base.options import Model, Option, Picture, Progress, Reading, Side, Workers
 
 if TYPE_CHECKING:
@@ -119,7 +121,8 @@ def embed(
     *,
     model: Model = "rob_vit_tiny",
     out: Annotated[
-        str | Path | None, Option(metavar="FILE.parquet", read="lowzoo.cli.options.places:file_to_write")
+        str | Path | None,
+        Option(metavar="FILE.parquet|DIR/", read="lowzoo.cli.options.places:file_or_folder_to_write"),
     ] = None,
     sheet: Picture = None,
     rows: Annotated[int, Option(minimum=1, maximum=100)] = 12,
@@ -129,9 +132,12 @@ def embed(
     device: str = "auto",
     workers: Workers = 0,
     bf16: bool = False,
+    engine: Literal["processes", "ray"] = "processes",
+    address: str | None = None,
+    shard: Annotated[int, Option(minimum=1)] = 8192,
     progress: Progress = None,
     **reading: Unpack[Reading],
-) -> Embeddings:
+) -> "Embeddings | EmbeddedShards":
     """Write MODEL's features of images for search and clustering, and draw which images it finds alike.
 
     Args:
@@ -139,7 +145,8 @@ def embed(
             images, arrays (H, W, 3) of uint8 or tensors (3, H, W) of uint8 or of floats in 0 to 1.
         model: Zoo name, hf-hub:ORG/NAME[/FOLDER][@REVISION], run or model folder, timm name, or ARCH@FILE for a
             checkpoint. In Python also what `lowzoo.load` gave, or a network.
-        out: Table of path, vector and, if there are any, label.
+        out: Table of path, vector and, if there are any, label. A folder (DIR/) takes parquet shards as they are made,
+            by any number of processes, torchrun's or others; a second call goes on with those that are missing.
         sheet: Picture of some images and their nearest neighbours.
         rows: Images on the sheet whose neighbours are shown.
         columns: Neighbours of each on the sheet.
@@ -148,11 +155,15 @@ def embed(
         device: cpu, cuda, cuda:1, mps or auto.
         workers: Processes that decode; 0 decodes in this one.
         bf16: Run the network in bfloat16.
+        engine: Who makes the shards of a folder: processes, this one and those that torchrun started beside it, or ray,
+            a cluster's actors, each with the model (`pip install 'lowzoo[ray]'`).
+        address: Address of a running Ray cluster; a local one is started if absent.
+        shard: Images in a shard of a folder.
         progress: Takes each line of what is being done, such as `print`; None is silent.
         **reading: How images are found and read, see `lowzoo.base.options.Reading`.
 
     Returns:
-        The vectors, and what was read and written.
+        The vectors, and what was read and written; of a folder of shards what is there now.
 
     Raises:
         LowzooError: Unknown model or images, or a place that cannot be written to.
@@ -168,6 +179,16 @@ def embed(
     from lowzoo.system.device import pick_device
     from lowzoo.zoo.given import resolved_model
 
+    if out is not None and is_folder(out):
+        if sheet is not None:
+            raise LowzooError(
+                "a picture needs all vectors at once, and a folder of shards never holds them",
+                "Leave out --sheet, or name a file that ends in .parquet",
+            )
+        how = {"device": device, "workers": workers, "bf16": bf16, "image_size": image_size, "rows": shard}
+        return _into_folder(images, model, Path(out), split, how, engine, address, progress, reading)
+    if engine != "processes" or address is not None:
+        raise LowzooError("an engine makes the shards of a folder", "Name one with --out DIR/")
     table, drawing = (None if path is None else Path(path) for path in (out, sheet))
     if table is not None and table.suffix.lower() != ".parquet":
         raise LowzooError(f"{table} is no parquet file", "Name one that ends in .parquet")
@@ -189,3 +210,47 @@ def embed(
         if drawing is not None:
             found.draw_neighbours(drawing, rows=rows, columns=columns)
     return found
+
+
+def _into_folder(
+    images: Any,
+    model: Any,
+    folder: Path,
+    split: str,
+    how: dict[str, Any],
+    engine: str,
+    address: str | None,
+    progress: Any,
+    reading: Any,
+) -> EmbeddedShards:
+    """Write the shards of a folder that are missing."""
+    import torch
+
+    from lowzoo.base.progress import told
+    from lowzoo.data.reading.options import source_options
+    from lowzoo.data.source import open_source
+    from lowzoo.evaluate.evaluation import found_lines
+    from lowzoo.evaluate.run import begin, extraction
+    from lowzoo.system.device import pick_device
+    from lowzoo.zoo.given import resolved_model
+
+    number, local = (int(os.environ.get(name, "0")) for name in ("RANK", "LOCAL_RANK"))
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    with told(progress) as say:
+        begin(images, say)
+        source = open_source(images, split, source_options(reading))
+        if images is not None and number == 0:
+            for line in found_lines(source):
+                say(line)
+        place = pick_device(how["device"])
+        if place.type == "cuda" and place.index is None:
+            place = torch.device("cuda", local)
+        resolved = resolved_model(model, image_size=how["image_size"])
+        extract = extraction(place, how["workers"], how["bf16"])
+        if engine == "ray":
+            from lowzoo.embedding_ray import embed_by_ray
+
+            return embed_by_ray(resolved, model, images, split, reading, source, folder, extract, how, address, say)
+        shards = -(-len(source) // how["rows"])
+        first = shards * number // processes
+        return embed_shards(resolved, source, folder, extract, rows=how["rows"], first=first, say=say)

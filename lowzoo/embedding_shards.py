@@ -18,8 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from lowzoo.base.errors import LowzooError
 from lowzoo.io.files import writable_folder, write_text
 
@@ -158,6 +156,8 @@ def write_shard(
     say: Callable[[str], None] = lambda _: None,
 ) -> bool:
     """Write one shard; returns False where it is there, or another process holds it."""
+    import numpy as np
+
     from lowzoo.evaluate.embeddings import write_embeddings
     from lowzoo.evaluate.result import ModelFacts
     from lowzoo.features.features import extract_features

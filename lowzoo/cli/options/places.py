@@ -17,3 +17,8 @@ def file_to_write(text: str, _: str = "") -> Path:
     if text.endswith(_ENDS) or Path(text).is_dir():
         raise LowzooError(f"cannot write {text}: it is a directory", "Name a file in it")
     return Path(text)
+
+
+def file_or_folder_to_write(text: str, _: str = "") -> Path | str:
+    """Read the place of a file, or of a folder, which keeps the stroke that says so."""
+    return text if text.endswith(_ENDS) else Path(text)

@@ -1,0 +1,145 @@
+"""A folder of shards: the rows of one table, made by any number of processes, gone on with after a kill."""
+
+import json
+import multiprocessing
+import os
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import lowzoo
+from lowzoo.base.errors import LowzooError
+from lowzoo.embedding_frames import FrameEmbedder, over_frames
+from tests.helpers.evaluate import write_network, write_pictures
+
+parquet = pytest.importorskip("pyarrow.parquet")
+pytestmark = pytest.mark.usefixtures("cache")
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("world")
+    write_pictures(folder / "d", {"train": 7})
+    write_network(folder / "net")
+    return folder
+
+
+def _rows(folder: Path) -> tuple[list[str], np.ndarray]:
+    tables = [parquet.read_table(file) for file in sorted(folder.glob("part-*.parquet"))]
+    return (
+        [path for table in tables for path in table["path"].to_pylist()],
+        np.array([vector for table in tables for vector in table["vector"].to_pylist()], np.float32),
+    )
+
+
+def _embed(world: Path, out: Path, **options: object) -> object:
+    return lowzoo.embed(
+        world / "d" / "train", model=f"local-dir:{world / 'net'}", out=f"{out}/", shard=4, device="cpu", **options
+    )
+
+
+def test_shards_hold_the_rows_of_the_table_in_its_order(world: Path, tmp_path: Path) -> None:
+    whole = lowzoo.embed(world / "d" / "train", model=f"local-dir:{world / 'net'}", device="cpu")
+    found = _embed(world, tmp_path / "shards")
+    assert (found.images, found.shards, found.written, found.left) == (21, 6, 6, 0)
+    paths, vectors = _rows(tmp_path / "shards")
+    assert paths == whole.paths
+    np.testing.assert_allclose(vectors, whole.vectors, atol=1e-6)
+    manifest = json.loads((tmp_path / "shards" / "manifest.json").read_text())
+    assert [shard["first"] for shard in manifest["shards"]] == [0, 4, 8, 12, 16, 20]
+    assert sum(shard["rows"] for shard in manifest["shards"]) == manifest["embedded"] == 21
+
+
+def test_a_second_call_makes_what_is_missing_or_damaged_and_nothing_else(world: Path, tmp_path: Path) -> None:
+    out = tmp_path / "shards"
+    _embed(world, out)
+    before = _rows(out)
+    (out / "part-00001.parquet").unlink()
+    (out / "part-00003.parquet").write_bytes(b"PAR1")
+    times = {file.name: file.stat().st_mtime_ns for file in out.glob("part-*.parquet")}
+    assert _embed(world, out).written == 2
+    after = _rows(out)
+    assert after[0] == before[0]
+    np.testing.assert_array_equal(after[1], before[1])
+    kept = ("part-00000.parquet", "part-00002.parquet", "part-00005.parquet")
+    assert all((out / name).stat().st_mtime_ns == times[name] for name in kept)
+    assert _embed(world, out).written == 0
+
+
+def test_a_folder_of_other_embeddings_is_refused(world: Path, tmp_path: Path) -> None:
+    _embed(world, tmp_path / "shards")
+    with pytest.raises(LowzooError, match="precision differ"):
+        _embed(world, tmp_path / "shards", bf16=True)
+    with pytest.raises(LowzooError, match="an engine makes the shards"):
+        lowzoo.embed(world / "d" / "train", out=tmp_path / "e.parquet", engine="ray")
+    with pytest.raises(LowzooError, match="a picture needs all vectors"):
+        _embed(world, tmp_path / "shards", sheet=tmp_path / "s.png")
+
+
+def _process(world: Path, out: Path, slow: bool) -> None:
+    if slow:
+        import lowzoo.embedding_shards as shards
+
+        write = shards.write_shard
+
+        def slowly(*arguments: object) -> bool:
+            done = write(*arguments)
+            time.sleep(0.5)
+            return done
+
+        shards.write_shard = slowly
+    _embed(world, out)
+
+
+@pytest.mark.slow
+def test_a_killed_process_leaves_nothing_out_and_nothing_twice(world: Path, tmp_path: Path) -> None:
+    out = tmp_path / "shards"
+    context = multiprocessing.get_context("spawn")
+    slow = context.Process(target=_process, args=(world, out, True))
+    slow.start()
+    while not list(out.glob("part-*.json")):
+        time.sleep(0.05)
+    os.kill(slow.pid, signal.SIGKILL)
+    slow.join()
+    assert len(list(out.glob("part-*.json"))) < 6
+    others = [context.Process(target=_process, args=(world, out, False)) for _ in range(2)]
+    for process in others:
+        process.start()
+    for process in others:
+        process.join()
+        assert process.exitcode == 0
+    found = _embed(world, out)
+    assert (found.images, found.left, found.written) == (21, 0, 0)
+    assert len(set(_rows(out)[0])) == 21
+
+
+def test_a_frame_of_images_becomes_one_of_vectors(world: Path) -> None:
+    pandas = pytest.importorskip("pandas")
+    files = sorted((world / "d" / "train").glob("*/*.png"))
+    frame = pandas.DataFrame({"image": [file.read_bytes() for file in files[:3]] + [b"words"], "id": [1, 2, 3, 4]})
+    model = f"local-dir:{world / 'net'}"
+    found = FrameEmbedder(model, device="cpu")(frame)
+    assert list(found.columns) == ["id", "vector"]
+    assert found["vector"][3] is None
+    whole = lowzoo.embed(world / "d" / "train", model=model, device="cpu")
+    at = {path: row for path, row in zip(whole.paths, whole.vectors, strict=True)}
+    expected = np.stack([at[str(file)] for file in files[:3]])
+    np.testing.assert_allclose(np.stack(found["vector"][:3].tolist()), expected, atol=1e-5)
+    (paths,) = over_frames(model, device="cpu", column="path")(iter([pandas.DataFrame({"path": map(str, files[:2])})]))
+    np.testing.assert_allclose(np.stack(paths["vector"].tolist()), expected[:2], atol=1e-5)
+
+
+@pytest.mark.slow
+def test_a_ray_cluster_writes_the_same_folder(world: Path, tmp_path: Path) -> None:
+    pytest.importorskip("ray")
+    _embed(world, tmp_path / "alone")
+    found = _embed(world, tmp_path / "ray", engine="ray")
+    assert (found.images, found.left, found.written) == (21, 0, 6)
+    paths, vectors = _rows(tmp_path / "ray")
+    expected = _rows(tmp_path / "alone")
+    assert paths == expected[0]
+    np.testing.assert_allclose(vectors, expected[1], atol=1e-6)
+    assert _embed(world, tmp_path / "ray", engine="ray").written == 0
