@@ -61,11 +61,19 @@ def main() -> int:
     if not options.no_ray:
         rows["Ray, two nodes"] = by_ray(options, data)
     first = vectors(options.work / "p1")
-    for name, folder in (("2 processes", "p2"), ("4 processes", "p4"), ("2 processes, one killed", "pk"), ("Ray, two nodes", "ray")):
+    for name, folder in (
+        ("2 processes", "p2"),
+        ("4 processes", "p4"),
+        ("2 processes, one killed", "pk"),
+        ("Ray, two nodes", "ray"),
+    ):
         if name in rows:
             paths, found = vectors(options.work / folder)
             same = paths == first[0] and len(set(paths)) == options.images
-            rows[name] |= {"same_order": same, "largest_difference": float(np.abs(found - first[1]).max()) if same else None}
+            rows[name] |= {
+                "same_order": same,
+                "largest_difference": float(np.abs(found - first[1]).max()) if same else None,
+            }
     again = timed(options, data, "p1", 1)
     rows["a second call"] = {"written": again["written"], "seconds": again["seconds"]}
     result = {
@@ -80,7 +88,11 @@ def main() -> int:
     options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "embed_scale.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(result, indent=2))
-    wrong = [name for name, row in rows.items() if row.get("largest_difference", 0) is None or row.get("largest_difference", 0) > 1e-6]
+    wrong = [
+        name
+        for name, row in rows.items()
+        if row.get("largest_difference", 0) is None or row.get("largest_difference", 0) > 1e-6
+    ]
     wrong += ["a second call"] if again["written"] else []
     print(f"Wrong: {', '.join(wrong) or 'nothing'}")
     return 1 if wrong else 0
@@ -106,7 +118,9 @@ def pictures(file: Path, count: int, side: int) -> Path:
     return file
 
 
-def start(options: argparse.Namespace, data: Path, name: str, rank: int, of: int, engine: str = "processes", address: str = "") -> "subprocess.Popen[str]":
+def start(
+    options: argparse.Namespace, data: Path, name: str, rank: int, of: int, engine: str = "processes", address: str = ""
+) -> "subprocess.Popen[str]":
     environment = os.environ | {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(of)}
     threads = max(1, (os.cpu_count() or 1) // of)
     words = [str(data), options.model, f"{options.work / name}/", str(options.shard), str(threads), engine, address]
@@ -151,7 +165,12 @@ def killed(options: argparse.Namespace, data: Path) -> dict[str, Any]:
     row = finished(options, processes, 1.0)
     last = start(options, data, "pk", 0, 1)
     rest = finished(options, [last], 1.0)
-    return {"killed_at": f"{there} of {shards} shards", "survivor_wrote": row["written"], "next_call_wrote": rest["written"], "seconds": round(time.monotonic() - began, 1)}
+    return {
+        "killed_at": f"{there} of {shards} shards",
+        "survivor_wrote": row["written"],
+        "next_call_wrote": rest["written"],
+        "seconds": round(time.monotonic() - began, 1),
+    }
 
 
 def by_ray(options: argparse.Namespace, data: Path) -> dict[str, Any]:

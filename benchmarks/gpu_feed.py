@@ -68,12 +68,15 @@ def main() -> None:
     result: dict[str, Any] = {
         "computed": True,
         "formula": __doc__.split("\n\n")[2].strip().splitlines(),
-        "inputs": {"fraction_of_peak": options.fraction, "peak_tflops_bf16": GPUS, "feed": feed, "views": "2 x 224, 6 x 96"},
+        "inputs": {
+            "fraction_of_peak": options.fraction,
+            "peak_tflops_bf16": GPUS,
+            "feed": feed,
+            "views": "2 x 224, 6 x 96",
+        },
         "versions": {"torch": torch.__version__, "timm": timm.__version__},
         "cores_of_a_machine_with_eight": CORES_OF_EIGHT,
-        "steps": [
-            {"student": s, "teacher": t, "cached": c, **{k: v for k, v in row.items()}} for (s, t, c), row in steps.items()
-        ],
+        "steps": [{"student": s, "teacher": t, "cached": c, **row} for (s, t, c), row in steps.items()],
         "rows": rows,
     }
     options.out.mkdir(parents=True, exist_ok=True)
@@ -123,11 +126,12 @@ def as_markdown(result: dict[str, Any]) -> str:
     lines = [
         "# What feeds a GPU",
         "",
-        f"Computed, not measured, by `gpu_feed.py`: appetite = {inputs['fraction_of_peak']} x peak / operations of a step "
-        f"for one image; one core feeds {inputs['feed']['images_per_core_s']} images/s, measured "
-        f"({inputs['feed']['from']}). Views: {inputs['views']} px. Eight GPUs starve where they would take more than the "
-        f"{result['cores_of_a_machine_with_eight']} cores of their machine. GPU hours are those of a 100-epoch RoB run on "
-        "ImageNet-1k; a first epoch that fills a cache is not in them.",
+        f"Computed, not measured, by `gpu_feed.py`: appetite = {inputs['fraction_of_peak']} x peak / operations of a "
+        "step for one image; one core feeds "
+        f"{inputs['feed']['images_per_core_s']} images/s, measured "
+        f"({inputs['feed']['from']}). Views: {inputs['views']} px. Eight GPUs starve where they would take "
+        f"more than the {result['cores_of_a_machine_with_eight']} cores of their machine. GPU hours are those of a "
+        "100-epoch RoB run on ImageNet-1k; a first epoch that fills a cache is not in them.",
         "",
         "| student | teacher | cached | GFLOP an image | GB at batch 1,024 |",
         "| --- | --- | --- | --- | --- |",

@@ -6,14 +6,14 @@ Three pieces, in this order, each stored when it is done; a second call with the
 
     methods     three steps of every method on the device beside the same steps on the CPU: in fp32 their losses have
                 to agree within 1e-3, in bf16 to be finite numbers
-    throughput  RoB with ViT-Tiny and MobileNetV3-Large from teachers of ViT-S/16's and ViT-B/16's shape (random
+    throughput  RoB with ViT-Tiny and MobileNetV3-Large from teachers shaped as ViT-S/16 and ViT-B/16 (random
                 weights, which change no time), 2 x 224 and 8 x 96 px: cached and not, compiled and not; images/s, share
                 of the measured peak of bf16 matmuls, peak memory beside the two estimates of it
     training    with what is left: a self-supervised teacher on the images of --data (tiny-imagenet-100, 64 px, patches
                 of 8), then a RoB, a SEED and an SSLight student, each in its share of the minutes that are left
 
 DIR holds `report.json`, `report.md` and weights in fp16, no file of 16 MB or more. --small does all of it on a few
-generated pictures with the smallest networks, also on a CPU. Exit status 1 if a method is wrong or a piece was left out.
+generated pictures with the smallest networks, on a CPU too. Exit status 1 if a method is wrong or a piece was left out.
 """
 
 import argparse
@@ -29,7 +29,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-NEEDED = ("torch", "torchvision", "timm", "numpy", "PIL", "pydantic", "safetensors", "huggingface_hub", "filelock", "rich")
+NEEDED = (
+    "torch",
+    "torchvision",
+    "timm",
+    "numpy",
+    "PIL",
+    "pydantic",
+    "safetensors",
+    "huggingface_hub",
+    "filelock",
+    "rich",
+)
 TRAINING = ("cv2", "pyarrow", "matplotlib")
 OPTIONAL = ("datasets", "coremltools", "onnx", "onnxruntime")
 STEPS, TOLERANCE, FILE_BYTES = 3, 1e-3, 15_000_000
@@ -96,14 +107,17 @@ class Report:
         self.rows["left_out"] = {}
 
     def has(self, piece: str, key: str) -> bool:
+        """Whether an earlier call did this."""
         return key in self.rows.get(piece, {})
 
     def add(self, piece: str, key: str, row: dict[str, Any]) -> None:
+        """Store a row."""
         self.rows.setdefault(piece, {})[key] = row
         print(f"{piece} {key}: {json.dumps(row)}", flush=True)
         self.write()
 
     def left_out(self, piece: str, reason: str) -> None:
+        """Store what was not done, and why."""
         self.rows["left_out"][piece] = reason
         print(f"{piece} left out: {reason}", flush=True)
         self.write()
@@ -112,10 +126,13 @@ class Report:
         """What did not hold."""
         rows = self.rows.get("methods", {})
         failed = [f"method {key}" for key, row in rows.items() if not row.get("right")]
-        failed += [f"{p} {key}" for p in ("throughput", "training") for key, r in self.rows.get(p, {}).items() if "error" in r]
+        failed += [
+            f"{p} {key}" for p in ("throughput", "training") for key, r in self.rows.get(p, {}).items() if "error" in r
+        ]
         return failed + [f"{piece} left out" for piece in self.rows["left_out"]]
 
     def write(self) -> None:
+        """Write both files."""
         self._file.write_text(json.dumps(self.rows, indent=2) + "\n", encoding="utf-8")
         self._file.with_suffix(".md").write_text("\n".join(self._lines()) + "\n", encoding="utf-8")
 
@@ -128,9 +145,11 @@ class Report:
                 continue
             columns = list(dict.fromkeys(key for row in rows.values() for key in row))
             lines += [f"## {piece}", "", "| | " + " | ".join(columns) + " |", "|" + " --- |" * (len(columns) + 1)]
-            lines += ["| " + " | ".join([key, *(_text(row.get(c)) for c in columns)]) + " |" for key, row in rows.items()]
+            lines += [
+                "| " + " | ".join([key, *(_text(row.get(c)) for c in columns)]) + " |" for key, row in rows.items()
+            ]
             lines.append("")
-        return lines + [f"Wrong: {', '.join(self.wrong()) or 'nothing'}"]
+        return [*lines, f"Wrong: {', '.join(self.wrong()) or 'nothing'}"]
 
 
 def _text(value: Any) -> str:
@@ -153,12 +172,22 @@ def methods(options: argparse.Namespace, report: Report, deadline: float) -> Non
 
             def losses(device: str, precision: str, name: str = name) -> list[float]:
                 # Random choices inside a network are not the same on two kinds of device.
-                words = (f"device={device}", f"precision={precision}", "monitor_epochs=0", "patch_drop=0", "drop_path=0")
+                words = (
+                    f"device={device}",
+                    f"precision={precision}",
+                    "monitor_epochs=0",
+                    "patch_drop=0",
+                    "drop_path=0",
+                )
                 folder = Path(tempfile.mkdtemp(dir=scratch)) / "run"
                 return some_losses(config_of(name, world, *words), world, folder)
 
             try:
-                here, there, half = losses("cpu", "fp32"), losses(options.device, "fp32"), losses(options.device, "bf16")
+                here, there, half = (
+                    losses("cpu", "fp32"),
+                    losses(options.device, "fp32"),
+                    losses(options.device, "bf16"),
+                )
                 error = max(abs(a - b) / max(1e-6, abs(a)) for a, b in zip(here, there, strict=True))
                 right = error <= TOLERANCE and all(map(math.isfinite, half))
                 row = {"right": right, "error": error, "cpu": here[-1], "device": there[-1], "bf16": half[-1]}
@@ -251,7 +280,9 @@ def one_speed(student: str, teacher: str, device: Any, *, cached: bool, compile_
         row["peak_gb"] = round(torch.cuda.max_memory_allocated() / 1e9, 3)
     del step
     with DeviceTrace() as trace:
-        step, hold = make_step(student, teacher, torch.device("cuda"), images, side, local, cached=cached, compile_=False)
+        step, hold = make_step(
+            student, teacher, torch.device("cuda"), images, side, local, cached=cached, compile_=False
+        )
         trace.hold(hold)
         step()
         trace.reset()
@@ -289,7 +320,8 @@ def make_step(
     from lowzoo.train.teachers import Teacher, TeacherFacts
 
     outputs = 64 if side < 100 else 65536
-    views = f'views=[{{name="global",count=2,size={side},scale=[0.4,1.0]}},{{name="local",count={locals_},size={local},scale=[0.1,0.4]}}]'
+    whole = f'{{name="global",count=2,size={side},scale=[0.4,1.0]}}'
+    views = f'views=[{whole},{{name="local",count={locals_},size={local},scale=[0.1,0.4]}}]'
     config = resolve("rob_dino", settings=[f"student={student}", f"batch_size={images}", views, "epochs=2"])
     sized = {"img_size": side} if "vit" in teacher else {}
     backbone = timm.create_model(teacher, num_classes=0, **sized)
@@ -358,8 +390,14 @@ def training(options: argparse.Namespace, report: Report, deadline: float) -> No
         length = {"steps": 6, "batch_size": 8} if options.small else {"minutes": round(minutes, 2)}
         out = runs / name
         try:
-            result = function(data, out=out, resume=(out / "config.toml").exists(), progress=print, **length, **common, **arguments)
-            row = {"steps": result.steps, "figures": json.dumps(figures(out)), "files": len(halves(out, options.out, name))}
+            result = function(
+                data, out=out, resume=(out / "config.toml").exists(), progress=print, **length, **common, **arguments
+            )
+            row = {
+                "steps": result.steps,
+                "figures": json.dumps(figures(out)),
+                "files": len(halves(out, options.out, name)),
+            }
             report.add("training", name, row)
         except Exception as failure:
             traceback.print_exc()
@@ -371,7 +409,9 @@ def figures(run: Path) -> dict[str, Any]:
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     found: dict[str, Any] = {}
     for row in rows:
-        found |= {key: row[key] for key in ("knn", "own_view", "teacher_neighbours", "loss", "images_per_s") if key in row}
+        found |= {
+            key: row[key] for key in ("knn", "own_view", "teacher_neighbours", "loss", "images_per_s") if key in row
+        }
     waits = [row["data_wait"] for row in rows if "data_wait" in row]
     return found | {"data_wait": round(sum(waits) / len(waits), 4) if waits else None}
 

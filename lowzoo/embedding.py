@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Unpack
 
-from lowzoo.embedding_shards import EmbeddedShards, embed_shards, is_folder
 from lowzoo.base.options import Model, Option, Picture, Progress, Reading, Side, Workers
+from lowzoo.embedding_shards import EmbeddedShards, embed_shards, is_folder
 
 if TYPE_CHECKING:
     import numpy as np

@@ -1,7 +1,7 @@
 """A model as a function of tables: for Ray Data, for Spark's `mapInPandas`, or for a loop over frames.
 
-    frames.map_batches(FrameEmbedder, fn_constructor_kwargs={"model": "rob_vit_tiny"}, batch_format="pandas")   # Ray
-    frames.mapInPandas(over_frames("rob_vit_tiny"), "path string, vector array<float>")                         # Spark
+frames.map_batches(FrameEmbedder, fn_constructor_kwargs={"model": "rob_vit_tiny"}, batch_format="pandas")   # Ray
+frames.mapInPandas(over_frames("rob_vit_tiny"), "path string, vector array<float>")                         # Spark
 """
 
 import io
@@ -76,7 +76,7 @@ class FrameEmbedder:
 
 
 def over_frames(model: Any = "rob_vit_tiny", **options: Any) -> Callable[[Iterator["pd.DataFrame"]], Iterator[Any]]:
-    """A function from an iterator of frames to one, as Spark's `mapInPandas` takes it; the model is loaded once in each.
+    """A function from an iterator of frames to one, for Spark's `mapInPandas`; each call loads the model once.
 
     Args:
         model: MODEL word.

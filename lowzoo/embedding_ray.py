@@ -86,7 +86,9 @@ def embed_by_ray(
         try:
             ray.init(address=address, include_dashboard=False, log_to_driver=False)
         except (ConnectionError, RuntimeError, ValueError) as error:
-            raise LowzooError(f"the Ray cluster at {address} does not answer ({error})", "Start it, or leave out --address") from error
+            raise LowzooError(
+                f"the Ray cluster at {address} does not answer ({error})", "Start it, or leave out --address"
+            ) from error
     try:
         gpus = 1 if str(how.device).startswith("cuda") else 0
         nodes = ray.cluster_resources()

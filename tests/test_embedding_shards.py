@@ -125,7 +125,7 @@ def test_a_frame_of_images_becomes_one_of_vectors(world: Path) -> None:
     assert list(found.columns) == ["id", "vector"]
     assert found["vector"][3] is None
     whole = lowzoo.embed(world / "d" / "train", model=model, device="cpu")
-    at = {path: row for path, row in zip(whole.paths, whole.vectors, strict=True)}
+    at = dict(zip(whole.paths, whole.vectors, strict=True))
     expected = np.stack([at[str(file)] for file in files[:3]])
     np.testing.assert_allclose(np.stack(found["vector"][:3].tolist()), expected, atol=1e-5)
     (paths,) = over_frames(model, device="cpu", column="path")(iter([pandas.DataFrame({"path": map(str, files[:2])})]))

@@ -88,26 +88,32 @@ class DeviceTrace(FakeTensorMode):
         self.operations: Counter[Operation] = Counter()
         self.flops = self.live = self.peak = 0
         self._seen: dict[int, int] = {}
-        self._as_meta = 0
+        self._as_meta, self._inside = 0, False
         self._pending: set[int] = set()
         self._accumulators: list[Any] = []
-        self._contexts: list[contextlib.ExitStack] = []
+        self._depth, self._changes = 0, contextlib.ExitStack()
 
     def __enter__(self) -> "DeviceTrace":
+        super().__enter__()
+        self._depth += 1
+        if self._depth > 1:  # its own kernels enter it again
+            return self
         with contextlib.ExitStack() as stack:
             if not self._has_gpu:
                 stack.enter_context(_pretended_gpu())
             for change in self._patches():
                 stack.enter_context(change)
             stack.enter_context(_Attention())
-            super().__enter__()
-            self._contexts.append(stack.pop_all())
+            self._changes = stack.pop_all()
         return self
 
     def __exit__(self, *error: Any) -> None:
+        self._depth -= 1
+        if not self._depth:
+            self._changes.close()
+            # Not before: a cast under autocast holds the lock of that cache.
+            torch.clear_autocast_cache()
         super().__exit__(*error)
-        self._contexts.pop().close()
-        torch.clear_autocast_cache()
 
     @property
     def avoid_device_init(self) -> bool:
@@ -140,13 +146,18 @@ class DeviceTrace(FakeTensorMode):
         to_device = wanted is not None and torch.device(wanted).type == "cuda"
         if not on_device and not to_device:
             return func(*args, **kwargs)
+        if self._inside:  # a part of an operation that is accounted for as a whole
+            return super().__torch_dispatch__(func, types, args, kwargs)
         name = func.overloadpacket.__name__
-        if (answer := self._waiting(name, func, args, kwargs, on_device, to_device)) is not None:
+        if (answer := self._waiting(name, func, args, kwargs, on_device)) is not None:
             return answer
+        self._inside = True
         try:
             out = super().__torch_dispatch__(func, types, args, kwargs)
         except DynamicOutputShapeException:
             out = self._sized_by_values(name, args)
+        finally:
+            self._inside = False
         self._account(name, func, args, kwargs, tensors, out)
         return out
 
@@ -160,12 +171,12 @@ class DeviceTrace(FakeTensorMode):
             return tensor.device
         if self._as_meta:
             return _META
-        if id(tensor) in self._pending:
+        if not self._inside and id(tensor) in self._pending:
             self._pending.discard(id(tensor))
             return _META
         return torch.device(tensor.fake_device)
 
-    def _waiting(self, name: str, func: Any, args: Any, kwargs: Any, on_device: bool, to_device: bool) -> Any:
+    def _waiting(self, name: str, func: Any, args: Any, kwargs: Any, on_device: bool) -> Any:
         """Record what the host waits for; gives the values of what is read back, else None."""
         if name in ("_local_scalar_dense", "item", "is_nonzero"):
             self._wait("read-back", name)
@@ -186,11 +197,13 @@ class DeviceTrace(FakeTensorMode):
             # A number is an argument of a kernel, and nothing is waited for.
             if isinstance(source, Tensor) and not isinstance(source, FakeTensor) and source.numel() and blocking:
                 self._wait("upload", name)
-        if name == "index" and any(
-            isinstance(x, Tensor) and x.dtype in (torch.bool, torch.uint8) for x in tree_leaves(args[1])
-        ):
-            self._wait("shape", "index by a mask")
-            return self._masked(args)
+        if name in ("index", "index_put", "index_put_"):
+            by = [x for x in tree_leaves(args[1]) if isinstance(x, Tensor)]
+            if isinstance(args[0], FakeTensor) and any(not isinstance(x, FakeTensor) for x in by):
+                self._wait("upload", f"{name} by numbers on the CPU")
+            if name == "index" and any(x.dtype in (torch.bool, torch.uint8) for x in by):
+                self._wait("shape", "index by a mask")
+                return self._masked(args)
         return None
 
     def _masked(self, args: Any) -> Tensor:
@@ -219,7 +232,9 @@ class DeviceTrace(FakeTensorMode):
         if torch.is_grad_enabled() and not self._as_meta and name not in _UNTRACKED:
             # Each result that takes part in a graph is asked once for its device, next of all.
             self._pending = (
-                {id(x) for x in results if x.dtype.is_floating_point} if any(x.requires_grad for x in tensors) else set()
+                {id(x) for x in results if x.dtype.is_floating_point}
+                if any(x.requires_grad for x in tensors)
+                else set()
             )
         else:
             self._pending = set()

@@ -56,4 +56,6 @@ class RobObjective:
         pairs = (cross_view if self.swapped else same_view_and_locals)(global_views, views)
         if self.weights is not None:
             return grouped_cross_entropy(targets_GBK, logits_VBK, *self.weights, pairs, self.student_temperature)
-        return pair_cross_entropy(targets_GBK, logits_VBK, pairs.to(logits_VBK.device, non_blocking=True), self.student_temperature)
+        return pair_cross_entropy(
+            targets_GBK, logits_VBK, pairs.to(logits_VBK.device, non_blocking=True), self.student_temperature
+        )

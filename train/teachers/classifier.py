@@ -25,7 +25,11 @@ class ClassifierHead(nn.Module):
 
     def numbers(self, labels: Tensor) -> Tensor:
         """Ids (B,) -> 0 to K - 1."""
-        return labels if self.class_ids is None else torch.searchsorted(self.class_ids.to(labels.device, non_blocking=True), labels)
+        return (
+            labels
+            if self.class_ids is None
+            else torch.searchsorted(self.class_ids.to(labels.device, non_blocking=True), labels)
+        )
 
     def bottleneck(self, x: Tensor) -> Tensor:
         """The features (N, D) themselves."""

@@ -124,5 +124,9 @@ class AugmentedFeed:
                         wide = run(network, normalise_batch(batch.pixels, self.spec, self.device)).float()
                     # Tensors of inference mode cannot enter the graph of the probes.
                     features = list(wide.clone().split(self.widths, dim=1))
-                    yield step / keys.steps_per_epoch, features, self.labels[batch.kept].to(self.device, non_blocking=True)
+                    yield (
+                        step / keys.steps_per_epoch,
+                        features,
+                        self.labels[batch.kept].to(self.device, non_blocking=True),
+                    )
                 advance(1)
