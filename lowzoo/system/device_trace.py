@@ -13,7 +13,7 @@ import contextlib
 import sys
 import weakref
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
@@ -141,7 +141,7 @@ class DeviceTrace(FakeTensorMode):
         tensors = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
         on_device = any(isinstance(x, FakeTensor) for x in tensors)
         wanted = kwargs.get("device")
-        if wanted is not None and torch.device(wanted).type == "meta" and on_device:
+        if wanted is not None and torch.device(wanted).type == "meta" and (on_device or self._as_meta):
             kwargs["device"] = wanted = torch.device("cuda", 0)
         to_device = wanted is not None and torch.device(wanted).type == "cuda"
         if not on_device and not to_device:
@@ -282,7 +282,7 @@ class DeviceTrace(FakeTensorMode):
 
         yield mock.patch.object(torch.autograd, "_engine_run_backward", backward)
         yield mock.patch.object(function, "apply", classmethod(applied))
-        yield _overwriting_parameters()
+        yield mock.patch.object(nn.Module, "_apply", _apply)
 
 
 class _Attention(TorchFunctionMode):
@@ -331,19 +331,27 @@ def _pretended_gpu() -> Iterator[None]:
         "is_current_stream_capturing": lambda: False,
         "_lazy_init": lambda: None,
     }
-    with mock.patch.multiple(torch.cuda, **names):
+    with mock.patch.multiple(torch.cuda, **names), mock.patch.object(Tensor, "pin_memory", lambda x, *_: x):
         yield
 
 
-@contextlib.contextmanager
-def _overwriting_parameters() -> Iterator[None]:
-    """Let `module.to(device)` give a module new parameters: real ones cannot hold fake data."""
-    before = torch.__future__.get_overwrite_module_params_on_conversion()
-    torch.__future__.set_overwrite_module_params_on_conversion(True)
-    try:
-        yield
-    finally:
-        torch.__future__.set_overwrite_module_params_on_conversion(before)
+def _apply(self: nn.Module, change: Callable[[Tensor], Tensor], recurse: bool = True) -> nn.Module:
+    """What `nn.Module._apply` does, with new parameters: real ones cannot hold fake data, nor fake ones be swapped."""
+    moved: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def once(x: Tensor) -> Tensor:
+        if id(x) not in moved:  # shared ones stay shared
+            with torch.no_grad():
+                new = change(x)
+            if isinstance(x, nn.Parameter) and new is not x:
+                new = nn.Parameter(new, x.requires_grad)
+            moved[id(x)] = x, new
+        return moved[id(x)][1]
+
+    for module in self.modules() if recurse else (self,):
+        for held in (module._parameters, module._buffers):
+            held.update({key: once(x) for key, x in held.items() if x is not None})  # type: ignore[arg-type]
+    return self
 
 
 def _asked() -> tuple[str, frozenset[str]]:
