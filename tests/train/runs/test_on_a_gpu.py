@@ -44,10 +44,8 @@ def test_the_cache_is_read_without_waiting_and_filled_by_one_read_back(
     settings = ("precision=fp32", "epochs=1", "view_epochs=1")
     filling = config_of(method, world, *ON_GPU, *settings)
     trace = traced_steps(world, tmp_path / "filling", filling, cache=tmp_path / "cache")
-    assert {(wait.kind, wait.operation) for wait in trace.waits} == {
-        ("read-back", "_to_copy"),
-        ("read-back", "all"),
-    } or {wait.where.rpartition("/")[2].partition(":")[0] for wait in trace.waits} == {"cache.py"}
+    assert {wait.kind for wait in trace.waits} == {"read-back"}
+    assert all("cache.py" in wait.where for wait in trace.waits)
     run = start(world, tmp_path / "filled", config_of(method, world, *settings), cache=tmp_path / "full")
     for _ in run.steps(_Clock()):
         pass
