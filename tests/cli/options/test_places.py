@@ -8,7 +8,6 @@ WORDS = (
     "bench --out",
     "data --out",
     "data --sheet",
-    "embed --out",
     "embed --sheet",
     "eval knn rob_vit_tiny --out",
     "eval knn rob_vit_tiny --confusion",
