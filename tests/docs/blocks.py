@@ -6,7 +6,7 @@ stands behind the language says how:
 - `python`: run. `sh`: each line is a command of lowzoo, which is run.
 - `title="NAME"`: a file of that name, or a line of a shell that writes it; other languages need it.
 - `norun="REASON"`: not run, and why not. Its commands go through the command line's parser all the same.
-- `text`, `math`, `bibtex`: shown, nothing to run.
+- `text`, `math`, `bibtex`: shown, nothing to run. `sh test` is the README's test command, which .ci/run runs.
 """
 
 import re
@@ -84,7 +84,9 @@ def blocks_of(page: Path) -> list[Block]:
     found = []
     for match in _FENCE.finditer(text):
         indent, language, words, inside = match.groups()
-        said = {key: value for key, value in re.findall(r'(\w+)="([^"]*)"', words)}
+        said = dict(re.findall(r'(\w+)="([^"]*)"', words))
+        if words.strip() == "test":
+            said["norun"] = "is what .ci/run does"
         inside = re.sub(rf"^{indent}", "", inside, flags=re.MULTILINE)
         line = text[: match.start()].count("\n") + 1
         found.append(Block(page, line, language, said.get("title", ""), said.get("norun", ""), inside))
