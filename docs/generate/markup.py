@@ -1,8 +1,8 @@
 """What Markdown has no words for: formulas, and the brackets of command lines.
 
-A block of code in the language `math` is a displayed formula, and `$...$` one in a line, as code hosts show them too. Both
-become MathML, which every browser draws by itself: no script and no font is fetched. What may be left out of a MODEL,
-such as `[@REVISION]`, is text and no link.
+A block of code in the language `math` is a displayed formula, and `$...$` one in a line, as code hosts show them too.
+Both become MathML, which every browser draws by itself: no script and no font is fetched. What may be left out of a
+MODEL, such as `[@REVISION]`, is text and no link.
 """
 
 import re
@@ -28,19 +28,19 @@ class _Blocks(Preprocessor):
 
 
 class _Inline(InlineProcessor):
-    def handleMatch(self, found: re.Match[str], _: str) -> tuple[str, int, int]:  # type: ignore[override] # noqa: N802
+    def handleMatch(self, found: re.Match[str], _: str) -> tuple[str, int, int]:  # type: ignore[override]
         return self.md.htmlStash.store(convert(found[1])), found.start(0), found.end(0)
 
 
 class _Optional(InlineProcessor):
-    def handleMatch(self, found: re.Match[str], _: str) -> tuple[str, int, int]:  # type: ignore[override] # noqa: N802
+    def handleMatch(self, found: re.Match[str], _: str) -> tuple[str, int, int]:  # type: ignore[override]
         return self.md.htmlStash.store(found[0]), found.start(0), found.end(0)
 
 
 class Markup(Extension):
     """Formulas and the brackets of command lines."""
 
-    def extendMarkdown(self, md: Markdown) -> None:  # noqa: N802
+    def extendMarkdown(self, md: Markdown) -> None:
         """Register them: blocks before those of code, lines before backslashes and links are read."""
         md.preprocessors.register(_Blocks(md), "formula_blocks", 28)
         md.inlinePatterns.register(_Inline(_INLINE, md), "formulas", 185)

@@ -1,8 +1,8 @@
 """Pages that stand elsewhere in the repository, with their links turned to where the site has them.
 
-README, CONTRIBUTING, CHANGELOG, the model cards and the lists of figures and pictures are written once and shown here as
-they are. A link to a file that the site does not have becomes the file's name. A code block keeps its language and its
-title; the other words behind them are for the tests (`tests/docs`).
+README, CONTRIBUTING, CHANGELOG, the model cards and the lists of figures and pictures are written once and shown here
+as they are. A link to a file that the site does not have becomes the file's name. A code block keeps its language and
+its title; the other words behind them are for the tests (`tests/docs`).
 """
 
 import posixpath

@@ -15,11 +15,7 @@ from lowzoo import catalog
 from tests.docs.blocks import PAGES, ROOT, SHOWN, blocks_of, name, registries, run_page
 
 CARDS = sorted((ROOT / "model_cards").glob("*.md"))
-RUN = [
-    page
-    for page in PAGES
-    if any(not block.norun and block.language not in SHOWN for block in blocks_of(page))
-]
+RUN = [page for page in PAGES if any(not block.norun and block.language not in SHOWN for block in blocks_of(page))]
 CLASSES, TRAIN, VALIDATION = 3, 12, 4
 
 
