@@ -43,9 +43,9 @@ def _sections(command: Any, parent: Any, name: str) -> Iterator[str]:
     rows = [found for each in command.get_params(context) if (found := each.get_help_record(context))]
     if rows:
         yield "| option | what it does |\n| --- | --- |"
-        yield from (f"| `{_cell(name)}` | {_cell(text).replace('<', '&lt;')} |" for name, text in rows)
+        yield from (f"| `{' '.join(name.split())}` | {_cell(text)} |" for name, text in rows)
         yield ""
 
 
 def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")
