@@ -12,9 +12,9 @@ nbformat = pytest.importorskip("nbformat")
 nbclient = pytest.importorskip("nbclient")
 
 NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
-# Pictures that a notebook shows, and lines that it prints at most.
+# Pictures that a notebook shows at least, and lines that it prints at most, on a machine as slow as may be.
 PICTURES = {"start": 1, "train": 2, "export": 0}
-MOST_LINES = 60
+MOST_LINES = 100
 
 
 def outputs(notebook: Any) -> list[Any]:
