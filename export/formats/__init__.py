@@ -45,6 +45,7 @@ class Format:
         parts: Suffixes of the files that belong to an artifact and lie beside it, under its name.
         ending: How names of artifacts end that nobody chose, where that is longer than the suffix.
         extra: The extra of this package that brings what it needs, empty for none.
+        needs: The distributions that writing takes, apart from those of lowzoo itself.
         bounds: Bounds of precisions that `lowzoo.export.spec.bounds` does not know, or bounds that differ from those.
         calibrated: Precisions that need calibration images.
         dynamic_batch: Whether the batch can be left open.
@@ -75,6 +76,7 @@ class Format:
     parts: tuple[str, ...] = ()
     ending: str = ""
     extra: str = ""
+    needs: tuple[str, ...] = ()
     bounds: "Mapping[str, Bounds]" = field(default_factory=dict)
     calibrated: tuple[str, ...] = ()
     dynamic_batch: bool = False

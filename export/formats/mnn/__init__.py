@@ -14,6 +14,7 @@ FORMAT = Format(
     loader="lowzoo.export.formats.mnn.writer:open_mnn",
     noter="lowzoo.export.formats.mnn.writer:notes_of_mnn",
     extra="mnn",
+    needs=("MNN",),
     # It computes exp and erf, of every softmax and GELU, by short series: a ViT-Tiny is off by 1.05e-4.
     bounds={"fp32": Bounds(relative_error=5e-4, min_cosine=0.9999, knn_agreement=1.0)},
     whole=dict.fromkeys(_PRECISIONS, "the ONNX graph that an MNN file is made from"),

@@ -28,6 +28,7 @@ FORMAT = Format(
     loader="lowzoo.export.formats.ncnn.writer:open_ncnn",
     noter="lowzoo.export.formats.ncnn.graph:notes_of_ncnn",
     extra="ncnn",
+    needs=("pnnx", "ncnn"),
     # Pixels are float32 planes of 0 to 255, as ncnn makes them of any picture.
     image_is_bytes=False,
     whole=dict.fromkeys(("fp32", "fp16"), "the ONNX graph that an ncnn file is made from"),

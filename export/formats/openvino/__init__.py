@@ -14,6 +14,7 @@ FORMAT = Format(
     loader="lowzoo.export.formats.openvino.writer:open_openvino",
     noter="lowzoo.export.formats.openvino.writer:notes_of_openvino",
     extra="openvino",
+    needs=("openvino",),
     calibrated=("int8",),
     dynamic_batch=True,
     whole=_THROUGH,

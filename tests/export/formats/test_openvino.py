@@ -50,11 +50,13 @@ def test_weights_that_are_gone_or_of_another_export_are_named(exact, tmp_path):
 
 
 def test_both_parts_are_replaced_together_and_a_stranger_is_kept(exact, tmp_path):
-    first = write_artifact(tiny_resolved(), ExportSpec(format="openvino"), tmp_path / "x.xml")
-    before = digest_of(first.path)
-    again = write_artifact(tiny_resolved(), ExportSpec(format="openvino"), tmp_path / "x.xml")
+    shutil.copy(exact.path, tmp_path / "x.xml")
+    shutil.copy(exact.path.with_suffix(".bin"), tmp_path / "x.bin")
+    half = ExportSpec(format="openvino", precision="fp16")
+    again = write_artifact(tiny_resolved(), half, tmp_path / "x.xml", force=True)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["x.bin", "x.xml"]
-    assert digest_of(again.path) == before
+    assert open_artifact(again.path).metadata["lowzoo.precision"] == "fp16"
+    assert digest_of(again.path) != digest_of(exact.path)
     (tmp_path / "y.bin").write_bytes(b"of somebody else")
     with pytest.raises(LowzooError, match=r"y\.bin: it exists and belongs to something else"):
         write_artifact(tiny_resolved(), ExportSpec(format="openvino"), tmp_path / "y.xml")
