@@ -208,7 +208,7 @@ def cross(
     opened = [open_artifact(Path(file)) for file in files]
     model = _one_network(opened, against)
     preparation = _one_preparation(opened, against)
-    pictures, labels, name = _labelled(data, images, preparation.input_size[0])
+    pictures, labels, name = _labelled(data, images, preparation.input_size[0], bound)
     rows: list[Array] = []
     for artifact in opened:
         say(f"features by {artifact.path}")
@@ -312,12 +312,17 @@ def _preparation(artifact: Runnable) -> Preprocessing | None:
         raise LowzooError(f"the preprocessing inside {artifact.path} cannot be read", "Export it again") from error
 
 
-def _labelled(data: Images, most: int, channels: int) -> tuple[list[np.ndarray], torch.Tensor, str]:
+def _labelled(data: Images, most: int, channels: int, bound: float) -> tuple[list[np.ndarray], torch.Tensor, str]:
     source = open_part(data, "train")
     labels = source.require_labels()
     chosen = spread(len(source), most)
     if len(chosen) <= KNN_K:
         raise LowzooError(f"{len(chosen)} labelled images are too few for k-NN", "Name a larger set")
+    if 0 < bound < 100 / len(chosen):
+        raise LowzooError(
+            f"one of {len(chosen)} pictures is {100 / len(chosen):.1f} points, and the bound is {bound:g}",
+            "Name a larger set, or allow more by --bound",
+        )
     pictures = [decoded(source, i, channels, data) for i in chosen]
     return pictures, torch.from_numpy(labels[chosen]), source.name
 

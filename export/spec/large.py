@@ -55,7 +55,7 @@ def data_files(path: Path) -> list[Path]:
     """The files beside an artifact that hold its weights; empty if it holds them itself, or is not there."""
     kind = format_of(path)
     if kind is not None and kind.parts:
-        return [path.with_suffix(part) for part in kind.parts]
+        return [path.with_suffix(part) for part in kind.parts] if path.is_file() else []
     if path.suffix != ".onnx" or not path.is_file() or path.stat().st_size > LIMIT:
         return []
     import onnx

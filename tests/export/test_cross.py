@@ -44,7 +44,7 @@ def with_one_weight_changed(path, out, by):
 
 
 def test_all_pairs_of_one_network(files):
-    report = cross(list(files.values()), against=tiny_resolved(), images=PICTURES)
+    report = cross(list(files.values()), against=tiny_resolved(), images=PICTURES, bound=3)
     assert [one.label for one in report.members] == ["A", "B", "C", "D"]
     assert [one.precision for one in report.members] == ["fp32", "fp16", "int8", "fp32"]
     assert len(report.pairs) == 4 * 3
@@ -66,7 +66,7 @@ def test_all_pairs_of_one_network(files):
 @pytest.mark.parametrize("by", [0.05, 1.0])
 def test_one_changed_weight_is_found(files, tmp_path, by):
     changed = with_one_weight_changed(files["fp32"], tmp_path / "changed.onnx", by)
-    report = cross([files["fp32"], changed, files["fp16"]], against=tiny_resolved(), images=PICTURES)
+    report = cross([files["fp32"], changed, files["fp16"]], against=tiny_resolved(), images=PICTURES, bound=3)
     assert {frozenset((pair.bank, pair.queries)) for pair in report.broken} >= {frozenset("AB"), frozenset("BD")}
     assert "B (" in str(report).splitlines()[-1]
     assert "is in every broken pair" in str(report)
@@ -74,7 +74,7 @@ def test_one_changed_weight_is_found(files, tmp_path, by):
 
 def test_a_change_below_rounding_is_none(files, tmp_path):
     same = with_one_weight_changed(files["fp32"], tmp_path / "same.onnx", 1e-6)
-    assert not cross([files["fp32"], same], images=PICTURES).broken
+    assert not cross([files["fp32"], same], images=PICTURES, bound=3).broken
 
 
 def test_a_lossy_pair_is_judged_by_the_points_it_loses(files):

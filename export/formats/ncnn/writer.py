@@ -7,6 +7,7 @@ told not to, whatever the weights are, so an app sets for an fp32 file what `exa
 import dataclasses
 import json
 import platform
+import re
 import subprocess
 import tempfile
 from collections import Counter
@@ -83,6 +84,12 @@ def write_ncnn(
             raise _refused(resolved, f"it uses {', '.join(unknown)}, which ncnn has no layer for")
         write_layers(path, _named(layers, resolved, spec))
         path.with_suffix(".bin").write_bytes(made.with_suffix(".bin").read_bytes())
+        try:
+            load_net(path, 1, half=False)
+        except ParityError as error:
+            if unknown := re.search(r"layer (\S+) not exists", error.message):
+                raise _refused(resolved, f"it uses {unknown[1]}, which ncnn has no layer for") from error
+            raise
     said = metadata(resolved, spec) | note_of_parts(path, (".bin",))
     if spec.precision == "fp16" and platform.machine() not in _ARM:
         said["lowzoo.not_run"] = _HALF_NOT_RUN
