@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from lowzoo.export.checking import Report
     from lowzoo.export.cross import CrossReport
     from lowzoo.export.every import Exports
-    from lowzoo.export.functions import check, export
+    from lowzoo.export.functions import check, cross_check, export
     from lowzoo.export.parity.parity import Parity
     from lowzoo.export.spec.bounds import ParityError
     from lowzoo.export.spec.spec import ExportSpec, MaxLoss
@@ -29,6 +29,7 @@ __all__ = [
     "ParityError",
     "Report",
     "check",
+    "cross_check",
     "export",
 ]
 
@@ -44,6 +45,7 @@ __getattr__, __dir__ = lazy_attributes(
         "ParityError": "lowzoo.export.spec.bounds",
         "Report": "lowzoo.export.checking",
         "check": "lowzoo.export.functions",
+        "cross_check": "lowzoo.export.functions",
         "export": "lowzoo.export.functions",
     },
 )

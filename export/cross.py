@@ -185,7 +185,7 @@ def cross(
     against: Resolved | None = None,
     data: Images = None,
     bound: float = BOUND,
-    images: int = KNN_PICTURES,
+    images: int | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> CrossReport:
     """Ask the bank of each file by the queries of every other.
@@ -195,7 +195,7 @@ def cross(
         against: The network in PyTorch, as one more.
         data: Labelled pictures; the sample set if None.
         bound: k-NN points that the queries of a pair may lose.
-        images: Number of pictures, at most.
+        images: Number of pictures, at most; 512 if None.
         say: Takes a line on what is being done.
 
     Raises:
@@ -208,7 +208,7 @@ def cross(
     opened = [open_artifact(Path(file)) for file in files]
     model = _one_network(opened, against)
     preparation = _one_preparation(opened, against)
-    pictures, labels, name = _labelled(data, images, preparation.input_size[0], bound)
+    pictures, labels, name = _labelled(data, images or KNN_PICTURES, preparation.input_size[0], bound)
     rows: list[Array] = []
     for artifact in opened:
         say(f"features by {artifact.path}")

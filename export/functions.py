@@ -186,11 +186,7 @@ def check(
     if cross:
         if head is not None or features is not None:
             raise LowzooError("an index is of features, and not of scores or maps", "Leave out --head and --features")
-        from lowzoo.export.cross import cross as cross_files
-
-        with told(progress) as say:
-            network = None if against is None else resolved_model(against)
-            return cross_files(files, against=network, data=source, bound=bound, say=say)
+        return cross_check(files, against=against, data=data, bound=bound, progress=progress)
     if len(files) != 1:
         raise LowzooError(
             f"{len(files)} files are checked by themselves or against one another", "Name one, or add --cross"
@@ -211,6 +207,39 @@ def check(
             features=_features(features),
             with_knn=knn,
         )
+
+
+def cross_check(
+    artifacts: "Sequence[str | Path]",
+    *,
+    against: "str | Path | nn.Module | Resolved | None" = None,
+    data: "str | Path | Sequence[Any] | ImageSource | None" = None,
+    bound: float = 1.0,
+    progress: "Callable[[str], None] | None" = None,
+) -> "CrossReport":
+    """Ask a bank of features by each file with the queries of every other: what `check --cross` does.
+
+    Args:
+        artifacts: Files of one network, in any formats and precisions.
+        against: The network in PyTorch, as one more.
+        data: Labelled images; the sample set if absent.
+        bound: k-NN points that the queries of one may lose on the bank of another.
+        progress: Takes each line of what is being done, such as `print`; None is silent.
+
+    Returns:
+        Every ordered pair, and which of them are broken.
+
+    Raises:
+        LowzooError: Files of different networks or preparations, or something else than features.
+    """
+    from lowzoo.base.progress import told
+    from lowzoo.export.cross import cross
+    from lowzoo.zoo.given import resolved_model
+
+    with told(progress) as say:
+        network = None if against is None else resolved_model(against)
+        source = str(data) if isinstance(data, Path) else data
+        return cross(artifacts, against=network, data=source, bound=bound, say=say)
 
 
 def _all(

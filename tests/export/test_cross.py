@@ -8,9 +8,11 @@ import pytest
 from onnx import numpy_helper
 from torch import nn
 
+import lowzoo
 from lowzoo.base.errors import LowzooError
 from lowzoo.cli.main import main
 from lowzoo.export import ExportSpec, MaxLoss
+from lowzoo.export import cross as cross_module
 from lowzoo.export.artifact import write_artifact
 from lowzoo.export.cross import cross
 from lowzoo.export.functions import check
@@ -99,6 +101,13 @@ def test_files_of_different_networks_are_refused(files, tmp_path):
     cut = write_artifact(tiny_resolved(crop_pct=0.8), ExportSpec(), tmp_path / "cut.onnx").path
     with pytest.raises(LowzooError, match=r"crop_pct 0\.9.*0\.8: they see different pictures"):
         cross([files["fp32"], cut], images=PICTURES)
+
+
+def test_the_functions(files, monkeypatch):
+    monkeypatch.setattr(cross_module, "KNN_PICTURES", PICTURES)
+    report = lowzoo.export.cross_check([files["fp32"], str(files["fp16"])], bound=3)
+    assert [one.label for one in report.members] == ["A", "B"]
+    assert check([files["fp32"], files["fp16"]], cross=True, bound=3).pairs == report.pairs
 
 
 def test_the_command(files, capsys):

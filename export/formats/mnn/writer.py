@@ -12,6 +12,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -99,11 +100,6 @@ def open_mnn(path: Path) -> Runnable:
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise ParityError(f"{path} does not say what picture it takes", "Export it again") from error
     dtype = np.dtype(np.uint8 if stated == "uint8" else np.float32)
-    run_rows = runner(module, shape, dtype)
-
-    def run(rows: NDArray[Any]) -> tuple[Array, ...]:
-        return run_rows(rows)
-
     return Runnable(
         path=path,
         format="mnn",
@@ -112,7 +108,7 @@ def open_mnn(path: Path) -> Runnable:
         dtype=dtype,
         pixels=bool(json.loads(notes.get("lowzoo.preprocessing", "{}")).get("normalised_in_graph", False)),
         metadata=notes,
-        run=run,
+        run=runner(module, shape, dtype),
         not_run=notes.get("lowzoo.not_run", ""),
     )
 
@@ -140,7 +136,7 @@ def load_module(path: Path, threads: int) -> tuple[Any, dict[str, str]]:
     return module, _read(found.get("bizCode", ""))
 
 
-def runner(module: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Any:
+def runner(module: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Callable[[NDArray[Any]], tuple[Array, ...]]:
     """A function from a batch of a network's input to its outputs."""
     with native_quiet():
         from MNN import expr

@@ -87,8 +87,8 @@ def write_ncnn(
         try:
             load_net(path, 1, half=False)
         except ParityError as error:
-            if unknown := re.search(r"layer (\S+) not exists", error.message):
-                raise _refused(resolved, f"it uses {unknown[1]}, which ncnn has no layer for") from error
+            if absent := re.search(r"layer (\S+) not exists", error.message):
+                raise _refused(resolved, f"it uses {absent[1]}, which ncnn has no layer for") from error
             raise
     said = metadata(resolved, spec) | note_of_parts(path, (".bin",))
     if spec.precision == "fp16" and platform.machine() not in _ARM:

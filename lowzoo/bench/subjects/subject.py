@@ -98,7 +98,9 @@ def file_subject(_: EngineFacts, model: str) -> Subject:
     found = open_artifact(path)
     shape = (found.shape[0] or 1, *found.shape[1:])
     subject = _fed(path, "input", list(shape), np.dtype(np.uint8) if found.pixels else found.dtype)
-    return dataclasses.replace(subject, pixels=subject.pixels.astype(found.dtype))  # pixels may be floats of 0 to 255
+    # Pixels may be floats of 0 to 255.
+    said = subject.input.model_copy(update={"type": str(found.dtype)})
+    return dataclasses.replace(subject, pixels=subject.pixels.astype(found.dtype), input=said)
 
 
 def _existing(model: str) -> Path:
