@@ -13,7 +13,25 @@ ONNXRUNTIME = EngineFacts(
     subject="lowzoo.bench.subjects.subject:onnx_subject",
     spins=True,
 )
-EXECUOPENVINO = EngineFacts(
+EXECUTORCH = EngineFacts(
+    name="executorch",
+    prepare="lowzoo.bench.engines.executorch:prepare",
+    imports="executorch",
+    distribution="executorch",
+    suffix=".pte",
+    provider="XNNPACK",
+    subject="lowzoo.bench.subjects.subject:executorch_subject",
+)
+LITERT = EngineFacts(
+    name="litert",
+    prepare="lowzoo.bench.engines.litert:prepare",
+    imports="ai_edge_litert",
+    distribution="ai-edge-litert",
+    suffix=".tflite",
+    provider="XNNPACK",
+    subject="lowzoo.bench.subjects.subject:litert_subject",
+)
+OPENVINO = EngineFacts(
     name="openvino",
     prepare="lowzoo.bench.engines.openvino:prepare",
     imports="openvino",
@@ -38,24 +56,6 @@ MNN = EngineFacts(
     suffix=".mnn",
     provider="CPU",
     settings={"precision": "high", "memory": "low"},
-)
-TORCH = EngineFacts(
-    name="executorch",
-    prepare="lowzoo.bench.engines.executorch:prepare",
-    imports="executorch",
-    distribution="executorch",
-    suffix=".pte",
-    provider="XNNPACK",
-    subject="lowzoo.bench.subjects.subject:executorch_subject",
-)
-LITERT = EngineFacts(
-    name="litert",
-    prepare="lowzoo.bench.engines.litert:prepare",
-    imports="ai_edge_litert",
-    distribution="ai-edge-litert",
-    suffix=".tflite",
-    provider="XNNPACK",
-    subject="lowzoo.bench.subjects.subject:litert_subject",
 )
 TORCH = EngineFacts(
     name="torch",
