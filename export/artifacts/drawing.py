@@ -153,7 +153,7 @@ def _sides(resolved: Resolved, words: Words) -> tuple[str, str]:
     """Expressions for the height and the width that a picture of h x w is scaled to."""
     height, width = target_size(resolved)
     if resolved.crop_mode == "squash":
-        return (f"{height}.0", f"{width}.0") if words is not _JAVASCRIPT else (str(height), str(width))
+        return (f"{height}.0", f"{width}.0") if words in (_SWIFT, _KOTLIN) else (str(height), str(width))
     if by_shorter_side(resolved):
         by = f"{words.smaller}(h, w)"
         return f"{words.down}({height} * h / {by})", f"{words.down}({height} * w / {by})"
