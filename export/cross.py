@@ -10,6 +10,7 @@ And where both are of 16 bits or more, the features of some picture differ by mo
 angle, or the sum of the relative errors, of the bounds of `lowzoo.export.spec.bounds`.
 """
 
+import dataclasses
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -23,10 +24,11 @@ from lowzoo.base import html
 from lowzoo.base.errors import LowzooError
 from lowzoo.data.source import Images
 from lowzoo.export.checking import open_artifact
+from lowzoo.export.formats import FORMATS
 from lowzoo.export.parity.checker import KNN_K, KNN_PICTURES, decoded, open_part, spread, torch_outputs
 from lowzoo.export.parity.parity import compare
 from lowzoo.export.parity.runnable import Array, Runnable, outputs_of
-from lowzoo.export.spec.bounds import BOUNDS
+from lowzoo.export.spec.bounds import BOUNDS, Bounds
 from lowzoo.export.spec.spec import EXACT
 from lowzoo.features.votes import TEMPERATURE, votes
 from lowzoo.preprocess.input_facts import size_text
@@ -213,6 +215,8 @@ def cross(
     for artifact in opened:
         say(f"features by {artifact.path}")
         rows.append(_features(artifact, outputs_of(artifact, pictures, preparation)))
+    # What each file was held to by itself; a format may have bounds of its own.
+    limits = [_limits(each) for each in opened] + [BOUNDS["fp32"]] * (against is not None)
     names = [(str(each.path), each.engine, each.metadata.get("lowzoo.precision", "fp32")) for each in opened]
     if against is not None:
         say("features by PyTorch")
@@ -240,7 +244,7 @@ def cross(
                     found.min_cosine,
                     found.relative_error,
                 )
-                pairs.append(_judged(pair, bank.precision, asking.precision, bound))
+                pairs.append(_judged(pair, limits[i], limits[j], bound))
     return CrossReport(model, name, len(pictures), bound, members, tuple(pairs))
 
 
@@ -358,16 +362,21 @@ def _agreement(bank: torch.Tensor, queries: torch.Tensor) -> float:
     return float((lost <= _TIE).double().mean())
 
 
-def _judged(pair: CrossPair, bank: str, queries: str, bound: float) -> CrossPair:
+def _limits(artifact: Runnable) -> Bounds | None:
+    """What a file of 16 bits or more was held to; None of a lossy one, and of a precision that nobody knows."""
+    precision = artifact.metadata.get("lowzoo.precision", "fp32")
+    return (FORMATS[artifact.format].bounds.get(precision) or BOUNDS[precision]) if precision in EXACT else None
+
+
+def _judged(pair: CrossPair, bank: Bounds | None, queries: Bounds | None, bound: float) -> CrossPair:
     wrong = []
     if not pair.lost <= bound:
         wrong.append(f"top-1 {pair.top1:.2f} % is {pair.lost:.2f} points below the bank's own, at most {bound:g}")
-    if bank in EXACT and queries in EXACT:
-        ours, theirs = BOUNDS[bank], BOUNDS[queries]
-        least = math.cos(math.acos(ours.min_cosine or 0) + math.acos(theirs.min_cosine or 0))
-        most = (ours.relative_error or 0) + (theirs.relative_error or 0)
+    if bank is not None and queries is not None:
+        least = math.cos(math.acos(bank.min_cosine or 0) + math.acos(queries.min_cosine or 0))
+        most = (bank.relative_error or 0) + (queries.relative_error or 0)
         if not pair.min_cosine >= least:
             wrong.append(f"smallest cosine {pair.min_cosine:.6f} < {least:.6f}")
         if not pair.relative_error <= most:
             wrong.append(f"relative error {pair.relative_error:.2e} > {most:g}")
-    return CrossPair(**{**asdict(pair), "broken": tuple(wrong)})
+    return dataclasses.replace(pair, broken=tuple(wrong))
