@@ -7,13 +7,12 @@ import ncnn
 from numpy.typing import NDArray
 
 from lowzoo.bench.engines import Run
+from lowzoo.export.formats.ncnn.graph import notes_of_ncnn
+from lowzoo.export.formats.ncnn.writer import load_net, names_of
 
 
 def prepare(model: str, threads: int, spinning: bool) -> Run:
     """Load the file; `spinning` is nothing that this runtime knows. A run copies the input in and every output out."""
-    from lowzoo.export.formats.ncnn.graph import notes_of_ncnn
-    from lowzoo.export.formats.ncnn.writer import load_net, names_of
-
     path = Path(model)
     notes = notes_of_ncnn(path)
     net = load_net(path, threads, half=notes.get("lowzoo.precision") == "fp16")
