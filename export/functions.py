@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from lowzoo.data.source import ImageSource
     from lowzoo.export.artifact import Artifact
     from lowzoo.export.checking import Report
+    from lowzoo.export.detection.artifact import DetectorArtifact
+    from lowzoo.export.detection.checking import DetectorReport
     from lowzoo.export.spec.spec import ExportSpec
     from lowzoo.zoo.resolve import Resolved
 
@@ -43,11 +45,12 @@ def export(
         int | Sequence[int] | str | None,
         Option(metavar="I,J,...|last|all", read=read_literally),
     ] = None,
+    nms: Literal["inside", "outside"] = "inside",
     out: Annotated[str | Path | None, Option(metavar="PATH|DIR/", read=read_literally)] = None,
     force: bool = False,
     unchecked: bool = False,
     progress: Progress = None,
-) -> "Artifact":
+) -> "Artifact | DetectorArtifact":
     """Export a model and prove that the file computes what PyTorch computes.
 
     The file is run on real images and kept only if it agrees; otherwise the exit status is 1 and nothing is written.
@@ -55,7 +58,8 @@ def export(
     Args:
         model: Zoo name, hf-hub:ORG/NAME[/FOLDER][@REVISION], run or model folder, timm name, or ARCH@FILE for a
             checkpoint. In Python also what `lowzoo.load` gave, or a network of your own, such as a fine-tuned one: it
-            is exported with its classifier, if it has one, and `classes` names the classes.
+            is exported with its classifier, if it has one, and `classes` names the classes. The folder of a detector's
+            run gives the detector.
         format: What to write.
         precision: fp32, fp16 or int8; Core ML also palette6 or palette4, ExecuTorch and LiteRT also int8-dynamic.
         size: Side of the input, or height x width, such as 128x256; the weights' own if absent.
@@ -70,6 +74,7 @@ def export(
         head: Classifier: a linear probe (safetensors), or the one that the weights come with; none if absent.
         classes: Names of the head's classes, a file with one a line. In Python also a list of them.
         features: Give these feature maps, an output each, by timm's indices: a CNN's stages, a ViT's patch tokens.
+        nms: Of a detector: its last suppression of overlapping boxes in the graph, or left to the app.
         out: What to write; MODEL_SIZE_PRECISION.onnx, .mlpackage, ... here or in DIR/ if absent.
         force: Replace a file that is another export.
         unchecked: Keep a Core ML file that only a Mac can run, marked so; all else is still checked.
@@ -86,6 +91,7 @@ def export(
 
     from lowzoo.base.errors import LowzooError
     from lowzoo.base.progress import told
+    from lowzoo.detection import is_detector
     from lowzoo.export.artifact import write_artifact
     from lowzoo.export.network.head import read_classes
     from lowzoo.export.spec.spec import ExportSpec, MaxLoss
@@ -113,6 +119,15 @@ def export(
         classes=names,
         features=_features(features),
     )
+    if is_detector(model):
+        from lowzoo.export.detection.artifact import export_detector
+
+        if head is not None or classes is not None or features is not None:
+            raise LowzooError(f"{model} is a detector, which has classes of its own", "Leave --head and --features out")
+        with told(progress) as say:
+            return export_detector(Path(str(model)), spec, out, suppressed=nms == "inside", force=force, say=say)
+    if nms != "inside":
+        raise LowzooError(f"{model} is no detector, so no boxes are suppressed", "Leave out --nms")
     with told(progress) as say:
         resolved, spec, remark = _with_head(model, spec, head)
         artifact = write_artifact(resolved, spec, out, force=force, unchecked=unchecked, say=say)
@@ -134,7 +149,7 @@ def check(
     data: Annotated["str | Path | Sequence[Any] | ImageSource | None", Option(metavar="SRC")] = None,
     knn: bool = False,
     progress: Progress = None,
-) -> "Report":
+) -> "Report | DetectorReport":
     """Compare a file with PyTorch on real images, and tell what a phone's accelerators can do with it.
 
     A file of `lowzoo export` says what it was made from, with a hash of the weights: other weights of that name are
@@ -161,10 +176,13 @@ def check(
     """
     from lowzoo.base.progress import told
     from lowzoo.export.checking import check_artifact
+    from lowzoo.export.detection.checking import check_detector, holds_detector
     from lowzoo.zoo.given import resolved_model, word_of
 
     with told(progress) as say:
         say(f"checking {artifact}")
+        if holds_detector(Path(artifact)):
+            return check_detector(Path(artifact), against, data)
         reference: str | Resolved | None = None
         if against is not None:
             reference = word_of(against) if isinstance(against, (str, Path)) else resolved_model(against)

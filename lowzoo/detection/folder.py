@@ -9,13 +9,14 @@ from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 
 from lowzoo.base.errors import LowzooError, reason_of
+from lowzoo.detection import FACTS
 from lowzoo.detection.backbones import facts_of, rebuilt
 from lowzoo.detection.network.detector import Backbone, Detector
 from lowzoo.detection.network.shape import DetectorShape
 from lowzoo.io.files import atomic_path, plain_path, write_text
 from lowzoo.io.safetensors_file import check_safetensors, short_digest
 
-WEIGHTS, FACTS = "detector.safetensors", "detector.json"
+WEIGHTS = "detector.safetensors"
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,6 @@ class TrainedDetector:
     category_ids: tuple[int, ...]
     shorter: int
     longest: int
-
-
-def is_detector(folder: object) -> bool:
-    """Whether a word or path is the folder of a trained detector."""
-    return isinstance(folder, (str, Path)) and (Path(folder) / FACTS).is_file()
 
 
 def save_detector(folder: Path, found: TrainedDetector) -> None:

@@ -1,5 +1,6 @@
 """The loop that trains a detector: a run by the habits of all runs, see `lowzoo.train.runs.loop`."""
 
+import contextlib
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,13 +15,14 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from lowzoo.base.errors import LowzooError
+from lowzoo.data.pixels.decode import BadImage
 from lowzoo.detection.folder import TrainedDetector, save_detector
 from lowzoo.detection.network.detector import Backbone, Detector, parameters_by_part
 from lowzoo.detection.predicting import detect_all
 from lowzoo.detection.sets.annotated import AnnotatedSet
 from lowzoo.detection.sets.batches import Batch, Plan, StepNumbers, Steps, normalised
 from lowzoo.detection.sets.opening import TrainTest
-from lowzoo.io.files import writable_folder, write_text
+from lowzoo.io.files import writable_folder, write_bytes, write_text
 from lowzoo.system.device import pick_device
 from lowzoo.system.machine import keep_freed_memory
 from lowzoo.system.signals import Stopped, StopRequest, leave_signals_to_the_parent, name_of
@@ -38,7 +40,8 @@ from lowzoo.train.runs import checkpoint
 from lowzoo.train.runs.budget import Budget
 from lowzoo.train.settings.length import Length, Segment, read_segments, write_segments
 
-SETTINGS, METRICS = "settings.json", "metrics.jsonl"
+SETTINGS, METRICS, PICTURES = "settings.json", "metrics.jsonl", "pictures"
+_PICTURES_KEPT = 8
 _LOG_STEPS = 10
 # The first guess of a budget of minutes, before any step was timed.
 _FIRST_GUESS = 1000
@@ -172,6 +175,7 @@ class DetectorRun:
         if self.main:
             self.metrics.close()
             save_detector(self.folder, self.trained())
+            _keep_pictures(self.test_set, self.folder / PICTURES)
             draw_losses(read_metrics(self.folder / METRICS), self.folder / "curves.png", self.title)
         distributed.barrier()
 
@@ -393,6 +397,16 @@ class DetectorRun:
             norm.momentum = momentum
 
 
+def _keep_pictures(data: AnnotatedSet, place: Path) -> None:
+    """Keep a few of the images that are tested on: an export is compared with PyTorch on them."""
+    kept = [i for i, each in enumerate(data.images) if len(each.labels)][:_PICTURES_KEPT]
+    for number, index in enumerate(kept):
+        with contextlib.suppress(BadImage):
+            write_bytes(
+                place / f"{number}{Path(data.source.where(index)).suffix or '.img'}", data.source.encoded(index)
+            )
+
+
 def _worker(_: int) -> None:
     torch.set_num_threads(1)
     leave_signals_to_the_parent()
@@ -403,7 +417,7 @@ def _mean_of_processes(x: Tensor) -> Tensor:
 
 
 def _optimizer(config: DetectConfig, detector: nn.Module) -> torch.optim.Optimizer:
-    """Weights with decay, norms with their own, biases as the settings say; tables of positions and tokens have none."""
+    """Weights have decay, norms their own, biases as the settings say; tables of positions and tokens have none."""
     groups: dict[float, list[nn.Parameter]] = {}
     seen = set[int]()
     for module in detector.modules():

@@ -11,8 +11,9 @@ from typing import Any, Literal
 import torch
 
 from lowzoo.base.errors import LowzooError
+from lowzoo.detection import is_detector
 from lowzoo.detection.backbones import backbone_of
-from lowzoo.detection.folder import TrainedDetector, is_detector, load_detector
+from lowzoo.detection.folder import TrainedDetector, load_detector
 from lowzoo.detection.network.detector import Backbone
 from lowzoo.detection.picture import draw_detections
 from lowzoo.detection.predicting import detect_all
@@ -39,7 +40,8 @@ _MOST_NAMED = 5
 # Differences of a preset from detectron2 that remain, for whoever compares figures.
 REMAINING = (
     "masks are trained as bitmaps cut by RoIAlign, not as polygons cut exactly",
-    "detections of a step's images are padded to a common size within the step",
+    "images of a step are padded to a size that all of its processes share",
+    "a ViT keeps its final norm below the pyramid",
 )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from lowzoo.base.errors import LowzooError
 from lowzoo.detection.sets.annotated import AnnotatedSet, require_extra
 from lowzoo.detection.sets.coco import read_coco
-from lowzoo.detection.sets.tables import SCHEME, is_table, read_table
+from lowzoo.detection.sets.tables import SAVED, SCHEME, is_table, read_table
 from lowzoo.detection.sets.voc import read_voc, voc_roots
 
 # One of so many images is held out where a set has no part to test on.
@@ -56,6 +56,8 @@ def open_sets(
             found = _coco(Path(named[0]), Path(named[1]) if len(named) > 1 else None, given, with_masks)
         elif folder.is_file():
             found = _coco(folder, None, given, with_masks)
+        elif (folder / SAVED).is_file():
+            found = _table(word)
         elif voc_roots(folder):
             found = TrainTest(read_voc(folder, "train"), read_voc(folder, "test"))
         elif files := _annotation_files(folder):
@@ -88,6 +90,7 @@ def _coco(train: Path, test: Path | None, images: Path | None, with_masks: bool)
 def _annotation_files(folder: Path) -> list[Path]:
     """The files to train and test on, as COCO and those that follow it call them."""
     files = sorted({*folder.glob("annotations/*.json"), *folder.glob("*.json"), *folder.glob("*/_annotations*.json")})
+    files = [file for file in files if not file.name.startswith("dataset_")]  # of the Hub's tables
     instances = [file for file in files if file.name.startswith("instances_")]
     files = instances or files
 

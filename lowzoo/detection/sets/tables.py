@@ -20,6 +20,7 @@ from lowzoo.data.source import ImageSource
 from lowzoo.detection.sets.annotated import Annotated, AnnotatedSet, Drafts
 
 SCHEME = "hf:"
+SAVED = "dataset_dict.json"  # what `save_to_disk` leaves
 _LABELS = ("category", "categories", "label", "labels")
 _BOXES = ("bbox", "boxes")
 
@@ -134,7 +135,7 @@ def read_table(word: str, wanted: str) -> AnnotatedSet | None:
 
 def is_table(folder: Path) -> bool:
     """Whether a folder holds parquet files, or what `save_to_disk` wrote."""
-    return (folder / "dataset_dict.json").is_file() or any(folder.rglob("*.parquet"))
+    return (folder / SAVED).is_file() or any(folder.rglob("*.parquet"))
 
 
 def _parts(word: str) -> Any:
@@ -143,7 +144,7 @@ def _parts(word: str) -> Any:
     except ImportError as error:
         raise LowzooError("tables of boxes need the package datasets", "Run `pip install 'lowzoo[train]'`") from error
     try:
-        if not word.startswith(SCHEME) and (Path(word) / "dataset_dict.json").is_file():
+        if not word.startswith(SCHEME) and (Path(word) / SAVED).is_file():
             return datasets.load_from_disk(word)
         return datasets.load_dataset(word.removeprefix(SCHEME))
     except Exception as error:  # datasets raises classes of its own and of everything that it calls
