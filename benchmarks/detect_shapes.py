@@ -80,9 +80,14 @@ def model_word(row: Row, work: Path) -> str:
     if not file.is_file():
         from safetensors.torch import save_file
 
-        from lowzoo.train.teachers.loading import load_teacher
+        from lowzoo import catalog
+        from lowzoo.train.teachers.published import load_published
+        from lowzoo.zoo.teacher_file import local_file
 
-        state = load_teacher("mobilenetv2_supervised", size=128).backbone.state_dict()
+        entry = catalog.teacher("mobilenetv2_supervised")
+        bundled = local_file(entry)
+        assert bundled is not None
+        state = load_published(bundled, entry, with_head=False).backbone.state_dict()
         work.mkdir(parents=True, exist_ok=True)
         save_file({key: value.contiguous() for key, value in state.items()}, file)
     return f"mobilenetv2_100@{file}"
@@ -136,19 +141,20 @@ def write(found: dict[str, dict]) -> None:
         numbers = " | ".join(f"{value:.1f}" for value in shown)
         times = f"{row['seconds'] / 60:.1f}{' (part)' if row['resumed'] else ''} | {row['core_seconds'] / 60:.1f}"
         lines.append(f"| {row['model']} | {start} | {row['steps']} | {row['seed']} | {numbers} | {times} |")
+    least = min((row["steps"] for row in found.values()), default=0)
     for model in TRAINED:
         pairs = {
-            start: [r["figures"]["box AP"] for r in found.values() if (r["model"], r["trained"]) == (model, start)
-                    and r["steps"] == min(x["steps"] for x in found.values())]
+            start: [
+                row["figures"]["box AP"]
+                for row in found.values()
+                if (row["model"], row["trained"], row["steps"]) == (model, start, least)
+            ]
             for start in (True, False)
-        }  # fmt: skip
+        }
         if all(len(values) == 3 for values in pairs.values()):
-            (a, b), spread = (
-                (statistics.fmean(pairs[s]) for s in (True, False)),
-                [*map(statistics.stdev, pairs.values())],
-            )
-            lines += ["", f"{model}: box AP {a:.1f} from trained weights, {b:.1f} from random ones; standard deviations "
-                      f"over three seeds {spread[0]:.1f} and {spread[1]:.1f}."]  # fmt: skip
+            (a, b), (c, d) = (map(measure, pairs.values()) for measure in (statistics.fmean, statistics.stdev))
+            lines += ["", f"{model}, {least} steps: box AP {a:.1f} from trained weights, {b:.1f} from random ones;"]
+            lines += [f"standard deviations over three seeds {c:.1f} and {d:.1f}."]
     RESULTS.with_suffix(".md").write_text("\n".join(lines) + "\n")
 
 

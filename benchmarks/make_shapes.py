@@ -1,14 +1,15 @@
 """A set in COCO's layout to try detectors on: discs, triangles and crosses, with boxes and masks, on photographs.
 
-    python benchmarks/make_shapes.py --photos tiny-imagenet-100/train.parquet --out shapes --train 400 --val 120
+    python benchmarks/make_shapes.py --photos tiny-imagenet-100 --out shapes --train 400 --val 120
 
-Shapes are textured by cuts of other photographs, turned, and may hide one another up to a third. Categories have gaps in
-their numbers, some masks are polygons and some run lengths, and a few images hold no shape.
+Shapes are textured by cuts of other photographs, turned, and may hide one another up to a third. Categories have gaps
+in their numbers, some masks are polygons and some run lengths, and a few images hold no shape.
 """
 
 import argparse
 import json
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -103,7 +104,7 @@ def run_lengths(mask: NDArray[np.bool_]) -> dict[str, list[int]]:
     flat = mask.T.ravel().astype(np.int8)
     edges = np.flatnonzero(np.diff(flat)) + 1
     bounds = [0, *edges.tolist(), len(flat)]
-    counts = [b - a for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+    counts = [b - a for a, b in pairwise(bounds)]
     return {"size": list(mask.shape), "counts": [0, *counts] if flat[0] else counts}
 
 

@@ -153,9 +153,7 @@ def export_detector(
         outputs = {name: tuple(value.shape) for name, value in file.run(pictures[0]).items()}
     warnings = []
     if not parity.detections:
-        warnings.append(
-            "nothing was detected in any picture, so parity says little; train longer, or check with --data"
-        )
+        warnings.append("nothing was detected in any picture, so parity says little; check the file with --data")
     return DetectorArtifact(
         path,
         trained.name,

@@ -1,7 +1,7 @@
 """A detector as a graph in which every size is known beforehand: what runtimes of phones can lay out.
 
-Suppression gives a fixed number of boxes, the last ones empty where there are fewer. Regions are read off every level of
-the pyramid, empty ones off all but their own, which costs nothing, and added.
+Suppression gives a fixed number of boxes, the last ones empty where there are fewer. Regions are read off every level
+of the pyramid, empty ones off all but their own, which costs nothing, and added.
 """
 
 from collections.abc import Sequence

@@ -12,22 +12,20 @@ from lowzoo.base.errors import LowzooError, reason_of
 from lowzoo.catalog.position_rules import Rule
 from lowzoo.detection.network.detector import Backbone
 from lowzoo.zoo.find import architecture_of, find
-from lowzoo.zoo.given import resolved_model, word_of
+from lowzoo.zoo.given import word_of
 from lowzoo.zoo.resolve import Resolved
 
 
-def backbone_of(model: "str | Path | nn.Module | Resolved", *, random_init: bool = False, seed: int = 0) -> Backbone:
-    """Load the backbone that was named.
+def backbone_of(model: "str | Path | nn.Module | Resolved", resolved: Resolved) -> Backbone:
+    """Make a copy of a network the backbone of a detector.
 
     Args:
-        model: A MODEL word, a path, what `lowzoo.load` gave, or a network of timm.
-        random_init: Leave its weights random.
-        seed: Random seed of those.
+        model: What was named: a MODEL word, a path, what `lowzoo.load` gave, or a network of timm.
+        resolved: What `lowzoo.zoo.given.resolved_model` made of it.
 
     Raises:
-        LowzooError: As `lowzoo.zoo.given.resolved_model`; or a network that takes other pictures than RGB.
+        LowzooError: It has a classifier, takes other pictures than RGB, or is no network of timm.
     """
-    resolved = resolved_model(model, pretrained=not random_init, seed=seed)
     if not resolved.headless:
         raise LowzooError(f"{resolved.name} has a classifier, and a detector takes none", "Load it without")
     if resolved.input_size[0] != 3:
@@ -38,7 +36,7 @@ def backbone_of(model: "str | Path | nn.Module | Resolved", *, random_init: bool
     if isinstance(model, (str, Path)):
         word = word_of(model)
         architecture = architecture_of(word)
-        found = find(word, pretrained=not random_init)
+        found = find(word, pretrained=resolved.trained)
         arguments, positions = dict(found.arguments), found.positions
         entry = catalog.models().get(architecture)
         if entry is not None and entry.builder == "official_positions":

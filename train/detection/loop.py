@@ -38,7 +38,7 @@ from lowzoo.train.monitoring.progress import Progress, StepClock
 from lowzoo.train.monitoring.trackers import TrackedRun, Trackers
 from lowzoo.train.runs import checkpoint
 from lowzoo.train.runs.budget import Budget
-from lowzoo.train.settings.length import Length, Segment, read_segments, write_segments
+from lowzoo.train.settings.length import Length, Segment, read_segments
 
 SETTINGS, METRICS, PICTURES = "settings.json", "metrics.jsonl", "pictures"
 _PICTURES_KEPT = 8
@@ -361,8 +361,6 @@ class DetectorRun:
                 "bad_count": bad_count,
             }
             checkpoint.save_checkpoint(self.folder, state)
-            if self.config.minutes and not self.length.guessed:
-                write_segments(self.folder, self.length)
 
     def _leave(self, number: int) -> None:
         distributed.barrier()

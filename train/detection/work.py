@@ -79,6 +79,15 @@ def _work(
     task: Task, model: Any, data: Any, options: DetectOptions, folder: Path, say: Callable[[str], None], began: float
 ) -> Evaluation:
     distributed.join(pick_device(options.get("device", "auto")))
+    try:
+        return _joined(task, model, data, options, folder, say, began)
+    finally:
+        distributed.leave()
+
+
+def _joined(
+    task: Task, model: Any, data: Any, options: DetectOptions, folder: Path, say: Callable[[str], None], began: float
+) -> Evaluation:
     tell = say if distributed.is_main() else _silent
     sets = open_sets(
         data,
@@ -90,7 +99,7 @@ def _work(
     _say_what_was_found(sets, tell)
     random_init, seed = options.get("random_init", False), options.get("seed", 0)
     resolved = resolved_model(model, pretrained=not random_init, seed=seed)
-    backbone = backbone_of(model, random_init=random_init, seed=seed)
+    backbone = backbone_of(model, resolved)
     config = resolve(
         options.get("preset"),
         backbone.network,
@@ -282,7 +291,7 @@ def _facts_of(data: AnnotatedSet, unreadable: Any, count: int) -> DataFacts:
 
 def _say_what_was_found(sets: TrainTest, say: Callable[[str], None]) -> None:
     for part, each in (("Train", sets.train), ("Test", sets.test)):
-        crowds = sum(int(image.crowd.sum()) for image in each.images)
+        crowds = sum(int(image.crowd.sum()) for image in each.images if image.trained_on is None)
         empty = sum(not len(image.objects) for image in each.images)
         line = f"{part}: {len(each)} images of {each.name}, {each.objects} objects of {len(each.class_names)} classes"
         line += f", {crowds} crowds" if crowds else ""

@@ -5,6 +5,7 @@ background, L1, and means over all regions of the step, whichever process has th
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -97,7 +98,7 @@ class MaskHead(nn.Module):
     def __init__(self, width: int, classes: int, shape: DetectorShape) -> None:
         super().__init__()
         widths = [width, *[shape.mask_channels] * shape.mask_convs]
-        self.convs = nn.ModuleList(nn.Conv2d(i, o, 3, padding=1) for i, o in zip(widths[:-1], widths[1:], strict=True))
+        self.convs = nn.ModuleList(nn.Conv2d(i, o, 3, padding=1) for i, o in pairwise(widths))
         self.deconv = nn.ConvTranspose2d(widths[-1], shape.mask_channels, 2, 2)
         self.predictor = nn.Conv2d(shape.mask_channels, classes, 1)
         for layer in (*self.convs, self.deconv):

@@ -119,8 +119,8 @@ class VitPyramid(nn.Module):
     """A simple feature pyramid over a plain ViT (Li et al., arXiv 2203.16527).
 
     Patch tokens of the last block become a map; each level scales it by transposed convolutions or pooling, then by
-    1 x 1 and 3 x 3 convolutions with layer norms. With windowed attention, prefix tokens are left out, as they belong to
-    no window. Unlike there, the network's final norm is kept, as it was trained with it.
+    1 x 1 and 3 x 3 convolutions with layer norms. With windowed attention, prefix tokens are left out, as they belong
+    to no window. Unlike there, the network's final norm is kept, as it was trained with it.
 
     Args:
         vit: A ViT of timm with absolute positions.
@@ -151,9 +151,9 @@ class VitPyramid(nn.Module):
         for unused in ("fc_norm", "head", "head_drop", "attn_pool"):
             if getattr(network, unused, None) is not None:
                 setattr(network, unused, nn.Identity())
-        if self.window and getattr(network, "cls_token", None) is not None:
-            # Without a place in the network, it would get no gradient.
-            network.cls_token.requires_grad_(False)
+        if self.window:
+            for token in self._tokens():  # without a place in the network, they would get no gradient
+                token.requires_grad_(False)
         width = int(network.embed_dim)
         self.scales = nn.ModuleList(_scaled(width, self.patch, stride, shape.channels) for stride in shape.strides)
         self.widths = (shape.channels,) * (len(shape.strides) + 1)
@@ -193,10 +193,15 @@ class VitPyramid(nn.Module):
         patches = vit.pos_embed[:, own:]
         first = vit.pos_embed[:, :1]  # holds the place of a class token, which every rule leaves as it is
         places = resize_positions(torch.cat((first, patches), 1), grid, self.positions)[:, 1:]
-        tokens = [token for token in (vit.cls_token, getattr(vit, "reg_token", None)) if token is not None]
+        tokens = self._tokens()
         if own and tokens:
             return [torch.cat(tokens, 1) + vit.pos_embed[:, :own]], places
         return tokens, places
+
+    def _tokens(self) -> list[Tensor]:
+        """Tokens that stand for no patch, in their order."""
+        named = (getattr(self.vit, name, None) for name in ("cls_token", "dist_token", "reg_token"))
+        return [token for token in named if token is not None]
 
 
 def _scaled(width: int, patch: int, stride: int, channels: int) -> nn.Sequential:

@@ -1,8 +1,8 @@
 """Proposals: anchors, their sampling, and the region proposal network (Ren et al., arXiv 1506.01497).
 
-torchvision's, with what detectron2 does otherwise: anchors are not rounded, the loss of boxes is L1, and both losses are
-divided by the number of anchors that are sampled at most. A sample depends on the image's key alone, not on how many
-images or processes a step has.
+torchvision's, with what detectron2 does otherwise: anchors are not rounded, the loss of boxes is L1, and both losses
+are divided by the number of anchors that are sampled at most. A sample depends on the image's key alone, not on how
+many images or processes a step has.
 """
 
 from collections.abc import Sequence

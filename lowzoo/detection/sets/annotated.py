@@ -32,6 +32,7 @@ class Annotated:
         areas: (M,) float64 area that decides between small, medium and large.
         segments: A mask of each object as COCO writes them (polygons, or run lengths); None where there are none.
         given_boxes: (M, 4) float64 x, y, width, height as they are written.
+        trained_on: (M,) bool, which objects are trained on; all but crowds if None.
     """
 
     number: int
@@ -43,11 +44,12 @@ class Annotated:
     areas: NDArray[np.float64]
     segments: tuple[Any, ...] | None
     given_boxes: NDArray[np.float64]
+    trained_on: NDArray[np.bool_] | None = None
 
     @property
     def objects(self) -> NDArray[np.int64]:
         """Numbers of the objects that are trained on."""
-        return np.flatnonzero(~self.crowd)
+        return np.flatnonzero(~self.crowd if self.trained_on is None else self.trained_on)
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,8 +17,8 @@ from lowzoo.data.stores.folder import FolderReader
 from lowzoo.detection.sets.annotated import Annotated, AnnotatedSet, Drafts
 
 CLASSES = (
-    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog", "horse",
-    "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
+    "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog",
+    "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
 )  # fmt: skip
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
 
@@ -69,6 +69,9 @@ def read_voc(folder: Path, split: str) -> AnnotatedSet:
         for number, (root, name) in enumerate(names)
     ]
     title = f"{folder.name} {split}"
+    notes = drafts.notes()
+    if difficult := sum(int(each.crowd.sum()) for each in images):
+        notes.append(f"{difficult} objects marked difficult are trained on, and count in the score neither way")
     files = [str(root / "JPEGImages" / f"{name}.jpg") for root, name in names]
     return AnnotatedSet(
         name=title,
@@ -76,7 +79,7 @@ def read_voc(folder: Path, split: str) -> AnnotatedSet:
         images=tuple(images),
         class_names=classes,
         category_ids=tuple(range(1, len(classes) + 1)),
-        notes=tuple(drafts.notes()),
+        notes=tuple(notes),
     )
 
 
@@ -154,4 +157,5 @@ def _annotated(path: Path, number: int, classes: tuple[str, ...], drafts: Drafts
         areas=boxes[kept, 2] * boxes[kept, 3],
         segments=None,
         given_boxes=boxes[kept],
+        trained_on=np.ones(int(kept.sum()), np.bool_),
     )

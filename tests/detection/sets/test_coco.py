@@ -2,7 +2,6 @@
 
 import copy
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -38,6 +37,15 @@ def test_reads_boxes_masks_crowds_and_numbers_with_gaps(good, tmp_path):
     assert square.sum() == pytest.approx(side * side, rel=0.1)
     assert square[y + side // 2, x + side // 2]
     assert masks.draw(first.segments[1], (96, 96)).sum() == document["annotations"][1]["area"]
+
+
+def test_packed_run_lengths_are_read_as_plain_ones(good):
+    _, document = good
+    for each in document["annotations"][1:4:2]:
+        plain = masks.draw(each["segmentation"], (96, 96))
+        packed = masks.encode(plain)
+        assert masks.fault_of(packed, 96, 96) == ""
+        assert np.array_equal(masks.draw(packed, (96, 96)), plain)
 
 
 def test_polygons_and_run_lengths_are_drawn_at_other_sizes(good):
@@ -104,6 +112,8 @@ FAULTS = {
     "no mask": (_broken(lambda d: d["annotations"][0].pop("segmentation")), "segmentation"),
     "other run lengths": (_set("annotations", 1, "segmentation", "size", value=[5, 5]), "run lengths of size"),
     "short run lengths": (_set("annotations", 1, "segmentation", "counts", value=[5, 5]), "10 pixels"),
+    "packed run lengths cut short": (_set("annotations", 1, "segmentation", "counts", value="Rl4"), "run lengths"),
+    "letters that pack nothing": (_set("annotations", 1, "segmentation", "counts", value="\x01 \xff"), "run lengths"),
     "crowd of many": (_set("annotations", 0, "iscrowd", value=7), "iscrowd = 7"),
 }
 

@@ -37,6 +37,7 @@ def test_voc_boxes_count_from_one_with_both_ends_inside(voc):
     assert first.boxes[0].tolist() == [10, 5, 30, 25]
     assert first.boxes[1].tolist() == [0, 0, 64, 48]
     assert first.crowd.tolist() == [False, True]
+    assert first.objects.tolist() == [0, 1]  # difficult ones are trained on, and not counted
     assert found.train.class_names[7] == "cat"
     assert len(found.train.class_names) == 20
 

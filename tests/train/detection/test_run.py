@@ -64,13 +64,14 @@ def test_a_run_leaves_a_detector_its_score_and_its_pictures(whole):
     assert trained.detector.masks
     assert not trained.detector.training
     assert "AP" in str(found)
+    metric = found.result.metrics("a script")[0]
+    assert (metric.task, metric.unit, metric.source) == ("mask AP", "AP", "measured here")
 
 
 def test_the_folder_is_measured_to_the_same_figures(data, whole, tmp_path):
     folder, found = whole
-    again = lowzoo.evaluate.segment(
-        folder, data=data, device="cpu", picture=tmp_path / "p.png", out=tmp_path / "o.json"
-    )
+    places = {"picture": tmp_path / "p.png", "out": tmp_path / "o.json"}
+    again = lowzoo.evaluate.segment(folder, data=data, device="cpu", **places)
     assert again.figures == found.figures
     assert (tmp_path / "p.png").is_file()
     with pytest.raises(LowzooError, match="trained already"):
@@ -96,7 +97,7 @@ def test_a_run_that_broke_off_resumes_to_the_same_bits(data, whole, tmp_path, mo
 
 
 def test_another_run_is_not_resumed(data, whole):
-    with pytest.raises(LowzooError, match="learning_rate was 0.0005, not 0.1"):
+    with pytest.raises(LowzooError, match=r"learning_rate was 0\.0005, not 0\.1"):
         _segment(data, whole[0], resume=True, learning_rate=0.1)
     with pytest.raises(LowzooError, match="already holds a run"):
         _segment(data, whole[0])
@@ -105,12 +106,12 @@ def test_another_run_is_not_resumed(data, whole):
 @pytest.mark.slow
 def test_two_processes_are_one(data, tmp_path):
     for count in (1, 2):
-        _segment(data, tmp_path / str(count), devices=count, batch_size=4, steps=3)
+        _segment(data, tmp_path / str(count), "optimizer=sgd", devices=count, batch_size=4, steps=3, learning_rate=0.02)
     one, two = (_losses(tmp_path / str(count)) for count in (1, 2))
-    assert one[-1][1] == pytest.approx(two[-1][1], rel=1e-4)
+    assert one[-1][1] == pytest.approx(two[-1][1], rel=1e-5)
     first, second = (_weights(tmp_path / str(count)) for count in (1, 2))
     for name, value in first.items():
-        assert torch.allclose(value.float(), second[name].float(), atol=2e-3), name
+        assert torch.allclose(value.float(), second[name].float(), atol=1e-5), name
 
 
 def test_parts_of_a_step_see_the_same_images(data, tmp_path):
@@ -153,9 +154,10 @@ def test_c4_with_precise_batch_norms(data, tmp_path):
     assert found.result.settings["network"]["extra_norm"] is True
 
 
+@pytest.mark.slow
 def test_minutes_are_kept(data, tmp_path):
-    found = _segment(data, tmp_path / "run", task="detect", steps=None, minutes=0.2)
-    assert found.result.settings["minutes"] == 0.2
+    found = _segment(data, tmp_path / "run", task="detect", steps=None, minutes=0.5)
+    assert found.result.settings["minutes"] == 0.5
     assert found.result.settings["steps"] >= 1
 
 
