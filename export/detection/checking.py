@@ -99,7 +99,7 @@ def check_detector(path: Path, against: Any, data: Any) -> DetectorReport:
     file = DetectorFile(path)
     inside = notes["lowzoo.suppression"] == "inside"
     parity = compare(trained, pictures, runner(file, trained, suppressed=inside), file.engine)
-    broken = ()
+    broken: tuple[str, ...] = ()
     if parity.matched < LEAST_MATCHED:
         broken = (f"{100 * parity.matched:.1f} % of the detections are the same, at least {100 * LEAST_MATCHED:g} %",)
     return DetectorReport(path, trained.name, same, parity, broken)

@@ -67,7 +67,7 @@ def _cell(data: AnnotatedSet, index: int, found: Sequence[Mapping[str, Any]]) ->
     for each in found:
         if "segmentation" in each:
             whole = masks.draw(each["segmentation"], (own.height, own.width))
-            inside = resized(255 * whole, shown.shape[:2]) > 127  # type: ignore[arg-type]
+            inside = resized(255 * whole, (shown.shape[0], shown.shape[1])) > 127
             shown[inside] = 0.55 * shown[inside] + 0.45 * np.array(colour_of(place[each["category_id"]]))
     canvas = Image.new("RGB", (_SIDE, _SIDE), (235, 235, 235))
     canvas.paste(Image.fromarray(shown.astype(np.uint8)))

@@ -55,7 +55,7 @@ def detect_all(
             except BadImage as error:
                 unreadable[index] = error.message
                 continue
-            size = fitted(*pixels.shape[:2], shorter, longest)  # type: ignore[misc]
+            size = fitted(pixels.shape[0], pixels.shape[1], shorter, longest)
             canvas = torch.zeros((1, *padded([size], detector.shape.divisor), 3), dtype=torch.uint8)
             canvas[0, : size[0], : size[1]] = torch.from_numpy(resized(pixels, size).copy())
             images = normalised(canvas.to(device), [size], backbone.mean, backbone.std)

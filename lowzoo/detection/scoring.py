@@ -37,7 +37,7 @@ class Score:
 
 def truth_of(data: AnnotatedSet, indices: Sequence[int]) -> dict[str, Any]:
     """Some images of a set with their objects, as COCO writes them."""
-    annotations = []
+    annotations: list[dict[str, Any]] = []
     for index in indices:
         own = data.images[index]
         for i in range(len(own.labels)):

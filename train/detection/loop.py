@@ -3,7 +3,7 @@
 import contextlib
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, nullcontext
 from functools import partial
 from pathlib import Path
@@ -277,7 +277,7 @@ class DetectorRun:
         budget.measured(each * len(self.test_set) / self.processes)
         return budget
 
-    def _steps(self, clock: StepClock) -> Iterator[dict[str, Tensor]]:
+    def _steps(self, clock: StepClock) -> Generator[dict[str, Tensor], None, None]:
         """The steps from here to the end of the run; each is done when its losses are given."""
         parts = self.config.accumulate
         data = Steps(

@@ -260,7 +260,7 @@ def _scores(
     """By masks and boxes, or by boxes alone; the protocol's own first."""
     readable = [i for i in range(len(test)) if i not in unreadable]
     truth = truth_of(test, readable)
-    return [score(truth, found, kind) for kind in (("mask", "box") if task == "segment" else ("box",))]  # type: ignore[arg-type]
+    return [score(truth, found, kind) for kind in (("mask", "box") if task == "segment" else ("box",))]
 
 
 def _figures(scores: Sequence[Score], images: int) -> tuple[Figure, ...]:

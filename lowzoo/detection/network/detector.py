@@ -70,18 +70,18 @@ class Detector(nn.Module):
         super().__init__()
         self.shape, self.masks = shape, masks
         stage, width = _last_stage(backbone) if shape.kind == "c4" else (None, 0)
-        self.pyramid: Any = pyramid_of(backbone.network, shape, backbone.name, backbone.positions)
+        pyramid: Any = pyramid_of(backbone.network, shape, backbone.name, backbone.positions)
+        self.pyramid = pyramid
         strides = shape.strides if shape.kind == "c4" else (*shape.strides, 2 * shape.strides[-1])
         self.levels = {level_name(stride): stride for stride in strides}
-        self.rpn = Proposals(shape, strides, self.pyramid.widths[0])
+        self.rpn = Proposals(shape, strides, int(pyramid.widths[0]))
         read = {level_name(stride): stride for stride in shape.strides}
         mask_pool: RegionPool | None = None
         mask_head: nn.Module | None = None
+        box_head: nn.Module
         if stage is not None:
-            pool, box_head = (
-                RegionPool(read, _C4_SIDE, shape.canonical_size),
-                StageOnRegions(stage, width, extra_norm=shape.extra_norm),
-            )
+            pool = RegionPool(read, _C4_SIDE, shape.canonical_size)
+            box_head = StageOnRegions(stage, width, extra_norm=shape.extra_norm)
             if masks:
                 mask_head = MaskHead(width, classes, shape)
         else:

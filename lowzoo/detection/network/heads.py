@@ -101,11 +101,12 @@ class MaskHead(nn.Module):
         self.convs = nn.ModuleList(nn.Conv2d(i, o, 3, padding=1) for i, o in pairwise(widths))
         self.deconv = nn.ConvTranspose2d(widths[-1], shape.mask_channels, 2, 2)
         self.predictor = nn.Conv2d(shape.mask_channels, classes, 1)
-        for layer in (*self.convs, self.deconv):
+        layers: list[Any] = [*self.convs, self.deconv, self.predictor]
+        for layer in layers[:-1]:
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
-            nn.init.zeros_(layer.bias)
         nn.init.normal_(self.predictor.weight, std=0.001)
-        nn.init.zeros_(self.predictor.bias)
+        for layer in layers:
+            nn.init.zeros_(layer.bias)
 
     def forward(self, regions: Tensor) -> Tensor:
         """(R, C, side, side) to logits (R, K, 2 side, 2 side)."""
@@ -115,7 +116,7 @@ class MaskHead(nn.Module):
         return logits
 
 
-class Heads(RoIHeads):
+class Heads(RoIHeads):  # type: ignore[misc]  # torchvision has no types
     """From maps and proposals to losses, or to detections.
 
     Args:

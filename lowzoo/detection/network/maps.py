@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from timm.layers import LayerNorm2d
+from timm.models.efficientnet import EfficientNet
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 from torch.nn.functional import max_pool2d, pad
@@ -67,12 +68,15 @@ class StageMaps(nn.Module):
         index_of = {round(info[i]["reduction"]): i for i in range(len(info))}
         if missing := [stride for stride in strides if stride not in index_of]:
             raise _no_maps(name, f"no map of stride {missing[0]}, it has {', '.join(map(str, sorted(index_of)))}")
-        self.strides, self.indices, self.head_map = tuple(strides), [index_of[s] for s in strides], head_map
-        if hasattr(network, "prune_intermediate_layers"):
-            network.prune_intermediate_layers(self.indices, prune_norm=False, prune_head=not head_map)
-        self.network = network
+        self.strides, self.indices = tuple(strides), [index_of[s] for s in strides]
+        # Of other networks the convolution at the end comes after the pooling, and has no map.
+        self.head_map = head_map = head_map and isinstance(network, EfficientNet)
+        unused: Any = getattr(network, "prune_intermediate_layers", None)
+        if unused is not None:
+            unused(self.indices, prune_norm=False, prune_head=not head_map)
+        self.network: Any = network
         try:
-            self.channels = tuple(each.shape[1] for each in _shapes(self))
+            self.channels: tuple[int, ...] = tuple(each.shape[1] for each in _shapes(self))
         except Exception as error:  # a network's own code may raise anything
             raise _no_maps(name, reason_of(error)) from error
 
@@ -172,7 +176,7 @@ class VitPyramid(nn.Module):
         vit = self.vit
         maps = vit.patch_embed.proj(x)
         rows, columns = maps.shape[-2:]
-        patches = vit.patch_embed.norm(maps.flatten(2).transpose(1, 2))
+        patches: Tensor = vit.patch_embed.norm(maps.flatten(2).transpose(1, 2))
         prefix, places = self._places((rows, columns))
         tokens = patches + places
         if not self.window:
@@ -182,8 +186,8 @@ class VitPyramid(nn.Module):
         for number, block in enumerate(vit.blocks):
             inside = self.window and number not in self.looks_everywhere and max(rows, columns) > self.window
             tokens = _in_windows(block, tokens, (rows, columns), self.window) if inside else block(tokens)
-        tokens = vit.norm(tokens)[:, count:]
-        return tokens.transpose(1, 2).reshape(len(x), -1, rows, columns)
+        patches = vit.norm(tokens)[:, count:]
+        return patches.transpose(1, 2).reshape(len(x), -1, rows, columns)
 
     def _places(self, grid: tuple[int, int]) -> tuple[list[Tensor], Tensor]:
         """Prefix tokens with their positions, and the positions of the patches."""
@@ -228,7 +232,8 @@ def _in_windows(block: nn.Module, tokens: Tensor, grid: tuple[int, int], side: i
     maps = pad(tokens.view(batch, rows, columns, width), (0, 0, 0, right, 0, down))
     tall, wide = (rows + down) // side, (columns + right) // side
     windows = maps.view(batch, tall, side, wide, side, width).transpose(2, 3).reshape(-1, side * side, width)
-    maps = block(windows).view(batch, tall, wide, side, side, width).transpose(2, 3)
+    through: Tensor = block(windows)
+    maps = through.view(batch, tall, wide, side, side, width).transpose(2, 3)
     return maps.reshape(batch, rows + down, columns + right, width)[:, :rows, :columns].reshape(batch, -1, width)
 
 
@@ -242,7 +247,7 @@ def _shapes(maps: StageMaps) -> list[Tensor]:
     training = maps.network.training
     maps.network.eval()
     with torch.no_grad():
-        found = maps(torch.zeros(1, 3, _TRIED, _TRIED))
+        found: list[Tensor] = maps(torch.zeros(1, 3, _TRIED, _TRIED))
     maps.network.train(training)
     return found
 

@@ -20,7 +20,7 @@ _POSITIVE = 0.5
 _SUPPRESSION = 0.7
 
 
-class Anchors(AnchorGenerator):
+class Anchors(AnchorGenerator):  # type: ignore[misc]  # torchvision has no types
     """Anchors in float32 at every place of each level, centred on its upper left corner.
 
     Args:
@@ -32,7 +32,7 @@ class Anchors(AnchorGenerator):
         super().__init__(shape.anchor_sizes, (shape.aspect_ratios,) * len(shape.anchor_sizes))
         self.strides = tuple(strides)
 
-    def generate_anchors(  # type: ignore[override]
+    def generate_anchors(
         self,
         scales: Sequence[float],
         aspect_ratios: Sequence[float],
@@ -93,7 +93,7 @@ class KeyedSampler:
         return chosen
 
 
-class FloatHead(RPNHead):
+class FloatHead(RPNHead):  # type: ignore[misc]
     """Scores and offsets in float32, whatever the layers before compute in."""
 
     def forward(self, x: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
@@ -102,7 +102,7 @@ class FloatHead(RPNHead):
         return [each.float() for each in scores], [each.float() for each in offsets]
 
 
-class Proposals(RegionProposalNetwork):
+class Proposals(RegionProposalNetwork):  # type: ignore[misc]
     """The region proposal network of a detector.
 
     Args:

@@ -104,7 +104,8 @@ class Plan:
 
     def canvas(self, images: Sequence[Drawn]) -> tuple[int, int]:
         """Height and width that all images of a step are padded to."""
-        sides = [fitted(*map(int, self.sizes[one.index]), one.shorter, self.longest) for one in images]
+        own = [(one, self.sizes[one.index]) for one in images]
+        sides = [fitted(int(size[0]), int(size[1]), one.shorter, self.longest) for one, size in own]
         return padded(sides, self.divisor)
 
     def _batches(self, epoch: int) -> list[list[int]]:
