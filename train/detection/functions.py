@@ -24,7 +24,7 @@ class DetectOptions(TypedDict, total=False):
         epochs: Length in passes over the training images.
         batch_size: Images of a step, over all devices.
         accumulate: Parts that a step's images go through the network in.
-        learning_rate: Peak rate for 16 images; it grows with the batch.
+        learning_rate: Peak rate for 16 images (32 in sslight_voc_fpn); it grows with the batch.
         image_size: Shorter side of the images in pixels; of the preset, or of the data, if absent.
         attention: Attention of a ViT over the whole image, or within windows but for every fourth block.
         train_annotations: Annotation file to train on, where the folder does not tell.

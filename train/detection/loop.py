@@ -29,6 +29,7 @@ from lowzoo.system.signals import Stopped, StopRequest, leave_signals_to_the_par
 from lowzoo.train.data.bad_images import BadImageLog
 from lowzoo.train.detection.config import DetectConfig
 from lowzoo.train.detection.curves import draw_losses
+from lowzoo.train.detection.optimizer import optimizer_of
 from lowzoo.train.distributed import collectives
 from lowzoo.train.distributed import processes as distributed
 from lowzoo.train.distributed.sync_batch_norm import synchronise_batch_norms
@@ -48,7 +49,6 @@ _FIRST_GUESS = 1000
 # Images whose detections are timed, so that a budget leaves room for the score.
 _TIMED = 4
 _DIVERGED = "Start again in another folder with a lower --learning-rate, or with --set clip=1"
-_NORMS = (nn.modules.batchnorm._BatchNorm, nn.LayerNorm, nn.GroupNorm)
 
 
 class DetectorRun:
@@ -111,7 +111,7 @@ class DetectorRun:
         self.detector.to(self.device)
         if config.sync_bn and self.processes > 1:
             synchronise_batch_norms(self.detector, self.device)
-        self.optimizer = _optimizer(config, self.detector)
+        self.optimizer = optimizer_of(config, self.detector)
         sizes = np.array([(each.height, each.width) for each in self.train_set.images], np.int64)
         self.plan = Plan(
             sizes,
@@ -412,28 +412,6 @@ def _worker(_: int) -> None:
 
 def _mean_of_processes(x: Tensor) -> Tensor:
     return collectives.all_reduce_sum(x) / collectives.world_size()
-
-
-def _optimizer(config: DetectConfig, detector: nn.Module) -> torch.optim.Optimizer:
-    """Weights have decay, norms their own, biases as the settings say; tables of positions and tokens have none."""
-    groups: dict[float, list[nn.Parameter]] = {}
-    seen = set[int]()
-    for module in detector.modules():
-        for name, parameter in module.named_parameters(recurse=False):
-            if not parameter.requires_grad or id(parameter) in seen:
-                continue
-            seen.add(id(parameter))
-            if isinstance(module, _NORMS):
-                decay = config.norm_decay
-            elif name == "bias":
-                decay = config.weight_decay if config.bias_decay else 0.0
-            else:
-                decay = config.weight_decay if name.endswith("weight") else 0.0
-            groups.setdefault(decay, []).append(parameter)
-    found = [{"params": parameters, "weight_decay": decay} for decay, parameters in groups.items()]
-    if config.optimizer == "sgd":
-        return torch.optim.SGD(found, lr=config.learning_rate, momentum=config.momentum)
-    return torch.optim.AdamW(found, lr=config.learning_rate)
 
 
 def _differences(before: Any, now: Any, where: str = "") -> Iterator[str]:
