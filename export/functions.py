@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from lowzoo.export.artifact import Artifact
     from lowzoo.export.checking import Report
     from lowzoo.export.cross import CrossReport
+    from lowzoo.export.detection.artifact import DetectorArtifact
+    from lowzoo.export.detection.checking import DetectorReport
     from lowzoo.export.every import Exports
     from lowzoo.export.spec.spec import ExportSpec
     from lowzoo.zoo.resolve import Resolved
@@ -45,11 +47,12 @@ def export(
         int | Sequence[int] | str | None,
         Option(metavar="I,J,...|last|all", read=read_literally),
     ] = None,
+    nms: Literal["inside", "outside"] = "inside",
     out: Annotated[str | Path | None, Option(metavar="PATH|DIR/", read=read_literally)] = None,
     force: bool = False,
     unchecked: bool = False,
     progress: Progress = None,
-) -> "Artifact | Exports":
+) -> "Artifact | DetectorArtifact | Exports":
     """Export a model and prove that the file computes what PyTorch computes.
 
     The file is run on real images and kept only if it agrees; otherwise the exit status is 1 and nothing is written.
@@ -57,7 +60,8 @@ def export(
     Args:
         model: Zoo name, hf-hub:ORG/NAME[/FOLDER][@REVISION], run or model folder, timm name, or ARCH@FILE for a
             checkpoint. In Python also what `lowzoo.load` gave, or a network of your own, such as a fine-tuned one: it
-            is exported with its classifier, if it has one, and `classes` names the classes.
+            is exported with its classifier, if it has one, and `classes` names the classes. The folder of a detector's
+            run gives the detector.
         format: What to write, or all: every format that is installed, into a folder, and one table of them.
         precision: fp32, fp16 or int8; Core ML also palette6 or palette4, ExecuTorch and LiteRT also int8-dynamic.
         size: Side of the input, or height x width, such as 128x256; the weights' own if absent.
@@ -72,6 +76,7 @@ def export(
         head: Classifier: a linear probe (safetensors), or the one that the weights come with; none if absent.
         classes: Names of the head's classes, a file with one a line. In Python also a list of them.
         features: Give these feature maps, an output each, by timm's indices: a CNN's stages, a ViT's patch tokens.
+        nms: Of a detector: its last suppression of overlapping boxes in the graph, or left to the app.
         out: What to write, the folder of all formats; MODEL_SIZE_PRECISION.onnx, .mlpackage, ... here or in DIR/ if
             absent.
         force: Replace a file that is another export.
@@ -89,6 +94,7 @@ def export(
 
     from lowzoo.base.errors import LowzooError
     from lowzoo.base.progress import told
+    from lowzoo.detection import is_detector
     from lowzoo.export.artifact import write_artifact
     from lowzoo.export.every import ALL
     from lowzoo.export.network.head import read_classes
@@ -121,6 +127,19 @@ def export(
             features=maps,
         )
 
+    if is_detector(model):
+        from lowzoo.export.detection.artifact import export_detector
+
+        if format == ALL:
+            raise LowzooError(f"{model} is a detector, which goes to ONNX alone", "Use --format onnx")
+        if head is not None or classes is not None or features is not None:
+            raise LowzooError(f"{model} is a detector, which has classes of its own", "Leave --head and --features out")
+        with told(progress) as say:
+            return export_detector(
+                Path(str(model)), spec_of(format), out, suppressed=nms == "inside", force=force, say=say
+            )
+    if nms != "inside":
+        raise LowzooError(f"{model} is no detector, so no boxes are suppressed", "Leave out --nms")
     if format == ALL:
         return _all(model, spec_of, head, out, force=force, unchecked=unchecked, progress=progress)
     spec = spec_of(format)
@@ -147,7 +166,7 @@ def check(
     data: Annotated["str | Path | Sequence[Any] | ImageSource | None", Option(metavar="SRC")] = None,
     knn: bool = False,
     progress: Progress = None,
-) -> "Report | CrossReport":
+) -> "Report | CrossReport | DetectorReport":
     """Compare a file with PyTorch on real images, and tell what a phone's accelerators can do with it.
 
     With --cross, several files of one network are compared with one another: a bank of features by each is asked by
@@ -179,6 +198,7 @@ def check(
     """
     from lowzoo.base.errors import LowzooError
     from lowzoo.base.progress import told
+    from lowzoo.export.detection.checking import check_detector, holds_detector
     from lowzoo.zoo.given import resolved_model, word_of
 
     files = [artifact] if isinstance(artifact, (str, Path)) else list(artifact)
@@ -196,6 +216,8 @@ def check(
 
     with told(progress) as say:
         say(f"checking {artifact}")
+        if holds_detector(Path(artifact)):
+            return check_detector(Path(artifact), against, data)
         reference: str | Resolved | None = None
         if against is not None:
             reference = word_of(against) if isinstance(against, (str, Path)) else resolved_model(against)
