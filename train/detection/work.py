@@ -26,8 +26,8 @@ from lowzoo.io.files import writable_folder, write_text
 from lowzoo.system.device import pick_device
 from lowzoo.system.machine import device_name
 from lowzoo.train.detection.config import DetectConfig, resolve
-from lowzoo.train.detection.functions import DetectOptions
 from lowzoo.train.detection.loop import DetectorRun
+from lowzoo.train.detection.options import DetectOptions
 from lowzoo.train.distributed import processes as distributed
 from lowzoo.train.distributed.child_processes import needs_script, relayed
 from lowzoo.train.monitoring.progress import Progress
