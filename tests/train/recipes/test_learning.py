@@ -56,6 +56,21 @@ RUNS = {
             "epochs=8",
         ],
     ),
+    "seed": (
+        ("seed",),
+        [
+            *TAUGHT,
+            "student_head.hidden=128",
+            "student_head.bottleneck=32",
+            "queue=256",
+            "lr=0.002",
+            "lr_batch=0",
+            "lr_start=0.00001",
+            "schedule=cosine",
+            "update=step",
+            "epochs=8",
+        ],
+    ),
     "sslight": (
         ("sslight_moco_cnn",),
         [
