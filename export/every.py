@@ -177,11 +177,14 @@ def export_all(
         say: Takes a line on what is being done.
 
     Raises:
-        LowzooError: The folder cannot be written to, or is full.
+        LowzooError: The folder cannot be written to, or is full; or no format has what is asked for.
     """
     folder = Path(out) if out is not None else Path()
     if FORMATS and any(folder.name.endswith(kind.suffix) for kind in FORMATS.specs()):
         raise LowzooError(f"several files do not go into one, {folder}", "Name a folder with --out")
+    wanted = [spec for spec in specs.values() if isinstance(spec, ExportSpec)]
+    if not wanted:  # whatever is asked for, no format has it
+        raise next(spec for spec in specs.values() if isinstance(spec, LowzooError))
     writable_folder(folder)
     checker = ParityChecker(resolved, say=say)
     rows = []
@@ -203,9 +206,12 @@ def export_all(
             rows.append(FormatRow(name, refused=error.message, remedy=error.remedy))
             continue
         seconds = time.perf_counter() - start
-        rows.append(FormatRow(name, artifact, seconds, None if artifact.unchecked else host_ms(artifact, resolved)))
-    precisions = [spec.precision for spec in specs.values() if isinstance(spec, ExportSpec)]
-    return Exports(resolved.name, precisions[0], torch.get_num_threads(), tuple(rows))
+        try:
+            timed = None if artifact.unchecked else host_ms(artifact, resolved)
+        except LowzooError:  # the file is there and checked; only its time is not known
+            timed = None
+        rows.append(FormatRow(name, artifact, seconds, timed))
+    return Exports(resolved.name, wanted[0].precision, torch.get_num_threads(), tuple(rows))
 
 
 def host_ms(artifact: Artifact, resolved: Resolved) -> float | None:

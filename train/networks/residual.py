@@ -10,10 +10,11 @@ _SIDE = 8
 def zero_residual_branches(network: nn.Module) -> int:
     """Set the gain of the last batch norm of every residual branch to zero, in place.
 
-    An untrained network of many batch norms makes unlike pictures of all its pictures alike: as soon as the norms know
-    their statistics, in the first tens of steps, k-NN of a MobileNetV2 falls from 21.4 to 15.7 % on the embedded
-    drawings, and a short run spends its time on coming back. timm begins its ResNets like this, but not the inverted
-    residuals of MobileNets and EfficientNets, whose blocks say by `has_skip` that they have a branch.
+    In an untrained network with many batch norms, features tell pictures apart by little more than noise once the norms
+    know their statistics, in the first tens of steps: k-NN of a MobileNetV2 falls from 21.4 to 13.1 % on the embedded
+    drawings (`benchmarks/untrained_norms.py`), and a short run spends its time on coming back. timm begins its ResNets
+    like this, but not the inverted residuals of MobileNets and EfficientNets, whose blocks say by `has_skip` that they
+    have a branch.
     A gain whose zero does not make its block the identity is put back.
 
     Args:

@@ -37,7 +37,7 @@ _CONVERT = "import sys, _tools; _tools.mnnconvert(sys.argv)"
 _WAYS = {"fp32": (), "fp16": ("--fp16",), "int8-dynamic": ("--weightQuantBits", "8")}
 _SHAPE = "lowzoo.shape"
 _HALF_NOT_RUN = (
-    "the weights are float16 and were computed with in float32, as MNN does on this processor; a phone computes in "
+    "the weights are float16 and were computed with in float32, as MNN does on this CPU; a phone computes in "
     "float16 as well where an app asks for low precision, which was not run here"
 )
 

@@ -38,10 +38,10 @@ from lowzoo.zoo.resolve import Resolved
 
 _ARM = ("aarch64", "arm64")
 _HALF_NOT_RUN = (
-    "the weights are float16 and were computed with in float32, as ncnn does on this processor; on a phone it computes "
+    "the weights are float16 and were computed with in float32, as ncnn does on this CPU; on a phone it computes "
     "in float16 as well, which was not run here"
 )
-# What ncnn computes in float16 by, where the processor has it.
+# What ncnn computes in float16 by, where the CPU has it.
 _HALVES = ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_storage", "use_bf16_packed")
 
 
@@ -74,8 +74,8 @@ def write_ncnn(
         run = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace", check=False)
         made = Path(folder) / "graph.ncnn.param"
         if run.returncode or not made.is_file():
-            last = next(iter(reversed((run.stderr + run.stdout).split("\n"))), "")
-            raise _refused(resolved, last.strip()[:160] or f"pnnx ends with status {run.returncode}")
+            lines = [line.strip() for line in (run.stderr + run.stdout).splitlines() if line.strip()]
+            raise _refused(resolved, "".join(lines[-1:])[:160] or f"pnnx ends with status {run.returncode}")
         try:
             layers = layers_of(made)
         except ValueError as error:
@@ -147,7 +147,7 @@ def load_net(path: Path, threads: int, *, half: bool) -> Any:
     Args:
         path: Path of the graph; the weights lie beside it.
         threads: Threads of a layer.
-        half: Compute in float16 where the processor can.
+        half: Compute in float16 where the CPU can.
 
     Raises:
         ParityError: ncnn does not load it.

@@ -1,4 +1,4 @@
-"""OpenVINO, for Intel's processors, GPUs and NPUs, and for robots and desktops at large: a graph and its weights."""
+"""OpenVINO, for Intel's CPUs, GPUs and NPUs, and for robots and desktops at large: a graph and its weights."""
 
 from lowzoo.export.formats import Format
 

@@ -7,7 +7,7 @@ from lowzoo.zoo.resolve import Resolved
 
 
 def openvino_snippet(resolved: Resolved, spec: ExportSpec) -> str:
-    """Python, then C++; both ask for float32, in place of which OpenVINO takes bfloat16 where a processor has it."""
+    """Python, then C++; both ask for float32, in place of which OpenVINO takes bfloat16 where a CPU has it."""
     return f"# Python\n{_python(resolved, spec)}\n\n// C++\n{_cpp(resolved, spec)}"
 
 

@@ -37,7 +37,7 @@ from lowzoo.zoo.resolve import Resolved
 
 _SECTION = "lowzoo"
 _TYPES = {"u8": np.uint8, "f32": np.float32}
-# On a processor with bfloat16 OpenVINO computes in that unless it is told not to.
+# On a CPU with bfloat16 OpenVINO computes in that unless it is told not to.
 EXACT = {"INFERENCE_PRECISION_HINT": "f32"}
 _HALF_NOT_RUN = (
     "the weights are float16 and were computed with in float32, as OpenVINO does on a CPU; a GPU or an NPU computes in "

@@ -30,5 +30,6 @@ export = command(
     function,
     lambda found: found.lines(),
     follow=_sign_of_life,
-    status=lambda found: int(bool(getattr(found, "failed", ()))),
+    # Of all formats: one that failed, or no file at all.
+    status=lambda found: int(bool(getattr(found, "failed", ())) or not getattr(found, "artifacts", True)),
 )
