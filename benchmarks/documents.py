@@ -10,7 +10,20 @@ from typing import Any
 
 from lowzoo.io.files import write_text
 
-PACKAGES = ("torch", "timm", "numpy", "onnxruntime", "coremltools", "executorch", "litert-torch", "ai-edge-litert")
+PACKAGES = (
+    "torch",
+    "timm",
+    "numpy",
+    "onnxruntime",
+    "coremltools",
+    "executorch",
+    "litert-torch",
+    "ai-edge-litert",
+    "openvino",
+    "ncnn",
+    "pnnx",
+    "MNN",
+)
 
 
 def read(path: Path, empty: dict[str, Any] | None = None) -> dict[str, Any]:

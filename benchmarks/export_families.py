@@ -50,8 +50,8 @@ from lowzoo.zoo.resolve import Resolved, load_model
 ROOT = Path(__file__).parent.parent
 OUT = ROOT / "benchmarks" / "results" / "export_families.json"
 DATA = ROOT / "lowzoo" / "catalog" / "families.toml"
-FORMATS = ("onnx", "coreml", "executorch", "litert")
-PACKAGES = ("torch", "timm", "onnxruntime", "coremltools", "executorch", "litert-torch")
+FORMATS = ("onnx", "coreml", "executorch", "litert", "openvino", "ncnn", "mnn")
+PACKAGES = ("torch", "timm", "onnxruntime", "coremltools", "executorch", "litert-torch", "openvino", "ncnn", "MNN")
 LARGEST = 30e6
 MARK = "RESULT "
 MARKED = r" \*"
@@ -240,19 +240,20 @@ def table(document: dict[str, Any]) -> str:
             good = sum(row["status"] == "ok" for row in tried)
             versions = ", ".join(f"{name} {value}" for name, value in tried[-1]["versions"].items())
             lines.append(f"| {format_} | {len(tried)} | {good} ({100 * good / len(tried):.0f} %) | {versions} |")
+    measured_formats = [format_ for format_ in FORMATS if any(format_ in row for row in rows.values())]
     reasons: dict[str, int] = {}
     body = []
     for family, facts in families.items():
         if not facts:
             continue
-        cells = [_cell(rows.get(family, {}).get(format_), reasons) for format_ in FORMATS]
+        cells = [_cell(rows.get(family, {}).get(format_), reasons) for format_ in measured_formats]
         start = f"| {family} | {facts['architecture']} | {facts['params'] / 1e6:.1f} | {facts['gmacs']:.2f} | "
         body.append(start + " | ".join(cells) + " |")
     without = [family for family, facts in families.items() if not facts]
     lines += [
         "",
-        "| family | tried | M parameters | GMAC | " + " | ".join(FORMATS) + " |",
-        "|" + "---|" * (4 + len(FORMATS)),
+        "| family | tried | M parameters | GMAC | " + " | ".join(measured_formats) + " |",
+        "|" + "---|" * (4 + len(measured_formats)),
         *body,
         "",
         f"Without a classification backbone below {LARGEST / 1e6:.0f} M parameters: {', '.join(without) or 'none'}.",

@@ -117,7 +117,7 @@ def default_path(resolved: Resolved, spec: ExportSpec) -> Path:
     parts += [f"batch-{spec.batch}"] if spec.batch != 1 else []
     parts += ["classifier"] if spec.classes else []
     parts += [f"features-{'-'.join(str(each.index) for each in resolved.features)}"] if resolved.features else []
-    return Path(f"{'_'.join(parts)}{spec.kind.suffix}")
+    return Path(f"{'_'.join(parts)}{spec.kind.ending or spec.kind.suffix}")
 
 
 def write_artifact(

@@ -1,6 +1,6 @@
 """`lowzoo.export.export` and `lowzoo.export.check`: what the two commands call."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from lowzoo.data.source import ImageSource
     from lowzoo.export.artifact import Artifact
     from lowzoo.export.checking import Report
+    from lowzoo.export.cross import CrossReport
+    from lowzoo.export.detection.artifact import DetectorArtifact
+    from lowzoo.export.detection.checking import DetectorReport
+    from lowzoo.export.every import Exports
     from lowzoo.export.spec.spec import ExportSpec
     from lowzoo.zoo.resolve import Resolved
 
@@ -43,11 +47,12 @@ def export(
         int | Sequence[int] | str | None,
         Option(metavar="I,J,...|last|all", read=read_literally),
     ] = None,
+    nms: Literal["inside", "outside"] = "inside",
     out: Annotated[str | Path | None, Option(metavar="PATH|DIR/", read=read_literally)] = None,
     force: bool = False,
     unchecked: bool = False,
     progress: Progress = None,
-) -> "Artifact":
+) -> "Artifact | DetectorArtifact | Exports":
     """Export a model and prove that the file computes what PyTorch computes.
 
     The file is run on real images and kept only if it agrees; otherwise the exit status is 1 and nothing is written.
@@ -55,8 +60,9 @@ def export(
     Args:
         model: Zoo name, hf-hub:ORG/NAME[/FOLDER][@REVISION], run or model folder, timm name, or ARCH@FILE for a
             checkpoint. In Python also what `lowzoo.load` gave, or a network of your own, such as a fine-tuned one: it
-            is exported with its classifier, if it has one, and `classes` names the classes.
-        format: What to write.
+            is exported with its classifier, if it has one, and `classes` names the classes. The folder of a detector's
+            run gives the detector.
+        format: What to write, or all: every format that is installed, into a folder, and one table of them.
         precision: fp32, fp16 or int8; Core ML also palette6 or palette4, ExecuTorch and LiteRT also int8-dynamic.
         size: Side of the input, or height x width, such as 128x256; the weights' own if absent.
         batch: Images in a run; phones want 1.
@@ -70,13 +76,15 @@ def export(
         head: Classifier: a linear probe (safetensors), or the one that the weights come with; none if absent.
         classes: Names of the head's classes, a file with one a line. In Python also a list of them.
         features: Give these feature maps, an output each, by timm's indices: a CNN's stages, a ViT's patch tokens.
-        out: What to write; MODEL_SIZE_PRECISION.onnx, .mlpackage, ... here or in DIR/ if absent.
+        nms: Of a detector: its last suppression of overlapping boxes in the graph, or left to the app.
+        out: What to write, the folder of all formats; MODEL_SIZE_PRECISION.onnx, .mlpackage, ... here or in DIR/ if
+            absent.
         force: Replace a file that is another export.
         unchecked: Keep a Core ML file that only a Mac can run, marked so; all else is still checked.
         progress: Takes each line of what is being done, such as `print`; None is silent.
 
     Returns:
-        The file, its parity, and how an app feeds it.
+        The file, its parity, and how an app feeds it; of all formats a row each.
 
     Raises:
         LowzooError: Unknown model, an option that does not fit, or a place that cannot be written to.
@@ -86,7 +94,9 @@ def export(
 
     from lowzoo.base.errors import LowzooError
     from lowzoo.base.progress import told
+    from lowzoo.detection import is_detector
     from lowzoo.export.artifact import write_artifact
+    from lowzoo.export.every import ALL
     from lowzoo.export.network.head import read_classes
     from lowzoo.export.spec.spec import ExportSpec, MaxLoss
 
@@ -98,21 +108,41 @@ def export(
     if given and ((head is None and classes) or (head not in (None, "own") and classes is None)):
         raise LowzooError("a head and the names of its classes go together", "Give both --head and --classes")
     names = read_classes(Path(classes)) if isinstance(classes, (str, Path)) else tuple(classes or ())
-    spec = ExportSpec(
-        format=format,
-        precision=precision,
-        size=size,
-        batch=batch,
-        input=input,
-        opset=opset,
-        layout=layout,
-        target=target,
-        deployment_target=ios,
-        calibration=None if calibration is None else str(calibration),
-        max_loss=MaxLoss.parse(f"{max_loss}"),
-        classes=names,
-        features=_features(features),
-    )
+    loss, maps = MaxLoss.parse(f"{max_loss}"), _features(features)
+
+    def spec_of(name: str) -> ExportSpec:
+        return ExportSpec(
+            format=name,
+            precision=precision,
+            size=size,
+            batch=batch,
+            input=input,
+            opset=opset,
+            layout=layout,
+            target=target,
+            deployment_target=ios,
+            calibration=None if calibration is None else str(calibration),
+            max_loss=loss,
+            classes=names,
+            features=maps,
+        )
+
+    if is_detector(model):
+        from lowzoo.export.detection.artifact import export_detector
+
+        if format == ALL:
+            raise LowzooError(f"{model} is a detector, which goes to ONNX alone", "Use --format onnx")
+        if head is not None or classes is not None or features is not None:
+            raise LowzooError(f"{model} is a detector, which has classes of its own", "Leave --head and --features out")
+        with told(progress) as say:
+            return export_detector(
+                Path(str(model)), spec_of(format), out, suppressed=nms == "inside", force=force, say=say
+            )
+    if nms != "inside":
+        raise LowzooError(f"{model} is no detector, so no boxes are suppressed", "Leave out --nms")
+    if format == ALL:
+        return _all(model, spec_of, head, out, force=force, unchecked=unchecked, progress=progress)
+    spec = spec_of(format)
     with told(progress) as say:
         resolved, spec, remark = _with_head(model, spec, head)
         artifact = write_artifact(resolved, spec, out, force=force, unchecked=unchecked, say=say)
@@ -120,8 +150,10 @@ def export(
 
 
 def check(
-    artifact: Annotated[str | Path, Option(metavar="ARTIFACT")],
+    artifact: Annotated[str | Path | Sequence[str | Path], Option(metavar="ARTIFACT...")],
     *,
+    cross: bool = False,
+    bound: float = 1.0,
     against: Annotated[
         "str | Path | nn.Module | Resolved | None",
         Option(metavar="MODEL", early="lowzoo.checkpoints.early:refuse_early"),
@@ -134,16 +166,21 @@ def check(
     data: Annotated["str | Path | Sequence[Any] | ImageSource | None", Option(metavar="SRC")] = None,
     knn: bool = False,
     progress: Progress = None,
-) -> "Report":
+) -> "Report | CrossReport | DetectorReport":
     """Compare a file with PyTorch on real images, and tell what a phone's accelerators can do with it.
+
+    With --cross, several files of one network are compared with one another: a bank of features by each is asked by
+    the queries of every other.
 
     A file of `lowzoo export` says what it was made from, with a hash of the weights: other weights of that name are
     refused. Any other file is compared by --against MODEL.
 
-    The exit status is 1 if a bound of its precision is broken.
+    The exit status is 1 if a bound of its precision is broken, or that of a pair.
 
     Args:
-        artifact: An .onnx, .tflite or .pte file, or an .mlpackage folder.
+        artifact: An .onnx, .tflite, .pte, .xml, .param or .mnn file, or an .mlpackage folder; several with --cross.
+        cross: Compare every file with every other, and with --against MODEL: can an index of one be asked by the other?
+        bound: k-NN points that the queries of one may lose on the bank of another, with --cross.
         against: What it should compute; what it was made from if absent. In Python also what `lowzoo.load` gave, or a
             network.
         head: Classifier; the one that it was made with if absent.
@@ -159,16 +196,31 @@ def check(
         LowzooError: No such artifact, of an unknown format or damaged, or what it was made from is not to be found.
         ParityError: It does not run, or what it gives cannot be compared.
     """
+    from lowzoo.base.errors import LowzooError
     from lowzoo.base.progress import told
-    from lowzoo.export.checking import check_artifact
+    from lowzoo.export.detection.checking import check_detector, holds_detector
     from lowzoo.zoo.given import resolved_model, word_of
+
+    files = [artifact] if isinstance(artifact, (str, Path)) else list(artifact)
+    source = str(data) if isinstance(data, Path) else data
+    if cross:
+        if head is not None or features is not None:
+            raise LowzooError("an index is of features, and not of scores or maps", "Leave out --head and --features")
+        return cross_check(files, against=against, data=data, bound=bound, progress=progress)
+    if len(files) != 1:
+        raise LowzooError(
+            f"{len(files)} files are checked by themselves or against one another", "Name one, or add --cross"
+        )
+    (artifact,) = files
+    from lowzoo.export.checking import check_artifact
 
     with told(progress) as say:
         say(f"checking {artifact}")
+        if holds_detector(Path(artifact)):
+            return check_detector(Path(artifact), against, data)
         reference: str | Resolved | None = None
         if against is not None:
             reference = word_of(against) if isinstance(against, (str, Path)) else resolved_model(against)
-        source = str(data) if isinstance(data, Path) else data
         return check_artifact(
             Path(artifact),
             reference,
@@ -177,6 +229,77 @@ def check(
             features=_features(features),
             with_knn=knn,
         )
+
+
+def cross_check(
+    artifacts: "Sequence[str | Path]",
+    *,
+    against: "str | Path | nn.Module | Resolved | None" = None,
+    data: "str | Path | Sequence[Any] | ImageSource | None" = None,
+    bound: float = 1.0,
+    progress: "Callable[[str], None] | None" = None,
+) -> "CrossReport":
+    """Ask a bank of features by each file with the queries of every other: what `check --cross` does.
+
+    Args:
+        artifacts: Files of one network, in any formats and precisions.
+        against: The network in PyTorch, as one more.
+        data: Labelled images; the sample set if absent.
+        bound: k-NN points that the queries of one may lose on the bank of another.
+        progress: Takes each line of what is being done, such as `print`; None is silent.
+
+    Returns:
+        Every ordered pair, and which of them are broken.
+
+    Raises:
+        LowzooError: Files of different networks or preparations, or something else than features.
+    """
+    from lowzoo.base.progress import told
+    from lowzoo.export.cross import cross
+    from lowzoo.zoo.given import resolved_model
+
+    with told(progress) as say:
+        network = None if against is None else resolved_model(against)
+        source = str(data) if isinstance(data, Path) else data
+        return cross(artifacts, against=network, data=source, bound=bound, say=say)
+
+
+def _all(
+    model: Any,
+    spec_of: "Callable[[str], ExportSpec]",
+    head: str | Path | None,
+    out: str | Path | None,
+    *,
+    force: bool,
+    unchecked: bool,
+    progress: "Callable[[str], None] | None",
+) -> "Exports":
+    """The model in every format; a format that has nothing of the kind says so in its row."""
+    import dataclasses
+
+    from lowzoo.base.errors import LowzooError
+    from lowzoo.base.progress import told
+    from lowzoo.export.every import export_all
+    from lowzoo.export.formats import FORMATS
+
+    specs: dict[str, ExportSpec | LowzooError] = {}
+    for name in FORMATS.names():
+        try:
+            specs[name] = spec_of(name)
+        except LowzooError as error:
+            specs[name] = error
+    possible = [spec for spec in specs.values() if not isinstance(spec, LowzooError)]
+    if not possible:
+        spec_of(FORMATS.names()[0])  # which says what is wrong with all of them
+    with told(progress) as say:
+        resolved, first, remark = _with_head(model, possible[0], head)
+        if remark:
+            say(remark)
+        named = {
+            name: spec if isinstance(spec, LowzooError) else dataclasses.replace(spec, classes=first.classes)
+            for name, spec in specs.items()
+        }
+        return export_all(resolved, named, out, force=force, unchecked=unchecked, say=say)
 
 
 def _features(given: int | Sequence[int] | str | None) -> Any:

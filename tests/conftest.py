@@ -19,10 +19,14 @@ def own_cache(tmp_path_factory):
 
 
 @pytest.fixture
-def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A cache of the test's own, empty at first; rooms whose tests remember things use it for all of them."""
-    monkeypatch.setenv("LOWZOO_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
+def cache(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache of the test's own, empty at first, beside `tmp_path`, which may be read as a folder of pictures.
+
+    Rooms whose tests remember things use it for all of them.
+    """
+    folder = tmp_path_factory.mktemp("cache") / "lowzoo"
+    monkeypatch.setenv("LOWZOO_CACHE", str(folder))
+    return folder
 
 
 @pytest.fixture

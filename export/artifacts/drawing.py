@@ -22,6 +22,8 @@ class Words:
 
 _SWIFT = Words("rint", "floor", "max", "min")
 _KOTLIN = Words("round", "floor", "maxOf", "minOf", "1.0")
+_CPP = Words("std::nearbyint", "std::floor", "std::max", "std::min", "1.0")
+_PYTHON = Words("round", "math.floor", "max", "min")
 _JAVASCRIPT = Words("even", "Math.floor", "Math.max", "Math.min")
 
 
@@ -101,6 +103,44 @@ def javascript(resolved: Resolved) -> str:
     )
 
 
+def cpp(resolved: Resolved) -> str:
+    """Put `photo` (cv::Mat of RGB) onto `input`."""
+    _, height, width = resolved.input_size
+    tall, wide = _sides(resolved, _CPP)
+    way = "INTER_NEAREST" if resolved.interpolation == "nearest" else "INTER_AREA"
+    return (
+        "const double h = photo.rows, w = photo.cols;  // photo: cv::Mat, three bytes a pixel, RGB\n"
+        f"const int tall = {tall}, wide = {wide};\n"
+        "const auto place = [](int side, int wanted) {\n"
+        "    return side < wanted ? (wanted - side) / 2 : -int(std::nearbyint((side - wanted) / 2.0));\n"
+        "};\n"
+        f"const cv::Point at(place(wide, {width}), place(tall, {height}));\n"
+        f"cv::Mat small, input({height}, {width}, CV_8UC3, cv::Scalar({', '.join(map(str, _rgb(resolved)))}));\n"
+        f"cv::resize(photo, small, cv::Size(wide, tall), 0, 0, cv::{way});\n"
+        "const cv::Rect seen = cv::Rect(at, small.size()) & cv::Rect(cv::Point(0, 0), input.size());\n"
+        "small(seen - at).copyTo(input(seen));\n"
+    )
+
+
+def python(resolved: Resolved) -> str:
+    """Put `photo` (a PIL image) onto `canvas`."""
+    channels, height, width = resolved.input_size
+    tall, wide = _sides(resolved, _PYTHON)
+    mode, colour = ("L", _rgb(resolved)[0]) if channels == 1 else ("RGB", _rgb(resolved))
+    imported = "import math\n\n" if "math." in tall + wide else ""
+    return (
+        f"{imported}import numpy as np\nfrom PIL import Image\n\n"
+        f'photo = Image.open(photo_file).convert("{mode}")\n'
+        "w, h = photo.size\n"
+        f"tall, wide = {tall}, {wide}\n\n\n"
+        "def place(side, wanted):\n"
+        "    return (wanted - side) // 2 if side < wanted else -round((side - wanted) / 2)\n\n\n"
+        f'canvas = Image.new("{mode}", ({width}, {height}), {colour})\n'
+        f"small = photo.resize((wide, tall), Image.Resampling.{resolved.interpolation.upper()})\n"
+        f"canvas.paste(small, (place(wide, {width}), place(tall, {height})))\n"
+    )
+
+
 _NAMES = ("red", "green", "blue")
 
 
@@ -113,7 +153,7 @@ def _sides(resolved: Resolved, words: Words) -> tuple[str, str]:
     """Expressions for the height and the width that a picture of h x w is scaled to."""
     height, width = target_size(resolved)
     if resolved.crop_mode == "squash":
-        return (f"{height}.0", f"{width}.0") if words is not _JAVASCRIPT else (str(height), str(width))
+        return (f"{height}.0", f"{width}.0") if words in (_SWIFT, _KOTLIN) else (str(height), str(width))
     if by_shorter_side(resolved):
         by = f"{words.smaller}(h, w)"
         return f"{words.down}({height} * h / {by})", f"{words.down}({height} * w / {by})"

@@ -69,7 +69,7 @@ def _resize_text(resolved: Resolved) -> str:
     )
 
 
-def _from_a_photo(resolved: Resolved) -> bool:
+def from_a_photo(resolved: Resolved) -> bool:
     """Whether a photograph has the channels: no platform's picture has others."""
     return resolved.input_size[0] in (1, 3)
 
@@ -101,7 +101,7 @@ def coreml_snippet(resolved: Resolved, spec: ExportSpec) -> str:
         f"for c in 0..<{channels} {{ for i in 0..<({width} * {height}) {{\n"
         f"    values[c * {width} * {height} + i] = ({value} / 255 - mean[c]) / std[c]\n"
         "} }\n"
-        if _from_a_photo(resolved)
+        if from_a_photo(resolved)
         else f"{made}// Fill it with the {channels} channels, normalised.\n"
     )
     return (
@@ -159,13 +159,13 @@ def _swift_executorch(resolved: Resolved, spec: ExportSpec) -> str:
         f"for c in 0..<{channels} {{ for i in 0..<({width} * {height}) {{\n"
         f"    values[{place}] = {f'(Float({value}) / 255 - mean[c]) / std[c]' if normal else value}\n"
         "} }\n"
-        if _from_a_photo(resolved)
+        if from_a_photo(resolved)
         else f"{made}// Fill it with the {channels} channels of a picture that is prepared as said.\n"
     )
     return (
         f"{filled}"
         "let module = Module(filePath: modelPath)  // link executorch, backend_coreml and kernels_optimized\n"
-        f"let outputs = try module.forward(Tensor<{kind}>(values, shape: [1, {_sides(resolved, spec)}]))\n"
+        f"let outputs = try module.forward(Tensor<{kind}>(values, shape: [1, {sides(resolved, spec)}]))\n"
         "let tensor: Tensor<Float>? = outputs[0].tensor()\n"
         "let found = tensor!.scalars()"
     )
@@ -175,7 +175,7 @@ def _kotlin(resolved: Resolved, spec: ExportSpec, run: _Run) -> str:
     channels, height, width = resolved.input_size
     kind = "ByteBuffer.allocateDirect" if spec.input == "image" else "FloatBuffer.allocate"
     buffer = f"val buffer = {kind}({channels} * {width} * {height})\n"
-    if not _from_a_photo(resolved):
+    if not from_a_photo(resolved):
         fill = f"{buffer}// Fill it with the {channels} channels of a picture that is prepared as said.\n"
     elif channels == 1:
         shifts = zip(_LUMA, (16, 8, 0), strict=True)
@@ -202,14 +202,14 @@ def _kotlin(resolved: Resolved, spec: ExportSpec, run: _Run) -> str:
             "for (c in 0..2) for (pixel in pixels)\n"
             "    buffer.put((((pixel shr (16 - 8 * c)) and 255) / 255f - mean[c]) / std[c])\n"
         )
-    return f"{fill}buffer.rewind()\n" + run(spec, _sides(resolved, spec), resolved.features)
+    return f"{fill}buffer.rewind()\n" + run(spec, sides(resolved, spec), resolved.features)
 
 
 def _javascript(resolved: Resolved, spec: ExportSpec) -> str:
     channels, height, width = resolved.input_size
     count = width * height
     kind = "Uint8Array" if spec.input == "image" else "Float32Array"
-    if _from_a_photo(resolved):
+    if from_a_photo(resolved):
         luma = " + ".join(f"{part} * rgba[4 * pixel + {c}]" for c, part in enumerate(_LUMA))
         value = f"{luma} + 32768 >> 16" if channels == 1 else "rgba[4 * pixel + c]"
         if spec.input == "tensor":
@@ -230,7 +230,7 @@ def _javascript(resolved: Resolved, spec: ExportSpec) -> str:
     type_ = "uint8" if spec.input == "image" else "float32"
     return (
         f"{fill}const session = await ort.InferenceSession.create(modelUrl);\n"
-        f'const input = new ort.Tensor("{type_}", values, [1, {_sides(resolved, spec)}]);\n'
+        f'const input = new ort.Tensor("{type_}", values, [1, {sides(resolved, spec)}]);\n'
         + _javascript_run(resolved, spec)
     )
 
@@ -244,9 +244,53 @@ def _javascript_run(resolved: Resolved, spec: ExportSpec) -> str:
     return "\n".join(lines)
 
 
-def _sides(resolved: Resolved, spec: ExportSpec) -> str:
+def sides(resolved: Resolved, spec: ExportSpec) -> str:
+    """The input's dimensions but the batch, in the order of the file."""
     channels, height, width = resolved.input_size
     return f"{height}, {width}, {channels}" if spec.pixels_last else f"{channels}, {height}, {width}"
+
+
+def cpp_pixels(resolved: Resolved, spec: ExportSpec) -> str:
+    """C++ that makes `pixels`, a vector in the order of the file, of `input`, which `drawing.cpp` drew."""
+    channels, height, width = resolved.input_size
+    kind = "uint8_t" if spec.input == "image" else "float"
+    made = f"std::vector<{kind}> pixels({channels} * {height} * {width});\n"
+    if not from_a_photo(resolved):
+        return f"{made}// Fill it with the {channels} channels of a picture that is prepared as said.\n"
+    sum_ = " + ".join(f"{part} * rgb[{c}]" for c, part in enumerate(_LUMA))
+    value = f"(({sum_} + 32768) >> 16)" if channels == 1 else "rgb[c]"
+    constants = ""
+    if spec.input == "tensor":
+        constants = f"const float mean[] = {{{_floats(resolved.mean)}}}, std_[] = {{{_floats(resolved.std)}}};\n"
+        value = f"({value} / 255.f - mean[c]) / std_[c]"
+    where = f"{channels} * i + c" if spec.pixels_last else f"c * {width} * {height} + i"
+    return (
+        f"{made}{constants}for (int i = 0; i < {height} * {width}; i++) {{\n"
+        "    const uint8_t* rgb = input.data + 3 * i;\n"
+        f"    for (int c = 0; c < {channels}; c++) pixels[{where}] = {value};\n"
+        "}\n"
+    )
+
+
+def python_pixels(resolved: Resolved, spec: ExportSpec) -> str:
+    """Python that makes `pixels`, an array as the file takes it, of `canvas`, which `drawing.python` drew."""
+    channels, height, width = resolved.input_size
+    if not from_a_photo(resolved):
+        kind = "np.uint8" if spec.input == "image" else "np.float32"
+        return (
+            f"pixels = np.zeros((1, {sides(resolved, spec)}), {kind})  # fill it with the {channels} channels of a "
+            "picture that is prepared as said\n"
+        )
+    made = f"pixels = np.asarray(canvas).reshape({height}, {width}, {channels})\n"
+    if spec.input == "tensor":
+        made += f"pixels = ((pixels / 255 - {_list(resolved.mean)}) / {_list(resolved.std)}).astype(np.float32)\n"
+    return f"{made}pixels = pixels[None]\n" if spec.pixels_last else f"{made}pixels = pixels.transpose(2, 0, 1)[None]\n"
+
+
+def outputs_comment(resolved: Resolved, mark: str = "  #") -> str:
+    """A comment with the shapes of the feature maps; empty if there are none."""
+    shapes = ", ".join(f"{each.name} (1, {', '.join(map(str, each.shape))})" for each in resolved.features)
+    return f"{mark} {shapes}" if shapes else ""
 
 
 def _onnx_run(spec: ExportSpec, sides: str, maps: tuple[FeatureMap, ...]) -> str:

@@ -57,7 +57,8 @@ def report_lines(report: "Report") -> Iterator[str]:
     yield from parity_lines(report.parity, report.bounds)
     yield f"  {'BROKEN: ' + '; '.join(report.broken) if report.broken else 'every bound is kept'}"
     yield ""
-    yield "Operators: " + ", ".join(f"{name} {count}" for name, count in ready.operators.items())
+    if ready.operators:  # MNN's graph does not tell
+        yield "Operators: " + ", ".join(f"{name} {count}" for name, count in ready.operators.items())
     for unit in ready.accelerators:
         pieces = "1 partition" if unit.partitions == 1 else f"{unit.partitions} partitions"
         yield f"  {unit.name:<24} {pieces:<15} {unit.taken} of {unit.nodes} nodes"

@@ -42,7 +42,10 @@ class Format:
         loader: Hook (path) -> `Runnable`: the artifact in the runtime that parity is measured with.
         noter: Hook (path) -> dict: what an artifact says of itself, without running it; empty if nothing.
         folder: Whether an artifact is a folder, which holds `Manifest.json`.
+        parts: Suffixes of the files that belong to an artifact and lie beside it, under its name.
+        ending: How names of artifacts end that nobody chose, where that is longer than the suffix.
         extra: The extra of this package that brings what it needs, empty for none.
+        needs: The distributions that writing takes, apart from those of lowzoo itself.
         bounds: Bounds of precisions that `lowzoo.export.spec.bounds` does not know, or bounds that differ from those.
         calibrated: Precisions that need calibration images.
         dynamic_batch: Whether the batch can be left open.
@@ -70,7 +73,10 @@ class Format:
     loader: "Callable[[Path], Runnable] | str"
     noter: Callable[[Path], dict[str, str]] | str
     folder: bool = False
+    parts: tuple[str, ...] = ()
+    ending: str = ""
     extra: str = ""
+    needs: tuple[str, ...] = ()
     bounds: "Mapping[str, Bounds]" = field(default_factory=dict)
     calibrated: tuple[str, ...] = ()
     dynamic_batch: bool = False
@@ -132,7 +138,7 @@ FORMATS = Registry(
     Format,
     "format",
     "lowzoo.formats",
-    entries_in_folder(__name__, "FORMAT", first=("onnx", "coreml", "executorch", "litert")),
+    entries_in_folder(__name__, "FORMAT", first=("onnx", "coreml", "executorch", "litert", "openvino", "ncnn", "mnn")),
 )
 
 

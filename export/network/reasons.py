@@ -38,7 +38,7 @@ _KNOWN = (
     ),
     (
         r"Cannot view a tensor with shape .* and strides",
-        "ExecuTorch lays a tensor out so that the network's next view of it does not fit",
+        "the converter lays a tensor out so that the network's next view of it does not fit",
     ),
     (r"[Dd]ata[- ]dependent|GuardOnDataDependent|[Dd]ynamic control flow", _BY_VALUES),
 )

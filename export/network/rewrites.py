@@ -97,6 +97,13 @@ def plain_transformer_layers(network: nn.Module) -> nn.Module:
     return _exchanged(network, plain)
 
 
+def attention_of_four_dimensions(network: nn.Module, _: object = None) -> nn.Module:
+    """Exchange, in place, timm's attention by one without a tensor of five dimensions, which ncnn has not."""
+    return _exchanged(
+        network, lambda child: PlainAttention(child) if type(child) is Attention and not _has_extras(child) else None
+    )
+
+
 def _has_extras(attention: Attention) -> bool:
     """Gates and a norm before the projection, which some of timm's releases know, stay timm's own."""
     norm = getattr(attention, "norm", None)

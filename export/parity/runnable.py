@@ -110,7 +110,7 @@ def outputs_of(
     try:
         while len(rows) < len(images):
             batch = [images[i % len(images)] for i in range(len(rows), len(rows) + next(sizes))]
-            found = artifact.run(np.stack([_input(image, artifact, spec) for image in batch]))
+            found = artifact.run(np.stack([input_of(image, artifact, spec) for image in batch]))
             each = found if isinstance(found, tuple) else (found,)
             rows.extend(zip(*(reduce(output) for output in each), strict=True))
     except ParityError:
@@ -126,7 +126,8 @@ def _batch_sizes(artifact: Runnable) -> Iterator[int]:
     return itertools.cycle((artifact.shape[0],) if artifact.shape[0] else _DYNAMIC_BATCHES)
 
 
-def _input(image: Image, artifact: Runnable, spec: InputSpec) -> NDArray[Any]:
+def input_of(image: Image, artifact: Runnable, spec: InputSpec) -> NDArray[Any]:
+    """One picture as the artifact takes it, without the batch."""
     if artifact.pixels:
         pixels = to_uint8_input(image, spec)
         return (pixels if artifact.pixels_last else pixels.transpose(2, 0, 1)).astype(artifact.dtype)

@@ -8,6 +8,7 @@ from pathlib import Path
 from torch import nn
 
 from lowzoo.base.errors import LowzooError
+from lowzoo.export.formats import format_of
 from lowzoo.export.spec.spec import ExportSpec
 
 # protobuf and flatbuffers count in 31 bits; the graph itself takes a few MB of them.
@@ -51,7 +52,10 @@ def large_warning(network: nn.Module, spec: ExportSpec, path: Path) -> str:
 
 
 def data_files(path: Path) -> list[Path]:
-    """The files beside an ONNX file that hold its weights; empty if it holds them itself, or is no ONNX file."""
+    """The files beside an artifact that hold its weights; empty if it holds them itself, or is not there."""
+    kind = format_of(path)
+    if kind is not None and kind.parts:
+        return [path.with_suffix(part) for part in kind.parts] if path.is_file() else []
     if path.suffix != ".onnx" or not path.is_file() or path.stat().st_size > LIMIT:
         return []
     import onnx

@@ -55,7 +55,8 @@ def latency(
     Args:
         model: A file, or a MODEL that is exported first. In Python also what `lowzoo.load` gave, or a network.
         on: Where to time.
-        engine: What runs it; host: onnxruntime, executorch, litert, torch or torch-compile; android: the first three.
+        engine: What runs it; host: onnxruntime, executorch, litert, openvino, ncnn, mnn, torch or torch-compile;
+            android: the first three.
         threads: Threads for one operator; `all` is every core here; several in turn.
         repeats: Fresh processes; 5 if absent, 1 with --quick.
         quick: A first impression in seconds, marked as such.
@@ -135,7 +136,7 @@ def compare(
     Args:
         a: A file, or a MODEL that is exported first. In Python also what `lowzoo.load` gave, or a network.
         b: The other one.
-        engine: What runs both: onnxruntime, executorch, litert, torch or torch-compile.
+        engine: What runs both: onnxruntime, executorch, litert, openvino, ncnn, mnn, torch or torch-compile.
         threads: Threads for one operator; `all` is every core here.
         repeats: Fresh processes; 5 if absent, 1 with --quick.
         quick: A first impression in seconds, marked as such.

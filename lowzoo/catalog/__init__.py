@@ -82,7 +82,8 @@ def students() -> dict[str, str]:
 @functools.cache
 def latencies() -> tuple[LatencyEntry, ...]:
     """All latencies, of every architecture and device."""
-    return tuple(LatencyEntry(**frozen(row)) for row in read_toml("latencies.toml")["latency"])
+    files = ("latencies_npu.toml", "latencies.toml")
+    return tuple(LatencyEntry(**frozen(row)) for file in files for row in read_toml(file)["latency"])
 
 
 def latencies_of(entry: ModelEntry) -> list[LatencyEntry]:

@@ -103,7 +103,8 @@ def _report(result: EvaluationResult) -> Iterator[str]:
         yield f"Chosen: {', '.join(f'{name} {value}' for name, value in chosen.items() if value is not None)}"
     yield ""
     width = max(len(figure.metric) for figure in result.figures)
-    yield f"{'':{width}}        %   spread  seeds  95 % of test sets"
+    unit = result.figures[0].unit
+    yield f"{'':{width}} {unit:>8}   spread  seeds  95 % of test sets"
     for figure in result.figures:
         spread = f"{figure.std:8.2f}" if figure.std is not None else f"{'-':>8}"
         low_high = "{:.1f} to {:.1f}".format(*figure.interval95) if figure.interval95 else "-"

@@ -149,7 +149,7 @@ class EvaluationResult(_Strict):
     """What `lowzoo eval ... --json` prints.
 
     Args:
-        protocol: knn, linear, lowshot, finetune or transfer.
+        protocol: knn, linear, lowshot, finetune, transfer, detect or segment.
         preset: Whose settings.
         model: Which network.
         data: Which images, by their part in the protocol.

@@ -29,6 +29,8 @@ HUB_SCHEME = SCHEME
 FOLDER_SCHEME = "local-dir:"
 # Before the digest of a network that a program built: no word loads it.
 BUILT_SCHEME = "built:"
+# What timm's `save_for_hf` writes unless it is asked for safetensors.
+_PICKLED = "pytorch_model.bin"
 
 
 @dataclass(frozen=True)
@@ -217,15 +219,18 @@ def _find_timm(model_spec: str, pretrained: bool) -> Found:
 
 
 def _find_folder(folder: Path) -> Found:
-    for name in hub.FILES:
+    pickled = not (folder / "model.safetensors").is_file() and (folder / _PICKLED).is_file()
+    for name in hub.FILES[:1] if pickled else hub.FILES:
         if not (folder / name).is_file():
             raise LowzooError(
                 f"{folder} is no model folder: it holds no {name}" if folder.is_dir() else f"no model folder {folder}",
                 "Name a folder with config.json and model.safetensors, e.g. a finished run; "
                 "a repository of the Hub is written hf-hub:ORG/NAME[/FOLDER][@REVISION]",
             )
-    file = folder / "model.safetensors"
-    check_safetensors(file)
+    file = folder / (_PICKLED if pickled else "model.safetensors")
+    state = _unpickled(file) if pickled else None
+    if not pickled:
+        check_safetensors(file)
     try:
         cfg, architecture, arguments = load_model_config_from_path(folder)
         facts = dict(json.loads((folder / "config.json").read_text(encoding="utf-8")).get("lowzoo", {}))
@@ -242,6 +247,7 @@ def _find_folder(folder: Path) -> Found:
     # folder is the projection head; so the file is named. Whatever other place the configuration names is left aside.
     cfg = plain_cfg(cfg) | {"file": str(plain_path(file))}
     return Found(
+        state=state,
         name=facts.get("name", folder.resolve().name),
         architecture=architecture,
         revision=short_digest(file),
@@ -253,3 +259,18 @@ def _find_folder(folder: Path) -> Found:
         positions=facts["positions"] if facts.get("positions") in get_args(Rule) else "timm",
         explicit_cfg=True,
     )
+
+
+def _unpickled(file: Path) -> dict[str, Tensor]:
+    """The tensors of a state dict that torch wrote; nothing in the file is run.
+
+    Raises:
+        LowzooError: It is damaged, could run code, or holds anything else.
+    """
+    from lowzoo.checkpoints.families.family import tensors
+    from lowzoo.checkpoints.files.torch_file import read_torch_file
+
+    state = tensors(read_torch_file(file))
+    if state is None:
+        raise LowzooError(f"{file} holds more than the tensors of a network", "Name it as a checkpoint: ARCH@FILE")
+    return state

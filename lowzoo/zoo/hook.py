@@ -8,6 +8,7 @@ own code.
 
 import importlib.util
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -61,6 +62,9 @@ class _TimmLoader(Loader):
         return self._loader.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:
+        # In a notebook without ipywidgets tqdm, which the Hub's client brings along, asks for them when it is imported,
+        # and that would stand above the first result.
+        warnings.filterwarnings("ignore", message="IProgress not found")
         self._loader.exec_module(module)
         module.__loader__ = self._loader
         if module.__spec__ is not None:

@@ -226,8 +226,8 @@ def _built(
         model: nn.Module = timm.create_model(found.architecture, pretrained=pretrained, **arguments)
     if pretrained and found.file is not None and not arguments.get("features_only"):
         _check_complete(model, found.file, found.state, fresh_head=fresh_head)
-        if found.state is None:  # of a checkpoint `find` has said what was left out
-            _say_what_is_left_out(model, found.file, found.cfg)
+        if not found.source:  # of a checkpoint `find` has said what was left out
+            _say_what_is_left_out(model, found.file, found.state, found.cfg)
     return model
 
 
@@ -282,28 +282,30 @@ def _check_complete(model: nn.Module, file: Path, state: dict[str, Tensor] | Non
 
     A classifier that the caller asked for, and trains himself, is no such parameter.
     """
-    from safetensors import safe_open
-
-    if state is not None:
-        names = set(state)
-    else:
-        with safe_open(plain_path(file), framework="numpy") as tensors:
-            names = set(tensors.keys())
-    missing = sorted(set(model.state_dict()) - names)
+    missing = sorted(set(model.state_dict()) - _names_in(file, state))
     if fresh_head:
         missing = [key for key in missing if not key.startswith(tuple(f"{head}." for head in _HEADS))]
     if missing:
         raise LowzooError(f"{file} lacks {len(missing)} tensors, e.g. {missing[0]}", "Write the folder again")
 
 
-def _say_what_is_left_out(model: nn.Module, file: Path, cfg: Mapping[str, Any]) -> None:
-    """Name tensors of a file that the network has no place for; its classifier alone is left out on purpose."""
+def _names_in(file: Path, state: dict[str, Tensor] | None) -> set[str]:
+    """Names of the tensors in a file of weights, which has been read already or is safetensors."""
+    if state is not None:
+        return set(state)
     from safetensors import safe_open
 
+    with safe_open(plain_path(file), framework="numpy") as tensors:
+        return set(tensors.keys())
+
+
+def _say_what_is_left_out(
+    model: nn.Module, file: Path, state: dict[str, Tensor] | None, cfg: Mapping[str, Any]
+) -> None:
+    """Name tensors of a file that the network has no place for; its classifier alone is left out on purpose."""
     named = cfg.get("classifier") or ()
     heads = (named,) if isinstance(named, str) else tuple(named)
-    with safe_open(plain_path(file), framework="numpy") as tensors:
-        extra = sorted(set(tensors.keys()) - set(model.state_dict()))
+    extra = sorted(_names_in(file, state) - set(model.state_dict()))
     extra = [key for key in extra if not key.startswith(tuple(f"{head}." for head in (*heads, *_HEADS)))]
     if extra:
         say_once(

@@ -238,3 +238,19 @@ def test_a_network_of_equal_cost_shares_its_latencies():
     told = lowzoo.model_info("seed_efficientnet_b0")["latencies"]
     assert len(told) == len(catalog.latencies_of(catalog.model("seed_efficientnet_b0"))) > 0
     assert {row["architecture"] for row in told} == {"efficientnet_b0"}
+
+
+def test_sslights_twelve_detection_figures_are_published_ones():
+    wanted = {
+        ("sslight_dino_resnet18", "baseline_in1k"): (32.7, 30.6),
+        ("sslight_dino_resnet18", "sslight_in1k"): (34.1, 31.8),
+        ("sslight_dino_resnet34", "baseline_in1k"): (37.6, 34.6),
+        ("sslight_dino_resnet34", "sslight_in1k"): (38.6, 35.5),
+        ("sslight_dino_mobilenetv2", "baseline_in1k"): (30.9, 28.1),
+        ("sslight_dino_mobilenetv2", "sslight_in1k"): (32.1, 29.1),
+    }
+    for (name, tag), figures in wanted.items():
+        metrics = {metric.task: metric for metric in catalog.find(f"{name}.{tag}")[1].metrics}
+        for task, value in zip(("box detection", "instance segmentation"), figures, strict=True):
+            assert (metrics[task].value, metrics[task].unit, metrics[task].data) == (value, "AP", "COCO")
+            assert metrics[task].source != "measured here"

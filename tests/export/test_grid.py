@@ -52,7 +52,13 @@ NETWORKS = {
 TARGETS = FORMATS["executorch"].all_targets()
 BATCHES = (1, 3, "dynamic")
 # What is not there without an extra; LiteRT's wants another torch than the rest.
-EXTRAS = {"executorch": "executorch.runtime", "litert": "litert_torch"}
+EXTRAS = {
+    "executorch": "executorch.runtime",
+    "litert": "litert_torch",
+    "openvino": "openvino",
+    "ncnn": "pnnx",
+    "mnn": "_mnncengine",
+}
 # A quantised random network loses what it loses; what counts here is that the file runs and is held to its bound.
 LOOSE = MaxLoss(None, 0.5)
 
@@ -72,8 +78,10 @@ def refusal(format_: str, target: str, precision: str, input_: str, batch: int |
     """What a combination is refused with by design; empty if it is not."""
     if target == "coreml" and format_ != "executorch":
         return "--for coreml is of ExecuTorch's programs"
-    if format_ != "onnx" and batch == "dynamic":
+    if not FORMATS[format_].dynamic_batch and batch == "dynamic":
         return "exported with a fixed batch"
+    if format_ == "ncnn" and batch != 1:
+        return "ncnn has no batch"
     if target == "coreml" and precision == "int8-dynamic":
         return "Core ML has no int8-dynamic"
     return "a Core ML image is one image" if format_ == "coreml" and input_ == "image" and batch != 1 else ""

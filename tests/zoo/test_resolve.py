@@ -7,10 +7,12 @@ import pytest
 import timm
 import torch
 from safetensors.torch import load_file, save_file
+from timm.models import save_for_hf
 
 from lowzoo import catalog
 from lowzoo.base.errors import LowzooError
 from lowzoo.zoo.resolve import load_model
+from tests.helpers.hostile import Runs
 
 BUNDLED = catalog.model("rob_vit_tiny").default
 SHA = "0123456789abcdef0123456789abcdef01234567"
@@ -199,3 +201,36 @@ def test_spoilt_folders(tmp_path, what, message, num_classes):
     _spoil(tmp_path / "run", what)
     with pytest.raises(LowzooError, match=message):
         load_model(str(tmp_path / "run"))
+
+
+def test_a_folder_as_timm_writes_it_by_default(tmp_path):
+    torch.manual_seed(0)
+    network = timm.create_model("test_resnet", num_classes=5).eval()
+    save_for_hf(network, tmp_path / "m", model_config={"label_names": ["a", "b", "c", "d", "e"]})
+    assert sorted(file.name for file in (tmp_path / "m").iterdir()) == ["config.json", "pytorch_model.bin"]
+    image = torch.randn(1, 3, 160, 160)
+    with torch.no_grad():
+        found = load_model(str(tmp_path / "m"), classes=True)
+        assert torch.equal(found.model(image), network(image))
+        headless = load_model(f"local-dir:{tmp_path / 'm'}")
+        assert torch.equal(
+            headless.model(image), network.forward_head(network.forward_features(image), pre_logits=True)
+        )
+    assert headless.source == f"local-dir:{(tmp_path / 'm').resolve()}"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"epoch": 3, "model": {"a": torch.ones(1)}}, "holds more than the tensors of a network"),
+        ({"conv1.weight": torch.ones(3)}, "does not fit the architecture|lacks"),
+        ({"args": Runs("made")}, "could run code; it was not loaded"),
+    ],
+)
+def test_a_pickle_in_a_folder_that_is_no_network_is_refused(tmp_path, monkeypatch, content, said):
+    monkeypatch.chdir(tmp_path)
+    save_for_hf(timm.create_model("test_resnet"), tmp_path / "m")
+    torch.save(content, tmp_path / "m" / "pytorch_model.bin")
+    with pytest.raises(LowzooError, match=said):
+        load_model(str(tmp_path / "m"))
+    assert not (tmp_path / "made").exists()

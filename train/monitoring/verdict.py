@@ -53,7 +53,10 @@ class Verdict:
         more = "--resume with more --minutes, --steps or --epochs trains on"
         if self.better is None:
             return f"Too few images or steps to tell: {more}"
-        return f"These weights are worth less than random ones: {more}, or start again with --set lr=... (lower)"
+        return (
+            f"These weights are worth less than those it began with: {more}; a run without a teacher learns faster "
+            "with one, by `lowzoo train rob`"
+        )
 
 
 def verdict(rows: Sequence[dict[str, Any]], images: dict[str, int]) -> Verdict | None:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from lowzoo.base.errors import LowzooError
 from lowzoo.catalog import near_matches, student_architecture
 from lowzoo.preprocess.sizes import check_takes
+from lowzoo.train.networks.residual import zero_residual_branches
 from lowzoo.train.networks.tokens import MaskedEmbedding, TokenDrop, patch_tokens
 from lowzoo.train.networks.warm_start import check_architecture
 from lowzoo.train.recipes.base import TrainConfig
@@ -114,6 +115,8 @@ def create_student(config: TrainConfig) -> nn.Module:
             if "dynamic_img_size" in str(error)
             else "Change the sizes of the views",
         ) from error
+    if config.zero_init_residual and not config.init:
+        zero_residual_branches(student)
     for side in dict.fromkeys(group.size for group in config.views):
         check_takes(student, side, f"the student {config.student}")
     if config.patch_drop:

@@ -28,6 +28,7 @@ class TrainConfig(BaseModel):
     Args:
         student: Short name (`vit_tiny`) or timm architecture.
         init: MODEL whose weights the student starts from; random if empty.
+        zero_init_residual: Begin the residual branches of a student with random weights at zero.
         drop_path: Stochastic depth rate of a ViT.
         patch_drop: Fraction of the patch tokens dropped from global views in training, ViT only.
         patch_drop_per: One choice of tokens an image, or one for the whole forward pass as MSN does it.
@@ -63,6 +64,7 @@ class TrainConfig(BaseModel):
     recipe: str
     student: str = "vit_tiny"
     init: str = ""
+    zero_init_residual: bool = False
     drop_path: Fraction = 0.0
     patch_drop: Fraction = 0.0
     patch_drop_per: Literal["batch", "image"] = "batch"

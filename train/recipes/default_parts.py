@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from lowzoo.train.recipes.facts import BUNDLED_TEACHER, BUNDLED_TEACHER_SIDE, Facts
+from lowzoo.train.recipes.facts import BUNDLED_TEACHER, BUNDLED_TEACHER_SIDE, FEW_SEEN, Facts
 
 # Width of the student's embedding before the prototypes, fitted ones and those of rob_vit_tiny.
 BOTTLENECK = 128
@@ -29,6 +29,16 @@ def teacher_fields(facts: Facts, named: Mapping[str, Any], size: int) -> dict[st
             axes //= 2
         fields |= {"teacher_head": "fitted", "prototypes": prototypes, "fitted_bottleneck": axes}
     return fields
+
+
+def caution_of_vit(facts: Facts, init: str, seen: float) -> str:
+    """A ViT of random weights on few images (rows vit_tiny of `benchmarks/default_settings.py`)."""
+    if facts.kind != "vit" or init or seen > FEW_SEEN or facts.images > 2_500:
+        return ""
+    return (
+        "Too few images for a ViT of random weights: after 3 minutes on 1,254 drawings k-NN had not risen by more than "
+        "its error, whoever taught. --student mobilenetv2 learns from as few; or begin at --init rob_vit_tiny"
+    )
 
 
 def queue_length(facts: Facts, batch: int, most: int) -> int:

@@ -10,6 +10,11 @@ BUNDLED_TEACHER = "mobilenetv2_supervised"
 # It wants views of so many pixels: on 64 px as they are it has 46.6 and 36.8 %.
 BUNDLED_TEACHER_SIDE = 96
 
+# Images that two cores get through in a minute, at 64 px, and how many are few: what no measured row of a recipe
+# without a teacher, or of a ViT on few images, has learned from (`benchmarks/default_settings.py`).
+SEEN_A_MINUTE = 10_000
+FEW_SEEN = 100_000
+
 
 @dataclass(frozen=True)
 class Facts:

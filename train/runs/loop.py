@@ -34,21 +34,18 @@ from lowzoo.train.networks.encoder import create_student
 from lowzoo.train.networks.step import Method, StepContext
 from lowzoo.train.networks.tokens import patch_side
 from lowzoo.train.networks.warm_start import load_init, write_init
-from lowzoo.train.optim.updates import Updates, learning_rates, precision_of
-from lowzoo.train.recipes.base import LENGTHS, TrainConfig
+from lowzoo.train.optim.updates import Updates, precision_of
+from lowzoo.train.recipes.base import TrainConfig
 from lowzoo.train.runs import checkpoint
 from lowzoo.train.runs import folder as run_folder
 from lowzoo.train.runs.budget import Budget
 from lowzoo.train.runs.build import build_method
 from lowzoo.train.runs.device_views import DeviceViews, PendingViews
+from lowzoo.train.runs.going_on import go_on
 from lowzoo.train.runs.memory import estimate, free_memory, taken_memory
 from lowzoo.train.runs.result import RunResult, Worked, conclude
 from lowzoo.train.settings.changes import (
     Change,
-    changed_keys,
-    first_config,
-    merge_changes,
-    read_changes,
     refuse_other_run,
     write_changes,
 )
@@ -166,7 +163,9 @@ class Run:
         self.student = self.method.student
         if config.onednn:
             attend_by_matmuls(self.student)
-        self.changes = self._changes(state) if resume else []
+        self.changes: list[Change] = []
+        if resume:
+            self.length, self.changes = go_on(folder, config, self.length, per_epoch, state)
         self.updates = Updates(config, self.student, self.length, self.device, self.precision, self.changes)
         self.device_views = DeviceViews(config, source, self.device, patch_side(backbone))
         self.bad = BadImageLog(folder / self._own("bad_images.txt"), config.max_bad_share)
@@ -475,53 +474,6 @@ class Run:
             )
             if keep:
                 checkpoint.keep_checkpoint(self.folder, self.step, self.config.keep_checkpoints)
-
-    def _changes(self, state: dict[str, Any] | None) -> list[Change]:
-        """The record of changed settings, with those that this part of the run begins with.
-
-        Raises:
-            LowzooError: The run has come too far for the new length, or has nothing left to do under new settings.
-        """
-        config, step = self.config, int(state["step"]) if state else 0
-        old, history = run_folder.read_config(self.folder), read_changes(self.folder)
-        per_epoch = self.batches.steps_per_epoch
-        if config.minutes and config.minutes != old.minutes:
-            self.length = self._within_minutes(step, state)
-        total = self.length.total
-        if step > total:
-            given = next(name for name in LENGTHS if getattr(config, name))
-            raise LowzooError(
-                f"{given} = {getattr(config, given)} are {total} steps, and the run has made {step}",
-                "Ask for more, or go back with --from STEP",
-            )
-        # What held for the last step: of a run that goes back, not what it was given later.
-        past = [change for change in history if change.step < step]
-        then = first_config(old, [change for change in history if change.step >= step])
-        then_length = Length.of(then, per_epoch, read_segments(self.folder)).until(step + 1)
-        rates = learning_rates(then, then_length, past)
-        changes = merge_changes(history, old, config, step, float(rates[min(step, len(rates)) - 1]) if step else None)
-        if step == total and changed_keys(old, config):
-            raise LowzooError(
-                f"the run has made all its {total} steps, so nothing would be trained under other values of "
-                f"{', '.join(changed_keys(old, config))}",
-                "Add --epochs MORE to train on, or go back with --from STEP",
-            )
-        return changes
-
-    def _within_minutes(self, step: int, state: dict[str, Any] | None) -> Length:
-        """The layout of a run that goes on with other minutes than it was begun with."""
-        per_epoch, minutes = self.batches.steps_per_epoch, self.config.minutes
-        worked = Worked(**state.get("worked", {})) if state else Worked()
-        if not step or not worked.seconds:
-            return Length.of(self.config, per_epoch)
-        left = 60 * minutes - worked.seconds
-        if left <= 0:
-            raise LowzooError(
-                f"minutes = {minutes:g} are spent: the run has taken {worked.seconds / 60:.1f}",
-                "Ask for more, or go back with --from STEP",
-            )
-        total = step + max(1, int(left / worked.seconds * step))
-        return Length.known(total, per_epoch).relaid(step, total)
 
     def _restore(self, state: dict[str, Any] | None) -> None:
         """Go on from a checkpoint; from the start if the run was ended before it wrote one."""

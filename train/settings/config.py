@@ -97,6 +97,10 @@ def validate(fields: Mapping[str, Any]) -> TrainConfig:
             raise LowzooError(
                 f"unknown configuration key {key!r}{near}", f"See `lowzoo train {recipe} --help`"
             ) from None
+        if first["type"] == "missing":
+            raise LowzooError(
+                f"the settings give no {key}", f"Write it into the preset or the file, or use --set {key}=VALUE"
+            ) from None
         where = f"{key} = {first['input']!r} is impossible" if key else "the configuration is impossible"
         raise LowzooError(f"{where}: {reason[:1].lower()}{reason[1:]}", "Change it and run again") from None
 

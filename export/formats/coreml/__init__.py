@@ -24,6 +24,7 @@ FORMAT = Format(
     noter="lowzoo.export.formats.coreml.writer:notes_of_coreml",
     folder=True,
     extra="coreml",
+    needs=("coremltools",),
     image_is_bytes=False,
     gives_probabilities=True,
     rule=_rule,

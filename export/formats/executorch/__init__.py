@@ -29,6 +29,7 @@ FORMAT = Format(
     loader="lowzoo.export.formats.executorch.writer:open_executorch",
     noter="lowzoo.export.formats.executorch.writer:notes_of_executorch",
     extra="executorch",
+    needs=("executorch",),
     calibrated=("int8",),
     targets={
         "coreml": "Use --format executorch, --format coreml for an app without ExecuTorch, or --for coreml-ep for "

@@ -11,6 +11,7 @@ FORMAT = Format(
     loader="lowzoo.export.formats.litert.writer:open_litert",
     noter="lowzoo.export.formats.litert.writer:notes_of_litert",
     extra="litert",
+    needs=("litert-torch",),
     calibrated=("int8",),
     whole=dict.fromkeys(("fp32", "fp16", "int8", "int8-dynamic"), "a LiteRT file"),
     snippet="lowzoo.export.artifacts.feeding:litert_snippet",

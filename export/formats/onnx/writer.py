@@ -61,15 +61,39 @@ def write_onnx(
         if large:
             onnx.checker.check_model(str(path))
     except Exception as error:  # every stage of the exporter has a family of errors of its own
-        reason = plain_reason(error)
-        raise LowzooError(
-            f"{resolved.name} cannot be exported to ONNX ({reason})",
-            ("Name another model or format" if spec.batch == 1 else "Try --batch 1, or another model")
-            + "; --debug shows all",
-        ) from error
+        raise _refusal(error, resolved, spec) from error
     if large:
         return (large_warning(module, spec, path),)
     return quantize_onnx(path, resolved, spec, checker) if spec.precision == "int8" else ()
+
+
+def write_graph(module: nn.Module, resolved: Resolved, spec: ExportSpec, path: Path) -> None:
+    """Write the plain graph that the tool of another format starts from.
+
+    Args:
+        module: What `exported_module` gave.
+        resolved: The network it holds.
+        spec: Of the other format.
+        path: To write to.
+
+    Raises:
+        LowzooError: The network cannot be traced.
+    """
+    try:
+        with quiet():
+            model = _trace(module, resolved, spec).model_proto
+        model.ir_version = IR_OF_OPSET[spec.opset]
+        path.write_bytes(model.SerializeToString())
+    except Exception as error:  # every stage of the exporter has a family of errors of its own
+        raise _refusal(error, resolved, spec) from error
+
+
+def _refusal(error: Exception, resolved: Resolved, spec: ExportSpec) -> LowzooError:
+    return LowzooError(
+        f"{resolved.name} cannot be exported to {spec.kind.title} ({plain_reason(error)})",
+        ("Name another model or format" if spec.batch == 1 else "Try --batch 1, or another model")
+        + "; --debug shows all",
+    )
 
 
 def _trace(module: nn.Module, resolved: Resolved, spec: ExportSpec) -> torch.onnx.ONNXProgram:
@@ -77,7 +101,8 @@ def _trace(module: nn.Module, resolved: Resolved, spec: ExportSpec) -> torch.onn
     batch = 2 if spec.batch == "dynamic" else spec.batch
     channels, height, width = resolved.input_size
     shape = (batch, height, width, channels) if spec.pixels_last else (batch, channels, height, width)
-    example = torch.zeros(shape, dtype=torch.uint8 if spec.input == "image" else torch.float32)
+    bytes_in = spec.input == "image" and spec.kind.image_is_bytes
+    example = torch.zeros(shape, dtype=torch.uint8 if bytes_in else torch.float32)
     dynamic = ({0: torch.export.Dim("batch", min=1)},) if spec.batch == "dynamic" else None
 
     def write(what: nn.Module | torch.export.ExportedProgram) -> torch.onnx.ONNXProgram:

@@ -77,6 +77,9 @@ ENGINES = Registry(
             ("onnxruntime", "ONNXRUNTIME"),
             ("executorch", "EXECUTORCH"),
             ("litert", "LITERT"),
+            ("openvino", "OPENVINO"),
+            ("ncnn", "NCNN"),
+            ("mnn", "MNN"),
             ("torch", "TORCH"),
             ("torch-compile", "TORCH_COMPILE"),
         )

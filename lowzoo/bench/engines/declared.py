@@ -31,6 +31,32 @@ LITERT = EngineFacts(
     provider="XNNPACK",
     subject="lowzoo.bench.subjects.subject:litert_subject",
 )
+OPENVINO = EngineFacts(
+    name="openvino",
+    prepare="lowzoo.bench.engines.openvino:prepare",
+    imports="openvino",
+    distribution="openvino",
+    suffix=".xml",
+    provider="CPU",
+    settings={"inference_precision": "f32", "performance_hint": "LATENCY", "num_streams": "1"},
+)
+NCNN = EngineFacts(
+    name="ncnn",
+    prepare="lowzoo.bench.engines.ncnn:prepare",
+    imports="ncnn",
+    distribution="ncnn",
+    suffix=".param",
+    provider="CPU",
+)
+MNN = EngineFacts(
+    name="mnn",
+    prepare="lowzoo.bench.engines.mnn:prepare",
+    imports="MNN",
+    distribution="MNN",
+    suffix=".mnn",
+    provider="CPU",
+    settings={"precision": "high", "memory": "low"},
+)
 TORCH = EngineFacts(
     name="torch",
     prepare="lowzoo.bench.engines.pytorch:prepare",

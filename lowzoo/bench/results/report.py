@@ -15,9 +15,15 @@ from lowzoo import catalog
 from lowzoo.base.errors import LowzooError
 from lowzoo.bench.results.assemble import read_results
 from lowzoo.bench.results.schema import BenchResult
+from lowzoo.catalog.entries import LatencyEntry
 
 TASKS = ("linear", "k-NN")
 COLUMNS = ("model", "precision", "runs by", "median ms", "p90", "p99", "min", "load ms", "file MB", "runs")
+REFERENCE_COLUMNS = ("device", "network", "precision", "runs by", "ms")
+PUBLISHED = (
+    "Published by others for these networks with their ImageNet classifier, each by its own protocol; to be ranked "
+    "with none of the results"
+)
 _KINDS = {
     "phone": ("Phones", ""),
     "computer": ("Computers", "A regression guard, not a phone: these figures rank models differently from phones."),
@@ -131,6 +137,26 @@ def cells(result: BenchResult) -> tuple[str, ...]:
     )
 
 
+def references(groups: Sequence[Group]) -> list[LatencyEntry]:
+    """What others published for the networks of the results, by device and quickest first; ranked with nothing here."""
+    found: dict[LatencyEntry, None] = {}
+    for result in (result for group in groups for result in group.results):
+        try:
+            entry, _ = catalog.find(result.model.name or result.model.file)
+        except LowzooError:
+            continue
+        precision = _PRECISIONS.get(result.model.precision or "", result.model.precision)
+        side = max(result.input.shape[1:], default=224)
+        rows = (row for row in catalog.latencies_of(entry) if row.is_reference and row.size == side)
+        found |= dict.fromkeys(row for row in rows if row.precision == precision)
+    return sorted(found, key=lambda row: (row.device_label, row.ms))
+
+
+def reference_cells(row: LatencyEntry) -> tuple[str, ...]:
+    """A row of the table of `references`, as `REFERENCE_COLUMNS`."""
+    return row.device_label, row.architecture, row.precision, row.engine, f"{row.ms:.2f}"
+
+
 def remarks(group: Group) -> Iterator[str]:
     """What a reader must know: what holds for all results once, the rest with the result that it is of."""
     shared = set.intersection(*(set(result.warnings) for result in group.results))
@@ -174,6 +200,16 @@ def _page(groups: Sequence[Group], drawings: Sequence[str]) -> Iterator[str]:
         yield f"<figure>{drawing}</figure>"
         yield '<ul class="quiet">'
         yield from (f"<li>{html.escape(remark)}</li>" for remark in remarks(group))
+        yield "</ul>"
+    if published := references(groups):
+        yield f'<h2>References</h2>\n<p class="quiet">{PUBLISHED}.</p>'
+        yield f'<div class="table"><table>\n<tr>{"".join(f"<th>{column}</th>" for column in REFERENCE_COLUMNS)}</tr>'
+        for row in published:
+            yield f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in reference_cells(row))}</tr>"
+        yield "</table></div>"
+        yield '<ul class="quiet">'
+        for source in dict.fromkeys(f"{row.protocol}: {row.source}" for row in published):
+            yield f"<li>{html.escape(source)}</li>"
         yield "</ul>"
     yield "</body>\n</html>"
 

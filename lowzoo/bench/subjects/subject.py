@@ -1,5 +1,6 @@
 """What is timed on this computer: a file or a network, how it is identified, and what it is fed."""
 
+import dataclasses
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -96,7 +97,10 @@ def file_subject(_: EngineFacts, model: str) -> Subject:
     path = Path(model)
     found = open_artifact(path)
     shape = (found.shape[0] or 1, *found.shape[1:])
-    return _fed(path, "input", list(shape), np.dtype(np.uint8) if found.pixels else found.dtype)
+    subject = _fed(path, "input", list(shape), np.dtype(np.uint8) if found.pixels else found.dtype)
+    # Pixels may be floats of 0 to 255.
+    said = subject.input.model_copy(update={"type": str(found.dtype)})
+    return dataclasses.replace(subject, pixels=subject.pixels.astype(found.dtype), input=said)
 
 
 def _existing(model: str) -> Path:

@@ -12,7 +12,7 @@ from lowzoo.export.functions import check as function
 def _sign_of_life(given: Mapping[str, Any], _: bool) -> Iterator[Callable[[str], None]]:
     from rich.console import Console
 
-    with Console(stderr=True).status(f"checking {given['artifact']}") as status:
+    with Console(stderr=True).status(f"checking {' and '.join(map(str, given['artifact']))}") as status:
 
         def say(stage: str) -> None:
             status.update(stage)

@@ -1,6 +1,9 @@
 """`lowzoo eval`: how good a model's frozen features are; a sub-command a protocol, made of the protocol's function."""
 
+import functools
+import os
 from collections.abc import Callable
+from typing import Any
 
 import typer
 
@@ -9,7 +12,16 @@ from lowzoo.evaluate.protocols import PROTOCOLS
 
 
 def _command(name: str) -> Callable[..., None]:
-    return command(PROTOCOLS[name].evaluate, lambda found: found.lines())
+    function = PROTOCOLS[name].evaluate
+
+    @functools.wraps(function)
+    def evaluated(**words: Any) -> Any:
+        found = function(**words)
+        if os.environ.get("RANK", "0") != "0":  # of several processes, the first one speaks
+            raise typer.Exit
+        return found
+
+    return command(evaluated, lambda found: found.lines())
 
 
 app = typer.Typer(

@@ -26,4 +26,10 @@ def _sign_of_life(given: Mapping[str, Any], _: bool) -> Iterator[Callable[[str],
         yield say
 
 
-export = command(function, lambda artifact: artifact.lines(), follow=_sign_of_life)
+export = command(
+    function,
+    lambda found: found.lines(),
+    follow=_sign_of_life,
+    # Of all formats: one that failed, or no file at all.
+    status=lambda found: int(bool(getattr(found, "failed", ())) or not getattr(found, "artifacts", True)),
+)

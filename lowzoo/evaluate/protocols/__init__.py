@@ -35,5 +35,10 @@ PROTOCOLS = Registry(
     {
         name: f"lowzoo.evaluate.protocols.{name}:PROTOCOL"
         for name in ("knn", "linear", "lowshot", "finetune", "transfer")
+    }
+    # Trained by the loop of `lowzoo.train`, which this package does not import: it only names what that declares.
+    | {
+        "detect": "lowzoo.train.detection.functions:DETECT",
+        "segment": "lowzoo.train.detection.functions:SEGMENT",
     },
 )

@@ -5,11 +5,15 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from torch import nn
 
 from lowzoo.base.errors import LowzooError
 from lowzoo.bench.engines import ENGINES, EngineFacts, engine_for
 from lowzoo.bench.host.target import bench_host
 from lowzoo.bench.results.protocol import Protocol, statistics
+from lowzoo.export import ExportSpec
+from lowzoo.export.artifact import write_artifact
+from tests.helpers.export import SIDE, tiny_resolved
 
 ONCE = Protocol(warmup_s=0.01, min_runs=5, min_s=0.0, max_s=0.5, repeats=1)
 
@@ -47,6 +51,39 @@ def test_litert(tmp_path):
     cut.write_bytes(file.read_bytes()[:50])
     with pytest.raises(LowzooError, match=r"cut\.tflite is no file that LiteRT can load"):
         bench_host(cut, engine="litert", protocol=ONCE, progress=False)
+
+
+class Mean(nn.Module):
+    """A convolution and its mean."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 8, 3)
+
+    def forward(self, x):
+        return self.conv(x).mean((2, 3))
+
+
+@pytest.mark.parametrize(
+    ("engine", "package", "type_", "shape"),
+    [
+        ("openvino", "openvino", "uint8", (1, SIDE, SIDE, 3)),
+        ("ncnn", "pnnx", "float32", (1, 3, SIDE, SIDE)),
+        ("mnn", "_mnncengine", "uint8", (1, SIDE, SIDE, 3)),
+    ],
+)
+def test_the_runtimes_of_other_phones(engine, package, type_, shape, tmp_path):
+    pytest.importorskip(package, reason=f"needs lowzoo[{engine}]")
+    path = tmp_path / f"x{ENGINES[engine].suffix}"
+    write_artifact(tiny_resolved(Mean()), ExportSpec(format=engine), path)
+    result = bench_host(path, engine=engine, protocol=ONCE, progress=False)
+    assert (result.engine.name, result.engine.provider) == (engine, "CPU")
+    assert (result.input.type, result.input.shape) == (type_, shape)
+    assert result.model.name == "tiny.tag"
+    assert result.statistics.n >= ONCE.min_runs
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(LowzooError, match="cannot be opened"):
+        bench_host(path, engine=engine, protocol=ONCE, progress=False)
 
 
 def test_an_engine_that_is_not_installed():

@@ -1,7 +1,5 @@
 """Published checkpoints in timm's terms: names and shapes of every family, features of every network, misuse."""
 
-import os
-
 import pytest
 import timm
 import torch
@@ -11,6 +9,7 @@ from lowzoo.checkpoints.families.published import FAMILIES, convert_checkpoint, 
 from lowzoo.checkpoints.families.published import _converted as convert_content
 from lowzoo.checkpoints.folder import convert_to_folder
 from lowzoo.zoo.architectures.positions import set_position_rule
+from tests.helpers.hostile import Runs
 from tests.helpers.published_files import layouts, make_content, meta_content, save
 from tests.helpers.published_networks import reference
 from tests.helpers.slow import slow_but
@@ -111,16 +110,6 @@ def test_what_does_not_fit_is_refused_with_what_was_expected_and_found(tmp_path)
     state["module.encoder_q.conv1.weight"] = torch.zeros(64, 3, 3, 3)
     with pytest.raises(LowzooError, match=r"conv1.weight is 64 x 3 x 3 x 3 there, 64 x 3 x 7 x 7 expected"):
         convert_checkpoint(save(content, path), "seed_r18")
-
-
-class Runs:
-    """Unpickled without care, it makes a folder."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def __reduce__(self):
-        return os.mkdir, (str(self.path),)
 
 
 @pytest.mark.parametrize("zipped", [True, False])

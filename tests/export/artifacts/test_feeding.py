@@ -5,6 +5,7 @@ import math
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -116,7 +117,16 @@ def test_javascript_feeds_what_evaluation_feeds(case: str, feed: dict[str, str])
             np.testing.assert_array_equal(found[0], pixels if spec.pixels_last else pixels.transpose(2, 0, 1))
 
 
-NAMES = {"rint": round, "round": round, "floor": math.floor, "max": max, "min": min, "maxOf": max, "minOf": min}
+NAMES = {
+    "rint": round,
+    "nearbyint": round,
+    "round": round,
+    "floor": math.floor,
+    "max": max,
+    "min": min,
+    "maxOf": max,
+    "minOf": min,
+}
 
 
 def sides(code: str, pattern: str, height: int, width: int) -> tuple[int, int]:
@@ -141,6 +151,42 @@ def test_swift_and_kotlin_scale_to_the_same_sides(case: str) -> None:
     assert f"width: {width}, height: {height}, bitsPerComponent: 8" in swift
     assert f"val left = place(wide, {width}); val top = place(tall, {height})" in kotlin
     assert f"Bitmap.createBitmap({width}, {height}, " in kotlin
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("feed", [{}, {"layout": "nchw"}, {"input": "tensor"}], ids=["nhwc", "nchw", "tensor"])
+def test_python_feeds_what_evaluation_feeds(case: str, feed: dict[str, str], tmp_path: Path) -> None:
+    resolved = tiny_resolved(**CASES[case])
+    spec = ExportSpec(format="openvino", **feed)
+    code = snippet(resolved, spec).removeprefix("# Python\n").partition("import openvino")[0]
+    for shape in PHOTOS:
+        photo = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+        Image.fromarray(photo).save(tmp_path / "photo.png")
+        names = {"photo_file": tmp_path / "photo.png"}
+        exec(code, names)
+        (found,) = names["pixels"]
+        if spec.input == "tensor":
+            np.testing.assert_allclose(found, preprocess(photo, resolved).numpy(), atol=1e-5)
+        else:
+            pixels = to_uint8_input(photo, resolved)
+            np.testing.assert_array_equal(found, pixels if spec.pixels_last else pixels.transpose(2, 0, 1))
+
+
+@pytest.mark.parametrize("format_", ["openvino", "ncnn", "mnn"])
+@pytest.mark.parametrize("case", CASES)
+def test_cpp_scales_to_the_same_sides(case: str, format_: str) -> None:
+    resolved = tiny_resolved(**CASES[case])
+    code = snippet(resolved, ExportSpec(format=format_)).partition("// C++\n")[2]
+    for shape in PHOTOS:
+        plain = code.replace("std::", "")
+        assert sides(plain, r"const int tall = (.*), wide = (.*);\n", *shape) == frame(*shape, resolved).resized
+    channels, height, width = resolved.input_size
+    assert f"place(wide, {width}), place(tall, {height})" in code
+    assert f"input({height}, {width}, CV_8UC3" in code
+    assert code.count("(") == code.count(")")
+    assert code.count("{") == code.count("}")
+    if channels == 1:
+        assert "PIXEL_RGB2GRAY" in code or "19595" in code
 
 
 def test_borders_have_the_colour_of_the_mean() -> None:

@@ -107,3 +107,34 @@ def test_images_that_nothing_can_be_learned_from_are_refused(tmp_path: Path) -> 
     folder.mkdir()
     facts = look("sslight", _pictures(folder, 3, same=False), {"student": "resnet18"}, 1)
     assert (facts.images, facts.side, facts.student, facts.kind) == (3, 50, "resnet18", "cnn")
+
+
+def _cautions(named: dict[str, object], **facts: object) -> bool:
+    chosen = choose(replace(FACTS, **facts), named)
+    return any(reason.startswith("Too ") for reason in chosen.reasons)
+
+
+def test_what_is_known_not_to_learn_in_the_time_is_said_before_it_starts() -> None:
+    cnn = "mobilenetv2_100"
+    assert _cautions({}, recipe="sslight", images=1254, student=cnn)
+    assert _cautions({"minutes": 3}, recipe="sslight", images=5000, student=cnn)
+    assert _cautions({"steps": 447}, recipe="sslight", images=1254, student=cnn)
+    assert _cautions({}, recipe="rob", images=1254)
+    assert _cautions({"epochs": 20}, recipe="seed", images=1254)
+
+
+def test_what_may_learn_is_not_spoken_ill_of() -> None:
+    cnn = "mobilenetv2_100"
+    assert not _cautions({"minutes": 240}, recipe="sslight", images=5000, student=cnn)
+    assert not _cautions({"init": "mobilenetv2_supervised"}, recipe="sslight", images=1254, student=cnn)
+    assert not _cautions({}, recipe="sslight", images=1254, student=cnn, gpu=True)
+    assert not _cautions({}, recipe="rob", images=1254, student=cnn)
+    assert not _cautions({}, recipe="rob", images=5000)
+    assert not _cautions({"epochs": 200}, recipe="rob", images=1254)
+
+
+@pytest.mark.parametrize(("student", "zero"), [("mobilenetv2_100", True), ("vit_tiny_patch16_224", False)])
+def test_branches_begin_at_zero_in_networks_of_batch_norms_with_random_weights(student: str, zero: bool) -> None:
+    facts = replace(FACTS, student=student)
+    assert resolve(choose(facts, {}).fields).zero_init_residual is zero
+    assert not resolve(choose(facts, {"init": "mobilenetv2_supervised"}).fields).zero_init_residual

@@ -1,0 +1,162 @@
+"""Detectors on three backbones, from trained and from random weights, on the generated set of `make_shapes.py`.
+
+    python benchmarks/detect_shapes.py --data shapes --work /tmp/rows
+
+Each row is a run of `lowzoo eval segment` in a process of its own. Rows that are done stand in
+`benchmarks/results/detect_shapes.json` and are left out; a run that was broken off goes on from its checkpoint. The
+table beside it is written after each row. Seconds are of a clock, and of all cores together: on a machine that others
+use, only the latter say how long the run takes on two free cores.
+"""
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from lowzoo.system.machine import versions
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results" / "detect_shapes.json"
+MODELS = {"mobilenetv2": "mobilenetv2_100", "resnet18": "resnet18", "vit_tiny": "rob_vit_tiny"}
+# Weights of these come with the package; the others start at random.
+TRAINED = ("mobilenetv2", "vit_tiny")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One run.
+
+    Args:
+        model: Name in `MODELS`.
+        trained: Whether the backbone starts from its weights.
+        steps: Length.
+        seed: Random seed.
+    """
+
+    model: str
+    trained: bool
+    steps: int
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Key of the row."""
+        return f"{self.model}-{'trained' if self.trained else 'random'}-{self.steps}-{self.seed}"
+
+
+def rows(long: int, short: int) -> list[Row]:
+    """What is measured: one long run of each backbone, and short ones that compare starting points."""
+    found = [Row(model, model in TRAINED, long, 0) for model in MODELS]
+    found += [Row(model, start, short, seed) for model in TRAINED for seed in range(3) for start in (True, False)]
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="what make_shapes.py wrote")
+    parser.add_argument("--work", type=Path, required=True, help="run folders")
+    parser.add_argument("--steps", type=int, default=600, help="of the long runs")
+    parser.add_argument("--short", type=int, default=150, help="of those that are compared")
+    parser.add_argument("--only", default="", help="rows whose name holds this")
+    args = parser.parse_args()
+    for row in rows(args.steps, args.short):
+        if args.only in row.name and row.name not in measured():
+            write({**measured(), row.name: run(row, args.data, args.work / row.name)})
+            print(row.name, json.dumps(measured()[row.name]["figures"]), flush=True)
+    write(measured())
+
+
+def model_word(row: Row, work: Path) -> str:
+    """What the command takes for a row's backbone; the bundled MobileNetV2 is a teacher, so it is written out."""
+    if row.model != "mobilenetv2" or not row.trained:
+        return MODELS[row.model]
+    file = work / "mobilenetv2.safetensors"
+    if not file.is_file():
+        from safetensors.torch import save_file
+
+        from lowzoo import catalog
+        from lowzoo.train.teachers.published import load_published
+        from lowzoo.zoo.teacher_file import local_file
+
+        entry = catalog.teacher("mobilenetv2_supervised")
+        bundled = local_file(entry)
+        assert bundled is not None
+        state = load_published(bundled, entry, with_head=False).backbone.state_dict()
+        work.mkdir(parents=True, exist_ok=True)
+        save_file({key: value.contiguous() for key, value in state.items()}, file)
+    return f"mobilenetv2_100@{file}"
+
+
+def run(row: Row, data: Path, folder: Path) -> dict[str, object]:
+    """Train and measure, or go on where the run was broken off."""
+    words = ["--steps", str(row.steps), "--seed", str(row.seed), "--data", str(data), "--folder", str(folder)]
+    words += [] if row.trained else ["--random-init"]
+    words += ["--set", "checkpoint_steps=25", "--json"]
+    words += ["--resume"] if (folder / "settings.json").is_file() else []
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    code = "from lowzoo.cli.main import main; main()"
+    command = [sys.executable, "-c", code, "eval", "segment", model_word(row, folder.parent), *words]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise SystemExit(f"{row.name} ended with status {done.returncode}")
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    document = json.loads(done.stdout)
+    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return {
+        "model": row.model,
+        "trained": row.trained,
+        "steps": row.steps,
+        "seed": row.seed,
+        "figures": {each["metric"]: each["mean"] for each in document["figures"]},
+        "seconds": round(time.monotonic() - began, 1),
+        "core_seconds": round(spent, 1),
+        "resumed": "--resume" in words,
+        "versions": {**versions(), **document["versions"]},
+        "cores": os.cpu_count(),
+        "size": document["settings"]["test_size"],
+    }
+
+
+def measured() -> dict[str, dict]:
+    """The rows that are done."""
+    return json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
+
+
+def write(found: dict[str, dict]) -> None:
+    """Write the rows and the table."""
+    RESULTS.write_text(json.dumps(found, indent=2) + "\n")
+    lines = ["# Detectors on a generated set", "", (__doc__ or "").strip().split("\n\n")[2].replace("\n", " "), ""]
+    lines += ["| backbone | start | steps | seed | box AP50 | mask AP50 | box AP | mask AP | min | core min |"]
+    lines += ["|---|---|---|---|---|---|---|---|---|---|"]
+    for row in found.values():
+        figures = row["figures"]
+        start = "trained" if row["trained"] else "random"
+        shown = [figures.get(name, 0) for name in ("box AP50", "mask AP50", "box AP", "mask AP")]
+        numbers = " | ".join(f"{value:.1f}" for value in shown)
+        times = f"{row['seconds'] / 60:.1f}{' (part)' if row['resumed'] else ''} | {row['core_seconds'] / 60:.1f}"
+        lines.append(f"| {row['model']} | {start} | {row['steps']} | {row['seed']} | {numbers} | {times} |")
+    least = min((row["steps"] for row in found.values()), default=0)
+    for model in TRAINED:
+        pairs = {
+            start: [
+                row["figures"]["box AP"]
+                for row in found.values()
+                if (row["model"], row["trained"], row["steps"]) == (model, start, least)
+            ]
+            for start in (True, False)
+        }
+        if all(len(values) == 3 for values in pairs.values()):
+            (a, b), (c, d) = (map(measure, pairs.values()) for measure in (statistics.fmean, statistics.stdev))
+            lines += ["", f"{model}, {least} steps: box AP {a:.1f} from trained weights, {b:.1f} from random ones;"]
+            lines += [f"standard deviations over three seeds {c:.1f} and {d:.1f}."]
+    RESULTS.with_suffix(".md").write_text("\n".join(lines) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Annotated sets: one layout a file, and what all of them become."""

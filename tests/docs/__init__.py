@@ -1,0 +1,1 @@
+"""README, documentation and notebooks: what stands there is run."""

@@ -1,0 +1,100 @@
+"""A detector's ONNX file finds what the detector finds, and other formats are refused by name."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+import lowzoo.evaluate
+from lowzoo.base.errors import LowzooError
+from lowzoo.cli.main import main
+from lowzoo.export import check, export
+from lowzoo.export.detection.parity import framed
+from tests.helpers.detection import TINY, drawn_set
+
+pytest.importorskip("faster_coco_eval")
+
+
+def _trained(place: Path, task: str, model: str) -> Path:
+    data = drawn_set(place / "set")
+    function = getattr(lowzoo.evaluate, task)
+    # Nothing is learned in a step: a low threshold gives detections to be compared.
+    words = [*TINY, "network.score_threshold=0.2"]
+    function(
+        model, data=data, folder=place / task, steps=1, batch_size=2, random_init=True, device="cpu", settings=words
+    )
+    return place / task
+
+
+@pytest.fixture(scope="module")
+def segmenter(tmp_path_factory) -> Path:
+    return _trained(tmp_path_factory.mktemp("run"), "segment", "test_efficientnet")
+
+
+def test_masks_boxes_and_classes_are_pytorchs(segmenter, tmp_path):
+    found = export(segmenter, out=tmp_path / "m.onnx")
+    assert found.parity.detections > 0
+    assert found.parity.matched == 1.0
+    assert found.parity.box_error < 0.01
+    assert found.parity.mask_error < 1e-3
+    assert found.outputs == {"boxes": (20, 4), "scores": (20,), "classes": (20,), "masks": (20, 28, 28)}
+    notes = {each.key: each.value for each in onnx.load(tmp_path / "m.onnx").metadata_props}
+    assert json.loads(notes["lowzoo.classes"]) == ["disc", "square"]
+    assert notes["lowzoo.suppression"] == "inside"
+    assert "inside the graph" in str(found)
+    report = check(tmp_path / "m.onnx", against=segmenter)
+    assert report.same_weights
+    assert not report.broken
+
+
+def test_a_vit_without_masks_with_suppression_outside(tmp_path):
+    folder = _trained(tmp_path, "detect", "test_vit")
+    found = export(folder, out=tmp_path / "out.onnx", nms="outside", size=(96, 128))
+    assert found.outputs == {"boxes": (20, 2, 4), "scores": (20, 2)}
+    assert found.parity.matched == 1.0
+    assert found.parity.detections > 0
+    assert "left to the app" in str(found)
+
+
+@pytest.mark.parametrize("format", ["coreml", "executorch", "litert"])
+def test_other_formats_are_refused_with_the_reason(segmenter, tmp_path, format):
+    with pytest.raises(LowzooError, match="RoIAlign"):
+        export(segmenter, format=format, out=tmp_path / "m")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ({"size": (100, 96)}, "multiples of 32 px"),
+        ({"precision": "int8"}, "--precision fp32"),
+        ({"batch": 2}, "--batch 1"),
+        ({"nms": "outside"}, "suppression"),
+        ({"head": "own"}, "classes of its own"),
+    ],
+)
+def test_what_does_not_fit_a_detector_is_refused(segmenter, tmp_path, words, message):
+    with pytest.raises(LowzooError, match=message):
+        export(segmenter, out=tmp_path / "m.onnx", **words)
+
+
+def test_suppression_is_a_word_for_detectors_alone():
+    with pytest.raises(LowzooError, match="no detector"):
+        export("rob_vit_tiny", nms="outside")
+
+
+def test_pictures_are_framed_at_the_upper_left():
+    pixels = np.full((50, 100, 3), 200, np.uint8)
+    found = framed(pixels, (64, 64), (0.5, 0.5, 0.5))
+    assert (found[:32] == 200).all()
+    assert (found[32:] == 128).all()
+
+
+def test_bench_times_it(segmenter, tmp_path, capsys):
+    export(segmenter, out=tmp_path / "m.onnx")
+    with pytest.raises(SystemExit) as ended:
+        main(["bench", str(tmp_path / "m.onnx"), "--quick", "--json"])
+    assert ended.value.code == 0
+    assert "median" in capsys.readouterr().out
