@@ -211,7 +211,8 @@ class DeviceTrace(FakeTensorMode):
         masks = [x for x in args[1] if x is not None]
         source = args[0]
         taken = masks[0].ndim
-        return source.new_empty((masks[0].numel(), *source.shape[taken:]))
+        selected: Tensor = source.new_empty((masks[0].numel(), *source.shape[taken:]))
+        return selected
 
     def _sized_by_values(self, name: str, args: Any) -> Any:
         self._wait("shape", name)
@@ -268,7 +269,8 @@ class DeviceTrace(FakeTensorMode):
             self._as_meta -= 1
 
     def _patches(self) -> Iterator[Any]:
-        engine, function = torch.autograd._engine_run_backward, torch.autograd.Function
+        engine = torch.autograd._engine_run_backward  # type: ignore[attr-defined]  # nothing public stands there
+        function = torch.autograd.Function
         apply = next(vars(kind)["apply"] for kind in function.__mro__ if "apply" in vars(kind))
 
         def backward(*args: Any, **more: Any) -> Any:
@@ -350,7 +352,7 @@ def _apply(self: nn.Module, change: Callable[[Tensor], Tensor], recurse: bool = 
 
     for module in self.modules() if recurse else (self,):
         for held in (module._parameters, module._buffers):
-            held.update({key: once(x) for key, x in held.items() if x is not None})  # type: ignore[arg-type]
+            held.update({key: once(x) for key, x in held.items() if x is not None})  # type: ignore[misc]
     return self
 
 

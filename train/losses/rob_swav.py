@@ -49,7 +49,7 @@ class SinkhornTargets(nn.Module):
         self.register_buffer("filled", torch.zeros((), dtype=torch.long))
         # Known to the host as well, which would wait for a GPU to ask it in every step; None until it was asked.
         self._filled: int | None = None
-        self.register_load_state_dict_post_hook(SinkhornTargets._forget)
+        self.register_load_state_dict_post_hook(SinkhornTargets._forget)  # type: ignore[no-untyped-call]
 
     @torch.no_grad()
     def targets(self, scores_GBK: Tensor) -> Tensor:

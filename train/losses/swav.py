@@ -47,7 +47,7 @@ class SwavObjective(nn.Module):
         # Whether it is full never becomes untrue again, and to ask a GPU in every step would wait for it: its steps are
         # counted on the host, and the queue itself is asked once, as it may come from a checkpoint.
         self._free: int | None = None
-        self.register_load_state_dict_post_hook(SwavObjective._forget)
+        self.register_load_state_dict_post_hook(SwavObjective._forget)  # type: ignore[no-untyped-call]
 
     def loss(self, logits_VBK: Tensor, *, prototypes_KD: Tensor, use_queue: bool, alpha: float, beta: float) -> Tensor:
         """Scalar, nats.
