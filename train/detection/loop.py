@@ -101,8 +101,10 @@ class DetectorRun:
         self.train_set = sets.train if config.empty_images else sets.train.with_objects()
         self.left_out = len(sets.train) - len(self.train_set)
         self.test_set = sets.test
+        self._images = sets.train.source.fingerprint()
         writable_folder(folder)
-        state = self._begin(identity, resume=resume)
+        own_facts = json.loads(json.dumps({"settings": config.model_dump(mode="json"), **identity}))
+        state = self._begin(own_facts, resume=resume)
         torch.manual_seed(config.seed)
         self.detector = Detector(
             backbone, config.network, len(sets.train.class_names), masks=config.masks, mean=_mean_of_processes
@@ -139,6 +141,8 @@ class DetectorRun:
             self._wrapped = distributed.wrap_ddp(self.detector, self.device)
         distributed.barrier()
         if self.main:
+            # Not before everything fits together: a start that is refused leaves no run behind.
+            write_text(folder / SETTINGS, json.dumps(own_facts, indent=2) + "\n")
             checkpoint.remove_leftovers(folder)
             forget_after(folder / METRICS, self.step if state is not None else None)
             self.metrics = MetricsLog(folder / METRICS, Trackers([], TrackedRun(folder, {}, self.step), say))
@@ -195,6 +199,7 @@ class DetectorRun:
             self.train_set.category_ids,
             self.config.test_size,
             self.config.longest,
+            self._images,
         )
 
     def detect(self, data: AnnotatedSet) -> tuple[list[dict[str, Any]], dict[int, str]]:
@@ -221,18 +226,21 @@ class DetectorRun:
             wanted=wanted and self.main,
         )
 
-    def _begin(self, identity: dict[str, Any], *, resume: bool) -> dict[str, Any] | None:
-        """Make the folder this run's, or see that it is; gives the checkpoint to go on from."""
+    def _begin(self, own: dict[str, Any], *, resume: bool) -> dict[str, Any] | None:
+        """See that the folder is free, or this run's; gives the checkpoint to go on from.
+
+        Args:
+            own: What decides the run, as its folder keeps it.
+            resume: Whether it goes on.
+        """
         file = self.folder / SETTINGS
-        own = json.loads(json.dumps({"settings": self.config.model_dump(mode="json"), **identity}))
         if not resume:
-            if file.exists() and self.main:
+            # A run that ended before its first checkpoint left nothing that another one could lose.
+            if self.main and file.exists() and checkpoint.is_there(self.folder):
                 raise LowzooError(
                     f"{self.folder} already holds a run", "Add --resume to go on with it, or name another --folder"
                 )
             distributed.barrier()
-            if self.main:
-                write_text(file, json.dumps(own, indent=2) + "\n")
             return None
         if not file.is_file():
             raise LowzooError(f"{self.folder} holds no run to resume", "Leave out --resume, or name its --folder")
