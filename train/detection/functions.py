@@ -1,4 +1,4 @@
-"""`lowzoo eval detect` and `lowzoo eval segment`: how well a detector does that stands on a model."""
+"""`lowzoo eval detect` and `lowzoo eval segment`: train a detector on a backbone and measure its AP."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Unpack

@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, nullcontext
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from lowzoo.base.errors import LowzooError
 from lowzoo.data.pixels.decode import BadImage
@@ -297,7 +298,7 @@ class DetectorRun:
             processes=self.processes,
         )
         loader = DataLoader(
-            data,
+            _Told(data) if self.workers else data,
             batch_size=None,
             sampler=StepNumbers(self.step),
             num_workers=self.workers,
@@ -307,6 +308,8 @@ class DetectorRun:
         batches = clock.iterate(loader)
         while self.step < self.length.total:
             batch = next(batches)
+            if isinstance(batch, _Refusal):
+                raise LowzooError(batch.message, batch.remedy)
             yield self._one_step(batch, clock)
 
     def _one_step(self, parts: Sequence[Batch], clock: StepClock) -> dict[str, Tensor]:
@@ -411,6 +414,27 @@ def _keep_pictures(data: AnnotatedSet, place: Path) -> None:
             write_bytes(
                 place / f"{number}{Path(data.source.where(index)).suffix or '.img'}", data.source.encoded(index)
             )
+
+
+@dataclass(frozen=True)
+class _Refusal:
+    """A `LowzooError` of a process that reads images, for this one to raise."""
+
+    message: str
+    remedy: str
+
+
+class _Told(Dataset[list[Batch] | _Refusal]):
+    """Steps whose errors come as values: torch would write a raised one's traceback into its message."""
+
+    def __init__(self, steps: Steps) -> None:
+        self.steps = steps
+
+    def __getitem__(self, step: int) -> list[Batch] | _Refusal:
+        try:
+            return self.steps[step]
+        except LowzooError as error:
+            return _Refusal(error.message, error.remedy)
 
 
 def _worker(_: int) -> None:

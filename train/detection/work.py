@@ -37,15 +37,9 @@ from lowzoo.zoo.given import resolved_model
 Task = Literal["detect", "segment"]
 EVALUATION, PICTURE = "evaluation.json", "detections.png"
 _MOST_NAMED = 5
-# The options that mean something for a detector that is trained already, and what the others are where absent.
+# The options that mean something for a detector that is trained already, and what others are where they are absent.
 _MEASURING = ("test_annotations", "images", "image_size", "device", "bf16", "picture", "out", "progress")
-_IDLE: Mapping[str, Any] = {
-    "resume": False,
-    "devices": 1,
-    "workers": 0,
-    "random_init": False,
-    "seed": 0,
-}
+_IDLE: Mapping[str, Any] = {"devices": 1}
 # Differences of a preset from detectron2 that remain, for whoever compares figures.
 REMAINING = (
     "masks are trained as bitmaps cut by RoIAlign, not as polygons cut exactly",
@@ -158,7 +152,9 @@ def _measure(
     """The score of a detector that was trained before."""
     if task == "segment" and not trained.detector.masks:
         raise LowzooError(f"{trained.name} is a detector without masks", "Use `lowzoo eval detect`")
-    if training := [name for name, value in options.items() if name not in _MEASURING and value != _IDLE.get(name)]:
+    if training := [
+        name for name, value in options.items() if name not in _MEASURING and (value or None) != _IDLE.get(name)
+    ]:
         raise LowzooError(
             f"{trained.name} is trained already, so {' and '.join(map(_flag, training))} would have no effect",
             "Leave it out, or name a backbone",
