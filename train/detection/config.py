@@ -225,7 +225,7 @@ def _typed(given: Mapping[str, Any], schema: type[BaseModel] = DetectConfig, whe
             found[key] = _typed(value, DetectorShape, f"{name}.")
             continue
         try:
-            found[key] = TypeAdapter(Annotated[field.annotation, *field.metadata]).validate_python(value)
+            found[key] = TypeAdapter(Annotated[field.annotation, Field(), *field.metadata]).validate_python(value)
         except ValidationError as error:
             raise _impossible(name, value, error) from None
     return found
@@ -241,7 +241,7 @@ def _unknown(key: str) -> LowzooError:
 
 def _impossible(key: str, value: Any, error: ValidationError) -> LowzooError:
     inner, reason = first_misfit(error)
-    reason = reason.replace("valid tuple", "list").replace("a valid ", "a ")
+    reason = reason.replace("valid tuple", "list").replace("a valid integer", "an integer").replace("a valid ", "a ")
     place = f", entry {inner}" if inner else ""
     return LowzooError(
         f"{key} = {value!r} is impossible{place}: {reason[:1].lower()}{reason[1:]}",

@@ -297,8 +297,9 @@ class DetectorRun:
             rank=collectives.rank(),
             processes=self.processes,
         )
+        told: Dataset[Any] = _Told(data) if self.workers else data
         loader = DataLoader(
-            _Told(data) if self.workers else data,
+            told,
             batch_size=None,
             sampler=StepNumbers(self.step),
             num_workers=self.workers,

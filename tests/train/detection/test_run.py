@@ -146,6 +146,16 @@ def test_another_run_is_not_resumed(data, whole):
         _segment(data, whole[0])
 
 
+def test_an_error_of_a_process_that_reads_images_is_its_own_line(tmp_path):
+    folder = drawn_set(tmp_path / "set")
+    for picture in (folder / "train").iterdir():
+        Image.new("RGB", (50, 60)).save(picture)
+    with pytest.raises(LowzooError, match="is 50 x 60 pixels") as caught:
+        _segment(folder, tmp_path / "run", workers=1, steps=1)
+    assert "Traceback" not in str(caught.value)
+    assert caught.value.remedy.startswith("Get the image again")
+
+
 def test_a_start_that_is_refused_leaves_no_run_behind(data, tmp_path):
     with pytest.raises(LowzooError, match="last stage of a ResNet"):
         _segment(data, tmp_path / "run", model="test_vit", preset="sslight_c4", task="detect")
