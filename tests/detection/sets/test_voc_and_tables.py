@@ -128,7 +128,7 @@ def test_a_table_with_a_bad_box_is_told_by_row(tmp_path):
 def test_a_table_of_corners_is_refused(tmp_path):
     corners = [[20, 15, 35, 28], [5, 4, 12, 12]]
     _table(tmp_path / "set", [{"bbox": corners, "category": [1, 0]}])
-    with pytest.raises(LowzooError, match="1 of the 2 boxes .* lie inside as corners") as caught:
+    with pytest.raises(LowzooError, match=r"1 of the 2 boxes .* lie inside as corners") as caught:
         open_sets(tmp_path / "set", with_masks=False)
     assert "subtract" in caught.value.remedy
 
