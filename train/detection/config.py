@@ -225,7 +225,8 @@ def _typed(given: Mapping[str, Any], schema: type[BaseModel] = DetectConfig, whe
             found[key] = _typed(value, DetectorShape, f"{name}.")
             continue
         try:
-            found[key] = TypeAdapter(Annotated[field.annotation, Field(), *field.metadata]).validate_python(value)
+            kind: Any = Annotated[field.annotation, Field(), *field.metadata]
+            found[key] = TypeAdapter(kind).validate_python(value)
         except ValidationError as error:
             raise _impossible(name, value, error) from None
     return found
