@@ -1,6 +1,6 @@
 """`lowzoo.export.export` and `lowzoo.export.check`: what the two commands call."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -134,6 +134,15 @@ def export(
             raise LowzooError(f"{model} is a detector, which goes to ONNX alone", "Use --format onnx")
         if head is not None or classes is not None or features is not None:
             raise LowzooError(f"{model} is a detector, which has classes of its own", "Leave --head and --features out")
+        _refuse_for_detector(
+            {
+                "--unchecked": unchecked,
+                "--calibration": calibration is not None,
+                "--max-loss": f"{max_loss}" != "1.0",
+                "--ios": ios != "iOS16",
+            },
+            model,
+        )
         with told(progress) as say:
             return export_detector(
                 Path(str(model)), spec_of(format), out, suppressed=nms == "inside", force=force, say=say
@@ -217,6 +226,8 @@ def check(
     with told(progress) as say:
         say(f"checking {artifact}")
         if holds_detector(Path(artifact)):
+            given = {"--head": head is not None, "--features": features is not None, "--knn": knn}
+            _refuse_for_detector(given, artifact)
             return check_detector(Path(artifact), against, data)
         reference: str | Resolved | None = None
         if against is not None:
@@ -300,6 +311,16 @@ def _all(
             for name, spec in specs.items()
         }
         return export_all(resolved, named, out, force=force, unchecked=unchecked, say=say)
+
+
+def _refuse_for_detector(given: Mapping[str, bool], what: Any) -> None:
+    """Refuse options that have no effect on a detector."""
+    from lowzoo.base.errors import LowzooError
+
+    if named := [option for option, is_given in given.items() if is_given]:
+        raise LowzooError(
+            f"{what} is a detector, on which {' and '.join(named)} would have no effect", f"Leave out {named[0]}"
+        )
 
 
 def _features(given: int | Sequence[int] | str | None) -> Any:

@@ -247,7 +247,7 @@ def test_a_file_in_the_folder_is_all_that_a_format_of_ours_takes(
     (tmp_path / "next.py").write_text("FORMAT = None\n")
     monkeypatch.setattr(formats, "__path__", [*formats.__path__, str(tmp_path)])
     found = entries_in_folder("lowzoo.export.formats", "FORMAT", first=("onnx",))
-    assert list(found) == ["onnx", "coreml", "executorch", "litert", "openvino", "ncnn", "mnn", "next"]
+    assert list(found) == ["onnx", "coreml", "executorch", "litert", "mnn", "ncnn", "next", "openvino"]
     assert found["next"] == "lowzoo.export.formats.next:FORMAT"
 
 

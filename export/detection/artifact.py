@@ -17,6 +17,7 @@ from lowzoo.base.errors import LowzooError
 from lowzoo.data.pixels.decode import decode_rgb
 from lowzoo.data.stores.samples import demonstration_photos
 from lowzoo.detection.folder import TrainedDetector, load_detector
+from lowzoo.detection.sets.batches import fitted
 from lowzoo.export.artifacts.identity import refuse_to_replace
 from lowzoo.export.artifacts.places import atomic_place, digest_of, size_of
 from lowzoo.export.detection.graph import DetectorGraph
@@ -152,8 +153,10 @@ def export_detector(
         enforce(parity)
         outputs = {name: tuple(value.shape) for name, value in file.run(pictures[0]).items()}
     warnings = []
-    if not parity.detections:
-        warnings.append("nothing was detected in any picture, so parity says little; check the file with --data")
+    if parity.empty:
+        warnings.append("nothing was detected in any picture, so nothing was compared; check the file with --data")
+    if smaller := _smaller(trained, size):
+        warnings.append(smaller)
     return DetectorArtifact(
         path,
         trained.name,
@@ -215,6 +218,22 @@ def _size(trained: TrainedDetector, spec: ExportSpec) -> tuple[int, int]:
             f"Name --size {near[0]}x{near[1]}",
         )
     return size
+
+
+def _smaller(trained: TrainedDetector, size: tuple[int, int]) -> str:
+    """A warning if the file sees a photograph of 4:3 smaller than AP was measured at, with both sizes."""
+    divisor = trained.detector.shape.divisor
+    for name, (height, width) in (("a lying", (3, 4)), ("an upright", (4, 3))):
+        measured = fitted(height, width, trained.shorter, trained.longest)
+        scale = min(size[0] / height, size[1] / width)
+        shown = round(height * scale), round(width * scale)
+        if shown[0] < measured[0]:
+            wanted = tuple(-(-side // divisor) * divisor for side in measured)
+            return (
+                f"{name} picture of 4:3 is seen at {size_text(shown)} pixels, and AP "
+                f"was measured at {size_text(measured)}; for such pictures export with --size {wanted[0]}x{wanted[1]}"
+            )
+    return ""
 
 
 def _metadata(trained: TrainedDetector, graph: DetectorGraph, spec: ExportSpec, weights: str) -> dict[str, str]:

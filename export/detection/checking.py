@@ -13,11 +13,12 @@ from lowzoo.detection import is_detector
 from lowzoo.detection.folder import load_detector
 from lowzoo.export.detection.artifact import pictures_of, runner
 from lowzoo.export.detection.onnx_file import DetectorFile
-from lowzoo.export.detection.parity import LEAST_MATCHED, DetectionParity, compare, framed
+from lowzoo.export.detection.parity import DetectionParity, compare, framed
 from lowzoo.export.formats.onnx.runtime import notes_of_onnx
 from lowzoo.zoo.digest import weights_digest
 
 _MOST = 64
+_NOTHING = "nothing was detected, so nothing was compared; name pictures by --data"
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class DetectorReport:
         detector: What it was compared with.
         same_weights: Whether they are the ones that the file was made from.
         parity: How far it is from PyTorch.
-        broken: Each broken bound.
+        broken: Each broken bound; that nothing was compared is one.
     """
 
     path: Path
@@ -49,7 +50,7 @@ class DetectorReport:
         yield f"{self.path} against {self.detector}, {weights}"
         yield self.parity.line()
         for broken in self.broken:
-            yield f"BROKEN: {broken}"
+            yield f"Note: {broken}" if self.parity.empty else f"BROKEN: {broken}"
 
     def __str__(self) -> str:
         return "\n".join(self.lines())
@@ -76,6 +77,11 @@ def check_detector(path: Path, against: Any, data: Any) -> DetectorReport:
     name = notes.get("lowzoo.model", "")
     places = [against] if against is not None else [path.parent / name, Path(name), Path("runs") / name]
     folder = next((Path(place) for place in places if is_detector(place)), None)
+    if folder is None and against is not None:
+        raise LowzooError(
+            f"{against} is no folder of a trained detector, which {path} is compared with",
+            f"Name the folder of the run of {name} with --against",
+        )
     if folder is None:
         raise LowzooError(f"the detector {name} of {path} is not to be found", "Name the folder of its run: --against")
     trained = load_detector(folder)
@@ -99,7 +105,5 @@ def check_detector(path: Path, against: Any, data: Any) -> DetectorReport:
     file = DetectorFile(path)
     inside = notes["lowzoo.suppression"] == "inside"
     parity = compare(trained, pictures, runner(file, trained, suppressed=inside), file.engine)
-    broken: tuple[str, ...] = ()
-    if parity.matched < LEAST_MATCHED:
-        broken = (f"{100 * parity.matched:.1f} % of the detections are the same, at least {100 * LEAST_MATCHED:g} %",)
+    broken = (_NOTHING,) if parity.empty else parity.broken()
     return DetectorReport(path, trained.name, same, parity, broken)

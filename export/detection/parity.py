@@ -20,6 +20,9 @@ SAME_OVERLAP, SAME_SCORE = 0.99, 0.01
 _MARGIN = 0.01
 # What may be missed: suppression decides by overlaps, and rounding turns over one that is at the threshold exactly.
 LEAST_MATCHED = 0.99
+# Most mean difference of a matched mask's probabilities: as much of a mask may differ as of a box that counts as the
+# same. Rounding in fp32 is at 1e-5 and below.
+MOST_MASK_ERROR = 1 - SAME_OVERLAP
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,9 @@ class DetectionParity:
     Args:
         images: Pictures that were compared.
         detections: Detections of PyTorch in them, whose score is above the threshold.
-        matched: Fraction of them that the file found, and of the file's that PyTorch found, the smaller one.
+        file_detections: Those of the file.
+        matched: Fraction of PyTorch's that the file found, or of the file's that PyTorch found, the smaller one; 1
+            where nothing was detected.
         box_error: Largest difference of a corner in pixels, of matched ones.
         score_error: Largest difference of a score.
         mask_error: Largest mean difference of a mask's probabilities; None without masks.
@@ -38,19 +43,44 @@ class DetectionParity:
 
     images: int
     detections: int
+    file_detections: int
     matched: float
     box_error: float
     score_error: float
     mask_error: float | None
     engine: str
 
+    @property
+    def empty(self) -> bool:
+        """Whether neither side detected anything, so that nothing was compared."""
+        return not self.detections and not self.file_detections
+
+    def broken(self) -> tuple[str, ...]:
+        """Each bound that is broken, with both numbers."""
+        found = []
+        if self.matched < LEAST_MATCHED:
+            found.append(
+                f"{100 * self.matched:.1f} % of the detections (PyTorch {self.detections}, the file "
+                f"{self.file_detections}) are the same, at least {100 * LEAST_MATCHED:g} % are wanted"
+            )
+        # Written so that a mask of nan breaks it.
+        if self.mask_error is not None and not self.mask_error <= MOST_MASK_ERROR:
+            found.append(
+                f"the probabilities of a mask differ by {self.mask_error:.1e} in the mean, at most "
+                f"{MOST_MASK_ERROR:.1e} is wanted"
+            )
+        return tuple(found)
+
     def line(self) -> str:
         """For people."""
-        if not self.detections:
-            return f"Parity: no detections in {self.images} pictures, in PyTorch or in the file ({self.engine})"
+        if self.empty:
+            return (
+                f"Parity: no detections in {self.images} pictures, neither in PyTorch nor in the file ({self.engine})"
+            )
         masks = "" if self.mask_error is None else f", masks {self.mask_error:.1e}"
         return (
-            f"Parity: {100 * self.matched:.1f} % of {self.detections} detections in {self.images} pictures matched, "
+            f"Parity: {100 * self.matched:.1f} % of {max(self.detections, self.file_detections)} detections in "
+            f"{self.images} pictures matched, "
             f"boxes within {self.box_error:.1e} px, scores {self.score_error:.1e}{masks} ({self.engine})"
         )
 
@@ -100,10 +130,12 @@ def compare(
             score_error = max(score_error, float((theirs["scores"][there][j] - ours["scores"][i]).abs()))
             if "masks" in ours:
                 drawn = theirs["masks"][there][j] - ours["masks"][i]
-                mask_error = max(mask_error, float(drawn.abs().mean()))
+                # max() passes over nan.
+                error = float(drawn.abs().mean())
+                mask_error = error if error != error else max(mask_error, error)
     found = min(both / total if total else 1.0, both_of_theirs / theirs_total if theirs_total else 1.0)
     masks = mask_error if trained.detector.masks else None
-    return DetectionParity(len(pictures), total, found, box_error, score_error, masks, engine)
+    return DetectionParity(len(pictures), total, theirs_total, found, box_error, score_error, masks, engine)
 
 
 def enforce(parity: DetectionParity) -> None:
@@ -112,10 +144,9 @@ def enforce(parity: DetectionParity) -> None:
     Raises:
         ParityError: It does.
     """
-    if parity.matched < LEAST_MATCHED:
+    if broken := parity.broken():
         raise ParityError(
-            f"the file and PyTorch find the same in {100 * parity.matched:.1f} % of {parity.detections} detections, "
-            f"and {100 * LEAST_MATCHED:g} % are wanted",
+            f"the file does not find what PyTorch finds: {'; '.join(broken)}",
             "Nothing was written; export another detector, or report this one",
         )
 

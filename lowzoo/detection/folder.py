@@ -32,6 +32,7 @@ class TrainedDetector:
         category_ids: Their numbers in the annotation file that it was trained on.
         shorter: Shorter side in pixels that images are brought to.
         longest: Most pixels of the other.
+        trained_on: Fingerprint of the images that it was trained on; empty if that is not known.
     """
 
     detector: Detector
@@ -42,6 +43,7 @@ class TrainedDetector:
     category_ids: tuple[int, ...]
     shorter: int
     longest: int
+    trained_on: str = ""
 
 
 def save_detector(folder: Path, found: TrainedDetector) -> None:
@@ -61,6 +63,7 @@ def save_detector(folder: Path, found: TrainedDetector) -> None:
         "category_ids": list(found.category_ids),
         "shorter": found.shorter,
         "longest": found.longest,
+        "trained_on": found.trained_on,
     }
     write_text(folder / FACTS, json.dumps(facts, indent=2) + "\n")
 
@@ -78,6 +81,7 @@ def load_detector(folder: str | Path) -> TrainedDetector:
         backbone = rebuilt(facts["backbone"])
         classes, masks = tuple(facts["classes"]), bool(facts["masks"])
         numbers, shorter, longest = tuple(facts["category_ids"]), int(facts["shorter"]), int(facts["longest"])
+        trained_on = str(facts.get("trained_on", ""))
     except LowzooError:
         raise
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ValidationError) as error:
@@ -94,4 +98,5 @@ def load_detector(folder: str | Path) -> TrainedDetector:
     except RuntimeError as error:
         raise LowzooError(f"{file} does not fit {folder / FACTS} ({reason_of(error)})", "Train it again") from error
     name = folder.resolve().name
-    return TrainedDetector(detector.eval(), name, short_digest(file), backbone, classes, numbers, shorter, longest)
+    revision = short_digest(file)
+    return TrainedDetector(detector.eval(), name, revision, backbone, classes, numbers, shorter, longest, trained_on)

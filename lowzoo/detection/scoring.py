@@ -64,7 +64,7 @@ def score(truth: Mapping[str, Any], found: Sequence[Mapping[str, Any]], kind: Ki
 
     Args:
         truth: Images, annotations and categories, as COCO writes them; it is left as it is.
-        found: image_id, category_id, score, and bbox (x, y, width, height) or segmentation.
+        found: image_id, category_id, score, and bbox (x, y, width, height) or segmentation; with both, `kind` decides.
         kind: By boxes or by masks.
     """
     from faster_coco_eval import COCO, COCOeval_faster
@@ -73,9 +73,11 @@ def score(truth: Mapping[str, Any], found: Sequence[Mapping[str, Any]], kind: Ki
     if not found:
         present = {each["category_id"] for each in truth["annotations"] if not each["iscrowd"]}
         return Score(kind, _nothing_found(truth), {names[i]: 0.0 for i in sorted(present)})
+    # The area of a detection decides whether it is small; with a box beside its mask, it would be that of the box.
+    given = found if kind == "box" else [{key: v for key, v in each.items() if key != "bbox"} for each in found]
     whole = COCO(_copied(truth), print_function=_silent)
     counted = COCOeval_faster(
-        whole, whole.loadRes(_copied(found)), iouType=_TYPES[kind], print_function=_silent, separate_eval=True
+        whole, whole.loadRes(_copied(given)), iouType=_TYPES[kind], print_function=_silent, separate_eval=True
     )
     counted.run()
     figures = {name: 100 * float(value) for name, value in zip(NAMES, counted.stats, strict=False) if value > -1}

@@ -26,7 +26,9 @@ def _noisy(truth, random):
             box[2:] = box[2:].clip(1)
             mask = np.zeros((size["height"], size["width"]), np.uint8)
             x, y, w, h = (int(v) for v in box.clip(0))
-            mask[y : y + h, x : x + w] = 1
+            rows, columns = np.ogrid[: size["height"], : size["width"]]
+            # A disc, so that many a mask is small (under 32 x 32 pixels) in a box that is not.
+            mask[((rows + 0.5 - y - h / 2) / (h / 2)) ** 2 + ((columns + 0.5 - x - w / 2) / (w / 2)) ** 2 <= 1] = 1
             other = random.random() < 0.2
             found.append(
                 {
@@ -46,15 +48,18 @@ def _noisy(truth, random):
 def test_equals_pycocotools(tmp_path: Path, kind, theirs, seed):
     coco = pytest.importorskip("pycocotools.coco")
     evaluation = pytest.importorskip("pycocotools.cocoeval")
-    file = write_annotations(tmp_path / "a.json", part(tmp_path / "a", 12, 96, seed=seed, crowd=True))
+    file = write_annotations(tmp_path / "a.json", part(tmp_path / "a", 12, 144, seed=seed, crowd=True))
     data = read_coco(file, tmp_path / "a", with_masks=True)
     truth = truth_of(data, range(len(data)))
     assert any(each["iscrowd"] for each in truth["annotations"])
     found = _noisy(truth, np.random.default_rng(seed))
+    # As COCO's results of masks are: without a box, which would lend its area to the mask.
+    without = "bbox" if kind == "mask" else "segmentation"
+    results = [{key: value for key, value in each.items() if key != without} for each in found]
     ours = score(truth, found, kind)
     with contextlib.redirect_stdout(io.StringIO()):
         whole = coco.COCO(str(file))
-        counted = evaluation.COCOeval(whole, whole.loadRes([{**each} for each in found]), theirs)
+        counted = evaluation.COCOeval(whole, whole.loadRes(results), theirs)
         counted.evaluate()
         counted.accumulate()
         counted.summarize()
@@ -63,6 +68,7 @@ def test_equals_pycocotools(tmp_path: Path, kind, theirs, seed):
     for name, value in wanted.items():
         assert abs(ours.figures[name] - value) < 1e-6, name
     assert 0 < ours.figures["AP"] < 100
+    assert {"APs", "APm"} <= set(ours.figures)
     precision = counted.eval["precision"][:, :, :, 0, -1]
     for place, name in enumerate(("disc", "square")):
         own = precision[:, :, place]

@@ -82,6 +82,8 @@ def refusal(format_: str, target: str, precision: str, input_: str, batch: int |
         return "exported with a fixed batch"
     if format_ == "ncnn" and batch != 1:
         return "ncnn has no batch"
+    if format_ == "ncnn" and target == "nnapi":
+        return "ncnn runs by itself"
     if target == "coreml" and precision == "int8-dynamic":
         return "Core ML has no int8-dynamic"
     return "a Core ML image is one image" if format_ == "coreml" and input_ == "image" and batch != 1 else ""

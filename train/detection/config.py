@@ -3,17 +3,17 @@
 import tomllib
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from timm.models.efficientnet import EfficientNet
 from timm.models.mobilenetv3 import MobileNetV3
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
 
-from lowzoo.base.errors import LowzooError, near_matches
+from lowzoo.base.errors import LowzooError, first_misfit, near_matches
 from lowzoo.detection.network.shape import DetectorShape
 from lowzoo.detection.sets.annotated import AnnotatedSet
 from lowzoo.detection.sets.batches import fitted
@@ -32,29 +32,29 @@ class DetectConfig(BaseModel):
     """How a detector is trained.
 
     Args:
-        preset: Whose settings.
-        summary: What they are, in words.
-        source: Where they come from.
+        preset: Name of the preset.
+        summary: The preset in a sentence.
+        source: Publication or code that the preset's values come from.
         masks: Whether the detector gives masks.
-        network: Its layers.
-        steps: Length in steps; 0 where another length is given.
-        minutes: Length by the clock.
-        epochs: Length in passes over the training images.
+        network: Layers of the detector.
+        steps: Length of the run in steps; 0 where another length is given.
+        minutes: Length of the run in minutes, loading and score included; 0 where another length is given.
+        epochs: Length of the run in passes over the training images; 0 where another length is given.
         batch_size: Images of a step, over all processes.
-        accumulate: Parts of a step.
+        accumulate: Parts that a step's images go through the network in.
         optimizer: SGD with momentum, or AdamW.
         learning_rate: Peak rate for `rate_batch` images; it grows with the batch.
-        rate_batch: See there.
-        momentum: Of SGD.
-        weight_decay: Of weights.
-        norm_decay: Of the scales and shifts of norms.
-        bias_decay: Whether biases have the decay of weights, as in detectron2.
+        rate_batch: Images of a step that `learning_rate` is meant for.
+        momentum: Momentum of SGD; AdamW does not use it.
+        weight_decay: Weight decay of convolutions and linear layers.
+        norm_decay: Weight decay of the scales and shifts of norms.
+        bias_decay: Whether biases have the decay of weights, as in detectron2; else they have none.
         clip: Largest norm of all gradients; 0 for any.
-        schedule: Falls by `gamma` at the milestones, or by a cosine to 0.
+        schedule: "steps", the rate is multiplied by `gamma` at each milestone; or "cosine", it falls to 0.
         milestones: Steps, of a run of the preset's `steps`; they move along with another length.
-        gamma: See there.
+        gamma: Factor of the learning rate at a milestone.
         warmup: Steps of such a run, or below 1 a fraction of the run, over which the rate rises to its peak.
-        warmup_start: By what the rate begins, as a fraction of its peak.
+        warmup_start: Learning rate at the start of the warm-up, as a fraction of the peak.
         train_sizes: Shorter sides in pixels that are drawn from; of the data if empty.
         test_size: Shorter side in testing; of the data if 0.
         longest: Most pixels of the other side; of the data if 0.
@@ -62,7 +62,7 @@ class DetectConfig(BaseModel):
         empty_images: Whether images without an object are trained on.
         sync_bn: Batch norms over all processes.
         precise_bn: Steps after the last one over which the statistics of batch norms are measured again.
-        precision: Of the networks.
+        precision: Number format that the network runs in.
         seed: Random seed.
         checkpoint_steps: Steps between checkpoints.
         max_bad_share: Fraction of the images seen that may be unreadable.
@@ -184,9 +184,10 @@ def resolve(
     """
     fields = preset_fields(preset or OWN, kind_of(network))
     given = {key: value for key, value in options.items() if value is not None}
-    for setting in settings:
-        given = _laid(given, _parsed(setting))
     size = given.pop("image_size", None)
+    given = _typed(given)
+    for setting in settings:
+        given = _laid(given, _typed(_parsed(setting)))
     if named := [key for key in LENGTHS if given.get(key)]:
         if len(named) > 1:
             raise LowzooError(
@@ -202,6 +203,51 @@ def resolve(
         fields["longest"] = round((fields.get("longest") or 2 * tested) * size / tested)
         fields["test_size"] = size
     return _validated(_of_data(fields, data, given))
+
+
+def _typed(given: Mapping[str, Any], schema: type[BaseModel] = DetectConfig, where: str = "") -> dict[str, Any]:
+    """Settings as the values that their types make of them, so that what follows may reckon with them.
+
+    Raises:
+        LowzooError: An unknown setting, or a value of another type or beyond its bounds.
+    """
+    found: dict[str, Any] = {}
+    for key, value in given.items():
+        field, name = schema.model_fields.get(key), f"{where}{key}"
+        if field is None:
+            raise _unknown(name)
+        if field.annotation is DetectorShape:
+            if not isinstance(value, Mapping):
+                raise LowzooError(
+                    f"{name} = {value!r} is impossible: it is a group of settings",
+                    f"Set one of {', '.join(f'{name}.{each}' for each in DetectorShape.model_fields)}",
+                )
+            found[key] = _typed(value, DetectorShape, f"{name}.")
+            continue
+        try:
+            kind: Any = Annotated[field.annotation, Field(), *field.metadata]
+            found[key] = TypeAdapter(kind).validate_python(value)
+        except ValidationError as error:
+            raise _impossible(name, value, error) from None
+    return found
+
+
+def _unknown(key: str) -> LowzooError:
+    names = [*DetectConfig.model_fields, *(f"network.{each}" for each in DetectorShape.model_fields)]
+    group, _, own = key.rpartition(".")
+    near = near_matches(own, DetectorShape.model_fields if group == "network" else DetectConfig.model_fields)
+    names.remove("network")
+    return LowzooError(f"unknown setting {key!r}{near}", f"Set one of {', '.join(names)}")
+
+
+def _impossible(key: str, value: Any, error: ValidationError) -> LowzooError:
+    inner, reason = first_misfit(error)
+    reason = reason.replace("valid tuple", "list").replace("a valid integer", "an integer").replace("a valid ", "a ")
+    place = f", entry {inner}" if inner else ""
+    return LowzooError(
+        f"{key} = {value!r} is impossible{place}: {reason[:1].lower()}{reason[1:]}",
+        f"Give {key} another value by --set {key}=VALUE, or leave it out",
+    )
 
 
 def _of_data(fields: dict[str, Any], data: AnnotatedSet, given: Mapping[str, Any]) -> dict[str, Any]:
@@ -260,15 +306,13 @@ def _validated(fields: Mapping[str, Any]) -> DetectConfig:
     try:
         return DetectConfig.model_validate(fields)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "extra_forbidden":
-            known = DetectorShape if key.startswith("network.") else DetectConfig
-            near = near_matches(key.rpartition(".")[2], known.model_fields)
-            raise LowzooError(f"unknown setting {key!r}{near}", "See `lowzoo eval detect --help`") from None
-        reason = first["msg"].removeprefix("Value error, ")
-        where = f"{key} = {first['input']!r} is impossible" if key else "the settings are impossible"
-        raise LowzooError(f"{where}: {reason[:1].lower()}{reason[1:]}", "Change it and run again") from None
+        key, reason = first_misfit(error)
+        where = f"{key} = {error.errors()[0]['input']!r} is impossible" if key not in ("", "network") else key
+        where = where or "the settings are impossible"
+        where = "the layers of network are impossible" if where == "network" else where
+        raise LowzooError(
+            f"{where}: {reason[:1].lower()}{reason[1:]}", "Change the settings that it names, by --set or by options"
+        ) from None
 
 
 def _parsed(setting: str) -> dict[str, Any]:

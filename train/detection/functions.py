@@ -1,4 +1,4 @@
-"""`lowzoo eval detect` and `lowzoo eval segment`: how well a detector does that stands on a model."""
+"""`lowzoo eval detect` and `lowzoo eval segment`: train a detector on a backbone and measure its AP."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Unpack
@@ -22,7 +22,8 @@ def detect(model: Model, *, data: Boxes = None, **options: Unpack[DetectOptions]
     anchors follow from the data. The presets are the papers': sslight_fpn_1x, sslight_fpn_2x, sslight_c4 and
     sslight_voc_fpn; seed_fpn is SSLight's, as SEED's settings are not published.
 
-    MODEL may be the folder of an earlier run: its detector is then measured as it is.
+    MODEL may be the folder of an earlier run: its detector is then measured as it is, on all of an annotation file, or
+    on the part of a set that there is to test on.
 
     Args:
         model: Zoo name, hf-hub:ORG/NAME[/FOLDER][@REVISION], run or model folder, timm name, or ARCH@FILE for a

@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, nullcontext
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from lowzoo.base.errors import LowzooError
 from lowzoo.data.pixels.decode import BadImage
@@ -101,8 +102,10 @@ class DetectorRun:
         self.train_set = sets.train if config.empty_images else sets.train.with_objects()
         self.left_out = len(sets.train) - len(self.train_set)
         self.test_set = sets.test
+        self._images = sets.train.source.fingerprint()
         writable_folder(folder)
-        state = self._begin(identity, resume=resume)
+        own_facts = json.loads(json.dumps({"settings": config.model_dump(mode="json"), **identity}))
+        state = self._begin(own_facts, resume=resume)
         torch.manual_seed(config.seed)
         self.detector = Detector(
             backbone, config.network, len(sets.train.class_names), masks=config.masks, mean=_mean_of_processes
@@ -139,6 +142,8 @@ class DetectorRun:
             self._wrapped = distributed.wrap_ddp(self.detector, self.device)
         distributed.barrier()
         if self.main:
+            # Not before everything fits together: a start that is refused leaves no run behind.
+            write_text(folder / SETTINGS, json.dumps(own_facts, indent=2) + "\n")
             checkpoint.remove_leftovers(folder)
             forget_after(folder / METRICS, self.step if state is not None else None)
             self.metrics = MetricsLog(folder / METRICS, Trackers([], TrackedRun(folder, {}, self.step), say))
@@ -195,6 +200,7 @@ class DetectorRun:
             self.train_set.category_ids,
             self.config.test_size,
             self.config.longest,
+            self._images,
         )
 
     def detect(self, data: AnnotatedSet) -> tuple[list[dict[str, Any]], dict[int, str]]:
@@ -221,18 +227,21 @@ class DetectorRun:
             wanted=wanted and self.main,
         )
 
-    def _begin(self, identity: dict[str, Any], *, resume: bool) -> dict[str, Any] | None:
-        """Make the folder this run's, or see that it is; gives the checkpoint to go on from."""
+    def _begin(self, own: dict[str, Any], *, resume: bool) -> dict[str, Any] | None:
+        """See that the folder is free, or this run's; gives the checkpoint to go on from.
+
+        Args:
+            own: What decides the run, as its folder keeps it.
+            resume: Whether it goes on.
+        """
         file = self.folder / SETTINGS
-        own = json.loads(json.dumps({"settings": self.config.model_dump(mode="json"), **identity}))
         if not resume:
-            if file.exists() and self.main:
+            # A run that ended before its first checkpoint left nothing that another one could lose.
+            if self.main and file.exists() and checkpoint.is_there(self.folder):
                 raise LowzooError(
                     f"{self.folder} already holds a run", "Add --resume to go on with it, or name another --folder"
                 )
             distributed.barrier()
-            if self.main:
-                write_text(file, json.dumps(own, indent=2) + "\n")
             return None
         if not file.is_file():
             raise LowzooError(f"{self.folder} holds no run to resume", "Leave out --resume, or name its --folder")
@@ -288,8 +297,9 @@ class DetectorRun:
             rank=collectives.rank(),
             processes=self.processes,
         )
+        told: Dataset[Any] = _Told(data) if self.workers else data
         loader = DataLoader(
-            data,
+            told,
             batch_size=None,
             sampler=StepNumbers(self.step),
             num_workers=self.workers,
@@ -299,6 +309,8 @@ class DetectorRun:
         batches = clock.iterate(loader)
         while self.step < self.length.total:
             batch = next(batches)
+            if isinstance(batch, _Refusal):
+                raise LowzooError(batch.message, batch.remedy)
             yield self._one_step(batch, clock)
 
     def _one_step(self, parts: Sequence[Batch], clock: StepClock) -> dict[str, Tensor]:
@@ -403,6 +415,27 @@ def _keep_pictures(data: AnnotatedSet, place: Path) -> None:
             write_bytes(
                 place / f"{number}{Path(data.source.where(index)).suffix or '.img'}", data.source.encoded(index)
             )
+
+
+@dataclass(frozen=True)
+class _Refusal:
+    """A `LowzooError` of a process that reads images, for this one to raise."""
+
+    message: str
+    remedy: str
+
+
+class _Told(Dataset[list[Batch] | _Refusal]):
+    """Steps whose errors come as values: torch would write a raised one's traceback into its message."""
+
+    def __init__(self, steps: Steps) -> None:
+        self.steps = steps
+
+    def __getitem__(self, step: int) -> list[Batch] | _Refusal:
+        try:
+            return self.steps[step]
+        except LowzooError as error:
+            return _Refusal(error.message, error.remedy)
 
 
 def _worker(_: int) -> None:

@@ -23,7 +23,8 @@ class DetectOptions(TypedDict, total=False):
         image_size: Shorter side of the images in pixels; of the preset, or of the data, if absent.
         attention: Attention of a ViT over the whole image, or within windows but for every fourth block.
         train_annotations: Annotation file to train on, where the folder does not tell.
-        test_annotations: Annotation file to test on; without one a fifth of the images is held out.
+        test_annotations: Annotation file to test on; without one, and none in the folder, a fifth of the images is held
+            out.
         images: Folder of the images, where the annotation files do not tell.
         folder: Run folder; runs/detect-MODEL or runs/segment-MODEL if absent.
         resume: Go on with the run in the run folder.

@@ -19,7 +19,7 @@ from lowzoo.detection.picture import draw_detections
 from lowzoo.detection.predicting import detect_all
 from lowzoo.detection.scoring import Score, score, truth_of
 from lowzoo.detection.sets.annotated import AnnotatedSet
-from lowzoo.detection.sets.opening import TrainTest, open_sets
+from lowzoo.detection.sets.opening import TrainTest, held_out, open_sets, open_test
 from lowzoo.evaluate.evaluation import Evaluation
 from lowzoo.evaluate.result import DataFacts, EvaluationResult, Figure, ModelFacts, versions
 from lowzoo.io.files import writable_folder, write_text
@@ -37,6 +37,9 @@ from lowzoo.zoo.given import resolved_model
 Task = Literal["detect", "segment"]
 EVALUATION, PICTURE = "evaluation.json", "detections.png"
 _MOST_NAMED = 5
+# The options that mean something for a detector that is trained already, and what others are where they are absent.
+_MEASURING = ("test_annotations", "images", "image_size", "device", "bf16", "picture", "out", "progress")
+_IDLE: Mapping[str, Any] = {"devices": 1}
 # Differences of a preset from detectron2 that remain, for whoever compares figures.
 REMAINING = (
     "masks are trained as bitmaps cut by RoIAlign, not as polygons cut exactly",
@@ -96,7 +99,8 @@ def _joined(
         images=options.get("images"),
         with_masks=task == "segment",
     )
-    _say_what_was_found(sets, tell)
+    _say_what_was_found("Train", sets.train, tell)
+    _say_what_was_found("Test", sets.test, tell)
     random_init, seed = options.get("random_init", False), options.get("seed", 0)
     resolved = resolved_model(model, pretrained=not random_init, seed=seed)
     backbone = backbone_of(model, resolved)
@@ -148,24 +152,28 @@ def _measure(
     """The score of a detector that was trained before."""
     if task == "segment" and not trained.detector.masks:
         raise LowzooError(f"{trained.name} is a detector without masks", "Use `lowzoo eval detect`")
-    if training := [name for name in ("steps", "minutes", "epochs", "preset", "resume") if options.get(name)]:
+    if training := [
+        name for name, value in options.items() if name not in _MEASURING and (value or None) != _IDLE.get(name)
+    ]:
         raise LowzooError(
-            f"{trained.name} is trained already, so --{training[0]} has no meaning", "Leave it out, or name a backbone"
+            f"{trained.name} is trained already, so {' and '.join(map(_flag, training))} would have no effect",
+            "Leave it out, or name a backbone",
         )
-    sets = open_sets(
+    test = open_test(
         data,
-        train_annotations=options.get("train_annotations"),
         test_annotations=options.get("test_annotations"),
         images=options.get("images"),
         with_masks=task == "segment",
     )
-    test = sets.test
+    test, remark = _not_trained_on(test, trained)
     if test.class_names != trained.class_names:
         raise LowzooError(
             f"{trained.name} knows {', '.join(trained.class_names[:5])}, and {test.name} has other classes",
             "Name images with the classes that it was trained on",
         )
-    _say_what_was_found(sets, say)
+    if remark:
+        test = dataclasses.replace(test, notes=(*test.notes, remark))
+    _say_what_was_found("Test", test, say)
     device = pick_device(options.get("device", "auto"))
     bf16 = options.get("bf16", False)
     shorter = options.get("image_size") or trained.shorter
@@ -289,15 +297,31 @@ def _facts_of(data: AnnotatedSet, unreadable: Any, count: int) -> DataFacts:
     )
 
 
-def _say_what_was_found(sets: TrainTest, say: Callable[[str], None]) -> None:
-    for part, each in (("Train", sets.train), ("Test", sets.test)):
-        crowds = sum(int(image.crowd.sum()) for image in each.images if image.trained_on is None)
-        empty = sum(not len(image.objects) for image in each.images)
-        line = f"{part}: {len(each)} images of {each.name}, {each.objects} objects of {len(each.class_names)} classes"
-        line += f", {crowds} crowds" if crowds else ""
-        say(line + (f", {empty} images without an object" if empty else ""))
-        for note in each.notes:
-            say(f"{part}: {note}")
+def _say_what_was_found(part: str, found: AnnotatedSet, say: Callable[[str], None]) -> None:
+    crowds = sum(int(image.crowd.sum()) for image in found.images if image.trained_on is None)
+    empty = sum(not len(image.objects) for image in found.images)
+    line = f"{part}: {len(found)} images of {found.name}, {found.objects} objects of {len(found.class_names)} classes"
+    line += f", {crowds} crowds" if crowds else ""
+    say(line + (f", {empty} images without an object" if empty else ""))
+    for note in found.notes:
+        say(f"{part}: {note}")
+
+
+def _not_trained_on(test: AnnotatedSet, trained: TrainedDetector) -> tuple[AnnotatedSet, str]:
+    """All of a set, or what was held out of it if the detector was trained on the rest; and what to say of it."""
+    if not trained.trained_on:
+        return test, ""
+    if test.source.fingerprint() == trained.trained_on:
+        return test, f"{trained.name} was trained on these very images, so the figures do not tell of new ones"
+    rest = held_out(test, trained.trained_on)
+    if rest is None:
+        return test, ""
+    return rest, f"{trained.name} was trained on four fifths of the {len(test)} images, so only the others count"
+
+
+def _flag(name: str) -> str:
+    """An option as the command line writes it."""
+    return "--set" if name == "settings" else f"--{name.replace('_', '-')}"
 
 
 def _named(options: DetectOptions) -> dict[str, Any]:

@@ -111,6 +111,11 @@ def remove_leftovers(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def is_there(folder: Path) -> bool:
+    """Whether a run wrote a checkpoint, readable or not."""
+    return any((folder / name).exists() for name in (_NAME, _PREVIOUS))
+
+
 def load_checkpoint(folder: Path) -> dict[str, Any] | None:
     """The newest checkpoint that can be read, or None if the run never wrote one.
 

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 def _rule(spec: "ExportSpec") -> None:
     if spec.batch != 1:
         raise LowzooError("ncnn has no batch: a run takes one picture", "Use --batch 1")
+    if spec.target in ("nnapi", "coreml-ep"):
+        # pnnx gives wrong numbers for a transformer that is written out for them.
+        raise LowzooError(f"--for {spec.target} is of onnxruntime's files; ncnn runs by itself", "Leave out --for")
 
 
 FORMAT = Format(

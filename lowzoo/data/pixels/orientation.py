@@ -41,6 +41,14 @@ def swaps_sides(orientation: int) -> bool:
     return orientation in _TURNED
 
 
+def upright_size(image: Image.Image) -> tuple[int, int]:
+    """Height and width of an opened picture once it is turned as its camera noted."""
+    if image.format == "TIFF":
+        image.load()  # PIL turns a TIFF by itself, and says so by then
+    turned = swaps_sides(orientation_of(image))
+    return (image.width, image.height) if turned else (image.height, image.width)
+
+
 def upright(pixels: NDArray[np.uint8], orientation: int) -> NDArray[np.uint8]:
     """Turn and mirror pixels (H, W, 3) by an orientation 1 to 8."""
     if orientation in (2, 3):

@@ -1,8 +1,14 @@
 """What decides the layers of a detector: plain values that presets name and a run folder keeps."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, model_validator
+
+
+def _rising(strides: tuple[int, ...]) -> tuple[int, ...]:
+    if not strides or list(strides) != sorted({*strides}) or any(s < 4 or s & (s - 1) for s in strides):
+        raise ValueError(f"the strides {strides} are not rising powers of two from 4 on")
+    return strides
 
 
 class DetectorShape(BaseModel):
@@ -35,7 +41,7 @@ class DetectorShape(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     kind: Literal["fpn", "c4"] = "fpn"
-    strides: tuple[int, ...] = (4, 8, 16, 32)
+    strides: Annotated[tuple[int, ...], AfterValidator(_rising)] = (4, 8, 16, 32)
     head_map: bool = False
     attention: Literal["global", "window"] = "global"
     window: int = 14
@@ -57,8 +63,6 @@ class DetectorShape(BaseModel):
 
     @model_validator(mode="after")
     def _fits(self) -> "DetectorShape":
-        if list(self.strides) != sorted({*self.strides}) or any(s < 4 or s & (s - 1) for s in self.strides):
-            raise ValueError(f"the strides {self.strides} are not rising powers of two from 4 on")
         levels = 1 if self.kind == "c4" else len(self.strides) + 1
         if len(self.anchor_sizes) != levels:
             raise ValueError(f"there are {len(self.anchor_sizes)} rows of anchor sizes for {levels} levels")

@@ -15,6 +15,8 @@ from lowzoo.data.source import ImageSource
 
 # Of a box that is clipped to its image, less than this is left of a side where it lies outside.
 _LEAST_SIDE = 1e-3
+# Fraction of the boxes that may leave their image by mistakes of those who drew them.
+_FEW = 0.05
 _TEXT_DIGITS = 16
 
 
@@ -28,7 +30,8 @@ class Annotated:
         width: In pixels.
         boxes: (M, 4) float32 corners x0, y0, x1, y1 within the image.
         labels: (M,) int64 class numbers from 1 on.
-        crowd: (M,) bool, a region of many objects: nothing is trained on it, and detections in it are not counted.
+        crowd: (M,) bool, a region of many objects, or an object marked difficult: it is no object that has to be found,
+            and detections in it count neither way. `trained_on` says which of them are trained on.
         areas: (M,) float64 area that decides between small, medium and large.
         segments: A mask of each object as COCO writes them (polygons, or run lengths); None where there are none.
         given_boxes: (M, 4) float64 x, y, width, height as they are written.
@@ -118,10 +121,16 @@ class Drafts:
     Args:
         clipped: Images with a box that reached beyond them.
         outside: Images with a box outside of them.
+        boxes: Boxes so far.
+        beyond: Boxes that leave their image as x, y, width, height.
+        as_corners: Boxes that lie in their image as x0, y0, x1, y1.
     """
 
     clipped: list[str] = field(default_factory=list)
     outside: list[str] = field(default_factory=list)
+    boxes: int = 0
+    beyond: int = 0
+    as_corners: int = 0
 
     def clip(self, given: NDArray[np.float64], height: int, width: int, where: str) -> tuple[Any, Any]:
         """Clip boxes x, y, w, h to the image.
@@ -132,10 +141,27 @@ class Drafts:
         corners = np.concatenate((given[:, :2], given[:, :2] + given[:, 2:]), 1)
         inside = corners.clip(0, [width, height, width, height])
         left = ((inside[:, 2:] - inside[:, :2]) > _LEAST_SIDE).all(1)
+        most = np.array([width + 1, height + 1])
+        self.boxes += len(given)
+        self.beyond += int((corners[:, 2:] > most).any(1).sum())
+        self.as_corners += int(((given[:, 2:] >= given[:, :2]) & (given[:, 2:] <= most)).all(1).sum())
         # A rounding of the last pixel is no fault.
         self.clipped += [where] * int((np.abs(inside - corners).max(1, initial=0) > 1)[left].sum())
         self.outside += [where] * int((~left).sum())
         return inside.astype(np.float32), left
+
+    def refuse_corners(self, name: str) -> None:
+        """Refuse boxes that were read as x, y, width, height, and can only be corners.
+
+        Raises:
+            LowzooError: More than a few leave their image as what they were read as, and none as corners.
+        """
+        if self.beyond > _FEW * self.boxes and self.as_corners == self.boxes:
+            raise LowzooError(
+                f"{self.beyond} of the {self.boxes} boxes of {name} leave their image as x, y, width and height, "
+                "and all lie inside as corners x0, y0, x1, y1",
+                "Write them as x, y, width and height: subtract x0 from x1 and y0 from y1",
+            )
 
     def notes(self) -> list[str]:
         """A line for each kind."""

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from lowzoo.base.errors import LowzooError, reason_of
+from lowzoo.data.pixels.orientation import upright_size
 from lowzoo.data.reading.found import Found, some_of
 from lowzoo.data.source import ImageSource
 from lowzoo.data.stores.folder import FolderReader
@@ -61,6 +62,7 @@ def read_coco(file: Path, images: Path | None = None, *, with_masks: bool) -> An
         _annotated(entry, own.get(number, []), number_of, folder, drafts, with_masks=with_masks)
         for number, entry in entries.items()
     ]
+    drafts.refuse_corners(f"{file}")
     names = [entry["file_name"] for entry in entries.values()]
     return AnnotatedSet(
         name=file.stem,
@@ -220,14 +222,14 @@ def _annotated(
 
 
 def stored_size(path: Path) -> tuple[int, int]:
-    """Height and width that an image's header says.
+    """Height and width of an image as it is decoded, from its header.
 
     Raises:
         LowzooError: It is no image.
     """
     try:
         with Image.open(path) as image:
-            return image.height, image.width
+            return upright_size(image)
     except Exception as error:  # PIL's plug-ins raise anything on hostile bytes
         raise LowzooError(f"{path} is not a readable image ({reason_of(error)})", "Replace or remove it") from error
 

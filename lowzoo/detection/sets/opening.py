@@ -23,6 +23,25 @@ class TrainTest:
     test: AnnotatedSet
 
 
+@dataclass(frozen=True)
+class _Files:
+    """The files that stand beside --data."""
+
+    train: Path | None
+    test: Path | None
+    images: Path | None
+
+    @classmethod
+    def of(cls, train: str | Path | None, test: str | Path | None, images: str | Path | None) -> "_Files":
+        return cls(*(None if each is None else Path(each) for each in (train, test, images)))
+
+    def refuse(self, what: str) -> None:
+        """Refuse those that were named, where they have no meaning."""
+        words = {"--train-annotations": self.train, "--test-annotations": self.test, "--images": self.images}
+        if named := [word for word, place in words.items() if place is not None]:
+            raise LowzooError(f"{what}, so {' and '.join(named)} would not be looked at", f"Leave out {named[0]}")
+
+
 def open_sets(
     data: str | Path,
     *,
@@ -34,57 +53,149 @@ def open_sets(
     """Open a set of COCO's layout, VOC's, or a table of `datasets`.
 
     Args:
-        data: Folder, annotation file, or hf:ORG/NAME.
+        data: Folder, annotation file to train on, or hf:ORG/NAME.
         train_annotations: Annotation file to train on, where the folder does not tell.
         test_annotations: Annotation file to test on.
         images: Folder of the images of both, where the files do not tell.
         with_masks: Whether masks are wanted.
 
     Raises:
-        LowzooError: No such set, a damaged or incomplete one, or one without masks that are wanted.
+        LowzooError: No such set, a damaged or incomplete one, one without masks that are wanted, or a file that would
+            not be looked at.
     """
     require_extra()
-    word = str(data)
-    if word.startswith(SCHEME):
+    word, files = str(data), _Files.of(train_annotations, test_annotations, images)
+    kind = _kind(word, files)
+    if kind == "table":
         found = _table(word)
+    elif kind == "voc":
+        found = TrainTest(read_voc(Path(data), "train"), read_voc(Path(data), "test"))
     else:
-        folder = Path(data)
-        if not folder.exists():
-            raise LowzooError(f"there is no {folder}", "Name a folder with images and annotations")
-        given = None if images is None else Path(images)
-        if named := [file for file in (train_annotations, test_annotations) if file is not None]:
-            found = _coco(Path(named[0]), Path(named[1]) if len(named) > 1 else None, given, with_masks)
-        elif folder.is_file():
-            found = _coco(folder, None, given, with_masks)
-        elif (folder / SAVED).is_file():
-            found = _table(word)
-        elif voc_roots(folder):
-            found = TrainTest(read_voc(folder, "train"), read_voc(folder, "test"))
-        elif files := _annotation_files(folder):
-            found = _coco(files[0], files[1] if len(files) > 1 else None, given, with_masks)
-        elif is_table(folder):
-            found = _table(word)
-        else:
-            raise LowzooError(
-                f"{folder} holds no annotations: neither COCO's JSON, nor VOC's Annotations and ImageSets, nor a table",
-                "Name another folder, or the files with --train-annotations and --test-annotations",
-            )
-    _check(found, word, with_masks=with_masks)
+        found = _coco(Path(data), files, with_masks=with_masks)
+    _check_parts(found, word, with_masks=with_masks)
     return found
 
 
+def open_test(
+    data: str | Path,
+    *,
+    test_annotations: str | Path | None = None,
+    images: str | Path | None = None,
+    with_masks: bool,
+) -> AnnotatedSet:
+    """Open what a trained detector is tested on: all of a file, or the part of a set that there is for it.
+
+    Args:
+        data: Folder, annotation file to test on, or hf:ORG/NAME.
+        test_annotations: Annotation file to test on, where the folder does not tell.
+        images: Folder of the images, where the file does not tell.
+        with_masks: Whether masks are wanted.
+
+    Raises:
+        LowzooError: As `open_sets`.
+    """
+    require_extra()
+    word, files = str(data), _Files.of(None, test_annotations, images)
+    kind = _kind(word, files)
+    if kind == "table":
+        found = read_table(word, "test") or _train_of_table(word)
+    elif kind == "voc":
+        found = read_voc(Path(data), "test")
+    else:
+        if Path(data).is_file() and files.test is not None:
+            raise LowzooError(
+                f"{data} and --test-annotations {files.test} both name what to test on", "Leave out one of them"
+            )
+        own = Path(data) if Path(data).is_file() else files.test or _annotation_files(Path(data))[-1]
+        found = read_coco(own, files.images, with_masks=with_masks)
+    _check_test(found, word, with_masks=with_masks)
+    return found
+
+
+def held_out(whole: AnnotatedSet, trained_on: str) -> AnnotatedSet | None:
+    """The fifth of a set that was held out of a training, or None if the rest is not what it saw.
+
+    Args:
+        whole: A set.
+        trained_on: Fingerprint of the images that were trained on.
+    """
+    if len(whole) < 2:
+        return None
+    parts = _divided(whole)
+    return parts.test if parts.train.source.fingerprint() == trained_on else None
+
+
+def _kind(word: str, files: _Files) -> str:
+    """The layout of what stands after --data: table, voc or coco."""
+    if word.startswith(SCHEME):
+        files.refuse(f"{word} is a table")
+        return "table"
+    folder = Path(word)
+    if not folder.exists():
+        raise LowzooError(f"there is no {folder}", "Name a folder with images and annotations")
+    if folder.is_file() or files.train is not None:
+        return "coco"
+    if (folder / SAVED).is_file():
+        files.refuse(f"{folder} is a table")
+        return "table"
+    if voc_roots(folder):
+        files.refuse(f"{folder} has VOC's layout")
+        return "voc"
+    if files.test is not None or _annotation_files(folder):
+        return "coco"
+    if is_table(folder):
+        files.refuse(f"{folder} is a table")
+        return "table"
+    raise LowzooError(
+        f"{folder} holds no annotations: neither COCO's JSON, nor VOC's Annotations and ImageSets, nor a table",
+        "Name another folder, or the files with --train-annotations and --test-annotations",
+    )
+
+
 def _table(word: str) -> TrainTest:
-    train, test = read_table(word, "train"), read_table(word, "test")
-    if train is None:
-        raise LowzooError(f"{word} has no split train", "Name another set")
+    train, test = _train_of_table(word), read_table(word, "test")
     return TrainTest(train, test) if test is not None else _divided(train)
 
 
-def _coco(train: Path, test: Path | None, images: Path | None, with_masks: bool) -> TrainTest:
-    whole = read_coco(train, images, with_masks=with_masks)
+def _train_of_table(word: str) -> AnnotatedSet:
+    train = read_table(word, "train")
+    if train is None:
+        raise LowzooError(f"{word} has no split train", "Name another set")
+    return train
+
+
+def _coco(data: Path, files: _Files, *, with_masks: bool) -> TrainTest:
+    if data.is_file():
+        if files.train is not None:
+            raise LowzooError(
+                f"{data} and --train-annotations {files.train} both name what to train on", "Leave out one of them"
+            )
+        train, test = data, files.test
+    elif files.train is not None:
+        train, test = files.train, files.test
+    else:
+        own = _annotation_files(data)
+        if files.test is not None:
+            # A folder's only file may be the one that is named.
+            own = [file for file in own[:1] if not _same(file, files.test)]
+        if not own:
+            raise LowzooError(
+                "--test-annotations names what to test on, and nothing what to train on", "Add --train-annotations"
+            )
+        train, test = own[0], files.test or (own[1] if len(own) > 1 else None)
+    if test is not None and _same(train, test):
+        raise LowzooError(
+            f"{test} is named to train on and to test on",
+            "Leave out --test-annotations, and a fifth of the images is held out",
+        )
+    whole = read_coco(train, files.images, with_masks=with_masks)
     if test is None:
         return _divided(whole)
-    return TrainTest(whole, read_coco(test, images, with_masks=with_masks))
+    return TrainTest(whole, read_coco(test, files.images, with_masks=with_masks))
+
+
+def _same(one: Path, other: Path) -> bool:
+    return one.resolve() == other.resolve()
 
 
 def _annotation_files(folder: Path) -> list[Path]:
@@ -121,15 +232,25 @@ def _divided(whole: AnnotatedSet) -> TrainTest:
     )
 
 
-def _check(found: TrainTest, word: str, *, with_masks: bool) -> None:
+def _check_parts(found: TrainTest, word: str, *, with_masks: bool) -> None:
     train, test = found.train, found.test
     if train.class_names != test.class_names or train.category_ids != test.category_ids:
         odd = sorted({*train.class_names} ^ {*test.class_names})
         reason = f"{', '.join(odd[:5])} are in one of them" if odd else "their numbers differ"
         raise LowzooError(f"{train.name} and {test.name} have other classes: {reason}", "Mend one of the files")
-    if with_masks and not (train.has_masks and test.has_masks):
-        raise LowzooError(f"{word} has boxes and no masks", "Use `lowzoo eval detect`, or name a set with masks")
+    if with_masks and not train.has_masks:
+        raise _no_masks(word)
     if not train.objects:
         raise LowzooError(f"{train.name} has no objects to train on", "Name another set")
+    _check_test(test, word, with_masks=with_masks)
+
+
+def _check_test(test: AnnotatedSet, word: str, *, with_masks: bool) -> None:
+    if with_masks and not test.has_masks:
+        raise _no_masks(word)
     if not test.objects:
         raise LowzooError(f"{test.name} has no objects to test on", "Name another set")
+
+
+def _no_masks(word: str) -> LowzooError:
+    return LowzooError(f"{word} has boxes and no masks", "Use `lowzoo eval detect`, or name a set with masks")

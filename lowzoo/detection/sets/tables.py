@@ -15,6 +15,7 @@ from PIL import Image
 
 from lowzoo.base.errors import LowzooError, reason_of
 from lowzoo.data.pixels.decode import BadImage
+from lowzoo.data.pixels.orientation import upright_size
 from lowzoo.data.reading.found import Found
 from lowzoo.data.source import ImageSource
 from lowzoo.detection.sets.annotated import Annotated, AnnotatedSet, Drafts
@@ -69,7 +70,7 @@ def read_table(word: str, wanted: str) -> AnnotatedSet | None:
 
     Args:
         word: hf:ORG/NAME, or a folder of parquet files or of `save_to_disk`.
-        wanted: "train" or "test"; for the latter the split test where there is one, else validation.
+        wanted: "train" or "test"; for the latter the split validation where there is one, else test.
 
     Raises:
         LowzooError: It cannot be had, or holds no boxes.
@@ -123,6 +124,7 @@ def read_table(word: str, wanted: str) -> AnnotatedSet | None:
                 given_boxes=given[left],
             )
         )
+    drafts.refuse_corners(name)
     return AnnotatedSet(
         name=name,
         source=ImageSource(name, reader, found=Found.of(len(rows))),
@@ -184,7 +186,7 @@ def _boxes(boxes: list[Any], where: str) -> Any:
 def _size(reader: TableReader, index: int) -> tuple[int, int]:
     try:
         with Image.open(io.BytesIO(reader.encoded(index))) as image:
-            return image.height, image.width
+            return upright_size(image)
     except BadImage:
         raise
     except Exception as error:  # PIL's plug-ins raise anything on hostile bytes

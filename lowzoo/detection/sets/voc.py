@@ -20,6 +20,8 @@ CLASSES = (
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog",
     "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
 )  # fmt: skip
+# VOC's own are .jpg; sets that follow its layout keep others there, too.
+_SUFFIXES = (".jpg", ".jpeg", ".png", ".JPG", ".JPEG", ".PNG", ".bmp", ".webp")
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
 
 
@@ -55,32 +57,43 @@ def read_voc(folder: Path, split: str) -> AnnotatedSet:
             names += [(root, line.split()[0]) for line in text.splitlines() if line.strip()]
     if not names:
         raise LowzooError(f"{folder} has no list {' or '.join(wanted)} in ImageSets/Main", "Get the set again")
-    for kind, suffix in (("Annotations", ".xml"), ("JPEGImages", ".jpg")):
-        missing = [f"{name}{suffix}" for root, name in names if not (root / kind / f"{name}{suffix}").is_file()]
-        if missing:
-            raise LowzooError(
-                f"{len(missing)} of the {len(names)} files in {kind} of {folder} are not there: {some_of(missing)}",
-                "Get the set again; perhaps the download is not complete",
-            )
+    described = _require([(root / "Annotations", name) for root, name in names], (".xml",), folder)
+    files = _require([(root / "JPEGImages", name) for root, name in names], _SUFFIXES, folder)
     drafts = Drafts()
     classes = _classes(roots)
-    images = [
-        _annotated(root / "Annotations" / f"{name}.xml", number + 1, classes, drafts)
-        for number, (root, name) in enumerate(names)
-    ]
+    images = [_annotated(path, number + 1, classes, drafts) for number, path in enumerate(described)]
     title = f"{folder.name} {split}"
     notes = drafts.notes()
     if difficult := sum(int(each.crowd.sum()) for each in images):
         notes.append(f"{difficult} objects marked difficult are trained on, and count in the score neither way")
-    files = [str(root / "JPEGImages" / f"{name}.jpg") for root, name in names]
     return AnnotatedSet(
         name=title,
-        source=ImageSource(title, FolderReader.of(folder, files), found=Found.of(len(files))),
+        source=ImageSource(title, FolderReader.of(folder, [str(path) for path in files]), found=Found.of(len(files))),
         images=tuple(images),
         class_names=classes,
         category_ids=tuple(range(1, len(classes) + 1)),
         notes=tuple(notes),
     )
+
+
+def _require(wanted: list[tuple[Path, str]], suffixes: tuple[str, ...], folder: Path) -> list[Path]:
+    """The file of each name in its folder, with the first of the suffixes that there is one with."""
+    listed = {place: {path.name for path in place.glob("*")} for place in {place for place, _ in wanted}}
+    found, missing = list[Path](), list[str]()
+    for place, name in wanted:
+        own = next((f"{name}{suffix}" for suffix in suffixes if f"{name}{suffix}" in listed[place]), None)
+        if own is None:
+            missing.append(f"{name}{suffixes[0]}")
+        else:
+            found.append(place / own)
+    if missing:
+        others = f", nor with {', '.join(suffixes[1:3])}" if len(suffixes) > 1 else ""
+        raise LowzooError(
+            f"{len(missing)} of the {len(wanted)} files in {wanted[0][0].name} of {folder} are not there: "
+            f"{some_of(missing)}{others}",
+            "Get the set again; perhaps the download is not complete",
+        )
+    return found
 
 
 def _is_voc(root: Path) -> bool:
@@ -93,8 +106,6 @@ def _classes(roots: list[Path]) -> tuple[str, ...]:
     for root in roots:
         for path in sorted((root / "Annotations").glob("*.xml")):
             found |= {name for each in _parsed(path).iter("object") if (name := _text(each, "name", path))}
-            if len(found - {*CLASSES}) == 0 and len(found) == len(CLASSES):
-                return CLASSES
     return CLASSES if found and found <= {*CLASSES} else tuple(sorted(found))
 
 

@@ -118,16 +118,16 @@ def test_a_name_that_comes_twice_is_read_twice_and_said(tmp_path):
 @pytest.mark.parametrize(
     ("suffix", "mode"), [("tar.gz", "w:gz"), ("TGZ", "w:gz"), ("tar.bz2", "w:bz2"), ("txz", "w:xz")]
 )
-def test_compressed_tars_are_unpacked_once_by_content(tmp_path, suffix, mode):
+def test_compressed_tars_are_unpacked_once_by_content(tmp_path, cache, suffix, mode):
     path = tar(tmp_path / f"a.{suffix}", "cat/1.jpg", "dog/2.jpg", mode=mode)
     source = open_source(path)
     assert shades(source) == [0, 1]
     assert source.class_names == ("cat", "dog")
     assert source.where(0) == f"{path}:cat/1.jpg"
-    (unpacked,) = (tmp_path / "cache/tars").glob("*.tar")
+    (unpacked,) = (cache / "tars").glob("*.tar")
     before = unpacked.stat().st_mtime_ns
     open_source(path.rename(tmp_path / f"moved.{suffix}"))
-    assert [file.stat().st_mtime_ns for file in (tmp_path / "cache/tars").glob("*.tar")] == [before]
+    assert [file.stat().st_mtime_ns for file in (cache / "tars").glob("*.tar")] == [before]
 
 
 def test_the_index_follows_the_content_not_size_and_time(tmp_path):
@@ -144,9 +144,9 @@ def test_the_index_follows_the_content_not_size_and_time(tmp_path):
     assert second.fingerprint() != first.fingerprint()
 
 
-def test_no_room_for_a_compressed_tar_leaves_nothing_behind(tmp_path, monkeypatch):
+def test_no_room_for_a_compressed_tar_leaves_nothing_behind(tmp_path, cache, monkeypatch):
     monkeypatch.setattr(unpacked, "_RESERVE", 1 << 60)
     path = tar(tmp_path / "a.tar.gz", "1.jpg", mode="w:gz")
     with pytest.raises(LowzooError, match="the disk is full: cannot unpack"):
         open_source(path)
-    assert list((tmp_path / "cache/tars").iterdir()) == []
+    assert list((cache / "tars").iterdir()) == []

@@ -5,10 +5,11 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from lowzoo.base.errors import LowzooError
 from lowzoo.detection.sets import masks
-from lowzoo.detection.sets.coco import read_coco
+from lowzoo.detection.sets.coco import read_coco, stored_size
 from lowzoo.detection.sets.opening import open_sets
 from tests.helpers.detection import drawn_set, part, write_annotations
 
@@ -177,3 +178,21 @@ def test_the_fingerprint_is_of_boxes_too(good, tmp_path):
     other = read_coco(write_annotations(tmp_path / "b.json", document), folder / "images", with_masks=False)
     assert one.fingerprint() != other.fingerprint()
     assert np.array_equal(one.images[1].boxes, other.images[1].boxes)
+
+
+def test_corners_are_refused(good, tmp_path):
+    folder, document = copy.deepcopy(good)
+    for each in document["annotations"]:
+        x, y, width, height = each["bbox"]
+        each["bbox"] = [x, y, x + width, y + height]
+    with pytest.raises(LowzooError, match=r"a\.json leave their image .* lie inside as corners"):
+        read_coco(write_annotations(tmp_path / "a.json", document), folder / "images", with_masks=False)
+
+
+def test_a_size_that_is_not_written_is_that_of_the_turned_picture(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (40, 30)).save(tmp_path / "a.jpg", exif=exif)
+    assert stored_size(tmp_path / "a.jpg") == (40, 30)
+    Image.new("RGB", (40, 30)).save(tmp_path / "a.png")
+    assert stored_size(tmp_path / "a.png") == (30, 40)

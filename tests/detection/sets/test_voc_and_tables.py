@@ -1,5 +1,6 @@
 """VOC's layout and tables of `datasets`, and what is said of damaged ones."""
 
+import io
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ from PIL import Image
 
 from lowzoo.base.errors import LowzooError
 from lowzoo.detection.sets.opening import open_sets
+from lowzoo.detection.sets.voc import CLASSES
 
 pytest.importorskip("faster_coco_eval")
 
@@ -68,16 +70,39 @@ def test_an_incomplete_download_is_told_by_name(voc):
         open_sets(voc, with_masks=False)
 
 
+def test_pictures_of_other_kinds_are_found_beside_their_annotations(voc):
+    (voc / "JPEGImages" / "c.jpg").unlink()
+    Image.new("RGB", (64, 48), (90, 90, 90)).save(voc / "JPEGImages" / "c.png")
+    assert open_sets(voc, with_masks=False).test.source.pixels(0).shape == (48, 64, 3)
+
+
+def test_a_class_beside_vocs_own_is_one_more(voc):
+    names = [*CLASSES, "drone"]
+    objects = "".join(OBJECT.format(11, 6, 30, 25, name=name, hard=0) for name in CLASSES)
+    (voc / "Annotations" / "a.xml").write_text(FILE.format(objects))
+    (voc / "Annotations" / "c.xml").write_text(FILE.format(OBJECT.format(11, 6, 30, 25, name="drone", hard=0)))
+    found = open_sets(voc, with_masks=False)
+    assert found.train.class_names == found.test.class_names == tuple(sorted(names))
+    assert found.test.class_names[found.test.images[0].labels[0] - 1] == "drone"
+
+
 def test_voc_has_no_masks(voc):
     with pytest.raises(LowzooError, match="boxes and no masks"):
         open_sets(voc, with_masks=True)
 
 
-def _table(folder: Path, objects):
+def _encoded(size, colour, orientation):
+    exif, file = Image.Exif(), io.BytesIO()
+    exif[0x0112] = orientation
+    Image.new("RGB", size, colour).save(file, "JPEG", exif=exif)
+    return {"bytes": file.getvalue(), "path": None}
+
+
+def _table(folder: Path, objects, orientation=1):
     datasets = pytest.importorskip("datasets")
     from datasets import ClassLabel, Features, Sequence, Value
 
-    pictures = [Image.new("RGB", (40, 30), (10 * i, 90, 90)) for i in range(len(objects))]
+    pictures = [_encoded((40, 30), (10 * i, 90, 90), orientation) for i in range(len(objects))]
     inside = {"bbox": Sequence(Sequence(Value("float32"))), "category": Sequence(ClassLabel(names=["cat", "dog"]))}
     features = Features({"image": datasets.Image(), "objects": inside})
     made = datasets.Dataset.from_dict({"image": pictures, "objects": objects}, features=features)
@@ -98,3 +123,19 @@ def test_a_table_with_a_bad_box_is_told_by_row(tmp_path):
     _table(tmp_path / "set", [{"bbox": [[1, 2, -10, 12]], "category": [1]}])
     with pytest.raises(LowzooError, match="row 0"):
         open_sets(tmp_path / "set", with_masks=False)
+
+
+def test_a_table_of_corners_is_refused(tmp_path):
+    corners = [[20, 15, 35, 28], [5, 4, 12, 12]]
+    _table(tmp_path / "set", [{"bbox": corners, "category": [1, 0]}])
+    with pytest.raises(LowzooError, match=r"1 of the 2 boxes .* lie inside as corners") as caught:
+        open_sets(tmp_path / "set", with_masks=False)
+    assert "subtract" in caught.value.remedy
+
+
+def test_pictures_that_a_camera_turned_have_the_sides_of_their_pixels(tmp_path):
+    _table(tmp_path / "set", [{"bbox": [[1, 2, 10, 35]], "category": [1]}], orientation=6)
+    found = open_sets(tmp_path / "set", with_masks=False)
+    assert (found.train.images[0].height, found.train.images[0].width) == (40, 30)
+    assert found.train.source.pixels(0).shape == (40, 30, 3)
+    assert found.train.images[0].boxes.tolist() == [[1, 2, 11, 37]]

@@ -47,6 +47,11 @@ def test_masks_boxes_and_classes_are_pytorchs(segmenter, tmp_path):
     report = check(tmp_path / "m.onnx", against=segmenter)
     assert report.same_weights
     assert not report.broken
+    for words in ({"knn": True}, {"head": "own"}, {"features": 1}):
+        with pytest.raises(LowzooError, match="would have no effect"):
+            check(tmp_path / "m.onnx", against=segmenter, **words)
+    with pytest.raises(LowzooError, match="is no folder of a trained detector"):
+        check(tmp_path / "m.onnx", against=tmp_path)
 
 
 def test_a_vit_without_masks_with_suppression_outside(tmp_path):
@@ -73,6 +78,8 @@ def test_other_formats_are_refused_with_the_reason(segmenter, tmp_path, format):
         ({"batch": 2}, "--batch 1"),
         ({"nms": "outside"}, "suppression"),
         ({"head": "own"}, "classes of its own"),
+        ({"unchecked": True}, "--unchecked would have no effect"),
+        ({"calibration": "a"}, "--calibration would have no effect"),
     ],
 )
 def test_what_does_not_fit_a_detector_is_refused(segmenter, tmp_path, words, message):

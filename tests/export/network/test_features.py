@@ -311,7 +311,7 @@ def test_snippets_name_every_output(format_, input_):
     text = snippet(resolved, ExportSpec(format=format_, input=input_, features=(1, 3)))
     for code in text.split("// JavaScript"):
         for each in resolved.features:
-            assert f"{each.name} = " in code
+            assert f"{each.name} = " in code or f'extract("{each.name}", ' in code
     assert '"features"' not in text
 
 

@@ -74,8 +74,51 @@ def test_the_folder_is_measured_to_the_same_figures(data, whole, tmp_path):
     again = lowzoo.evaluate.segment(folder, data=data, device="cpu", **places)
     assert again.figures == found.figures
     assert (tmp_path / "p.png").is_file()
-    with pytest.raises(LowzooError, match="trained already"):
-        lowzoo.evaluate.segment(folder, data=data, steps=3)
+
+
+def test_a_trained_detector_is_measured_on_all_of_a_file_and_says_what_it_has_seen(data, whole):
+    lines: list[str] = []
+    file = data / "annotations" / "instances_val.json"
+    found = lowzoo.evaluate.detect(whole[0], data=file, device="cpu", progress=lines.append)
+    assert found.result.data["test"].images == 4
+    assert not any("trained on" in line for line in lines)
+    seen = data / "annotations" / "instances_train.json"
+    found = lowzoo.evaluate.detect(whole[0], data=seen, device="cpu", progress=lines.append)
+    assert found.result.data["test"].images == 6
+    assert any("trained on these very images" in line for line in lines)
+    assert any("trained on these very images" in note for note in found.result.data["test"].notes)
+
+
+def test_a_trained_detector_is_measured_on_what_was_held_out_of_its_file(data, tmp_path):
+    file, lines = data / "annotations" / "instances_train.json", list[str]()
+    trained = _segment(file, tmp_path / "run", task="detect", steps=1)
+    again = lowzoo.evaluate.detect(tmp_path / "run", data=file, device="cpu", progress=lines.append)
+    assert again.figures == trained.figures
+    assert any("trained on four fifths of the 6 images" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("words", "flag"),
+    [
+        ({"steps": 3}, "--steps"),
+        ({"settings": ["clip=1"]}, "--set"),
+        ({"batch_size": 4}, "--batch-size"),
+        ({"accumulate": 2}, "--accumulate"),
+        ({"learning_rate": 0.1}, "--learning-rate"),
+        ({"random_init": True}, "--random-init"),
+        ({"seed": 1}, "--seed"),
+        ({"attention": "window"}, "--attention"),
+        ({"devices": 2}, "--devices"),
+        ({"workers": 1}, "--workers"),
+        ({"folder": "x"}, "--folder"),
+        ({"train_annotations": "x"}, "--train-annotations"),
+        ({"resume": True}, "--resume"),
+        ({"preset": "own"}, "--preset"),
+    ],
+)
+def test_an_option_without_effect_on_a_trained_detector_is_refused(data, whole, words, flag):
+    with pytest.raises(LowzooError, match=f"trained already, so {flag} would have no effect"):
+        lowzoo.evaluate.segment(whole[0], data=data, **words)
 
 
 def test_a_run_that_broke_off_resumes_to_the_same_bits(data, whole, tmp_path, monkeypatch):
@@ -101,6 +144,22 @@ def test_another_run_is_not_resumed(data, whole):
         _segment(data, whole[0], resume=True, learning_rate=0.1)
     with pytest.raises(LowzooError, match="already holds a run"):
         _segment(data, whole[0])
+
+
+def test_an_error_of_a_process_that_reads_images_is_its_own_line(tmp_path):
+    folder = drawn_set(tmp_path / "set")
+    for picture in (folder / "train").iterdir():
+        Image.new("RGB", (50, 60)).save(picture)
+    with pytest.raises(LowzooError, match="is 50 x 60 pixels") as caught:
+        _segment(folder, tmp_path / "run", workers=1, steps=1)
+    assert "Traceback" not in str(caught.value)
+    assert caught.value.remedy.startswith("Get the image again")
+
+
+def test_a_start_that_is_refused_leaves_no_run_behind(data, tmp_path):
+    with pytest.raises(LowzooError, match="last stage of a ResNet"):
+        _segment(data, tmp_path / "run", model="test_vit", preset="sslight_c4", task="detect")
+    _segment(data, tmp_path / "run", model="test_vit", task="detect", steps=1)
 
 
 @pytest.mark.slow
