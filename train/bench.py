@@ -6,15 +6,15 @@ The time of a run's steps: where it goes, what arithmetic it holds, and what bou
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode, conv_flop_count, sdpa_backward_flop_count, sdpa_flop_count
 
 from lowzoo.base.errors import LowzooError
 from lowzoo.io.files import write_text
+from lowzoo.system.flops import arithmetic
 from lowzoo.system.machine import device_name, versions
 from lowzoo.system.memory import peak_memory_mb
 from lowzoo.train.command import TrainArgs, check_installed, open_run, resolve_args
@@ -210,46 +210,6 @@ def matmul_peak(device: torch.device, precision: str, size: int = 0, repeats: in
         left @ right
         best = min(best, _synchronised(device) - started)
     return 2 * size**3 / best
-
-
-def arithmetic() -> FlopCounterMode:
-    """Counts the operations of what runs inside it, two for a product and its sum.
-
-    torch 2.15's formula for the backward pass forgets a convolution's groups in the gradient of the weight: a depthwise
-    layer counted as many times as it has channels. Versions before 2.15 do not count fused attention on the CPU.
-    """
-    formulas = {
-        torch.ops.aten.convolution_backward: _backward_flops,
-        torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention_flops,
-        torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward_flops,
-    }
-    return FlopCounterMode(display=False, custom_mapping=formulas)
-
-
-def _attention_flops(query: Any, key: Any, value: Any, *_others: Any, **_named: Any) -> int:
-    return int(sdpa_flop_count(query, key, value))
-
-
-def _attention_backward_flops(grad: Any, query: Any, key: Any, value: Any, *_others: Any, **_named: Any) -> int:
-    return int(sdpa_backward_flop_count(grad, query, key, value))
-
-
-def _backward_flops(
-    grad: Any,
-    x: Any,
-    weight: Any,
-    _bias: Any,
-    _stride: Any,
-    _padding: Any,
-    _dilation: Any,
-    transposed: bool,
-    _output_padding: Any,
-    _groups: int,
-    wanted: Sequence[bool],
-    out_shape: Any = None,
-) -> int:
-    """FLOPs of a convolution's backward pass: the forward pass's, once for each gradient of input and weight."""
-    return int(conv_flop_count(list(x), list(weight), list(grad), transposed=transposed)) * sum(wanted[:2])
 
 
 def _rounded(rate: float) -> float:

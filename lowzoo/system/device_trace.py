@@ -24,7 +24,8 @@ from torch import Tensor, nn
 from torch._subclasses.fake_tensor import DynamicOutputShapeException, FakeTensor, FakeTensorMode
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
-from torch.utils.flop_counter import flop_registry
+
+from lowzoo.system.flops import operations_of
 
 _META, _BLOCK = torch.device("meta"), 512
 # Folders whose lines are not what asks for something.
@@ -241,9 +242,7 @@ class DeviceTrace(FakeTensorMode):
             self._pending = set()
         for x in results:
             self._born(x.untyped_storage())
-        count = flop_registry.get(func.overloadpacket)
-        if count is not None:
-            self.flops += int(count(*args, **kwargs, out_val=out))
+        self.flops += operations_of(func.overloadpacket, args, kwargs, out)
         if self.watch and (floating := frozenset(x.dtype for x in tensors if x.dtype.is_floating_point)):
             self.operations[Operation(name, floating, _asked()[0], bool(self._as_meta))] += 1
 

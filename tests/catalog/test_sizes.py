@@ -6,7 +6,7 @@ import torch
 
 import lowzoo
 from lowzoo import catalog
-from lowzoo.train.bench import arithmetic
+from lowzoo.system.flops import arithmetic
 
 # The sets of weights of one model differ only in what they hold: one of each size of images is enough.
 NAMES = {
