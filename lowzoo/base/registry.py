@@ -185,7 +185,8 @@ def known_name(registry: Registry[Any], name: str) -> str:
     if name not in registry:
         near = near_matches(name, registry)
         raise ValueError(f"there is no {registry.what} of that name{near}, only {', '.join(registry)}")
-    return registry[name].name
+    registry[name]  # a broken one is told of now
+    return name
 
 
 def _distribution(entry_point: EntryPoint) -> str:

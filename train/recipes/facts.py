@@ -58,11 +58,11 @@ def kind_of(architecture: str) -> Literal["vit", "cnn"]:
 def _tensor_names(architecture: str) -> Collection[str]:
     """Names in the state dict of a network; of one that nobody knows none, as it is refused by its name later."""
     if (known := known_skeleton(architecture)) is not None:
-        return known.shapes.keys()
+        return frozenset(known.shapes)
     import timm
     import torch
 
     if not timm.is_model(architecture):
         return ()
     with torch.device("meta"):
-        return timm.create_model(architecture).state_dict().keys()
+        return frozenset(timm.create_model(architecture).state_dict())
