@@ -14,6 +14,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -293,15 +294,16 @@ def _way(points: Sequence[tuple[float, float]]) -> str:
     return text
 
 
-def all_rooms(package: str) -> Graph:
-    """The rooms of one of the packages as they are now."""
+@cache
+def folders_now() -> Graph:
+    """The arrows between all folders as they are now; read once."""
     known = modules()
-    return rooms_of(package, grouped(imports(known), by_folder(known)))
+    return grouped(imports(known), by_folder(known))
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Put pictures where a page asks for them."""
-    return _MARK.sub(lambda found: picture(all_rooms(found[1]), f"The rooms of {found[1]}"), markdown)
+    return _MARK.sub(lambda found: picture(rooms_of(found[1], folders_now()), f"The rooms of {found[1]}"), markdown)
 
 
 def main() -> None:
@@ -315,7 +317,7 @@ def main() -> None:
             print(f"  {', '.join(circle)}")
     for package in PACKAGES.values() if len(sys.argv) > 1 else ():
         place = Path(sys.argv[1]) / f"{package}.svg"
-        place.write_text(picture(all_rooms(package), package), encoding="utf-8")
+        place.write_text(picture(rooms_of(package, folders_now()), package), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -33,6 +33,7 @@ def test_the_small_form_runs_to_its_end_and_goes_on_where_it_was(tmp_path: Path)
     assert "training rob" not in again.stdout
 
 
+@pytest.mark.slow
 def test_without_a_gpu_the_real_form_says_so(tmp_path: Path) -> None:
     import torch
 

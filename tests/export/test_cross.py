@@ -85,6 +85,7 @@ def test_a_lossy_pair_is_judged_by_the_points_it_loses(files):
     assert list(report.broken) == worse
 
 
+@pytest.mark.slow
 def test_files_of_different_networks_are_refused(files, tmp_path):
     class Other(TinyNet):
         def __init__(self):

@@ -29,6 +29,7 @@ def _nothing(distribution: str, extra: str) -> None:
         raise LowzooError("litert-torch is not installed", "Install lowzoo[litert]")
 
 
+@pytest.mark.slow
 def test_every_format_that_is_installed_and_the_extra_of_the_others(few, tmp_path):
     found = export(tiny_resolved(), format="all", out=tmp_path / "new")
     assert [row.format for row in found.rows] == ["onnx", "coreml", "litert"]

@@ -8,7 +8,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from lowzoo.base.errors import LowzooError
+from lowzoo.base.errors import LowzooError, first_misfit
 from lowzoo.io.files import atomic_path, plain_path
 from lowzoo.train.heads import HeadSpec
 
@@ -50,6 +50,12 @@ def load_head(path: Path) -> tuple[nn.Module, HeadSpec, int, int]:
         head.load_state_dict(
             {key: value.float() if value.is_floating_point() else value for key, value in load_file(file_of).items()}
         )
-    except (OSError, SafetensorError, KeyError, ValueError, ValidationError, RuntimeError) as error:
+    except ValidationError as error:
+        place, reason = first_misfit(error)
+        raise LowzooError(
+            f"the head in {path} cannot be made here ({place}: {reason})",
+            "Install the package that brings it, or get the file again",
+        ) from error
+    except (OSError, SafetensorError, KeyError, ValueError, RuntimeError) as error:
         raise LowzooError(f"{path} is not a projection head ({error})", "Get the file again") from error
     return head.eval(), spec, in_dim, out_dim

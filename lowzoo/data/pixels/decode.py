@@ -227,6 +227,10 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
+# OpenCV's LOG_LEVEL_SILENT, which 4 does not name.
+_SILENT = 0
+
+
 @functools.lru_cache(maxsize=1)
 def opencv() -> ModuleType | None:
     """OpenCV, where it is installed."""
@@ -236,8 +240,9 @@ def opencv() -> ModuleType | None:
         return None
     # The pool of the parent does not survive a fork, and data workers are one core each anyway.
     cv2.setNumThreads(1)
-    # Damaged files are counted and named by whoever reads them.
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    # Damaged files are counted and named by whoever reads them. OpenCV 4 has the function at another place than 5.
+    silence = cv2.setLogLevel if hasattr(cv2, "setLogLevel") else cv2.utils.logging.setLogLevel
+    silence(_SILENT)
     module: ModuleType = cv2
     return module
 

@@ -68,8 +68,8 @@ class Mean(nn.Module):
     ("engine", "package", "type_", "shape"),
     [
         ("openvino", "openvino", "uint8", (1, SIDE, SIDE, 3)),
-        ("ncnn", "pnnx", "float32", (1, 3, SIDE, SIDE)),
-        ("mnn", "_mnncengine", "uint8", (1, SIDE, SIDE, 3)),
+        pytest.param("ncnn", "pnnx", "float32", (1, 3, SIDE, SIDE), marks=pytest.mark.slow),
+        pytest.param("mnn", "_mnncengine", "uint8", (1, SIDE, SIDE, 3), marks=pytest.mark.slow),
     ],
 )
 def test_the_runtimes_of_other_phones(engine, package, type_, shape, tmp_path):

@@ -54,6 +54,7 @@ def test_masks_boxes_and_classes_are_pytorchs(segmenter, tmp_path):
         check(tmp_path / "m.onnx", against=tmp_path)
 
 
+@pytest.mark.slow
 def test_a_vit_without_masks_with_suppression_outside(tmp_path):
     folder = _trained(tmp_path, "detect", "test_vit")
     found = export(folder, out=tmp_path / "out.onnx", nms="outside", size=(96, 128))
@@ -99,6 +100,7 @@ def test_pictures_are_framed_at_the_upper_left():
     assert (found[32:] == 128).all()
 
 
+@pytest.mark.slow
 def test_bench_times_it(segmenter, tmp_path, capsys):
     export(segmenter, out=tmp_path / "m.onnx")
     with pytest.raises(SystemExit) as ended:

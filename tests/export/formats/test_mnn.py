@@ -34,6 +34,7 @@ def test_converting_loads_nothing_that_installs_or_reports(exact):
     assert "MNN.tools" not in sys.modules
 
 
+@pytest.mark.slow
 def test_int8_weights(exact, tmp_path):
     spec = ExportSpec(format="mnn", precision="int8-dynamic", max_loss=MaxLoss(None, 0.99))
     artifact = write_artifact(tiny_resolved(), spec, tmp_path / "x.mnn")

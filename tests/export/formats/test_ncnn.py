@@ -91,6 +91,7 @@ def test_weights_that_are_gone_or_of_another_export_are_named(exact, tmp_path):
         open_artifact(path)
 
 
+@pytest.mark.slow
 def test_float16_says_what_was_not_run(exact, tmp_path):
     half = write_artifact(tiny_resolved(Small()), ExportSpec(format="ncnn", precision="fp16"), tmp_path / "x.param")
     assert 1e-7 < half.parity.relative_error < 5e-3

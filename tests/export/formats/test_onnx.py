@@ -132,6 +132,7 @@ def test_a_dynamic_batch_of_tensors(tmp_path):
         np.testing.assert_allclose(run(artifact.path, inputs.numpy()), expected, rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_fixed_batch_of_three(tmp_path):
     artifact = write_artifact(tiny_resolved(), ExportSpec(batch=3), tmp_path / "tiny.onnx")
     assert run(artifact.path, np.zeros((3, SIDE, SIDE, 3), np.uint8)).shape == (3, 6)

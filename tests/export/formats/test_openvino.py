@@ -49,6 +49,7 @@ def test_weights_that_are_gone_or_of_another_export_are_named(exact, tmp_path):
         open_artifact(path)
 
 
+@pytest.mark.slow
 def test_both_parts_are_replaced_together_and_a_stranger_is_kept(exact, tmp_path):
     shutil.copy(exact.path, tmp_path / "x.xml")
     shutil.copy(exact.path.with_suffix(".bin"), tmp_path / "x.bin")
@@ -64,6 +65,7 @@ def test_both_parts_are_replaced_together_and_a_stranger_is_kept(exact, tmp_path
     assert not (tmp_path / "y.xml").exists()
 
 
+@pytest.mark.slow
 def test_float16_is_of_weights_alone_and_says_so(exact, tmp_path):
     half = write_artifact(tiny_resolved(), ExportSpec(format="openvino", precision="fp16"), tmp_path / "x.xml")
     assert 1e-7 < half.parity.relative_error < 5e-3
@@ -71,6 +73,7 @@ def test_float16_is_of_weights_alone_and_says_so(exact, tmp_path):
     assert "which was not run here" in half.warnings[-1]
 
 
+@pytest.mark.slow
 def test_int8_is_measured_in_openvino(tmp_path):
     spec = ExportSpec(format="openvino", precision="int8", max_loss=MaxLoss(None, 0.99))
     artifact = write_artifact(tiny_resolved(), spec, tmp_path / "x.xml")
@@ -81,6 +84,7 @@ def test_int8_is_measured_in_openvino(tmp_path):
     assert not any("as fast as" in warning for warning in artifact.warnings)
 
 
+@pytest.mark.slow
 def test_a_dynamic_batch(tmp_path):
     artifact = write_artifact(tiny_resolved(), ExportSpec(format="openvino", batch="dynamic"), tmp_path / "x.xml")
     assert open_artifact(artifact.path).shape == (0, SIDE, SIDE, 3)

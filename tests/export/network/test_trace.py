@@ -39,6 +39,7 @@ def test_a_table_is_resampled_once():
     torch.testing.assert_close(for_coreml(program).module()(x), net(x))
 
 
+@pytest.mark.slow
 def test_a_vit_that_takes_several_sizes():
     net = timm.create_model("test_vit", num_classes=0, img_size=160, dynamic_img_size=True).eval()
     x = torch.randn(2, 3, 96, 128)

@@ -276,6 +276,18 @@ def test_what_is_not_there_of_them_is_refused_by_name(installed, pictures, tmp_p
         resolve("rob_dino", settings=["teacher_prototypes=true", "student_head.kind=toy_head"])
 
 
+def test_a_head_whose_package_is_not_installed_says_what_is_missing(tmp_path) -> None:
+    from safetensors.torch import save_file
+
+    facts = json.dumps({"spec": {"kind": "toy_head"}, "in_dim": 4, "out_dim": 2})
+    save_file({"0.weight": torch.zeros(2, 4)}, tmp_path / "head.safetensors", metadata={"lowzoo.head": facts})
+    with pytest.raises(
+        LowzooError, match=r"cannot be made here \(kind: there is no projection head of that name"
+    ) as no:
+        load_head(tmp_path / "head.safetensors")
+    assert "Install the package that brings it" in no.value.remedy
+
+
 def test_a_run_of_a_recipe_that_is_not_installed_says_what_is_missing(tmp_path) -> None:
     (tmp_path / "config.toml").write_text(PRESET)
     from lowzoo.train.runs.folder import read_config

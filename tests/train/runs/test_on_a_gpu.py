@@ -16,7 +16,7 @@ from tests.helpers.train import METHODS, SETTINGS, config_of
 from tests.train.teachers.test_classifier import make_model
 
 
-@pytest.mark.parametrize("method", slow_but(METHODS, ("rob_swav", "sslight_swav")))
+@pytest.mark.parametrize("method", slow_but(METHODS, ("sslight_swav",)))
 def test_a_step_stays_on_the_device_and_waits_for_nothing(method: str, world: Path, tmp_path: Path) -> None:
     trace = traced_steps(world, tmp_path / "run", config_of(method, world, *ON_GPU))
     assert trace.waits == []
@@ -37,7 +37,7 @@ def test_supervised_distillation_does_too(world: Path, tmp_path: Path) -> None:
     assert types_of_losses(trace) == {torch.float32}
 
 
-@pytest.mark.parametrize("method", slow_but(["rob_dino", "rob_msn", "rob_swav", "seed"], ("rob_dino",)))
+@pytest.mark.parametrize("method", slow_but(["rob_dino", "rob_msn", "rob_swav", "seed"], ()))
 def test_the_cache_is_filled_by_one_read_back(method: str, world: Path, tmp_path: Path) -> None:
     settings = ("precision=fp32", "epochs=1", "view_epochs=1")
     filling = config_of(method, world, *ON_GPU, *settings)
@@ -84,6 +84,7 @@ def _toy(world: Path, out: Path, planted: str) -> Any:
     return traced_steps(world, out, config_of("sslight_dino", world, *ON_GPU), build=build)
 
 
+@pytest.mark.slow
 def test_a_method_of_ones_own_is_held_to_the_same(world: Path, tmp_path: Path) -> None:
     trace = _toy(world, tmp_path / "run", "")
     assert trace.waits == []
