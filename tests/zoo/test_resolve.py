@@ -192,7 +192,7 @@ def _spoil(folder, what):
             "another model's weights",
             "does not hold a resnet18, which config.json names: 100 of 120 tensors are missing",
         ),
-        ("half the weights", "does not hold a resnet18, which config.json names: 7. of 120 tensors are missing"),
+        ("half the weights", r"does not hold a resnet18, which config.json names: \d+ of 120 tensors are missing"),
         ("no JSON", "is not timm's model configuration"),
         ("no architecture", "is not timm's model configuration"),
         ("unknown architecture", "unknown architecture resnet_of_tomorrow"),
@@ -226,7 +226,7 @@ def test_a_folder_as_timm_writes_it_by_default(tmp_path):
     ("content", "said"),
     [
         ({"epoch": 3, "model": {"a": torch.ones(1)}}, "holds more than the tensors of a network"),
-        ({"conv1.weight": torch.ones(3)}, "does not fit the architecture|lacks"),
+        ({"conv1.weight": torch.ones(3)}, "does not fit the architecture|lacks|does not hold"),
         ({"args": Runs("made")}, "could run code; it was not loaded"),
     ],
 )
