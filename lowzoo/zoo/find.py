@@ -17,6 +17,7 @@ from lowzoo.base.errors import LowzooError
 from lowzoo.base.notes import say_once
 from lowzoo.catalog.position_rules import Rule
 from lowzoo.checkpoints.early import is_artifact, is_checkpoint, unknown_model
+from lowzoo.checkpoints.model_folder import refuse_other_network
 from lowzoo.detection import is_detector
 from lowzoo.io import hub
 from lowzoo.io.files import plain_path
@@ -237,6 +238,7 @@ def _find_folder(folder: Path) -> Found:
     state = _unpickled(file) if pickled else None
     if not pickled:
         check_safetensors(file)
+    refuse_other_network(folder)
     try:
         cfg, architecture, arguments = load_model_config_from_path(folder)
         facts = dict(json.loads((folder / "config.json").read_text(encoding="utf-8")).get("lowzoo", {}))

@@ -24,10 +24,12 @@ class Chosen:
     Args:
         fields: Fields of the configuration, under what the user has named.
         reasons: Lines for people.
+        caution: What is known to come of such a run, where that is nothing good; empty otherwise.
     """
 
     fields: dict[str, Any]
     reasons: tuple[str, ...]
+    caution: str = ""
 
 
 def choose(facts: Facts, named: Mapping[str, Any]) -> Chosen:
@@ -72,9 +74,8 @@ def choose(facts: Facts, named: Mapping[str, Any]) -> Chosen:
     views = fields["views"]
     shown = " and ".join(f"{view['count']} {view['name']} of {view['size']} px" for view in views)
     reasons.append(f"Batches of {batch}; views: {shown}, as the images have {facts.side} px{_device_words(facts)}")
-    if not facts.gpu and (caution := recipe.caution(facts, str(named.get("init", "")), _seen(facts, named, fields))):
-        reasons.append(caution)
-    return Chosen(fields | {"chosen": reasons}, tuple(reasons))
+    caution = "" if facts.gpu else recipe.caution(facts, str(named.get("init", "")), _seen(facts, named, fields))
+    return Chosen(fields | {"chosen": reasons}, tuple(reasons), caution)
 
 
 def _seen(facts: Facts, named: Mapping[str, Any], fields: Mapping[str, Any]) -> float:

@@ -3,9 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from lowzoo.train.recipes.facts import BUNDLED_TEACHER, BUNDLED_TEACHER_SIDE, FEW_SEEN, Facts
+from lowzoo import catalog
+from lowzoo.train.recipes.facts import BUNDLED_TEACHER, FEW_SEEN, Facts
 
-# Width of the student's embedding before the prototypes, fitted ones and those of rob_vit_tiny.
+# Width of the student's embedding before the prototypes: fitted ones, and those of the bundled models' heads.
 BOTTLENECK = 128
 
 
@@ -17,8 +18,9 @@ def view(name: str, count: int, size: int, scale: tuple[float, float], **more: A
 def teacher_fields(facts: Facts, named: Mapping[str, Any], size: int) -> dict[str, Any]:
     """The bundled teacher, or prototypes fitted to the embeddings of one without a head."""
     fields: dict[str, Any] = {"teacher": named.get("teacher", BUNDLED_TEACHER)}
-    if fields["teacher"] == BUNDLED_TEACHER and size < BUNDLED_TEACHER_SIDE:
-        fields["teacher_size"] = BUNDLED_TEACHER_SIDE
+    entry = catalog.teachers().get(fields["teacher"])
+    if entry is not None and size < (entry.least_view or 0):
+        fields["teacher_size"] = entry.least_view
     if not facts.teacher_head:
         prototypes = 2
         while prototypes < 1024 and prototypes * 8 <= facts.images:
@@ -37,8 +39,15 @@ def caution_of_vit(facts: Facts, init: str, seen: float) -> str:
         return ""
     return (
         "Too few images for a ViT of random weights: after 3 minutes on 1,254 drawings k-NN had not risen by more than "
-        "its error, whoever taught. --student mobilenetv2 learns from as few; or begin at --init rob_vit_tiny"
+        f"its error, whoever taught. A CNN (--student mobilenetv2) learns from as few; or {beginning_for(facts)}"
     )
+
+
+def beginning_for(facts: Facts) -> str:
+    """What to say of weights to begin at: those in the package where they are of the student's own architecture."""
+    bundled = (entry for entry in catalog.models().values() if any(each.path for each in entry.weights))
+    name = next((entry.name for entry in bundled if facts.student in (entry.name, entry.architecture)), "MODEL")
+    return f"begin at trained weights (--init {name})"
 
 
 def queue_length(facts: Facts, batch: int, most: int) -> int:

@@ -84,7 +84,8 @@ def test_a_command_without_a_preset_says_what_it_chose_and_one_with_a_preset_kee
     said: list[str] = []
     words = TrainArgs("rob", default_layers("rob", data=None, preset=None))
     config = resolve_args(words, say=said.append)
-    assert said == [f"Chosen: {reason}" for reason in config.chosen]
+    assert said[:-1] == [f"Chosen: {reason}" for reason in config.chosen]
+    assert said[-1].startswith("Too few images for a ViT"), "a caution is a line of its own"
     assert "3 minutes for 1254 images" in said[0]
     paper = resolve_args(TrainArgs("rob", default_layers("rob", data=None, preset="rob_dino")), say=said.append)
     assert (paper.chosen, paper.epochs, paper.batch_size) == ((), 300, 1024)
@@ -111,7 +112,8 @@ def test_images_that_nothing_can_be_learned_from_are_refused(tmp_path: Path) -> 
 
 def _cautions(named: dict[str, object], **facts: object) -> bool:
     chosen = choose(replace(FACTS, **facts), named)
-    return any(reason.startswith("Too ") for reason in chosen.reasons)
+    assert not any(reason.startswith("Too ") for reason in chosen.reasons), "a caution is no choice"
+    return chosen.caution.startswith("Too ")
 
 
 def test_what_is_known_not_to_learn_in_the_time_is_said_before_it_starts() -> None:
@@ -121,6 +123,46 @@ def test_what_is_known_not_to_learn_in_the_time_is_said_before_it_starts() -> No
     assert _cautions({"steps": 447}, recipe="sslight", images=1254, student=cnn)
     assert _cautions({}, recipe="rob", images=1254)
     assert _cautions({"epochs": 20}, recipe="seed", images=1254)
+
+
+def test_a_caution_names_what_fits_the_student() -> None:
+    def caution(recipe: str, student: str) -> str:
+        return choose(replace(FACTS, recipe=recipe, student=student, images=1254), {"minutes": 3}).caution
+
+    assert "begin at trained weights (--init rob_vit_tiny)" in caution("rob", "vit_tiny_patch16_224")
+    for recipe, student in (("rob", "vit_small_patch16_224"), ("sslight", "mobilenetv3_large_100")):
+        assert "begin at trained weights (--init MODEL)" in caution(recipe, student)
+    assert "MobileNetV2" not in caution("sslight", "resnet18")
+
+
+@pytest.mark.parametrize(
+    ("student", "kind"),
+    [
+        ("vit_tiny_patch16_224", "vit"),
+        ("deit_small_patch16_224", "vit"),
+        ("mixer_b16_224", "vit"),
+        ("swin_tiny_patch4_window7_224", "vit"),
+        ("resnet18", "cnn"),
+        ("mobilevit_s", "cnn"),
+        ("convnext_tiny", "cnn"),
+        ("seed_mobilenetv3_large", "cnn"),
+    ],
+)
+def test_a_student_is_of_tokens_or_of_convolutions_by_its_tensors_and_not_by_its_name(student: str, kind: str) -> None:
+    assert replace(FACTS, student=student).kind == kind
+
+
+def test_what_is_known_of_a_teacher_stands_in_the_catalog(monkeypatch: pytest.MonkeyPatch) -> None:
+    def chosen(teacher: str) -> dict[str, object]:
+        return choose(FACTS, {"teacher": teacher}).fields
+
+    assert chosen("rob_vit_tiny")["teacher_prototypes"] is True
+    assert "teacher_size" not in chosen("rob_vit_tiny")
+    assert "teacher_prototypes" not in chosen("dino_vits16")
+    known = dict(catalog.teachers())
+    known["dino_vits16"] = replace(known["dino_vits16"], start_at_prototypes=True, least_view=112)
+    monkeypatch.setattr(catalog, "teachers", lambda: known)
+    assert (chosen("dino_vits16")["teacher_prototypes"], chosen("dino_vits16")["teacher_size"]) == (True, 112)
 
 
 def test_what_may_learn_is_not_spoken_ill_of() -> None:
