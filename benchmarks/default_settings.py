@@ -134,9 +134,9 @@ def _tables() -> None:
     lines = [
         "# What the default settings learn in minutes",
         "",
-        "k-NN top-1 (k = 20) on held-out images before and after, per cent (`benchmarks/default_settings.py`). Minutes are",
-        "processor time, as much as two cores give in them; other work on the machine does not change a row. Learned: it",
-        "rose by more than three sampling errors. Said: `lowzoo train` says before such a run that it may not.",
+        "k-NN top-1 (k = 20) on held-out images before and after, per cent (`benchmarks/default_settings.py`).",
+        "Minutes are processor time, as much as two cores give in them; other work on the machine changes no row.",
+        "Learned: it rose by more than three sampling errors. Said: `lowzoo train` says beforehand that it may not.",
         "",
         "| images | recipe | student | seed | minutes | steps | before | after | sampling error | learned | said |",
         "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | --- | --- |",

@@ -12,6 +12,24 @@ _ALIKE = 1.5
 _MORE_IMAGES = 4
 
 
+def student_that_learns(
+    facts: Facts, *, minutes: float | None, seen: float | None, rows: Sequence[LearnedRow] | None = None
+) -> LearnedRow | None:
+    """The best measured run of the recipe, where the student's own did not learn in its time; None otherwise.
+
+    Args:
+        facts: What is known of images, device and networks.
+        minutes: Length of the run, where it has one in minutes.
+        seen: Images that it goes through, one counted at each pass, where its length is in steps or epochs.
+        rows: What was measured; what the package knows if absent.
+    """
+    if not caution(facts, init="", minutes=minutes, seen=seen, rows=rows):
+        return None
+    near = _of_such_images(facts.images, learned() if rows is None else rows)
+    better = (row for row in near if row.recipe == facts.recipe and row.learned)
+    return max(better, key=lambda row: row.after - row.before, default=None)
+
+
 def caution(
     facts: Facts,
     *,
