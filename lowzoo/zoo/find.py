@@ -18,6 +18,7 @@ from lowzoo.base.notes import say_once
 from lowzoo.catalog.position_rules import Rule
 from lowzoo.checkpoints.early import is_artifact, is_checkpoint, unknown_model
 from lowzoo.checkpoints.model_folder import refuse_other_network
+from lowzoo.detection import is_detector
 from lowzoo.io import hub
 from lowzoo.io.files import plain_path
 from lowzoo.io.safetensors_file import check_safetensors, short_digest
@@ -220,6 +221,11 @@ def _find_timm(model_spec: str, pretrained: bool) -> Found:
 
 
 def _find_folder(folder: Path) -> Found:
+    if is_detector(folder):
+        raise LowzooError(
+            f"{folder} holds a detector, and a backbone is asked for",
+            "Name the model that it was trained from, which `lowzoo info` tells; `lowzoo export` takes the detector",
+        )
     pickled = not (folder / "model.safetensors").is_file() and (folder / _PICKLED).is_file()
     for name in hub.FILES[:1] if pickled else hub.FILES:
         if not (folder / name).is_file():

@@ -12,11 +12,6 @@ from lowzoo.catalog.shapes import known_skeleton
 # (`benchmarks/bundled_teachers.py`).
 BUNDLED_TEACHER = "mobilenetv2_supervised"
 
-# Images that two cores get through in a minute, at 64 px, and how many are few: what no measured row of a recipe
-# without a teacher, or of a ViT on few images, has learned from (`benchmarks/default_settings.py`).
-SEEN_A_MINUTE = 10_000
-FEW_SEEN = 100_000
-
 
 @dataclass(frozen=True)
 class Facts:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from lowzoo import catalog
 from lowzoo.base.errors import LowzooError
-from lowzoo.train.recipes.facts import FEW_SEEN, kind_of
+from lowzoo.train.recipes.facts import kind_of
 from lowzoo.train.recipes.recipe import Budget, Choice, Needs, Recipe
 
 if TYPE_CHECKING:
@@ -57,18 +57,6 @@ class Sslight(Recipe["SslightConfig"]):
     def outputs(self, config: "SslightConfig", teacher: "FrozenTeacher | None") -> int:
         """Prototypes, or MoCo's embedding."""
         return config.student_head.bottleneck if config.method == "moco" else config.prototypes
-
-    def caution(self, facts: "Facts", init: str, seen: float) -> str:
-        """Random weights learn slowly without a teacher (rows sslight of `benchmarks/default_settings.py`)."""
-        if init or seen > FEW_SEEN:
-            return ""
-        from lowzoo.train.recipes.default_parts import beginning_for
-
-        return (
-            "Too short to expect a gain: without a teacher, random weights (a CNN's, when this was measured) had "
-            "gained nothing that k-NN shows after 3 minutes on 1,254 drawings. `lowzoo train rob` learns from a "
-            f"teacher in that time; or {beginning_for(facts)}, or give it hours (--minutes 240)"
-        )
 
     def method(self, config: "SslightConfig", student: "MultiViewEncoder", teacher: "FrozenTeacher | None") -> "Method":
         """The method of that name."""
