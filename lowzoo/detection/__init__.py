@@ -5,12 +5,6 @@ What a detector is built from stands in `network`, where its images and boxes co
 `lowzoo.export.detection`.
 """
 
-from pathlib import Path
+from lowzoo.io.detector_folder import FACTS, WEIGHTS, is_detector
 
-FACTS = "detector.json"
-WEIGHTS = "detector.safetensors"
-
-
-def is_detector(place: object) -> bool:
-    """Whether a word or path is the folder of a trained detector."""
-    return isinstance(place, (str, Path)) and (Path(place) / FACTS).is_file()
+__all__ = ["FACTS", "WEIGHTS", "is_detector"]

@@ -18,8 +18,8 @@ from lowzoo.base.notes import say_once
 from lowzoo.catalog.position_rules import Rule
 from lowzoo.checkpoints.early import is_artifact, is_checkpoint, unknown_model
 from lowzoo.checkpoints.model_folder import refuse_other_network
-from lowzoo.detection import is_detector
 from lowzoo.io import hub
+from lowzoo.io.detector_folder import is_detector
 from lowzoo.io.files import plain_path
 from lowzoo.io.safetensors_file import check_safetensors, short_digest
 from lowzoo.zoo import pretrained as published
