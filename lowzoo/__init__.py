@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["__version__", "create_model", "embed", "list_models", "load", "model_info"]
 # What stands elsewhere than in `lowzoo.api`.
 _PLACES = {"embed": "lowzoo.embedding"}
-_PACKAGES = ("bench", "evaluate", "export", "train")
+_PACKAGES = ("bench", "demo", "evaluate", "export", "train")
 
 register_with_timm()
 

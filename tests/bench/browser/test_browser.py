@@ -9,12 +9,12 @@ import socket
 import pytest
 
 from lowzoo.base.errors import LowzooError
-from lowzoo.bench.browser import server as server_module
-from lowzoo.bench.browser.runtime import PINNED, from_cdn, from_folder
-from lowzoo.bench.browser.server import BURST, MAX_CONNECTIONS, lan_address
 from lowzoo.bench.browser.session import BrowserBench, Place
 from lowzoo.bench.results.assemble import check_samples
 from lowzoo.bench.results.protocol import statistics
+from lowzoo.serving import server as server_module
+from lowzoo.serving.runtime import PINNED, from_cdn, from_folder
+from lowzoo.serving.server import BURST, MAX_CONNECTIONS, lan_address
 from tests.bench.browser.client import PHONE, PLAN, ask, features, ort_folder, post, repeat, welcome
 from tests.helpers.bench import SHORT, described
 
@@ -246,6 +246,6 @@ def test_a_computer_without_a_network(monkeypatch):
         def connect(self, address):
             raise OSError("Network is unreachable")
 
-    monkeypatch.setattr("lowzoo.bench.browser.server.socket.socket", Unreachable)
+    monkeypatch.setattr("lowzoo.serving.server.socket.socket", Unreachable)
     with pytest.raises(LowzooError, match="in no network"):
         lan_address()
