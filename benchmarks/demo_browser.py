@@ -83,7 +83,7 @@ def draw(data: Path, seed: int, folder: Path) -> list[str]:
         for place, index in enumerate(chosen.tolist()):
             part = folder / ("train" if place < SHOTS else "validation") / name
             part.mkdir(parents=True, exist_ok=True)
-            (part / f"{place:02d}.jpg").write_bytes(images.data(index))
+            (part / f"{place:02d}.jpg").write_bytes(images.encoded(index))
     return names
 
 
@@ -174,7 +174,7 @@ def by_picker(browser: chromium.Browser, url: str, data: Path, seed: int, folder
     found = {
         "seed": seed,
         "page_top1": 100 * float(np.mean(right)),
-        "lowshot_top1": regression.result.figures[0].value,
+        "lowshot_top1": regression.result.figures[0].mean,
         "features": compared(
             np.array([answer["features"] for answer in answers]), torch_features([path for _, path in queries])
         ),
@@ -277,7 +277,7 @@ def situations(artifact: Path, ort: Path, folder: Path, names: list[str], shots:
         found["no picture"] = first.run(note)
         second.close()
         time.sleep(1)
-        found["a phone that leaves"] = served.news()[-1]
+        found["a phone that leaves"] = next(line for line in served.news() if line.startswith("phone 2"))
 
         served.server.__exit__()
         before = point(first, others(folder, names)[-1][1])
@@ -307,6 +307,7 @@ def over_the_network(artifact: Path, ort: Path, folder: Path, names: list[str]) 
         with serving(artifact, ort, https=https) as served, chromium.browser(*flags) as browser:
             served.server.hosts.update([host.replace("127.0.0.1", "phone.test") for host in served.server.hosts])
             page = opened(browser, served.server.url.replace("127.0.0.1", "phone.test"))
+            said = page.run("document.getElementById('note').textContent")
             if https:
                 page.run("document.getElementById('start').click()")
                 page.until("document.getElementById('camera').videoWidth")
@@ -315,7 +316,7 @@ def over_the_network(artifact: Path, ort: Path, folder: Path, names: list[str]) 
                 "secure": page.run("isSecureContext"),
                 "isolated": page.run("crossOriginIsolated"),
                 "camera": bool(page.run("document.getElementById('camera').videoWidth")),
-                "said": page.run("document.getElementById('note').textContent"),
+                "said": said,
                 "pictures": page.run(f"(async () => {PAGE}.things[2].pictures.length)()"),
             }
             page.close()

@@ -135,7 +135,7 @@ function show(features) {
   at("name").textContent = known.length > 1 ? titleOf(known[found.index]) : "Teach a second thing";
   at("margin").textContent = found.margin === null ? "" : `margin ${found.margin.toFixed(3)}`;
   const run = median(times.map((time) => time.run_ms)), prepare = median(times.map((time) => time.prepare_ms));
-  at("speed").textContent = `${Math.round(run + prepare)} ms a picture (network ${Math.round(run)}, preparing ${Math.round(prepare)}), ${threads} thread${threads > 1 ? "s" : ""}`;
+  at("speed").textContent = `${Math.round(run + prepare)} ms a picture: network ${Math.round(run)}, preparing ${Math.round(prepare)}`;
 }
 
 const titleOf = (thing) => thing.name.trim() || `thing ${things.indexOf(thing) + 1}`;
@@ -193,6 +193,7 @@ function draw(thing) {
 // Buttons follow what there is.
 function change() {
   const live = camera === "live";
+  document.body.classList.toggle("live", live);
   at("add").hidden = things.length >= task.limits.things;
   at("camera").hidden = !live;
   at("start").hidden = live || camera === "none";
@@ -333,7 +334,7 @@ async function prepare() {
   try {
     task = await (await fetch("task")).json();
     threads = facts.isolated ? Math.max(1, Math.min(4, facts.cores || 1)) : 1;
-    at("facts").textContent = `${task.model.name}, ${(task.model.size_bytes / 1e6).toFixed(1)} MB, ${task.model.precision || "fp32"}; onnxruntime-web ${task.runtime.version}`;
+    at("facts").textContent = `${task.model.name}, ${(task.model.size_bytes / 1e6).toFixed(1)} MB, ${task.model.precision || "fp32"}; onnxruntime-web ${task.runtime.version}, ${threads} thread${threads > 1 ? "s" : ""}`;
     say(`Loading the model (${(task.model.size_bytes / 1e6).toFixed(1)} MB) and onnxruntime-web…`);
     const [script, wasm] = await Promise.all(task.runtime.wasm.map(checked));
     model = new Uint8Array(await checked(task.model.file));
