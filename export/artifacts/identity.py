@@ -90,10 +90,17 @@ def remember(resolved: Resolved, weights: str) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Reference:
-    """The network that a file is held against, and whether its weights are the file's own (None: not known)."""
+    """The network that a file is held against.
+
+    Args:
+        resolved: The network.
+        same: Whether its weights are the file's own; None: not known.
+        backbone: Of a file that was taught, the network without its head; else None.
+    """
 
     resolved: Resolved
     same: bool | None
+    backbone: Resolved | None = None
 
 
 def reference_of(
@@ -138,16 +145,17 @@ def reference_of(
     found = []
     for word in words:
         resolved = _at_side(word, side, notes, own=(head or source.get("head")) == OWN)
+        backbone = None
         if taught(notes) and head is None:
             # The hash of the weights is the backbone's: the head came later, and has a hash of its own.
-            same = _same(resolved, notes, {})
+            same, backbone = _same(resolved, notes, {}), resolved
             resolved = with_prototypes(resolved, read_prototypes(path, source), str(path))
         else:
             resolved = _with_head(resolved, path, source, notes, head)
             resolved = giving_maps(resolved, notes, features)
             same = _same(resolved, notes, source)
         if against is not None or same is not False:
-            return Reference(resolved, same)
+            return Reference(resolved, same, backbone)
         found.append(f"{word.removeprefix(FOLDER_SCHEME)} ({resolved.revision})")
     weights = notes.get("lowzoo.weights", "")[:19] or "that it does not name"
     raise LowzooError(
@@ -175,9 +183,9 @@ def given_reference(
     stated = notes.get("lowzoo.weights")
     resolved = giving_maps(resolved, notes, features)
     same = None if stated is None else stated == f"sha256:{weights_digest(resolved.model)}"
-    if taught(notes):
-        resolved = with_prototypes(resolved, read_prototypes(path, _source(notes)), str(path))
-    return Reference(resolved, same)
+    if not taught(notes):
+        return Reference(resolved, same)
+    return Reference(with_prototypes(resolved, read_prototypes(path, _source(notes)), str(path)), same, resolved)
 
 
 def taught(notes: Mapping[str, str]) -> bool:

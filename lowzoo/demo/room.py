@@ -20,6 +20,7 @@ from lowzoo.bench.browser.messages import Facts, Milliseconds, Text
 from lowzoo.bench.browser.results import device_title
 
 MAX_PHONES = 32
+MAX_KNOWN = 500
 MAX_BODY = 4_000
 # A page says every 20 s that it is there.
 SILENT_S = 60.0
@@ -158,6 +159,7 @@ class Room:
         self._clock = clock
         self._lock = threading.Lock()
         self._phones: dict[str, Phone] = {}
+        self._count = 0
 
     def take(self, body: bytes, _: str) -> dict[str, object]:
         """Keep what a message says.
@@ -199,13 +201,18 @@ class Room:
                 yield f"phone {phone.number} ({phone.title}): {phone.words(clock)}"
 
     def _welcome(self, message: Hello | Failed) -> dict[str, object]:
-        if len(self._phones) >= MAX_PHONES:
-            raise LowzooError(f"{MAX_PHONES} phones have come already", "Start the command again")
+        # Whoever loads the page again comes as another phone; those that left are forgotten before anybody is refused.
+        left = [name for name, phone in self._phones.items() if phone.end is not None]
+        if len(self._phones) - len(left) >= MAX_PHONES:
+            raise LowzooError(f"{MAX_PHONES} phones are here already", "Close the page on one of them")
+        for name in left[: max(0, len(self._phones) + 1 - MAX_KNOWN)]:
+            del self._phones[name]
+        self._count += 1
         name = secrets.token_hex(4)
         failed = f"cannot run it: {message.reason}" if isinstance(message, Failed) else None
         threads = message.threads if isinstance(message, Hello) else 0
         title = device_title(message.facts)
-        self._phones[name] = Phone(len(self._phones) + 1, title, threads, self._clock(), end=failed)
+        self._phones[name] = Phone(self._count, title, threads, self._clock(), end=failed)
         return {"phone": name}
 
 

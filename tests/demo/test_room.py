@@ -146,8 +146,19 @@ def test_large_messages_and_too_many_phones(served):
     room = Room()
     for _ in range(MAX_PHONES):
         room.take(json.dumps(HELLO).encode(), "")
-    with pytest.raises(LowzooError, match="have come already"):
+    with pytest.raises(LowzooError, match="are here already"):
         room.take(json.dumps(HELLO).encode(), "")
+
+
+def test_a_page_that_is_loaded_again_and_again(monkeypatch):
+    """Pages that left take no place, and are not kept for ever."""
+    monkeypatch.setattr(room_module, "MAX_KNOWN", MAX_PHONES + 5)
+    room = Room()
+    for _ in range(MAX_PHONES + 20):
+        phone = room.take(json.dumps(HELLO).encode(), "")["phone"]
+        room.take(json.dumps({"type": "gone", "phone": phone}).encode(), "")
+    assert len(room.phones()) == MAX_PHONES + 5
+    assert room.phones()[-1].number == MAX_PHONES + 20
 
 
 def test_a_page_that_cannot_start(served):

@@ -315,17 +315,18 @@ async function tell() {
     told = key;
     toldAt = Date.now();
     at("line").hidden = true;
-  } catch { outOfReach(); }
+  } catch (error) { withoutComputer(error); }
 }
 
-function outOfReach() {
-  at("line").textContent = "The computer that showed the link is out of reach. This page goes on without it.";
+function withoutComputer(error) {
+  const answered = /answered \d+/.exec(error.message);
+  at("line").textContent = `The computer that showed the link ${answered ? `takes no word from this page (it ${answered[0]})` : "is out of reach"}. This page goes on without it.`;
   at("line").hidden = false;
 }
 
 async function join(facts) {
   told = "";
-  try { phone = (await post({ type: "hello", facts, threads })).phone; } catch { outOfReach(); }
+  try { phone = (await post({ type: "hello", facts, threads })).phone; } catch (error) { withoutComputer(error); }
   tell();
 }
 

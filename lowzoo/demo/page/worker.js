@@ -8,6 +8,7 @@ self.onmessage = async ({ data }) => {
   try {
     self.postMessage({ id: data.id, done: await (data.load ? load(data.load) : look(data.picture)) });
   } catch (error) {
+    if (data.picture) data.picture.close();
     self.postMessage({ id: data.id, failed: String(error && error.message || error).slice(0, 300) });
   }
 };

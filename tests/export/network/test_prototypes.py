@@ -1,5 +1,6 @@
 """A file that was taught: `lowzoo check` rebuilds its head from the file, and finds what has changed in it."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -15,6 +16,7 @@ from lowzoo.export import check
 from lowzoo.export.artifact import write_artifact
 from lowzoo.export.network.prototypes import INITIALISER, SIMILARITY
 from lowzoo.export.spec.bounds import ParityError
+from lowzoo.export.spec.spec import ExportSpec, MaxLoss
 from tests.demo.files import taught, unit_columns
 from tests.helpers.export import tiny_resolved
 
@@ -45,6 +47,8 @@ def test_check_takes_it(exported, network, tmp_path):
     assert report.same_weights
     assert report.broken == ()
     assert report.parity.relative_error < 1e-5
+    assert "prototypes of 3 classes (a, b, c), off by" in report.taught
+    assert any("its head: cosines" in line for line in report.lines())
     given = check(path, against=tiny_resolved())
     assert given.same_weights
     assert given.broken == ()
@@ -69,6 +73,43 @@ def test_a_prototype_that_was_changed(exported, network, tmp_path):
     tensor.CopyFrom(numpy_helper.from_array(other, INITIALISER))
     with pytest.raises(LowzooError, match="not those that were taught"):
         check(saved(model, tmp_path / "changed.onnx"))
+
+
+def test_a_head_that_computes_something_else(exported, network, tmp_path):
+    """Its prototypes are those that were taught, and it does not multiply with unit vectors."""
+    model = taught(exported, ["a", "b", "c"], PROTOTYPES_DK, [3, 3, 3])
+    (unit,) = (node for node in model.graph.node if node.op_type == "LpNormalization")
+    next(one for one in unit.attribute if one.name == "p").i = 1
+    with pytest.raises(ParityError, match="off from the cosines with its prototypes"):
+        check(saved(model, tmp_path / "changed.onnx"))
+
+
+@pytest.mark.parametrize("names", [["a", "b"], ["a", "b", 3], None])
+def test_names_that_are_not_those_of_the_head(exported, network, tmp_path, names):
+    path = saved(taught(exported, names, PROTOTYPES_DK, [3, 3, 3]), tmp_path / "taught.onnx")
+    with pytest.raises(LowzooError, match="does not name the 3 classes"):
+        check(path)
+
+
+def test_a_graph_without_the_head(exported, network, tmp_path):
+    model = taught(exported, ["a", "b", "c"], PROTOTYPES_DK, [3, 3, 3])
+    model.graph.node[-1].op_type = "Gemm"
+    model.graph.node[-1].output[0] = "elsewhere"
+    model.graph.output[0].name = "elsewhere"
+    with pytest.raises(LowzooError, match="has no such head"):
+        check(saved(model, tmp_path / "other.onnx"))
+
+
+@pytest.mark.parametrize("precision", ["fp16", pytest.param("int8", marks=pytest.mark.slow)])
+def test_bounds_of_a_precision_are_of_features(network, tmp_path, precision):
+    """Three cosines would break them by rounding alone."""
+    network = dataclasses.replace(network, trained=False)
+    spec = ExportSpec(precision=precision, max_loss=MaxLoss(None, 0.9))
+    path = write_artifact(network, spec, tmp_path / "tiny.onnx").path
+    report = check(saved(taught(path, ["a", "b", "c"], PROTOTYPES_DK, [3, 3, 3]), tmp_path / "taught.onnx"))
+    assert report.precision == precision
+    assert report.broken == ()
+    assert report.same_weights
 
 
 def test_a_weight_that_was_changed(exported, network, tmp_path):
