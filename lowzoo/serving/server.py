@@ -29,6 +29,7 @@ from lowzoo.serving.runtime import Runtime
 MAX_BODY = 4_000_000
 MAX_CONNECTIONS = 64
 SILENCE_S = 20.0
+_PART = 2**16
 # Posts that one address may make: at once, and a second after that.
 BURST = 60.0
 PER_SECOND = 5.0
@@ -262,8 +263,12 @@ class _Handler(BaseHTTPRequestHandler):
         }.items():
             self.send_header(key, value)
         self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
+        if self.command == "HEAD":
+            return
+        # A time-out holds for one call, whatever it sends: a model in one call would be cut off on a slow network.
+        whole = memoryview(body)
+        for start in range(0, len(whole), _PART):
+            self.wfile.write(whole[start : start + _PART])
 
 
 def _policy(origin: str | None) -> str:

@@ -5,6 +5,7 @@ import hashlib
 import http.client
 import json
 import socket
+import time
 
 import pytest
 
@@ -199,6 +200,22 @@ def test_a_client_that_never_ends_its_request(bench, monkeypatch):
     with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nHost:")
         assert connection.recv(100) == b"", "the server hangs up"
+
+
+def test_a_phone_on_a_slow_network_gets_the_whole_model(bench, monkeypatch):
+    """The silence that is borne is that between two parts, not the time of the whole."""
+    monkeypatch.setattr(server_module._Handler, "timeout", 0.4)
+    whole = bytes(24_000_000)
+    bench.server.contents["model"] = server_module.Content("application/octet-stream", whole)
+    port = int(bench.server.url.rsplit(":", 1)[1].split("/")[0])
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        head = f"GET /{bench.server.token}/model HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n"
+        connection.sendall(head.encode())
+        found = 0
+        while part := connection.recv(1 << 20):
+            found += len(part)
+            time.sleep(0.03)
+    assert found > len(whole), "head and body"
 
 
 def test_it_ends_when_the_time_is_over(tmp_path, dist):
