@@ -40,7 +40,7 @@ from PIL import Image, ImageCms
 import lowzoo
 from lowzoo.bench.host.machine import this_device
 from lowzoo.data.source import open_set
-from lowzoo.demo.session import TeachingRoom
+from lowzoo.demo.session import TeachingRoom, door
 from lowzoo.evaluate import lowshot
 from lowzoo.evaluate.probes.logistic import LOGISTIC, choose, classify
 from lowzoo.export import check
@@ -74,7 +74,7 @@ class Server:
 
 @contextlib.contextmanager
 def serving(artifact: Path, ort: Path, *, https: bool = False) -> Iterator[Server]:
-    room = TeachingRoom(artifact, Serving(ort_dist=ort), own_certificate=https)
+    room = TeachingRoom(artifact, door(Serving(ort_dist=ort), own_certificate=https))
     with room.serving() as (server, _):
         yield Server(room, server)
 

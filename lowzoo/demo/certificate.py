@@ -14,6 +14,16 @@ from pathlib import Path
 from lowzoo.base.errors import LowzooError
 
 
+def require_certificates() -> None:
+    """Refuse to begin where the package that makes certificates is missing."""
+    try:
+        import cryptography  # noqa: F401
+    except ImportError as error:
+        raise LowzooError(
+            "--https needs the package cryptography", "Run: pip install 'lowzoo[demo]', or name --certificate PEM"
+        ) from error
+
+
 @contextlib.contextmanager
 def certificate_for(address: str, minutes: float) -> Iterator[tuple[Path, str]]:
     """Give a PEM file with a fresh certificate and its key, and the certificate's SHA-256 as browsers show it.
@@ -21,18 +31,11 @@ def certificate_for(address: str, minutes: float) -> Iterator[tuple[Path, str]]:
     Args:
         address: IP address that the page is served on.
         minutes: How long the certificate holds, beside an hour for clocks that differ.
-
-    Raises:
-        LowzooError: The package that makes certificates is missing.
     """
-    try:
-        from cryptography import x509
-        from cryptography.hazmat.primitives import hashes, serialization
-        from cryptography.hazmat.primitives.asymmetric import ec
-    except ImportError as error:
-        raise LowzooError(
-            "--https needs the package cryptography", "Run: pip install 'lowzoo[demo]', or name --certificate PEM"
-        ) from error
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "lowzoo demo, this run only")])
     now, hour = datetime.datetime.now(datetime.UTC), datetime.timedelta(hours=1)

@@ -59,12 +59,12 @@ def teach(
     from lowzoo.base.errors import LowzooError
     from lowzoo.base.progress import told
     from lowzoo.bench.subjects.exported import artifact_of
-    from lowzoo.demo.session import TeachingRoom
+    from lowzoo.demo.session import TeachingRoom, door
     from lowzoo.serving.place import Serving
 
     if https and certificate is not None:
         raise LowzooError("--https makes the certificate that --certificate names", "Give one of the two")
     dist, pem = (None if path is None else Path(path) for path in (ort_dist, certificate))
-    place = Serving(lan, port, dist, pem, minutes)
+    entrance = door(Serving(lan, port, dist, pem, minutes), own_certificate=https)
     with told(progress) as say, artifact_of(model, ".onnx", untrained=False, size=size, say=say) as artifact:
-        return TeachingRoom(artifact, place, own_certificate=https).serve(say)
+        return TeachingRoom(artifact, entrance).serve(say)

@@ -4,11 +4,12 @@ import contextlib
 import json
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from lowzoo.base.progress import Say
 from lowzoo.bench.results.lines import model_words
-from lowzoo.demo.certificate import certificate_for
+from lowzoo.demo.certificate import certificate_for, require_certificates
 from lowzoo.demo.room import MAX_BODY, Room, Visit
 from lowzoo.demo.subject import open_subject
 from lowzoo.serving.invitation import invite
@@ -19,24 +20,49 @@ from lowzoo.serving.server import Content, PageServer, contents_of, lan_address,
 POLL_S = 0.2
 
 
+@dataclass(frozen=True)
+class Door:
+    """What serving needs beside a file, found before anything is exported; see `door`.
+
+    Args:
+        place: Where and how long.
+        host: Address to listen on.
+        runtime: The onnxruntime-web that pages load.
+        own_certificate: Serve by https with a certificate made for this run.
+    """
+
+    place: Serving
+    host: str
+    runtime: Runtime
+    own_certificate: bool
+
+
+def door(place: Serving, *, own_certificate: bool = False) -> Door:
+    """Find out whether a page can be served there.
+
+    Raises:
+        LowzooError: onnxruntime-web is not there, there is no network, or nothing makes certificates.
+    """
+    if own_certificate:
+        require_certificates()
+    runtime = from_folder(place.ort_dist) if place.ort_dist else from_cdn()
+    return Door(place, lan_address() if place.lan else "127.0.0.1", runtime, own_certificate)
+
+
 class TeachingRoom:
     """A file that pages are taught on.
 
     Args:
         artifact: The ONNX file.
-        place: Where and how long.
-        own_certificate: Serve by https with a certificate made for this run.
+        door: Where and how it is served.
 
     Raises:
-        LowzooError: A page cannot teach the file, onnxruntime-web is not there, or there is no network.
+        LowzooError: A page cannot teach the file.
     """
 
-    def __init__(self, artifact: Path, place: Serving, *, own_certificate: bool = False) -> None:
-        self.place = place
-        self.own_certificate = own_certificate
-        self.runtime: Runtime = from_folder(place.ort_dist) if place.ort_dist else from_cdn()
+    def __init__(self, artifact: Path, door: Door) -> None:
+        self.door, self.place, self.runtime = door, door.place, door.runtime
         self.subject = open_subject(artifact)
-        self.host = lan_address() if place.lan else "127.0.0.1"
         self.room = Room()
         self.model = model_words(self.subject.file.facts())
 
@@ -55,13 +81,13 @@ class TeachingRoom:
         }
         with contextlib.ExitStack() as stack:
             certificate, fingerprint = self.place.certificate, ""
-            if self.own_certificate:
-                made = certificate_for(self.host, self.place.minutes)
+            if self.door.own_certificate:
+                made = certificate_for(self.door.host, self.place.minutes)
                 certificate, fingerprint = stack.enter_context(made)
             server = PageServer(
                 self.room.take,
                 contents,
-                host=self.host,
+                host=self.door.host,
                 port=self.place.port,
                 origin=self.runtime.origin,
                 certificate=certificate,

@@ -9,7 +9,7 @@ from importlib.resources import files
 import numpy as np
 import pytest
 
-from lowzoo.demo.session import TeachingRoom
+from lowzoo.demo.session import TeachingRoom, door
 from lowzoo.serving.place import Serving
 from tests.bench.browser.client import ort_folder
 from tests.demo.files import features_file
@@ -29,7 +29,7 @@ def dist(tmp_path_factory):
 
 @pytest.fixture
 def served(tmp_path, dist):
-    room = TeachingRoom(features_file(tmp_path / "rows.onnx"), Serving(ort_dist=dist))
+    room = TeachingRoom(features_file(tmp_path / "rows.onnx"), door(Serving(ort_dist=dist)))
     with room.serving() as (server, fingerprint):
         yield Served(room, server, fingerprint)
 

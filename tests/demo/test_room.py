@@ -1,7 +1,11 @@
 """The server of the page that is taught, spoken to by an http client: what it serves, takes and refuses."""
 
+import contextlib
+import hashlib
 import json
+import re
 import ssl
+import sys
 import urllib.request
 
 import pytest
@@ -10,7 +14,7 @@ from lowzoo.base.errors import LowzooError
 from lowzoo.demo import room as room_module
 from lowzoo.demo.certificate import certificate_for
 from lowzoo.demo.room import MAX_BODY, MAX_PHONES, Room
-from lowzoo.demo.session import TeachingRoom
+from lowzoo.demo.session import TeachingRoom, door
 from lowzoo.demo.subject import open_subject
 from lowzoo.export.network.prototypes import PROTOTYPES
 from lowzoo.serving.place import Serving
@@ -61,8 +65,6 @@ def test_what_is_served(served):
 
 def test_every_address_of_the_page_is_served(served):
     """No script or style names a file that is not there, nor one of another place."""
-    import re
-
     for path in ("", "page.js", "worker.js", "taught.js", "device.js"):
         text = ask(served, path)[1].decode()
         for name in re.findall(r'(?:from |src=|href=|Worker\()"([^"]+)"', text):
@@ -167,13 +169,11 @@ def test_a_page_that_cannot_start(served):
 
 
 def test_a_certificate_for_this_run(tmp_path, dist):
-    room = TeachingRoom(features_file(tmp_path / "rows.onnx"), Serving(ort_dist=dist), own_certificate=True)
+    room = TeachingRoom(features_file(tmp_path / "rows.onnx"), door(Serving(ort_dist=dist), own_certificate=True))
     with room.serving() as (server, fingerprint):
         assert server.url.startswith("https://127.0.0.1:")
         port = int(server.url.rsplit(":", 1)[1].split("/")[0])
         pem = ssl.get_server_certificate(("127.0.0.1", port), timeout=10)
-        import hashlib
-
         shown = hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest()
         assert fingerprint.replace(":", "").lower() == shown
         trusting = ssl.create_default_context(cadata=pem)
@@ -188,12 +188,24 @@ def test_the_key_leaves_nothing_behind():
     assert not path.parent.exists()
 
 
-def test_https_without_its_package(monkeypatch):
-    import sys
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--https"], "--https needs the package cryptography"),
+        (["--ort-dist", "nowhere"], "nowhere holds no onnxruntime-web"),
+        (["--lan"], "in no network"),
+    ],
+)
+def test_what_is_missing_is_said_before_a_model_is_exported(monkeypatch, capsys, words, said):
+    def no_network():
+        raise LowzooError("this computer is in no network", "Connect it")
 
     monkeypatch.setitem(sys.modules, "cryptography", None)
-    with pytest.raises(LowzooError, match="needs the package cryptography"), certificate_for("127.0.0.1", 5):
-        pass
+    monkeypatch.setattr("lowzoo.demo.session.lan_address", no_network)
+    monkeypatch.setattr("lowzoo.bench.subjects.exported.artifact_of", lambda *_, **__: pytest.fail("was exported"))
+    code, _, error = run(capsys, "rob_vit_tiny", *words)
+    assert code == 2
+    assert said in error
 
 
 @pytest.mark.parametrize(
@@ -215,8 +227,6 @@ def test_files_that_no_page_can_teach(tmp_path, changes, said):
 
 def with_visitor(monkeypatch, then=lambda served: None):
     """A phone joins as soon as the page is served; then Ctrl-C."""
-    import contextlib
-
     serving = TeachingRoom.serving
 
     @contextlib.contextmanager
