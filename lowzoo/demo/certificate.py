@@ -35,9 +35,10 @@ def certificate_for(address: str, minutes: float) -> Iterator[tuple[Path, str]]:
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "lowzoo demo, this run only")])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "lowzoo demo, this run only")])
     now, hour = datetime.datetime.now(datetime.UTC), datetime.timedelta(hours=1)
     names: list[x509.GeneralName] = [x509.IPAddress(ipaddress.ip_address(address)), x509.DNSName("localhost")]
     certificate = (
@@ -50,7 +51,7 @@ def certificate_for(address: str, minutes: float) -> Iterator[tuple[Path, str]]:
         .not_valid_after(now + hour + datetime.timedelta(minutes=minutes))
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .sign(key, hashes.SHA256())
     )
     private = key.private_bytes(

@@ -179,7 +179,7 @@ class Room:
             if phone is None or phone.end is not None:
                 raise LowzooError("no such phone has joined", "Open the link again")
             changed = {"state": message} if isinstance(message, State) else {"end": "gone"}
-            self._phones[message.phone] = dataclasses.replace(phone, heard=self._clock(), **changed)  # type: ignore[arg-type]
+            self._phones[message.phone] = dataclasses.replace(phone, heard=self._clock(), **changed)
             return {}
 
     def phones(self) -> tuple[Phone, ...]:
