@@ -2,6 +2,9 @@
 
 import { prepare } from "./prepare.js";
 
+// Of the part of a picture that is read at a time: canvases have limits to their sides and to their area.
+const MOST_ROWS = 4096, MOST_PIXELS = 4_000_000;
+
 let session, ort, task, canvas, context;
 
 self.onmessage = async ({ data }) => {
@@ -63,7 +66,7 @@ async function features(pixels) {
 async function look(picture) {
   const start = performance.now(), { width, height } = picture;
   if (width * height > task.picture.max_pixels) throw new Error(`a picture of ${width} × ${height} pixels is too large`);
-  const rows = Math.max(1, Math.min(height, Math.floor(4_000_000 / width)));
+  const rows = Math.max(1, Math.min(height, MOST_ROWS, Math.floor(MOST_PIXELS / width)));
   const strip = (top, count) => {
     resizeCanvas(width, rows);
     // What is transparent lies on white, as in lowzoo.
@@ -73,7 +76,7 @@ async function look(picture) {
     context.drawImage(picture, 0, top, width, count, 0, 0, width, count);
     const { data } = context.getImageData(0, 0, width, count);
     // A canvas that is too large for the browser stays empty, and says nothing.
-    if (data[3] !== 255 || data[data.length - 1] !== 255) throw new Error(`this browser cannot read a picture ${width} pixels wide`);
+    if (data[3] !== 255 || data[data.length - 1] !== 255) throw new Error(`this browser cannot read a picture of ${width} × ${height} pixels`);
     return data;
   };
   const pixels = prepare(height, width, task.picture, strip, { channelsLast: task.input.channels_last, stripRows: rows });
