@@ -20,10 +20,11 @@ import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 from torch.nn.functional import normalize
 
+from lowzoo import catalog
 from lowzoo.data.source import ImageSource, open_source
 from lowzoo.evaluate.result import versions
 from lowzoo.inspect.alike import CORRELATION, COSINE, standardised
-from lowzoo.inspect.inspection import MODEL, MODEL_SIZE
+from lowzoo.inspect.inspection import MODEL
 from lowzoo.inspect.scan import scan
 from lowzoo.io.files import write_text
 from lowzoo.zoo.resolve import load_model
@@ -93,7 +94,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=None)
     arguments = parser.parse_args()
     source = open_source(arguments.source, arguments.split)
-    resolved = load_model(MODEL, image_size=MODEL_SIZE)
+    resolved = load_model(MODEL, image_size=catalog.find(MODEL)[1].copies_size)
     whole = scan(source, resolved)
     units = normalize(whole.features, dim=1)
     straight, mirrored = standardised(whole.small), standardised(whole.small[:, :, ::-1])
@@ -125,7 +126,7 @@ def main() -> None:
         "machine": {"system": platform.platform(), "cores": os.cpu_count()},
         "versions": versions("pillow"),
         "model": resolved.name,
-        "size": MODEL_SIZE,
+        "size": resolved.input_size[1],
         "data": source.name,
         "pictures": len(source),
         "pairs": len(source) * (len(source) - 1) // 2,

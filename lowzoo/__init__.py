@@ -11,13 +11,34 @@ from lowzoo.zoo.hook import register_with_timm
 
 if TYPE_CHECKING:
     from lowzoo.api import create_model, list_models, load, model_info
+    from lowzoo.conversion import convert
     from lowzoo.embedding import embed
+    from lowzoo.inspect.functions import data_report
+    from lowzoo.zoo.publishing import publish
+    from lowzoo.zoo.teachers import teachers
 
     __version__: str
 
-__all__ = ["__version__", "create_model", "embed", "list_models", "load", "model_info"]
+__all__ = [
+    "__version__",
+    "convert",
+    "create_model",
+    "data_report",
+    "embed",
+    "list_models",
+    "load",
+    "model_info",
+    "publish",
+    "teachers",
+]
 # What stands elsewhere than in `lowzoo.api`.
-_PLACES = {"embed": "lowzoo.embedding"}
+_PLACES = {
+    "convert": "lowzoo.conversion",
+    "data_report": "lowzoo.inspect.functions",
+    "embed": "lowzoo.embedding",
+    "publish": "lowzoo.zoo.publishing",
+    "teachers": "lowzoo.zoo.teachers",
+}
 _PACKAGES = ("bench", "demo", "evaluate", "export", "train")
 
 register_with_timm()

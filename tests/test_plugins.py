@@ -1,4 +1,4 @@
-"""A format, an engine, a target and a protocol from a package that lowzoo knows nothing of."""
+"""A format, an engine, a target, a protocol and more from a package that lowzoo knows nothing of."""
 
 import json
 import os
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import lowzoo
 from lowzoo.base.errors import LowzooError
@@ -16,14 +17,18 @@ from lowzoo.base.lazy import entries_in_folder
 from lowzoo.base.registry import Registry
 from lowzoo.bench.engines import ENGINES
 from lowzoo.bench.targets import TARGETS
+from lowzoo.checkpoints.families.published import FAMILIES
+from lowzoo.data.schemes import SCHEMES
+from lowzoo.data.source import open_set
 from lowzoo.evaluate.protocols import PROTOCOLS
+from lowzoo.evaluate.transfer_tasks import TASKS, chosen_tasks
 from lowzoo.export import formats
 from lowzoo.export.formats import FORMATS, Format
 from tests.helpers.cli import runner
 from tests.helpers.export import tiny_resolved
 from tests.helpers.plugins import write_distribution
 
-REGISTRIES: tuple[Registry[Any], ...] = (ENGINES, TARGETS, PROTOCOLS, FORMATS)
+REGISTRIES: tuple[Registry[Any], ...] = (ENGINES, TARGETS, PROTOCOLS, FORMATS, SCHEMES, TASKS, FAMILIES)
 
 DECLARED = '''
 from lowzoo.bench.engines import EngineFacts
@@ -31,6 +36,9 @@ from lowzoo.bench.targets import Target
 from lowzoo.evaluate.protocols import Protocol
 from lowzoo.export.formats import Format
 from lowzoo.base.options import Model, OutFile, Progress
+from lowzoo.checkpoints.families.family import Family, tensors
+from lowzoo.data.schemes import Scheme
+from lowzoo.evaluate.transfer_tasks import TransferTask
 
 FORMAT = Format(
     name="toy", title="Toy", suffix=".toy", precisions=("fp32",), writer="toy_work:write", loader="toy_work:load",
@@ -55,6 +63,11 @@ def coin(model: Model, *, sides: int = 2, out: OutFile = None, progress: Progres
 
 
 PROTOCOL = Protocol("coin", coin)
+SCHEME = Scheme("drawn", "toy_work:draw")
+TASK = TransferTask("toy_task", "Toy", lambda root, split: None, "val", 1, (), True, True)
+FAMILY = Family(
+    "toy_student", "test_vit", "toy: the network", lambda content: tensors(content.get("toy")), own_entry="toy"
+)
 '''
 
 WORK = """
@@ -124,6 +137,19 @@ def time(request):
         ]
 
 
+def draw(source_spec, options):
+    from functools import partial
+
+    from lowzoo.data.reading.found import Found
+    from lowzoo.data.stores.memory import open_memory
+
+    def part(split):
+        count = int(source_spec.partition(":")[2])
+        return open_memory([np.full((8, 8, 3), 20 * i, np.uint8) for i in range(count)])
+
+    return "drawn", {split: partial(part, split) for split in ("train", "validation")}, Found()
+
+
 def toss(model, sides, progress):
     from lowzoo.evaluate.evaluation import Evaluation
     from lowzoo.evaluate.result import EvaluationResult, Figure, ModelFacts
@@ -145,6 +171,9 @@ def distribution(site: Path) -> Path:
         "lowzoo.engines": {"toybox": "toy_declared:ENGINE"},
         "lowzoo.targets": {"shelf": "toy_declared:TARGET"},
         "lowzoo.protocols": {"coin": "toy_declared:PROTOCOL"},
+        "lowzoo.sources": {"drawn": "toy_declared:SCHEME"},
+        "lowzoo.transfer_tasks": {"toy_task": "toy_declared:TASK"},
+        "lowzoo.checkpoints": {"toy_student": "toy_declared:FAMILY"},
     }
     return write_distribution(site, "lowzoo-toy", entries, {"toy_declared.py": DECLARED, "toy_work.py": WORK})
 
@@ -210,6 +239,33 @@ def test_a_protocol_is_a_command(toy: Path, capsys: pytest.CaptureFixture[str]) 
     assert "guessed" in text
     assert "25.00" in text
     assert "tossing a coin of 4 sides" in text
+
+
+def test_a_scheme_names_images_wherever_images_are_named(toy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = open_set("drawn:3")
+    assert (found.name, found.splits, len(found.open("validation"))) == ("drawn", ("train", "validation"), 3)
+    code, text, error = run(capsys, "embed", "drawn:5", "--model", "tiny", "--out", toy / "x.parquet")
+    assert (code, "Embedded: drawn" in text or "5" in text) == (0, True), error
+    assert "drawm:5 does not exist" in run(capsys, "embed", "drawm:5", "--out", toy / "y.parquet")[2]
+
+
+def test_a_transfer_task_and_a_layout_of_checkpoints_are_known_by_name(
+    toy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import timm
+
+    assert chosen_tasks(["toy_task"], every=False) == ["toy_task"]
+    assert "toy_task" in chosen_tasks([], every=True)
+    network = timm.create_model("test_vit", num_classes=0)
+    torch.save({"toy": network.state_dict(), "epoch": 3}, toy / "x.pth")
+    for words in ((), ("--family", "toy_student")):
+        code, text, error = run(capsys, "convert", toy / "x.pth", "--out", toy / "out", *words)
+        assert code == 0, error
+        assert "x.pth is toy_student: test_vit" in text
+    assert (
+        "unknown family 'toy_studend' (near: toy_student"
+        in run(capsys, "convert", toy / "x.pth", "--out", toy / "out", "--family", "toy_studend")[2]
+    )
 
 
 @pytest.mark.slow

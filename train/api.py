@@ -50,8 +50,8 @@ class RunOptions(Reading, total=False):
             over a tenth of the steps that are left.
         from_step: Go on from an earlier checkpoint and give up what came after; 0 starts the run again. Implies
             --resume; keep_checkpoints (4) are kept, one an epoch and then evenly spread.
-        log: tensorboard (the default), wandb, mlflow or none; may be repeated. Under torchrun, which takes --log for
-            its own, write --set log=NAME.
+        log: Tracker that gets the run's numbers; may be repeated, tensorboard if absent, none for none at all. Under
+            torchrun, which takes --log for its own, write --set log=NAME. Trackers.
         bench: Time some steps, say what bounds them, and leave without training. In Python the report is in `facts`.
         preset: A preset of the recipe; without one settings follow from images, device and budget.
         config: TOML file with any of the settings.
@@ -72,7 +72,7 @@ class RunOptions(Reading, total=False):
     out: Annotated[str | Path | None, Option(metavar="PATH")]
     resume: Annotated[bool, Option("--resume", default=False)]
     from_step: Annotated[int | None, Option("--from", metavar="STEP", minimum=0)]
-    log: Annotated[Sequence[str] | None, Option(metavar="NAME")]
+    log: Annotated[Sequence[str] | None, Option(metavar="NAME", names_from="lowzoo.train.monitoring.trackers:TRACKERS")]
     bench: Annotated[bool, Option("--bench", default=False)]
     preset: Annotated[str | None, Option(metavar="NAME")]
     config: Annotated[str | Path | None, Option(metavar="FILE")]

@@ -160,6 +160,8 @@ def resolve_args(
         resolved = resolve(chosen.fields, args.config, options, args.settings)
         for reason in chosen.reasons:
             say(f"Chosen: {reason}")
+        if chosen.caution:
+            say(chosen.caution)
     if resolved.recipe != args.recipe:
         raise LowzooError(
             f"the configuration is one of recipe {resolved.recipe}", f"Run `lowzoo train {resolved.recipe}` with it"

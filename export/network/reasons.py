@@ -3,6 +3,7 @@
 Converters speak of layers, overloads and guards; what is not known here is told as they say it.
 """
 
+import errno
 import re
 
 from lowzoo.base.errors import reason_of
@@ -48,7 +49,16 @@ _WRAPPED = re.compile(r"\S+ cannot be exported [^(]*\((.*)\)(?:; known of its fa
 
 
 def plain_reason(error: BaseException) -> str:
-    """What another library's error says, in plain words where it is a known one, in its own otherwise."""
+    """What another library's error says, in plain words where it is a known one, in its own otherwise.
+
+    Raises:
+        OSError: The disk is full, which is no fault of the network.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        if f"[Errno {errno.ENOSPC}]" in str(cause) or (isinstance(cause, OSError) and cause.errno == errno.ENOSPC):
+            raise OSError(errno.ENOSPC, "no space left on device") from error
+        cause = cause.__cause__ or cause.__context__
     return in_plain_words(str(error)) or _PLACE.sub("", reason_of(error))
 
 

@@ -73,7 +73,7 @@ def progress_bar(description: str, total: int, *, wanted: bool = True) -> Iterat
 
     Args:
         description: What is counted.
-        total: How many there are.
+        total: How many there are; of one there are no lines.
         wanted: False shows nothing.
 
     Yields:
@@ -129,8 +129,10 @@ def _lines(description: str, total: int) -> Callable[[int], None]:
     def advance(done: int) -> None:
         nonlocal count
         count += done
-        if count and pace.due():
-            left = (time.monotonic() - started) / count * max(0, total - count)
-            plain_line(f"{description}: {count} of {total}, {duration(left)} left")
+        # Of what is one step nothing can be said but that it is over, which what follows says.
+        if total > 1 and count and pace.due():
+            spent = time.monotonic() - started
+            so_far = f"{duration(spent / count * (total - count))} left" if count < total else f"in {duration(spent)}"
+            plain_line(f"{description}: {count} of {total}, {so_far}")
 
     return advance

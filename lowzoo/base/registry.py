@@ -13,7 +13,7 @@ Listing names imports no plug-in, and one that is broken or takes a name that is
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from lowzoo.base.errors import LowzooError, near_matches, reason_of
 from lowzoo.base.lazy import resolved_place
@@ -51,12 +51,13 @@ class Registry(Generic[S]):
         kind: Spec class; what an entry gives has to be an instance of it.
         what: The kind for people, e.g. "recipe".
         group: Group of entry points by which other packages add entries, e.g. "lowzoo.recipes".
-        builtin: Names of the package's own entries and where they stand, as "module:attribute".
+        builtin: Names of the package's own entries and where they stand, as "module:attribute", or the specs
+            themselves where they cost nothing to import.
     """
 
-    def __init__(self, kind: type[S], what: str, group: str, builtin: Mapping[str, str]) -> None:
+    def __init__(self, kind: type[S], what: str, group: str, builtin: Mapping[str, str] | Mapping[str, S]) -> None:
         self.kind, self.what, self.group = kind, what, group
-        self._builtin = dict(builtin)
+        self._builtin: dict[str, str | S] = {**builtin}
         self._specs: dict[str, S] = {}
         self._added: dict[str, S] = {}
         self._plugins: dict[str, list[Plugin]] | None = None
@@ -172,6 +173,20 @@ class Registry(Generic[S]):
             f"the {self.what} {name} of {distribution} cannot be used ({reason})",
             f"Update or uninstall {distribution.partition(' ')[0]}",
         )
+
+
+def known_name(registry: Registry[Any], name: str) -> str:
+    """The name itself; for validators of configurations, whose errors are `ValueError`s.
+
+    Raises:
+        ValueError: The registry has no such name; the message lists those that there are.
+        LowzooError: A plug-in of that name cannot be used.
+    """
+    if name not in registry:
+        near = near_matches(name, registry)
+        raise ValueError(f"there is no {registry.what} of that name{near}, only {', '.join(registry)}")
+    registry[name]  # a broken one is told of now
+    return name
 
 
 def _distribution(entry_point: EntryPoint) -> str:

@@ -81,6 +81,10 @@ class TeacherEntry:
         hidden_dim: Width of the head's hidden layers; None where only the file says it.
         bottleneck_dim: Width before the head's last layer, or of the embedding where there are no prototypes.
         head_dim: Number of outputs (prototypes) of the head.
+        start_at_prototypes: Whether a student whose settings follow from data and device starts its last layer at the
+            prototypes of the teacher's own head, because that was measured to serve it.
+        least_view: Side in pixels below which views are enlarged for it where settings follow from data and device,
+            because it was measured to know less of smaller ones.
         input_size: (C, H, W) the backbone was trained and is evaluated at.
         mean: Mean of the normalisation, RGB in [0, 1].
         std: Standard deviation of the normalisation, RGB in [0, 1].
@@ -119,6 +123,8 @@ class TeacherEntry:
     hidden_dim: int | None = None
     bottleneck_dim: int | None = None
     head_dim: int | None = None
+    start_at_prototypes: bool = False
+    least_view: int | None = None
     input_size: tuple[int, int, int] = (3, 224, 224)
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)

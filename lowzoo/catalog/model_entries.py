@@ -55,6 +55,8 @@ class WeightsEntry:
         std: Standard deviation of the normalisation, RGB in [0, 1].
         interpolation: Filter of the resize before the centre crop.
         crop_pct: Side of the centre crop by the shorter side after resizing.
+        copies_size: Side in pixels at which its features were measured to find nearly same pictures as well as at
+            `input_size`, in less time.
     """
 
     tag: str
@@ -95,6 +97,7 @@ class WeightsEntry:
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     interpolation: str = "bicubic"
     crop_pct: float = 0.875
+    copies_size: int | None = None
 
     @property
     def available(self) -> bool:

@@ -1,7 +1,8 @@
 """Saying no before torch and timm are imported, which alone take longer than anybody waits for a mistyped word.
 
 A name is looked up in the text of timm's modules, a checkpoint's pickle is read as a list of instructions, none of
-which is followed, and the names and shapes in it are compared with those that lowzoo knows of timm's architectures.
+which is followed, and the names and shapes in it, or in a model folder, are compared with those that lowzoo knows of
+timm's architectures.
 Only what is certain is refused; whatever is doubtful is left to those who read the file in earnest.
 """
 
@@ -23,16 +24,21 @@ _CHECKPOINTS = (".pth", ".pt", ".ckpt", ".bin", ".tar", ".torch", ".safetensors"
 _MAGIC = 0x1950A86A20F9469CFC6C
 # Of torch's older form: magic number, version, machine, and then the object.
 _OLDER_PARTS = 4
-_SCHEMES = ("hf-hub:", "local-dir:")
+_FOLDER = "local-dir:"
+_SCHEMES = ("hf-hub:", _FOLDER)
 
 
 def refuse_early(model_spec: str | None) -> str | None:
     """Give a MODEL word back, or refuse it where that needs neither torch nor timm.
 
     Raises:
-        LowzooError: An unknown name, or a file that is no checkpoint or could run code.
+        LowzooError: An unknown name, a file that is no checkpoint or could run code, or one or a model folder that
+            holds another network than it should.
     """
-    if model_spec is None or model_spec.startswith(_SCHEMES) or not model_spec:
+    if not model_spec:
+        return model_spec
+    if model_spec.startswith(_SCHEMES):
+        _refuse_folder(model_spec)
         return model_spec
     name = model_spec.removeprefix(catalog.PREFIX)
     architecture, at, rest = name.partition("@")
@@ -52,6 +58,7 @@ def refuse_early(model_spec: str | None) -> str | None:
         _refuse_alone(model_spec)
         return model_spec
     if model_spec.startswith(catalog.PREFIX) or name.partition(".")[0] in catalog.models() or Path(model_spec).is_dir():
+        _refuse_folder(model_spec)
         return model_spec
     if Path(model_spec).is_file():
         if not is_artifact(model_spec) and not knows_architecture(model_spec):
@@ -82,8 +89,12 @@ def is_artifact(model_spec: str) -> bool:
 
 
 def refuse_early_checkpoint(model_spec: str | None) -> str | None:
-    """The same where a word may also mean something else than a model: only `ARCH@FILE` is judged."""
-    return refuse_early(model_spec) if model_spec and "@" in model_spec else model_spec
+    """The same where a word may also mean something else than a model: `ARCH@FILE` and model folders are judged."""
+    if model_spec and "@" in model_spec:
+        return refuse_early(model_spec)
+    if model_spec:
+        _refuse_folder(model_spec)
+    return model_spec
 
 
 def refuse_early_checkpoints(words: list[str] | None) -> list[str] | None:
@@ -132,6 +143,19 @@ def compare_outline(checkpoint: Path, architecture: str, branch: str = "") -> No
         return
     if branch or not could_be_published(content, base):
         places_of(checkpoint, f"{base}{dot}{tag}", content, branch, known_skeleton)
+
+
+def _refuse_folder(model_spec: str) -> None:
+    """Refuse a model folder that holds another network than it says; any other word passes."""
+    from lowzoo.checkpoints.model_folder import refuse_other_network, weights_in
+
+    folder = Path(model_spec.removeprefix(_FOLDER))
+    if model_spec.startswith(catalog.PREFIX) or weights_in(folder) is None:
+        return
+    # A name means the model of that name, whatever folders are here.
+    is_path = model_spec.startswith(_FOLDER) or "/" in model_spec or os.sep in model_spec
+    if is_path or not knows_architecture(model_spec):
+        refuse_other_network(folder)
 
 
 def _refuse_alone(model_spec: str) -> None:

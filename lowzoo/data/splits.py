@@ -19,13 +19,14 @@ from lowzoo.data.reading.kinds import HIDDEN_FOLDERS
 from lowzoo.data.reading.options import SourceOptions
 from lowzoo.data.reading.reader import Opened, Part, Reader
 from lowzoo.data.remote import FILE_PREFIX, fetch, is_address, path_of
+from lowzoo.data.schemes import Splits, scheme_of
 from lowzoo.data.stores.folder import FolderReader, Listing, head_of, list_folder
-from lowzoo.data.stores.huggingface import PREFIX, dataset_splits, is_saved_dataset, open_dataset
+from lowzoo.data.stores.huggingface import dataset_splits, is_saved_dataset, open_dataset
 from lowzoo.data.stores.lists import list_members
 from lowzoo.data.stores.parquet import holds_images, is_readable, open_parquet
 from lowzoo.data.stores.samples import SAMPLE_SPLITS, open_samples
 from lowzoo.data.stores.shards import expand_shards, is_shard_list, is_shard_pattern, is_tar, read_shard_list
-from lowzoo.data.stores.stream import STREAM_PREFIX, open_stream, stream_splits
+from lowzoo.data.stores.stream import open_stream, stream_splits
 from lowzoo.data.stores.tars import open_tars, tar_members
 from lowzoo.data.stores.zips import SUFFIX as ZIP_SUFFIX
 from lowzoo.data.stores.zips import zip_members
@@ -37,13 +38,14 @@ _PACKED_KINDS = (".parquet", ".tar", ".zip", ".gz", ".tgz", ".bz2", ".xz", ".zst
 _Parts = tuple[dict[str, Part], Found]
 
 
-def find_splits(source_spec: str | Path | None, options: SourceOptions) -> tuple[str, dict[str, Part], Found]:
+def find_splits(source_spec: str | Path | None, options: SourceOptions) -> Splits:
     """Find what a word means.
 
     Args:
         source_spec: A folder of images, of parquet files or of tars, one such file, a zip archive, a list of images or
             of tars, one picture, a pattern of tars, `hf:NAME`, `hf-stream:NAME`, a folder that `datasets` has saved, or
-            an address of any of these files; None is the embedded sample set.
+            an address of any of these files, or a word of a scheme that another package declares; None is the embedded
+            sample set.
         options: How its images are found.
 
     Returns:
@@ -57,12 +59,8 @@ def find_splits(source_spec: str | Path | None, options: SourceOptions) -> tuple
         _refuse_options("the embedded sample set", options, "image_column", "label_column", "labels")
         return SAMPLES_NAME, {split: partial(open_samples, split) for split in SAMPLE_SPLITS}, Found()
     text = str(source_spec)
-    if text.startswith(PREFIX):
-        return _of_datasets(text, options)
-    if text.startswith(STREAM_PREFIX):
-        _refuse_options(text, options, "label_column", "labels")
-        name, splits = stream_splits(text)
-        return name, _parts_by_word(splits, lambda split: partial(open_stream, text, split, options)), Found()
+    if (scheme := scheme_of(text)) is not None:
+        return scheme.splits(text, options)
     if text.startswith(FILE_PREFIX):
         return find_splits(path_of(text), options)
     if is_address(text):
@@ -79,7 +77,7 @@ def find_splits(source_spec: str | Path | None, options: SourceOptions) -> tuple
         name = path.resolve().name or str(path)
         if path.is_dir():
             if is_saved_dataset(path):
-                return _of_datasets(text, options)
+                return of_datasets(text, options)
             return name, *_of_folder(path, options)
         return name, *_of_file(path, options)
     except (OSError, ValueError) as error:
@@ -95,10 +93,18 @@ def _refuse_options(what: str, options: SourceOptions, *names: str) -> None:
             raise LowzooError(f"{what} has no use for {option}", f"Leave out {option}")
 
 
-def _of_datasets(source_spec: str, options: SourceOptions) -> tuple[str, dict[str, Part], Found]:
+def of_datasets(source_spec: str, options: SourceOptions) -> Splits:
+    """Find the splits of a set of the Hub, `hf:ORG/NAME`, or of one that `datasets` has saved."""
     _refuse_options(source_spec, options, "labels")
     name, splits = dataset_splits(source_spec)
     return name, _parts_by_word(splits, lambda split: partial(open_dataset, source_spec, split, options)), Found()
+
+
+def of_stream(source_spec: str, options: SourceOptions) -> Splits:
+    """Find the splits of a set of the Hub that is read while it arrives, `hf-stream:ORG/NAME`."""
+    _refuse_options(source_spec, options, "label_column", "labels")
+    name, splits = stream_splits(source_spec)
+    return name, _parts_by_word(splits, lambda split: partial(open_stream, source_spec, split, options)), Found()
 
 
 def _parts_by_word(splits: Sequence[str], part_of: Callable[[str], Part]) -> dict[str, Part]:
@@ -107,7 +113,7 @@ def _parts_by_word(splits: Sequence[str], part_of: Callable[[str], Part]) -> dic
     return {mine if ours.count(mine) == 1 else split: part_of(split) for split, mine in zip(splits, ours, strict=True)}
 
 
-def _of_address(source_spec: str, options: SourceOptions) -> tuple[str, dict[str, Part], Found]:
+def _of_address(source_spec: str, options: SourceOptions) -> Splits:
     fetched = fetch(source_spec)
     name, parts, found = find_splits(fetched.path, options)
     noted = found.with_notes(*fetched.notes)

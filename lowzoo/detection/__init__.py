@@ -8,6 +8,7 @@ What a detector is built from stands in `network`, where its images and boxes co
 from pathlib import Path
 
 FACTS = "detector.json"
+WEIGHTS = "detector.safetensors"
 
 
 def is_detector(place: object) -> bool:

@@ -9,14 +9,12 @@ from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 
 from lowzoo.base.errors import LowzooError, reason_of
-from lowzoo.detection import FACTS
+from lowzoo.detection import FACTS, WEIGHTS
 from lowzoo.detection.backbones import facts_of, rebuilt
 from lowzoo.detection.network.detector import Backbone, Detector
 from lowzoo.detection.network.shape import DetectorShape
 from lowzoo.io.files import atomic_path, plain_path, write_text
 from lowzoo.io.safetensors_file import check_safetensors, short_digest
-
-WEIGHTS = "detector.safetensors"
 
 
 @dataclass(frozen=True)

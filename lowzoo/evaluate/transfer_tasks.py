@@ -14,6 +14,7 @@ from typing import Any
 from torch import nn
 
 from lowzoo.base.errors import LowzooError
+from lowzoo.base.registry import Registry
 from lowzoo.data.reading.options import DEFAULT_OPTIONS, SourceOptions
 from lowzoo.data.source import Images, ImageSource
 from lowzoo.evaluate.knn_protocol import TrainTestData, open_train_test
@@ -32,7 +33,10 @@ from lowzoo.zoo.resolve import Resolved
 class TransferTask:
     """One row of the table.
 
+    Another package declares one by an entry point of the group `lowzoo.transfer_tasks`.
+
     Args:
+        name: What `--task` takes.
         label: As a table prints it.
         open: Opens a split in a folder.
         test: The split that is classified.
@@ -43,6 +47,7 @@ class TransferTask:
         whole_cnn: The same for convolutional networks.
     """
 
+    name: str
     label: str
     open: Callable[[Path, str], ImageSource]
     test: str
@@ -52,13 +57,16 @@ class TransferTask:
     whole_cnn: bool
 
 
-TASKS = {
-    "inaturalist18": TransferTask("iNaturalist-18", open_inaturalist18, "val", 84, (24, 48, 72), False, False),
-    "cifar100": TransferTask("CIFAR-100", open_cifar100, "test", 28, (8, 16, 24), False, True),
-    "clevr_count": TransferTask("Clevr/Count", open_clevr_count, "val", 50, (), True, True),
-    "clevr_dist": TransferTask("Clevr/Dist", open_clevr_dist, "val", 100, (), True, True),
-    "places205": TransferTask("Places205", open_places205, "val", 14, (4, 8, 12), False, False),
-}
+_OWN = (
+    TransferTask("inaturalist18", "iNaturalist-18", open_inaturalist18, "val", 84, (24, 48, 72), False, False),
+    TransferTask("cifar100", "CIFAR-100", open_cifar100, "test", 28, (8, 16, 24), False, True),
+    TransferTask("clevr_count", "Clevr/Count", open_clevr_count, "val", 50, (), True, True),
+    TransferTask("clevr_dist", "Clevr/Dist", open_clevr_dist, "val", 100, (), True, True),
+    TransferTask("places205", "Places205", open_places205, "val", 14, (4, 8, 12), False, False),
+)
+TASKS: Registry[TransferTask] = Registry(
+    TransferTask, "transfer task", "lowzoo.transfer_tasks", {task.name: task for task in _OWN}
+)
 
 
 def transfer_settings(task: TransferTask, model: nn.Module) -> ProbeSettings:

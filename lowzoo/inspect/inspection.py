@@ -10,22 +10,22 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from lowzoo import catalog
 from lowzoo.base.errors import LowzooError
 from lowzoo.data.pixels.orientation import UPRIGHT
 from lowzoo.data.reading.found import Found
 from lowzoo.data.reading.options import DEFAULT_OPTIONS, SourceOptions
-from lowzoo.data.source import ImageSource, open_set
+from lowzoo.data.source import Images, ImageSource, open_set
 from lowzoo.inspect.alike import CORRELATION, COSINE, Alike, find_alike
 from lowzoo.inspect.header import format_by_name, same_format
 from lowzoo.inspect.report import Group, Item, Leak, Report, SplitFacts, Spread
 from lowzoo.inspect.scan import Picture, Scanned, scan
+from lowzoo.zoo.given import resolved_model
 from lowzoo.zoo.resolve import Resolved, load_model
 
 MODEL = "rob_vit_tiny"
-# The bundled model knows copies at 48 px as well as at 64 px, in 0.6 of the time; see `benchmarks/near_duplicates.py`.
-MODEL_SIZE = 48
 _SIDES = (32, 64, 128, 256, 512, 1024, 2048)
 _ASPECTS = ("narrower than 1:2", "upright", "nearly square", "lying", "wider than 2:1")
 
@@ -44,18 +44,18 @@ class Inspection:
 
 
 def inspect(
-    word: str | Path | None = None,
+    images: Images = None,
     options: SourceOptions = DEFAULT_OPTIONS,
     *,
     splits: Sequence[str] = (),
-    model: str | None = MODEL,
+    model: "str | Path | nn.Module | Resolved | None" = MODEL,
     workers: int = 0,
     progress: bool = True,
 ) -> Inspection:
     """Look at a set of images.
 
     Args:
-        word: As for `lowzoo.data.source.open_set`; None is the embedded sample set.
+        images: As for `lowzoo.data.source.open_set`; None is the embedded sample set.
         options: How images are found and read.
         splits: Those to look at; all of them if empty.
         model: Whose features find nearly same pictures, and below whose input a picture is small; None looks for the
@@ -66,10 +66,10 @@ def inspect(
     Raises:
         LowzooError: Nothing usable there, no such split, a stream, or no such model.
     """
-    images = open_set(word, options)
+    found_set = open_set(images, options)
     # In the order of the set, in which what judges comes after what it judges; `open` refuses the names of no split.
-    wanted = [split for split in images.splits if split in splits or not splits]
-    sources, notes = _apart({split: images.open(split) for split in (*wanted, *(set(splits) - set(wanted)))})
+    wanted = [split for split in found_set.splits if split in splits or not splits]
+    sources, notes = _apart({split: found_set.open(split) for split in (*wanted, *(set(splits) - set(wanted)))})
     named = {source.class_names is not None for source in sources.values() if source.labels is not None}
     if len(named) > 1:
         notes.append("some splits name their classes and others number them, so the classes of splits are not compared")
@@ -87,7 +87,7 @@ def inspect(
         progress=progress,
     )
     items = [item for split in names for item in _items(split, sources[split])]
-    found = _found(images.found, sources.values(), notes)
+    found = _found(found_set.found, sources.values(), notes)
     groups = tuple(_groups(items, alike))
     facts = tuple(
         _facts(sources[split], split, scanned[split], number == i, alike, crop, resolved is not None)
@@ -98,8 +98,9 @@ def inspect(
         return tuple(item for item, picture in zip(items, pictures, strict=True) if has(picture))
 
     report = Report(
-        name=images.name,
-        word=None if word is None else str(word),
+        name=found_set.name,
+        word=str(images) if isinstance(images, (str, Path)) else None,
+        embedded=images is None,
         found=tuple(found.lines()),
         files=found.files,
         left_out=dict(found.left_out),
@@ -138,12 +139,15 @@ def _apart(opened: dict[str, ImageSource]) -> tuple[dict[str, ImageSource], list
     return opened | {"train": train.subset(np.array(own))}, [note]
 
 
-def _network(model: str | None) -> tuple[Resolved | None, int]:
+def _network(model: "str | Path | nn.Module | Resolved | None") -> tuple[Resolved | None, int]:
     """The network that gives features, and the side of the crop that it takes of its own."""
-    if model in (None, MODEL):
-        crop = catalog.find(MODEL)[1].input_size[1]
-        return None if model is None else load_model(MODEL, image_size=MODEL_SIZE), crop
-    resolved = load_model(model)
+    if model is None:
+        return None, catalog.find(MODEL)[1].input_size[1]
+    name = model.removeprefix(catalog.PREFIX) if isinstance(model, str) else ""
+    if name.partition(".")[0] in catalog.models():
+        _, weights = catalog.find(name)
+        return load_model(name, image_size=weights.copies_size), weights.input_size[1]
+    resolved = resolved_model(model)
     return resolved, resolved.input_size[1]
 
 

@@ -132,7 +132,8 @@ class Report:
 
     Args:
         name: Name of the set.
-        word: How the user named it; None for the embedded one.
+        word: How the user named it; None for the embedded one, and for pictures that a program holds.
+        embedded: Whether it is the embedded one.
         found: Lines about what lies there: files, what was left out, notes.
         files: Files, rows or members of any kind.
         left_out: How many of each kind are no pictures.
@@ -167,6 +168,7 @@ class Report:
     leaks: tuple[Leak, ...]
     conflicts: tuple[Group, ...]
     lacking: tuple[tuple[str, str, tuple[str, ...]], ...]
+    embedded: bool = False
 
     @property
     def pictures(self) -> int:

@@ -129,7 +129,9 @@ def advice(report: Report) -> Iterator[str]:
 
 
 def command(report: Report) -> str:
-    """The command that trains on these images."""
+    """What trains on these images."""
+    if report.word is None and not report.embedded:
+        return "lowzoo.train.rob(images)"
     return "lowzoo train rob" + (f" --data {shlex.quote(printable(report.word))}" if report.word is not None else "")
 
 

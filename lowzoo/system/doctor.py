@@ -68,6 +68,11 @@ class Report:
     def __str__(self) -> str:
         return "\n".join(self.lines())
 
+    def _repr_html_(self) -> str:
+        from lowzoo.base import html
+
+        return html.block(self.lines())
+
 
 def doctor() -> Report:
     """Tell what a report of a bug needs: versions, extras, devices, caches, packages that add to lowzoo.

@@ -17,6 +17,8 @@ from lowzoo.base.errors import LowzooError
 from lowzoo.base.notes import say_once
 from lowzoo.catalog.position_rules import Rule
 from lowzoo.checkpoints.early import is_artifact, is_checkpoint, unknown_model
+from lowzoo.checkpoints.model_folder import refuse_other_network
+from lowzoo.detection import is_detector
 from lowzoo.io import hub
 from lowzoo.io.files import plain_path
 from lowzoo.io.safetensors_file import check_safetensors, short_digest
@@ -219,6 +221,11 @@ def _find_timm(model_spec: str, pretrained: bool) -> Found:
 
 
 def _find_folder(folder: Path) -> Found:
+    if is_detector(folder):
+        raise LowzooError(
+            f"{folder} holds a detector, and a backbone is asked for",
+            "Name the model that it was trained from, which `lowzoo info` tells; `lowzoo export` takes the detector",
+        )
     pickled = not (folder / "model.safetensors").is_file() and (folder / _PICKLED).is_file()
     for name in hub.FILES[:1] if pickled else hub.FILES:
         if not (folder / name).is_file():
@@ -231,6 +238,7 @@ def _find_folder(folder: Path) -> Found:
     state = _unpickled(file) if pickled else None
     if not pickled:
         check_safetensors(file)
+    refuse_other_network(folder)
     try:
         cfg, architecture, arguments = load_model_config_from_path(folder)
         facts = dict(json.loads((folder / "config.json").read_text(encoding="utf-8")).get("lowzoo", {}))

@@ -38,10 +38,25 @@ def test_a_bar_becomes_lines_on_stderr(capsys: pytest.CaptureFixture[str]) -> No
     out, err = capsys.readouterr()
     assert out == ""
     assert err.splitlines()[0].startswith("features of x [1]: 1 of 4, ")
-    assert err.splitlines()[1] == "features of x [1]: 4 of 4, 0 s left"
+    assert err.splitlines()[0].endswith(" s left")
+    assert err.splitlines()[1] == "features of x [1]: 4 of 4, in 0 s"
     with progress_bar("nothing", 4, wanted=False) as advance:
         advance(1)
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.usefixtures("hurried")
+def test_nothing_is_left_of_what_is_over_and_nothing_is_said_of_a_single_step(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with progress_bar("preparing", 1) as advance:
+        advance(1)
+    bar = Progress()
+    with bar.running(1, 0, 8):
+        bar.step(1, torch.tensor(2.5))
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("step 1 of 1, loss 2.500, ")
+    assert "left" not in line
 
 
 @pytest.mark.usefixtures("hurried")

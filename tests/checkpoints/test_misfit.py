@@ -1,5 +1,7 @@
 """A checkpoint of another network is refused before torch and timm are there, in the words of those who have them."""
 
+import json
+
 import pytest
 import timm
 import torch
@@ -10,7 +12,7 @@ import lowzoo
 from lowzoo.base.errors import LowzooError
 from lowzoo.catalog import students
 from lowzoo.catalog.shapes import known_architectures, known_skeleton
-from lowzoo.checkpoints.early import compare_outline
+from lowzoo.checkpoints.early import compare_outline, refuse_early, refuse_early_checkpoint
 from lowzoo.checkpoints.families.published import FAMILIES, convert_checkpoint, could_be_published, refuse_published
 from lowzoo.checkpoints.files.fit import common_architectures
 from lowzoo.checkpoints.files.outline import read_outline
@@ -45,7 +47,7 @@ def test_the_table_is_of_every_architecture_but_a_few():
     known = set(known_architectures())
     assert known, "benchmarks/architecture_shapes.py has to be run for this timm"
     assert len(registered - known) < 0.06 * len(registered)
-    assert {family.architecture for family in FAMILIES.values()} | set(students().values()) <= known
+    assert {family.architecture for family in FAMILIES.specs()} | set(students().values()) <= known
 
 
 def test_another_timm_leaves_everything_to_itself(monkeypatch):
@@ -89,6 +91,15 @@ COMMANDS = (
     "export resnet34.pth",
     "embed --model wrapped.ckpt",
     "info resnet34.safetensors",
+    "info deeper",
+    "export ./deeper",
+    "embed --model local-dir:deeper",
+    "eval knn deeper",
+    "bench deeper",
+    "check x.onnx --against deeper",
+    "train rob --init deeper",
+    "train rob --teacher deeper",
+    "data --model deeper",
 )
 
 
@@ -100,13 +111,65 @@ def folder(tmp_path_factory):
     torch.save({"state_dict": state}, place / "older.pth", _use_new_zipfile_serialization=False)
     torch.save({"state_dict": under("teacher.", state), "hyper": nn.Module()}, place / "wrapped.ckpt")
     save_file({name: value.clone() for name, value in state.items()}, place / "resnet34.safetensors")
+    model_folder(place / "deeper", "resnet18", state)
     return place
+
+
+def model_folder(folder, architecture, state, **config):
+    """A folder whose configuration names an architecture, whatever weights it holds."""
+    folder.mkdir()
+    config = {"architecture": architecture, "pretrained_cfg": {"input_size": [3, 224, 224]}} | config
+    (folder / "config.json").write_text(json.dumps(config))
+    save_file({name: value.clone() for name, value in state.items()}, folder / "model.safetensors")
+    return folder
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("words", COMMANDS)
 def test_every_door_says_no_to_another_network_before_torch_and_timm_are_there(words, folder):
     assert _run(words, folder) == "2"
+
+
+@pytest.mark.parametrize(
+    ("named", "held", "difference", "fits"),
+    [
+        # Every tensor of a resnet18 stands in a resnet34 under the same name and of the same shape.
+        ("resnet18", "resnet34", "80 of the file's are left over, first layer1.2", "those of a resnet34"),
+        ("resnet34", "resnet18", "80 of 216 tensors are missing, first layer1.2", "those of a resnet18"),
+        ("test_vit2", "test_vit3", "are missing|have another shape", "Write the folder again"),
+        ("mobilenetv2_100", "resnet18", "tensors are missing, first conv_stem.weight", "those of a resnet18"),
+    ],
+)
+def test_a_folder_that_holds_another_network_is_refused_by_what_differs(tmp_path, named, held, difference, fits):
+    folder = model_folder(tmp_path / "m", named, empty(held))
+    for call in (refuse_early, refuse_early_checkpoint, find_folder):
+        with pytest.raises(
+            LowzooError, match=f"does not hold a {named}, which config.json names: .*({difference})"
+        ) as no:
+            call(str(folder))
+        assert fits in no.value.remedy
+
+
+def find_folder(word):
+    from lowzoo.zoo.find import find
+
+    return find(word, pretrained=True)
+
+
+def test_what_belongs_to_a_folder_passes(tmp_path):
+    vit = empty("test_vit")
+    for name, architecture, state, config in (
+        ("whole", "test_vit", vit, {}),
+        ("classes", "test_vit", vit | {"head.weight": torch.zeros(5, 64), "head.bias": torch.zeros(5)}, {}),
+        ("larger", "test_vit", vit | {"pos_embed": torch.zeros(1, 1 + 20 * 20, 64)}, {}),
+        ("beside", "resnet18", empty("resnet18") | {"odd.weight": torch.zeros(1)}, {}),
+        # What only timm can tell is left to it.
+        ("channels", "resnet18", empty("resnet34"), {"pretrained_cfg": {"input_size": [1, 64, 64]}}),
+        ("arguments", "resnet18", empty("resnet34"), {"model_args": {"block_args": {}}}),
+        ("unknown", "resnet_of_tomorrow", vit, {}),
+    ):
+        word = str(model_folder(tmp_path / name, architecture, state, **config))
+        assert refuse_early(word) == word
 
 
 def test_python_says_no_too(folder):

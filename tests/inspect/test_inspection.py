@@ -197,7 +197,7 @@ def test_wrong_words_are_refused_in_a_line(tmp_path, capsys):
     for words, message in (
         (["--split", "tset"], "has no split 'tset'"),
         (["--out", "r.pdf"], "r.pdf does not end in .html"),
-        (["--orientation", "up"], "orientation of 'up' is impossible"),
+        (["--orientation", "up"], "unknown orientation 'up'"),
         (["--intensity", "5"], "intensity of '5' is impossible"),
     ):
         with pytest.raises(SystemExit) as ended:

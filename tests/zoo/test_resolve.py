@@ -188,8 +188,11 @@ def _spoil(folder, what):
     [
         ("no weights", "holds no model.safetensors"),
         ("truncated weights", "is damaged"),
-        ("another model's weights", "does not fit the architecture resnet18|lacks"),
-        ("half the weights", "does not fit the architecture resnet18|lacks"),
+        (
+            "another model's weights",
+            "does not hold a resnet18, which config.json names: 100 of 120 tensors are missing",
+        ),
+        ("half the weights", "does not hold a resnet18, which config.json names: 7. of 120 tensors are missing"),
         ("no JSON", "is not timm's model configuration"),
         ("no architecture", "is not timm's model configuration"),
         ("unknown architecture", "unknown architecture resnet_of_tomorrow"),

@@ -8,13 +8,31 @@ given, and the rest is made to go with it. Measured by `benchmarks/default_setti
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import sqrt
 from typing import Any
 
+from lowzoo import catalog
+from lowzoo.train.defaults.prospects import caution, student_that_learns
 from lowzoo.train.recipes import RECIPES, Budget
 from lowzoo.train.recipes.base import LENGTHS
-from lowzoo.train.recipes.facts import SEEN_A_MINUTE, Facts
+from lowzoo.train.recipes.facts import Facts
+
+# Who names one of these has a network in mind, if only the recipe's own.
+_OF_NETWORK = {
+    "student",
+    "init",
+    "zero_init_residual",
+    "drop_path",
+    "patch_drop",
+    "patch_drop_per",
+    "positions",
+    "views",
+    "view",
+    "student_head",
+    "loss",
+    "method",
+}
 
 
 @dataclass(frozen=True)
@@ -24,10 +42,12 @@ class Chosen:
     Args:
         fields: Fields of the configuration, under what the user has named.
         reasons: Lines for people.
+        caution: What is known to come of such a run, where that is nothing good; empty otherwise.
     """
 
     fields: dict[str, Any]
     reasons: tuple[str, ...]
+    caution: str = ""
 
 
 def choose(facts: Facts, named: Mapping[str, Any]) -> Chosen:
@@ -46,9 +66,18 @@ def choose(facts: Facts, named: Mapping[str, Any]) -> Chosen:
             f"{fields['minutes']:g} minutes for {facts.images} images (change by --minutes, --steps or --epochs)"
         )
     batch = named.get("batch_size") or _batch(facts)
+    fields["batch_size"] = batch
+    minutes, seen = _length(facts, named, fields)
+    free = facts.student == catalog.student_architecture(recipe.student, recipe.name) and not _OF_NETWORK & set(named)
+    if free and (row := student_that_learns(facts, minutes=minutes, seen=seen)):
+        reasons.append(
+            f"Student {row.student}, as {recipe.student} was not seen to learn in so short a run: "
+            f"{row} k-NN in {row.minutes:g} minutes (change by --student)"
+        )
+        facts = replace(facts, student=row.architecture)
+        fields["student"] = row.student
     size = _global_size(facts)
     fields |= {
-        "batch_size": batch,
         # Short runs have no time for SGD's slow start: SEED's own learned nothing in a few hundred steps.
         "optimizer": "adamw",
         "decay_rule": "one_d",
@@ -72,18 +101,17 @@ def choose(facts: Facts, named: Mapping[str, Any]) -> Chosen:
     views = fields["views"]
     shown = " and ".join(f"{view['count']} {view['name']} of {view['size']} px" for view in views)
     reasons.append(f"Batches of {batch}; views: {shown}, as the images have {facts.side} px{_device_words(facts)}")
-    if not facts.gpu and (caution := recipe.caution(facts, str(named.get("init", "")), _seen(facts, named, fields))):
-        reasons.append(caution)
-    return Chosen(fields | {"chosen": reasons}, tuple(reasons))
+    said = caution(facts, init=str(named.get("init", "")), minutes=minutes, seen=seen)
+    return Chosen(fields | {"chosen": reasons}, tuple(reasons), said)
 
 
-def _seen(facts: Facts, named: Mapping[str, Any], fields: Mapping[str, Any]) -> float:
-    """About how many images a run on two cores goes through."""
+def _length(facts: Facts, named: Mapping[str, Any], fields: Mapping[str, Any]) -> tuple[float | None, float | None]:
+    """Length of a run in minutes, or in images that it goes through."""
     if steps := named.get("steps"):
-        return float(steps * fields["batch_size"])
+        return None, float(steps * fields["batch_size"])
     if epochs := named.get("epochs"):
-        return float(epochs * facts.images)
-    return SEEN_A_MINUTE * float(named.get("minutes") or fields["minutes"])
+        return None, float(epochs * facts.images)
+    return float(named.get("minutes") or fields["minutes"]), None
 
 
 def _device_words(facts: Facts) -> str:

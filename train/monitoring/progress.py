@@ -135,9 +135,10 @@ class Progress:
         before, since = self._mark
         self._mark = step, time.monotonic()
         seconds = (self._mark[1] - since) / max(1, step - before)
+        left = f", {duration(seconds * (self._total - step))} left" if step < self._total else ""
         plain_line(
             f"step {step} of {self._total}, loss {float(loss):.3f}{self._neighbours()}, "
-            f"{self._batch / max(seconds, 1e-9):.0f} images/s, {duration(seconds * (self._total - step))} left"
+            f"{self._batch / max(seconds, 1e-9):.0f} images/s{left}"
         )
 
     def update(self, step: int, row: dict[str, Any]) -> None:

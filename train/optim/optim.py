@@ -5,10 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from lowzoo.train.optim.layerwise import LARC, LARS
+from lowzoo.train.optim.optimizers import OPTIMIZERS, Group
 from lowzoo.train.recipes.base import TrainConfig
-
-Group = dict[str, object]
 
 
 def parameter_groups(module: nn.Module, rule: str, weight_decay: float) -> list[Group]:
@@ -39,12 +37,7 @@ def parameter_groups(module: nn.Module, rule: str, weight_decay: float) -> list[
 def make_optimizer(config: TrainConfig, module: nn.Module) -> torch.optim.Optimizer:
     """The optimiser of a run over the groups of its rule."""
     groups = parameter_groups(module, config.decay_rule, config.weight_decay)
-    if config.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=config.peak_lr, betas=config.betas, fused=True)
-    if config.optimizer == "sgd":
-        return torch.optim.SGD(groups, lr=config.peak_lr, momentum=config.momentum)
-    kind = LARS if config.optimizer == "lars" else LARC
-    return kind(groups, lr=config.peak_lr, momentum=config.momentum)
+    return OPTIMIZERS[config.optimizer].build(groups, config)
 
 
 def set_step(optimizer: torch.optim.Optimizer, lr: float, weight_decay: float) -> None:

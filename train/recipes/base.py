@@ -1,17 +1,31 @@
 """What every recipe has in common: student, views, optimisation, machine, monitor."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveInt,
+    model_validator,
+)
 
+from lowzoo.base.registry import known_name
 from lowzoo.train.heads import HeadSpec
+from lowzoo.train.monitoring.trackers import TRACKERS
+from lowzoo.train.optim.optimizers import OPTIMIZERS
 from lowzoo.train.recipes import RECIPES, Needs
 from lowzoo.train.recipes.schedules import Form, Update
 from lowzoo.train.views import ViewGroup
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
-Tracker = Literal["tensorboard", "wandb", "mlflow"]
+Tracker = Annotated[str, AfterValidator(partial(known_name, TRACKERS))]
+Optimizer = Annotated[str, AfterValidator(partial(known_name, OPTIMIZERS))]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 # The length of a run is given by one of these.
 LENGTHS = ("epochs", "steps", "minutes")
@@ -36,7 +50,7 @@ class TrainConfig(BaseModel):
             own rules, and students trained beside them keep theirs.
         views: Groups of views, the global one first.
         student_head: The student's projection head.
-        optimizer: adamw, sgd, larc (SGD with VISSL's LARC) or lars (SSLight's).
+        optimizer: adamw, sgd, larc (SGD with VISSL's LARC), lars (SSLight's), or one that another package declares.
         decay_rule: Which parameters decay: "names" (all but biases and names with "norm"), "one_d" (all but 1-D
             tensors), "depthwise" (neither 1-D tensors nor depthwise kernels, which LARS still scales), or "all".
         epochs: Length of the run: passes over the data; 0 where `steps` or `minutes` give it.
@@ -77,7 +91,7 @@ class TrainConfig(BaseModel):
     minutes: Annotated[float, Field(ge=0, le=_YEAR)] = 0.0
     batch_size: PositiveInt
     accumulate: PositiveInt = 1
-    optimizer: Literal["adamw", "sgd", "larc", "lars"] = "adamw"
+    optimizer: Optimizer = "adamw"
     lr: Positive
     lr_batch: NonNegativeInt = 0
     lr_start: NonNegativeFloat = 0.0

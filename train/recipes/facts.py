@@ -1,19 +1,16 @@
 """What default settings follow from: the images, the device and the networks, as plain numbers."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
+
+from lowzoo.catalog.shapes import known_skeleton
 
 # Nobody has to fetch it. Of the two bundled ones it knows far more: its k-NN is 57.8 % on the drawings of the sample
 # set and 49.8 % on 5,000 photographs of 64 px, where rob_vit_tiny, its student, has 36.1 and 23.6
 # (`benchmarks/bundled_teachers.py`).
 BUNDLED_TEACHER = "mobilenetv2_supervised"
-# It wants views of so many pixels: on 64 px as they are it has 46.6 and 36.8 %.
-BUNDLED_TEACHER_SIDE = 96
-
-# Images that two cores get through in a minute, at 64 px, and how many are few: what no measured row of a recipe
-# without a teacher, or of a ViT on few images, has learned from (`benchmarks/default_settings.py`).
-SEEN_A_MINUTE = 10_000
-FEW_SEEN = 100_000
 
 
 @dataclass(frozen=True)
@@ -40,6 +37,27 @@ class Facts:
 
     @property
     def kind(self) -> Literal["vit", "cnn"]:
-        """Of student: whether it is made of tokens, which may be dropped, or of convolutions with batch norms."""
-        words = ("vit_", "deit", "beit", "eva", "mixer")
-        return "vit" if self.student.startswith(words) else "cnn"
+        """Kind of the student."""
+        return kind_of(self.student)
+
+
+def kind_of(architecture: str) -> Literal["vit", "cnn"]:
+    """Whether a network is made of tokens, which may be dropped, or of convolutions; told by its tensors."""
+    names = _tensor_names(architecture)
+    patches = any(name.startswith(("patch_embed.", "stem.proj.")) for name in names)
+    convolutions = "cls_token" not in names and any(name.endswith(".running_mean") for name in names)
+    return "vit" if patches and not convolutions else "cnn"
+
+
+@cache
+def _tensor_names(architecture: str) -> Collection[str]:
+    """Names in the state dict of a network; of one that nobody knows none, as it is refused by its name later."""
+    if (known := known_skeleton(architecture)) is not None:
+        return frozenset(known.shapes)
+    import timm
+    import torch
+
+    if not timm.is_model(architecture):
+        return ()
+    with torch.device("meta"):
+        return frozenset(timm.create_model(architecture).state_dict())

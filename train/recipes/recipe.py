@@ -155,16 +155,6 @@ class Recipe(Generic[C]):
         """
         raise NotImplementedError
 
-    def caution(self, facts: "Facts", init: str, seen: float) -> str:
-        """What is known to come of a run on a CPU that is too short for its student; empty where nothing is.
-
-        Args:
-            facts: What is known of images, device and networks.
-            init: What the student starts from; random weights if empty.
-            seen: About how many images the run goes through, one counted at each pass.
-        """
-        return ""
-
     def layers(self, choice: Choice) -> tuple[str, ...]:
         """The presets that a choice means, later ones over earlier ones; none leaves settings to `defaults`.
 

@@ -47,8 +47,8 @@ def _start_from_prototypes(head: nn.Module, teacher: Teacher) -> None:
     last = getattr(head, "last_layer", None)
     if not isinstance(last, WeightNormLinear) or prototypes is None or prototypes.shape != last.weight_v.shape:
         raise LowzooError(
-            "teacher_prototypes needs a student head of kind dino with the teacher's bottleneck width",
-            "Set student_head.bottleneck to it, or teacher_prototypes=false",
+            "teacher_prototypes needs a student head that ends in prototypes as wide as the teacher's",
+            "Set student_head.bottleneck to their width, or teacher_prototypes=false",
         )
     with torch.no_grad():
         last.weight_v.copy_(prototypes)

@@ -5,9 +5,8 @@ images that go through the networks at once. All else is plain arithmetic. `benc
 estimate with the peaks of real runs.
 """
 
-import copy
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lowzoo.train.optim.optimizers import OPTIMIZERS
 from lowzoo.train.recipes.base import TrainConfig
 
 _FLOAT = 4
@@ -78,7 +78,7 @@ def estimate(
         autocast: Makes the context in which networks compute.
     """
     weights = sum(parameter.numel() for parameter in backbone.parameters()) * _FLOAT
-    states = {"adamw": 2, "sgd": 1, "larc": 1, "lars": 1}[config.optimizer]
+    states = OPTIMIZERS[config.optimizer].states
     needs = config.needs
     fixed = taken_memory(device) + weights * (1 + states + needs.momentum_teacher)
     views = sum(group.count for group in config.views)
@@ -97,24 +97,42 @@ def kept_for_backward(
 
     The widest of them counts three times, as its gradient and that of the layer before it live beside it.
     """
-    network = copy.deepcopy(backbone).to(device).train()
-    own = {parameter.untyped_storage().data_ptr() for parameter in network.parameters()}
+    # Computed with copies, as running statistics change; `copy.deepcopy` asks tensors for their data, which those on a
+    # device that is not there have none of. So storages are told apart by their identity and not by their address.
+    tensors = {name: value.detach().to(device, copy=True) for name, value in backbone.named_buffers()}
+    own = set[int]()
+    for name, value in backbone.named_parameters():
+        tensors[name] = value.detach().to(device, copy=True).requires_grad_(value.requires_grad)
+        own.add(tensors[name].untyped_storage()._cdata)
     kept: dict[int, int] = {}
 
     def keep(x: Tensor) -> Tensor:
         storage = x.untyped_storage()
-        if storage.data_ptr() not in own:
-            kept[storage.data_ptr()] = storage.nbytes()
+        if storage._cdata not in own:
+            kept[storage._cdata] = storage.nbytes()
         return x
 
     states = torch.random.get_rng_state()
     graph = []  # what is kept has to live on, or its place in memory is given to something else
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x), autocast():
+    with _training(backbone), torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x), autocast():
         for group in config.views:
             images = torch.zeros(_PROBE * group.count, 3, group.size, group.size, device=device)
-            graph.append(network(images.contiguous(memory_format=torch.channels_last)))
+            images = images.contiguous(memory_format=torch.channels_last)
+            graph.append(torch.func.functional_call(backbone, tensors, (images,)))
     torch.random.set_rng_state(states)
     return (sum(kept.values()) + 2 * max(kept.values(), default=0)) // _PROBE
+
+
+@contextmanager
+def _training(network: nn.Module) -> Iterator[None]:
+    """Put a network into training mode while the block runs."""
+    modes = [(module, module.training) for module in network.modules()]
+    network.train()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
 
 
 def taken_memory(device: torch.device) -> int:

@@ -21,6 +21,7 @@ from torch import nn
 
 from lowzoo.base.errors import LowzooError
 from lowzoo.base.quiet import quiet
+from lowzoo.base.scratch import scratch
 from lowzoo.export.artifacts.metadata import UNCHECKED, input_facts, metadata, output_meanings, output_names
 from lowzoo.export.formats.coreml.operators import for_coreml
 from lowzoo.export.mil import MODEL_FILE, MilError, load_program, read_specification
@@ -69,16 +70,17 @@ def write_coreml(
         raise LowzooError(
             f"a Core ML image has 1 or 3 channels, and {resolved.name} takes {channels}", "Use --input tensor"
         )
-    try:
-        with quiet():
-            package = _compressed(coremltools, _convert(coremltools, module, resolved, spec), spec)
-            _describe(package, resolved, spec)
-    except Exception as error:  # a converter pass may raise anything
-        reason = plain_reason(error)
-        raise LowzooError(
-            f"{resolved.name} cannot be exported to Core ML ({reason})", "Try another model; --debug shows all"
-        ) from error
-    _save(package, path)
+    with scratch():
+        try:
+            with quiet():
+                package = _compressed(coremltools, _convert(coremltools, module, resolved, spec), spec)
+                _describe(package, resolved, spec)
+        except Exception as error:  # a converter pass may raise anything
+            reason = plain_reason(error)
+            raise LowzooError(
+                f"{resolved.name} cannot be exported to Core ML ({reason})", "Try another model; --debug shows all"
+            ) from error
+        _save(package, path)
     tidy(path)
     return ()
 

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from lowzoo.base.errors import LowzooError, reason_of
 from lowzoo.base.quiet import quiet
+from lowzoo.base.scratch import scratch
 from lowzoo.export.artifacts.places import size_of
 from lowzoo.export.formats.coreml.writer import tidy
 from lowzoo.export.mil import MODEL_FILE, Program, load_program, read_specification
@@ -54,7 +55,7 @@ def lower_to_core_ml(module: nn.Module, example: Tensor, notes: dict[str, Any], 
     Raises:
         LowzooError: Core ML has not all operators, so that the network would fall into pieces.
     """
-    with quiet():
+    with quiet(), scratch():
         import coremltools
         from executorch.backends.apple.coreml.compiler import CoreMLBackend
         from executorch.backends.apple.coreml.partition import CoreMLPartitioner

@@ -76,6 +76,7 @@ FAMILIES = (
             "teacher: backbone.*, beside dino_loss; or the backbone alone",
             partial(_branch, loss="dino_loss", alone=True),
             positions="timm" if architecture == "resnet50" else "dino",
+            own_entry="teacher",
         )
         for name, architecture in _DINO.items()
     ),
@@ -86,6 +87,7 @@ FAMILIES = (
             "teacher: backbone.*, beside ibot_loss; or state_dict alone, with the backbone",
             _ibot_branch,
             positions="dino",
+            own_entry="teacher",
         )
         for name, architecture in _IBOT.items()
     ),

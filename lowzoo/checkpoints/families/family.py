@@ -49,6 +49,8 @@ class Family:
         arguments: Further arguments for `timm.create_model`.
         interpolation: Filter of the resize before the centre crop, as the publisher evaluates.
         positions: How the publisher resamples position embeddings, see `lowzoo.zoo.architectures.positions`.
+        own_entry: Entry that only this publisher's trainer writes, where the family also takes files of the backbone
+            alone: those are laid out like anybody's, so that nothing but the name of the family makes them its own.
     """
 
     name: str
@@ -59,6 +61,7 @@ class Family:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     interpolation: str = "bicubic"
     positions: Rule = "timm"
+    own_entry: str = ""
 
 
 def tensors(value: Any) -> State | None:

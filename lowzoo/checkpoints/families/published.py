@@ -1,5 +1,7 @@
 """Published checkpoints in timm's terms: which layouts there are, and how a file becomes weights that timm loads.
 
+Another package declares a layout by an entry point of the group `lowzoo.checkpoints` that gives a `Family`.
+
 Nothing in a file is run, tensors go by name, every parameter of the network is filled and nothing of it is left over.
 Nothing here needs torch to be judged: what does not fit is refused by names and shapes, before torch is imported.
 """
@@ -11,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from lowzoo.base.errors import LowzooError
-from lowzoo.catalog import near_matches
+from lowzoo.base.registry import Registry
 from lowzoo.catalog.shapes import known_skeleton
 from lowzoo.checkpoints.families import dino, moco, msn, seed, sslight, swav
 from lowzoo.checkpoints.families.family import Family, State
@@ -20,9 +22,12 @@ from lowzoo.checkpoints.files.outline import read_outline
 
 Shapes = Mapping[str, tuple[int, ...]]
 
-FAMILIES: dict[str, Family] = {
-    family.name: family for room in (sslight, seed, dino, swav, msn, moco) for family in room.FAMILIES
-}
+FAMILIES: Registry[Family] = Registry(
+    Family,
+    "family",
+    "lowzoo.checkpoints",
+    {family.name: family for room in (sslight, seed, dino, swav, msn, moco) for family in room.FAMILIES},
+)
 
 
 # Of every network here, by timm's names. A file without any is refused before timm is imported to build one.
@@ -48,17 +53,6 @@ class UndecidedError(Exception):
     """Whether a file fits cannot be told without timm."""
 
 
-def family_named(name: str) -> Family:
-    """The family of that name.
-
-    Raises:
-        LowzooError: There is none; the near ones are in the message.
-    """
-    if name not in FAMILIES:
-        raise LowzooError(f"unknown family {name}{near_matches(name, FAMILIES)}", f"Take one of {', '.join(FAMILIES)}")
-    return FAMILIES[name]
-
-
 def convert_checkpoint(path: Path, family: str | None = None) -> Converted:
     """Read a published checkpoint and put its network into timm's terms.
 
@@ -71,7 +65,7 @@ def convert_checkpoint(path: Path, family: str | None = None) -> Converted:
     """
     if not path.is_file():
         raise LowzooError(f"there is no file {path}", "Name the checkpoint that was downloaded")
-    wanted = family_named(family) if family else None
+    wanted = FAMILIES[family] if family else None
     from lowzoo.checkpoints.files.torch_file import read_torch_file
 
     content = read_torch_file(path)
@@ -84,7 +78,7 @@ def refuse_published(path: Path, family: str | None = None) -> None:
     Raises:
         LowzooError: No such family, or none that fits.
     """
-    wanted = family_named(family) if family else None
+    wanted = FAMILIES[family] if family else None
     content = read_outline(path)
     if content is None:
         return
@@ -105,7 +99,7 @@ def family_in(content: Mapping[str, Any], path: Path, skeleton: Callable[[Family
     Raises:
         LowzooError: It is of none.
     """
-    for family in FAMILIES.values():
+    for family in FAMILIES.specs():
         if _is(content, family, skeleton or _skeleton_of):
             return family
     raise LowzooError(
@@ -136,9 +130,8 @@ def could_be_published(content: Mapping[str, Any], architecture: str) -> bool:
 def _families_of(content: Mapping[str, Any], architecture: str) -> list[Family]:
     return [
         family
-        for family in FAMILIES.values()
-        if family.architecture == architecture
-        and not (family.name.startswith(("dino_", "ibot_")) and "teacher" not in content)
+        for family in FAMILIES.specs()
+        if family.architecture == architecture and (not family.own_entry or family.own_entry in content)
     ]
 
 

@@ -132,11 +132,18 @@ def _fits(place: str, state: Mapping[str, Any], expected: Skeleton) -> Iterator[
     for prefix, _ in votes.most_common(_PREFIXES):
         start = f"{prefix}." if prefix else ""
         own = {key.removeprefix(start): value for key, value in state.items() if key.startswith(start)}
-        fits.append(_fit(".".join(filter(None, (place, prefix))), own, expected))
+        fits.append(fit_at(".".join(filter(None, (place, prefix))), own, expected))
     yield from sorted(fits, key=lambda fit: -fit.filled)
 
 
-def _fit(place: str, own: Mapping[str, Any], expected: Skeleton) -> Fit:
+def fit_at(place: str, own: Mapping[str, Any], expected: Skeleton) -> Fit:
+    """How tensors fit an architecture whose names they should have.
+
+    Args:
+        place: Where they lie in the file.
+        own: They, by name.
+        expected: The architecture's.
+    """
     fit = Fit(place, own)
     for name, shape in expected.shapes.items():
         if name not in own:
@@ -167,28 +174,31 @@ def _misfit(
 ) -> LowzooError:
     named = stated_architecture(content)
     hint = f"Name its architecture; the file says {named}" if named and named != architecture else ""
-    if not hint and (near := _nearest(content, architecture, skeleton_of)):
+    if not hint and (near := nearest(content, architecture, skeleton_of)):
         hint = f"Name its architecture; {near} fits"
     hint = hint or "Name the architecture of the file"
     if not fits:
         return LowzooError(f"{path} does not hold a {architecture}: none of its tensors is there by name", hint)
     best = max(fits, key=lambda fit: (fit.filled, -len(fit.inside)))
-    parts = []
-    if best.missing:
-        parts.append(f"{len(best.missing)} of {len(expected.shapes)} tensors are missing, first {best.missing[0]}")
-    if best.wrong:
-        name = best.wrong[0]
-        found, wanted = shape_text(best.own[name].shape), shape_text(expected.shapes[name])
-        parts.append(
-            f"{len(best.wrong)} have another shape, first {name}, which is {found} there and {wanted} expected"
-        )
-    if best.inside:
-        parts.append(f"{len(best.inside)} of the file's are left over, first {best.inside[0]}")
     where = f" below {best.place}" if best.place else ""
-    return LowzooError(f"{path} does not hold a {architecture}{where}: {'; '.join(parts)}", hint)
+    return LowzooError(f"{path} does not hold a {architecture}{where}: {difference(best, expected)}", hint)
 
 
-def _nearest(content: Mapping[str, Any], architecture: str, skeleton_of: Callable[[str], Skeleton | None]) -> str:
+def difference(fit: Fit, expected: Skeleton) -> str:
+    """What is missing, of another shape, and left over, the first of each by name."""
+    parts = []
+    if fit.missing:
+        parts.append(f"{len(fit.missing)} of {len(expected.shapes)} tensors are missing, first {fit.missing[0]}")
+    if fit.wrong:
+        name = fit.wrong[0]
+        found, wanted = shape_text(fit.own[name].shape), shape_text(expected.shapes[name])
+        parts.append(f"{len(fit.wrong)} have another shape, first {name}, which is {found} there and {wanted} expected")
+    if fit.inside:
+        parts.append(f"{len(fit.inside)} of the file's are left over, first {fit.inside[0]}")
+    return "; ".join(parts)
+
+
+def nearest(content: Mapping[str, Any], architecture: str, skeleton_of: Callable[[str], Skeleton | None]) -> str:
     """A common architecture that the file fills, if there is one."""
     all_branches = list(branches(content))
     for name in common_architectures():

@@ -16,6 +16,7 @@ from lowzoo.base.errors import LowzooError
 from lowzoo.catalog import LatencyEntry, Metric, ModelEntry, WeightsEntry
 from lowzoo.catalog.families import family_of
 from lowzoo.checkpoints.early import is_artifact, refuse_early
+from lowzoo.detection import is_detector
 
 _WIDTH = 80
 _INDENT = 14
@@ -39,7 +40,7 @@ def info(
 
     How it was made and from what, how to load it, its figures with their source, its licence and what to cite. Of a
     model that is not in the catalog: what its folder, its repository or timm says of it, and to which formats timm's
-    family exports; of an exported file what it says of itself.
+    family exports; of an exported file, and of a detector that was trained, what it says of itself.
     """
     if not _in_catalog(model):
         facts = describe_other(model)
@@ -193,6 +194,10 @@ def describe_other(model_spec: str) -> dict[str, Any]:
     """
     if (said := _artifact(model_spec)) is not None:
         return said
+    if is_detector(model_spec):
+        from lowzoo.detection.described import describe
+
+        return describe(Path(model_spec))
     from lowzoo.zoo.find import find
 
     found = find(model_spec, pretrained=False)
@@ -220,7 +225,7 @@ def describe_other(model_spec: str) -> dict[str, Any]:
 
 def sections(facts: dict[str, Any]) -> Iterator[tuple[str, list[tuple[str, str]]]]:
     """The same for people: headings, each with names and texts."""
-    if "format" in facts:
+    if "format" in facts or "detector" in facts:
         yield facts["id"], [(key, str(value)) for key, value in facts.items() if key != "id"]
         return
     lines = [("architecture", " ".join([facts["architecture"], *_pairs(facts.get("arguments", {}))]))]

@@ -5,7 +5,7 @@ import timm
 import torch
 
 from lowzoo.base.errors import LowzooError
-from lowzoo.checkpoints.families.published import FAMILIES, convert_checkpoint, family_in, family_named
+from lowzoo.checkpoints.families.published import FAMILIES, convert_checkpoint, family_in
 from lowzoo.checkpoints.families.published import _converted as convert_content
 from lowzoo.checkpoints.folder import convert_to_folder
 from lowzoo.zoo.architectures.positions import set_position_rule
@@ -98,8 +98,8 @@ def test_what_does_not_fit_is_refused_with_what_was_expected_and_found(tmp_path)
         convert_checkpoint(path, "sslight_dino_r18")
     with pytest.raises(LowzooError, match=r"tensors are missing, first layer1.0.conv3.weight"):
         convert_checkpoint(path, "seed_r50")
-    with pytest.raises(LowzooError, match=r"unknown family seed_r81 .near: seed_r18"):
-        family_named("seed_r81")
+    with pytest.raises(LowzooError, match=r"unknown family 'seed_r81' .near: seed_r18"):
+        FAMILIES["seed_r81"]
     state = content["state_dict"]
     state["module.encoder_q.layer5.weight"] = torch.zeros(1)
     with pytest.raises(LowzooError, match=r"1 tensors are left over, first layer5.weight"):

@@ -112,7 +112,7 @@ def test_mistakes_are_one_line_and_write_nothing(capsys, tmp_path):
     out = tmp_path / "folder"
     for words, message in (
         ((path, "--family", "sslight_dino_r18"), "expected state_dict: module.student.backbone.*, found"),
-        ((path, "--family", "seed_r19"), "unknown family seed_r19 (near: seed_r18"),
+        ((path, "--family", "seed_r19"), "unknown family 'seed_r19' (near: seed_r18"),
         ((tmp_path / "nothing",), "there is no file"),
         ((tmp_path,), "there is no file"),
     ):

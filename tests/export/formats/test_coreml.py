@@ -19,8 +19,10 @@ from tests.helpers.export import SIDE, one_of_each_network, tiny_resolved
 from tests.helpers.slow import slow_but
 
 
-def test_an_image_package(tmp_path):
+def test_an_image_package(tmp_path, tmp_path_factory, monkeypatch):
     path = tmp_path / "tiny.mlpackage"
+    temporary = tmp_path_factory.mktemp("temporary")
+    monkeypatch.setattr("tempfile.tempdir", str(temporary))
     artifact = write_artifact(tiny_resolved(), ExportSpec(format="coreml"), path)
     assert artifact.parity.relative_error < 1e-5
     assert artifact.size_bytes == sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
@@ -38,6 +40,7 @@ def test_an_image_package(tmp_path):
     again = write_artifact(tiny_resolved(), ExportSpec(format="coreml"), path)
     assert again.sha256 == artifact.sha256, "an older package is replaced by an equal one"
     assert [entry.name for entry in tmp_path.iterdir()] == ["tiny.mlpackage"]
+    assert not list(temporary.iterdir()), "coremltools' own copies would stay until Python ends"
 
 
 @pytest.mark.parametrize("precision", slow_but(["fp16", "int8", "palette6", "palette4"], ("fp16",)))

@@ -1,5 +1,7 @@
 """What converters say of what they cannot write, in plain words."""
 
+import errno
+
 import pytest
 
 from lowzoo.export.network.reasons import in_plain_words, plain_reason, reason_alone
@@ -40,3 +42,16 @@ def test_an_unknown_reason_stays_as_it_is():
     assert plain_reason(RuntimeError("bad line in /home/me/site-packages/timm/x.py:3")) == "bad line in timm/x.py:3"
     assert reason_alone("net_a cannot be exported by executorch 1.5 and torch 2.1 (of (its) own)") == "of (its) own"
     assert reason_alone("it takes more than 300 s") == "it takes more than 300 s"
+
+
+def test_a_full_disk_is_no_fault_of_the_network():
+    try:
+        try:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        except OSError as full:
+            raise RuntimeError("Error in converter pass") from full
+    except RuntimeError as wrapped:
+        with pytest.raises(OSError, match="no space left") as raised:
+            plain_reason(wrapped)
+    assert raised.value.errno == errno.ENOSPC
+    assert "No such file" in plain_reason(OSError(errno.ENOENT, "No such file"))

@@ -86,6 +86,11 @@ def test_a_command_without_a_preset_says_what_it_chose_and_one_with_a_preset_kee
     config = resolve_args(words, say=said.append)
     assert said == [f"Chosen: {reason}" for reason in config.chosen]
     assert "3 minutes for 1254 images" in said[0]
+    named = TrainArgs("rob", default_layers("rob", data=None, preset=None), options={"student": "vit_tiny"})
+    config = resolve_args(named, say=said.append)
+    assert config.student == "vit_tiny"
+    assert said[-1].startswith("This may not learn"), "a caution is a line of its own"
+    assert said[-1] not in config.chosen
     paper = resolve_args(TrainArgs("rob", default_layers("rob", data=None, preset="rob_dino")), say=said.append)
     assert (paper.chosen, paper.epochs, paper.batch_size) == ((), 300, 1024)
 
@@ -109,28 +114,44 @@ def test_images_that_nothing_can_be_learned_from_are_refused(tmp_path: Path) -> 
     assert (facts.images, facts.side, facts.student, facts.kind) == (3, 50, "resnet18", "cnn")
 
 
-def _cautions(named: dict[str, object], **facts: object) -> bool:
-    chosen = choose(replace(FACTS, **facts), named)
-    return any(reason.startswith("Too ") for reason in chosen.reasons)
+def test_a_student_that_learns_in_the_time_takes_the_place_of_one_that_does_not() -> None:
+    few = replace(FACTS, images=1254)
+    assert choose(few, {}).fields["student"] == "mobilenetv3_large"
+    assert not choose(few, {}).caution
+    for named in ({"student": "vit_tiny"}, {"loss": "ibot"}, {"patch_drop": 0.2}, {"minutes": 60}, {"init": "x"}):
+        assert choose(few, named).fields["student"] == "vit_tiny"
+    assert choose(replace(few, gpu=True), {}).fields["student"] == "vit_tiny"
+    assert resolve(choose(few, {}).fields).zero_init_residual
 
 
-def test_what_is_known_not_to_learn_in_the_time_is_said_before_it_starts() -> None:
-    cnn = "mobilenetv2_100"
-    assert _cautions({}, recipe="sslight", images=1254, student=cnn)
-    assert _cautions({"minutes": 3}, recipe="sslight", images=5000, student=cnn)
-    assert _cautions({"steps": 447}, recipe="sslight", images=1254, student=cnn)
-    assert _cautions({}, recipe="rob", images=1254)
-    assert _cautions({"epochs": 20}, recipe="seed", images=1254)
+@pytest.mark.parametrize(
+    ("student", "kind"),
+    [
+        ("vit_tiny_patch16_224", "vit"),
+        ("deit_small_patch16_224", "vit"),
+        ("mixer_b16_224", "vit"),
+        ("swin_tiny_patch4_window7_224", "vit"),
+        ("resnet18", "cnn"),
+        ("mobilevit_s", "cnn"),
+        ("convnext_tiny", "cnn"),
+        ("seed_mobilenetv3_large", "cnn"),
+    ],
+)
+def test_a_student_is_of_tokens_or_of_convolutions_by_its_tensors_and_not_by_its_name(student: str, kind: str) -> None:
+    assert replace(FACTS, student=student).kind == kind
 
 
-def test_what_may_learn_is_not_spoken_ill_of() -> None:
-    cnn = "mobilenetv2_100"
-    assert not _cautions({"minutes": 240}, recipe="sslight", images=5000, student=cnn)
-    assert not _cautions({"init": "mobilenetv2_supervised"}, recipe="sslight", images=1254, student=cnn)
-    assert not _cautions({}, recipe="sslight", images=1254, student=cnn, gpu=True)
-    assert not _cautions({}, recipe="rob", images=1254, student=cnn)
-    assert not _cautions({}, recipe="rob", images=5000)
-    assert not _cautions({"epochs": 200}, recipe="rob", images=1254)
+def test_what_is_known_of_a_teacher_stands_in_the_catalog(monkeypatch: pytest.MonkeyPatch) -> None:
+    def chosen(teacher: str) -> dict[str, object]:
+        return choose(FACTS, {"teacher": teacher}).fields
+
+    assert chosen("rob_vit_tiny")["teacher_prototypes"] is True
+    assert "teacher_size" not in chosen("rob_vit_tiny")
+    assert "teacher_prototypes" not in chosen("dino_vits16")
+    known = dict(catalog.teachers())
+    known["dino_vits16"] = replace(known["dino_vits16"], start_at_prototypes=True, least_view=112)
+    monkeypatch.setattr(catalog, "teachers", lambda: known)
+    assert (chosen("dino_vits16")["teacher_prototypes"], chosen("dino_vits16")["teacher_size"]) == (True, 112)
 
 
 @pytest.mark.parametrize(("student", "zero"), [("mobilenetv2_100", True), ("vit_tiny_patch16_224", False)])

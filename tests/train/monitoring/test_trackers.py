@@ -105,8 +105,10 @@ def test_trackers_are_chosen_by_name(settings: list[str], expected: tuple[str, .
 def test_an_unknown_tracker_is_refused_by_name() -> None:
     from lowzoo.train.settings.config import resolve
 
-    with pytest.raises(LowzooError, match="comet"):
+    with pytest.raises(LowzooError, match="there is no tracker of that name, only tensorboard, wandb, mlflow"):
         resolve("sample", settings=["log=comet"])
+    with pytest.raises(LowzooError, match=r"log.0 = 'mlfow' is impossible: .* \(near: mlflow\)"):
+        resolve("sample", settings=["log=mlfow"])
 
 
 def test_a_tracker_that_fails_costs_a_line_and_not_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,5 +135,6 @@ def test_each_tracker_comes_with_an_extra_of_its_name() -> None:
     import tomllib
 
     project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())["project"]
-    for offer in TRACKERS.values():
-        assert offer.package in project["optional-dependencies"]
+    own = [TRACKERS[name] for name in ("tensorboard", "wandb", "mlflow")]
+    assert [offer.install for offer in own] == [f"lowzoo[{offer.package}]" for offer in own]
+    assert {offer.package for offer in own} <= set(project["optional-dependencies"])

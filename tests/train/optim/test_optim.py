@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from lowzoo.train.heads import DINOHead
-from lowzoo.train.optim.layerwise import LARC, LARS
 from lowzoo.train.optim.optim import make_optimizer, parameter_groups, set_step
+from lowzoo.train.optim.optimizers.layerwise import LARC, LARS
 from lowzoo.train.settings.config import resolve
 
 

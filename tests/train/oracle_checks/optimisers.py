@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from lowzoo.train.optim.layerwise import LARC, LARS
 from lowzoo.train.optim.optim import parameter_groups, set_step
+from lowzoo.train.optim.optimizers.layerwise import LARC, LARS
 from tests.train.oracle_checks.entry import Entry, checks
 
 

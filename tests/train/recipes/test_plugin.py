@@ -14,11 +14,17 @@ from lowzoo import catalog
 from lowzoo.base.errors import LowzooError, LowzooWarning
 from lowzoo.cards.publish_card import card_of_run
 from lowzoo.checkpoints.files.torch_file import read_torch_file
+from lowzoo.train.heads import HEADS
+from lowzoo.train.heads.files import load_head
+from lowzoo.train.monitoring.trackers import TRACKERS
+from lowzoo.train.optim.optimizers import OPTIMIZERS
 from lowzoo.train.recipes import RECIPES
 from lowzoo.train.teachers import load_teacher
 from tests.helpers.plugins import write_distribution
 from tests.helpers.teacher_files import OUTPUTS, SIDE, make_checkpoint
 from tests.helpers.train import make_pictures
+
+REGISTRIES = (RECIPES, HEADS, TRACKERS, OPTIMIZERS)
 
 DECLARATION = '''
 """Pull the views of an image together: a recipe for tests."""
@@ -94,6 +100,39 @@ count = 2
 size = 32
 scale = [0.4, 1.0]
 """
+PARTS = """
+import json
+
+from torch import nn
+from torch.optim import RMSprop
+
+from lowzoo.train.heads import HeadKind
+from lowzoo.train.monitoring.trackers import Offer
+from lowzoo.train.optim.optimizers import OptimizerKind
+
+
+class Written:
+    def __init__(self, run):
+        self.file = run.folder / "toy.jsonl"
+
+    def log(self, numbers, step):
+        with self.file.open("a") as file:
+            file.write(json.dumps({"step": step, **numbers}) + "\\n")
+
+    def close(self):
+        with self.file.open("a") as file:
+            file.write("closed\\n")
+
+
+def narrow(spec, in_dim, out_dim):
+    return nn.Sequential(nn.Linear(in_dim, spec.hidden), nn.Tanh(), nn.Linear(spec.hidden, out_dim))
+
+
+HEAD = HeadKind("toy_head", narrow)
+LOG = Offer("toy_log", "Toy log", Written)
+LACKING = Offer("toy_lacking", "Toy server", "nowhere:Log", package="no_such_package", install="toy[server]")
+OPTIMIZER = OptimizerKind("toy_rms", lambda groups, config: RMSprop(groups, lr=config.peak_lr), states=1)
+"""
 PULLED = 'extends = ["toy_small"]\npull = 2.0\n'
 SMALL = ["--set", "workers=0", "--set", "device=cpu", "--log", "none", "--set", "monitor_queries=8"]
 
@@ -104,10 +143,17 @@ def site(tmp_path_factory):
     files = {
         "lowzoo_toy/__init__.py": DECLARATION,
         "lowzoo_toy/method.py": METHOD,
+        "lowzoo_toy/parts.py": PARTS,
         "lowzoo_toy/presets/toy_small.toml": PRESET,
         "lowzoo_toy/presets/toy_pulled.toml": PULLED,
     }
-    return write_distribution(site, "lowzoo-toy", {"lowzoo.recipes": {"toy": "lowzoo_toy:TOY"}}, files)
+    entries = {
+        "lowzoo.recipes": {"toy": "lowzoo_toy:TOY"},
+        "lowzoo.heads": {"toy_head": "lowzoo_toy.parts:HEAD"},
+        "lowzoo.trackers": {"toy_log": "lowzoo_toy.parts:LOG", "toy_lacking": "lowzoo_toy.parts:LACKING"},
+        "lowzoo.optimizers": {"toy_rms": "lowzoo_toy.parts:OPTIMIZER"},
+    }
+    return write_distribution(site, "lowzoo-toy", entries, files)
 
 
 @pytest.fixture(scope="module")
@@ -132,10 +178,12 @@ def lowzoo(site: Path, *words: object, code: int = 0) -> str:
 @pytest.fixture
 def installed(site, monkeypatch):
     monkeypatch.syspath_prepend(site)
-    RECIPES.refresh()
+    for registry in REGISTRIES:
+        registry.refresh()
     yield RECIPES
     monkeypatch.undo()
-    RECIPES.refresh()
+    for registry in REGISTRIES:
+        registry.refresh()
 
 
 @pytest.mark.slow
@@ -188,6 +236,44 @@ def test_a_call_by_name_trains_it(installed, pictures, tmp_path) -> None:
     assert "trained by Toy with lowzoo.\n" in card
     assert "Citation" not in card, "it has no paper"
     assert "pull = 2.0" in (tmp_path / "run" / "config.toml").read_text()
+
+
+def test_a_head_a_tracker_and_an_optimiser_of_another_package_train(installed, pictures, tmp_path) -> None:
+    import lowzoo.train
+
+    settings = {
+        "workers": 0,
+        "monitor_queries": 8,
+        "student_head.kind": "toy_head",
+        "student_head.hidden": 4,
+        "optimizer": "toy_rms",
+    }
+    out = tmp_path / "run"
+    lowzoo.train.run("toy", pictures, steps=2, out=out, device="cpu", log=["toy_log"], settings=settings)
+    head, spec, _, outputs = load_head(out / "head.safetensors")
+    assert (spec.kind, type(head[1]).__name__, outputs) == ("toy_head", "Tanh", 8)
+    *rows, last = (out / "toy.jsonl").read_text().splitlines()
+    assert last == "closed"
+    assert {"step", "monitor/feature_rank"} <= json.loads(rows[-1]).keys()
+    assert 'optimizer = "toy_rms"' in (out / "config.toml").read_text()
+
+
+def test_what_is_not_there_of_them_is_refused_by_name(installed, pictures, tmp_path) -> None:
+    import lowzoo.train
+    from lowzoo.train.settings.config import resolve
+
+    with pytest.raises(LowzooError, match="--log toy_lacking needs Toy server, which is not installed") as caught:
+        lowzoo.train.run("toy", pictures, steps=2, out=tmp_path / "run", device="cpu", log=["toy_lacking"])
+    assert "pip install 'toy[server]'" in caught.value.remedy
+    for setting, near in (
+        ("student_head.kind=toy_hed", "toy_head"),
+        ("log=toy_logg", "toy_log"),
+        ("optimizer=toy_rmms", "toy_rms"),
+    ):
+        with pytest.raises(LowzooError, match=rf"is impossible: there is no .* \(near: .*{near}"):
+            resolve("toy_small", settings=[setting])
+    with pytest.raises(LowzooError, match="teacher_prototypes needs a student_head"):
+        resolve("rob_dino", settings=["teacher_prototypes=true", "student_head.kind=toy_head"])
 
 
 def test_a_run_of_a_recipe_that_is_not_installed_says_what_is_missing(tmp_path) -> None:

@@ -50,6 +50,16 @@ def test_what_a_layer_keeps_is_counted_in_bytes() -> None:
     ) == (4 * 3 * 32 * 32 * (2 + 2))
 
 
+@pytest.mark.filterwarnings("error")
+def test_tensors_without_data_are_counted_like_others() -> None:
+    from torch._subclasses import FakeTensorMode
+
+    config = resolve("seed", settings=["view.global.size=32"])
+    with FakeTensorMode():
+        network = torch.nn.Sequential(torch.nn.Conv2d(3, 3, 1), torch.nn.ReLU())
+        assert kept_for_backward(config, network, CPU, nullcontext) == 4 * 3 * 32 * 32 * (2 + 2)
+
+
 def test_an_estimate_begins_at_what_is_taken_and_grows_with_the_batch() -> None:
     config = _config(32)
     memory = estimate(config, create_student(config), 1024, CPU, nullcontext)

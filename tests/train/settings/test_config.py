@@ -72,7 +72,7 @@ def test_views_of_sslight_go_with_targets_of_rob() -> None:
         (("sslight_moco_cnn", "sslight_views_sslight"), ["queue=1000"], "queue = 1000 must be a multiple"),
         ("seed", ["view.global.count=2"], "SEED compares one global view"),
         ("seed", ["teacher_prototypes=true"], "SEED's student ends in an embedding"),
-        ("rob_swav", ["teacher_prototypes=true"], "needs student_head.kind 'dino', not 'swav'"),
+        ("rob_swav", ["teacher_prototypes=true"], "such as 'dino', and 'swav' cannot"),
         (
             "rob_dino",
             ["teacher_prototypes=true", "teacher_head=fitted", "fitted_bottleneck=64"],

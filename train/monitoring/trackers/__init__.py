@@ -1,10 +1,10 @@
 """Where the rows of a run go beside `metrics.jsonl`: TensorBoard, Weights & Biases, MLflow.
 
-A tracker is a class of one file here, in the registry below under the name that `--log` takes. Each gets the same
-numbers by the same names. What a tracker needs to find its run again after an interruption lies in the run folder.
+A tracker is a class of one file here, in the registry below under the name that `--log` takes; another package declares
+one by an entry point of the group `lowzoo.trackers` that gives an `Offer`. Each gets the same numbers by the same
+names. What a tracker needs to find its run again after an interruption lies in the run folder.
 """
 
-import importlib
 import importlib.util
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from lowzoo.base.errors import LowzooError, reason_of
+from lowzoo.base.lazy import resolved_place
+from lowzoo.base.registry import Registry
 
 _ALIASES = {"knn": "monitor/knn", "feature_rank": "monitor/feature_rank", "loss": "train/loss"}
 
@@ -46,37 +48,54 @@ class Offer:
     """A tracker that can be chosen.
 
     Args:
+        name: What `--log` takes.
         title: Its name for people.
-        package: That has to be installed; also the name of the extra that brings it.
-        made_by: Class in the module of this folder that has the package's name.
+        made_by: (run) -> `Tracker`, or "module:class" of it, which is imported when a run begins.
+        package: Python package that it needs; empty if it needs none.
+        install: What `pip install` brings that package by; the package's name if empty.
+        default: Whether runs have it where none is named; they then go on without it where its package is absent.
     """
 
+    name: str
     title: str
-    package: str
-    made_by: str
+    made_by: Callable[[TrackedRun], Tracker] | str
+    package: str = ""
+    install: str = ""
+    default: bool = False
 
     def installed(self) -> bool:
-        """Whether its package is there."""
-        return importlib.util.find_spec(self.package) is not None
+        """Whether what it needs is there."""
+        return not self.package or importlib.util.find_spec(self.package) is not None
 
     def start(self, run: TrackedRun) -> Tracker:
         """Begin to track a run, or go on with it."""
-        module = importlib.import_module(f"lowzoo.train.monitoring.trackers.{self.package}_log")
-        tracker: Tracker = getattr(module, self.made_by)(run)
+        tracker: Tracker = resolved_place(self.made_by)(run)
         return tracker
 
 
-TRACKERS = {
-    "tensorboard": Offer("TensorBoard", "tensorboard", "TensorBoardLog"),
-    "wandb": Offer("Weights & Biases", "wandb", "WandbLog"),
-    "mlflow": Offer("MLflow", "mlflow", "MlflowLog"),
-}
+TENSORBOARD = Offer(
+    "tensorboard",
+    "TensorBoard",
+    f"{__name__}.tensorboard_log:TensorBoardLog",
+    package="tensorboard",
+    install="lowzoo[tensorboard]",
+    default=True,
+)
+WANDB = Offer("wandb", "Weights & Biases", f"{__name__}.wandb_log:WandbLog", package="wandb", install="lowzoo[wandb]")
+MLFLOW = Offer("mlflow", "MLflow", f"{__name__}.mlflow_log:MlflowLog", package="mlflow", install="lowzoo[mlflow]")
+
+TRACKERS: Registry[Offer] = Registry(
+    Offer,
+    "tracker",
+    "lowzoo.trackers",
+    {name: f"{__name__}:{name.upper()}" for name in ("tensorboard", "wandb", "mlflow")},
+)
 
 
 def check_trackers(names: Sequence[str], say: Callable[[str], None]) -> list[str]:
     """The trackers among `names` that can be used.
 
-    TensorBoard is chosen by default, so a run goes on without it and says so.
+    Without one that is chosen by default, such as TensorBoard, a run goes on and says so.
 
     Raises:
         LowzooError: Another one was chosen and is not installed.
@@ -84,11 +103,11 @@ def check_trackers(names: Sequence[str], say: Callable[[str], None]) -> list[str
     usable = []
     for name in names:
         offer = TRACKERS[name]
-        remedy = f"`pip install 'lowzoo[{offer.package}]'`"
+        remedy = f"`pip install '{offer.install or offer.package}'`"
         if offer.installed():
             usable.append(name)
-        elif name == "tensorboard":
-            say(f"{offer.title} is not installed, so no event files are written: run {remedy}, or --log none")
+        elif offer.default:
+            say(f"{offer.title} is not installed, so nothing is written for it: run {remedy}, or --log none")
         else:
             raise LowzooError(f"--log {name} needs {offer.title}, which is not installed", f"Run {remedy}")
     return usable

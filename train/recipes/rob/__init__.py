@@ -64,12 +64,6 @@ class Rob(Recipe["RobConfig"]):
         made = {"kd": KdMethod, "ibot": RobIbotMethod}.get(config.loss, RobMethod)
         return made(student, needed_teacher(teacher, self.name), config)
 
-    def caution(self, facts: "Facts", init: str, seen: float) -> str:
-        """See `lowzoo.train.recipes.default_parts`."""
-        from lowzoo.train.recipes.default_parts import caution_of_vit
-
-        return caution_of_vit(facts, init, seen)
-
     def defaults(self, facts: "Facts", named: Mapping[str, Any], budget: Budget) -> dict[str, Any]:
         """See `lowzoo.train.recipes.rob.defaults`."""
         from lowzoo.train.recipes.rob.defaults import defaults

@@ -4,6 +4,7 @@ from typing import Literal, Self
 
 from pydantic import NonNegativeFloat, NonNegativeInt, PositiveInt, model_validator
 
+from lowzoo.train.heads import HEADS
 from lowzoo.train.recipes.base import Fraction, Positive, TaughtConfig
 
 Loss = Literal["dino", "swav", "ibot", "msn", "kd"]
@@ -66,8 +67,11 @@ class RobConfig(TaughtConfig):
             raise ValueError("beta weighs pairs with local views, and there are none: set beta = 0")
         if self.loss == "kd" and self.alpha is not None:
             raise ValueError("loss 'kd' has no pairs of views, so alpha and beta must be absent")
-        if self.teacher_prototypes and self.student_head.kind != "dino":
-            raise ValueError(f"teacher_prototypes needs student_head.kind 'dino', not {self.student_head.kind!r}")
+        if self.teacher_prototypes and not HEADS[self.student_head.kind].takes_prototypes:
+            raise ValueError(
+                "teacher_prototypes needs a student_head.kind that can start at them, such as 'dino', and "
+                f"{self.student_head.kind!r} cannot"
+            )
         width = self.student_head.bottleneck
         if self.teacher_prototypes and self.teacher_head == "fitted" and width != self.fitted_bottleneck:
             raise ValueError(

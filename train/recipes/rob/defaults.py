@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from lowzoo import catalog
 from lowzoo.train.recipes.default_parts import BOTTLENECK, teacher_fields, view
 from lowzoo.train.recipes.facts import Facts
 from lowzoo.train.recipes.recipe import Budget
@@ -29,8 +30,9 @@ def defaults(facts: Facts, named: Mapping[str, Any], budget: Budget) -> dict[str
         return fields | {"student_head": {"kind": "linear"}, "teacher": named.get("teacher", "deit_small_patch16_224")}
     if loss == "ibot":
         return fields | {"student_head": {"kind": "ibot"}, "teacher": named.get("teacher", "ibot_vitb16")}
-    if not facts.teacher_head or fields["teacher"] == "rob_vit_tiny":
-        # They span the space of the targets from the first step on.
+    entry = catalog.teachers().get(fields["teacher"])
+    if not facts.teacher_head or (entry is not None and entry.start_at_prototypes):
+        # Fitted ones, too, span the space of the targets from the first step on.
         fields["teacher_prototypes"] = True
     if loss == "msn":
         fields["teacher_temperature"] = 0.05

@@ -46,12 +46,6 @@ class Seed(Recipe["SeedConfig"]):
 
         return SeedMethod(student, needed_teacher(teacher, self.name), config)
 
-    def caution(self, facts: "Facts", init: str, seen: float) -> str:
-        """See `lowzoo.train.recipes.default_parts`."""
-        from lowzoo.train.recipes.default_parts import caution_of_vit
-
-        return caution_of_vit(facts, init, seen)
-
     def defaults(self, facts: "Facts", named: Mapping[str, Any], budget: Budget) -> dict[str, Any]:
         """One global view, and a queue of a few thousand."""
         from lowzoo.train.recipes.default_parts import queue_length, teacher_fields, view

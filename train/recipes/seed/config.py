@@ -5,7 +5,7 @@ from typing import Literal, Self
 from pydantic import NonNegativeInt, PositiveInt, model_validator
 
 from lowzoo.train.heads import HeadSpec
-from lowzoo.train.recipes.base import Positive, TaughtConfig
+from lowzoo.train.recipes.base import Optimizer, Positive, TaughtConfig
 
 
 class SeedConfig(TaughtConfig):
@@ -25,7 +25,7 @@ class SeedConfig(TaughtConfig):
     student: str = "resnet18"
     teacher: str = "moco_v2_r50_200"
     student_head: HeadSpec = HeadSpec(kind="moco", hidden=0, bottleneck=128)
-    optimizer: Literal["adamw", "sgd", "larc", "lars"] = "sgd"
+    optimizer: Optimizer = "sgd"
     decay_rule: Literal["names", "one_d", "depthwise", "all"] = "all"
     batch_size: PositiveInt = 256
     lr_batch: NonNegativeInt = 256

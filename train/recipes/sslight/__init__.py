@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from lowzoo import catalog
 from lowzoo.base.errors import LowzooError
-from lowzoo.train.recipes.facts import FEW_SEEN
+from lowzoo.train.recipes.facts import kind_of
 from lowzoo.train.recipes.recipe import Budget, Choice, Needs, Recipe
 
 if TYPE_CHECKING:
@@ -58,16 +58,6 @@ class Sslight(Recipe["SslightConfig"]):
         """Prototypes, or MoCo's embedding."""
         return config.student_head.bottleneck if config.method == "moco" else config.prototypes
 
-    def caution(self, facts: "Facts", init: str, seen: float) -> str:
-        """Random weights learn slowly without a teacher (rows sslight of `benchmarks/default_settings.py`)."""
-        if init or seen > FEW_SEEN:
-            return ""
-        return (
-            "Too short to expect a gain: without a teacher, random weights of a MobileNetV2 had gained nothing that "
-            "k-NN shows after 3 minutes on 1,254 drawings. `lowzoo train rob` learns from a teacher in that time; or "
-            "begin at weights by --init, or give it hours by --minutes"
-        )
-
     def method(self, config: "SslightConfig", student: "MultiViewEncoder", teacher: "FrozenTeacher | None") -> "Method":
         """The method of that name."""
         from lowzoo.train.recipes.sslight.method import DinoMethod, MocoMethod, SwavMethod
@@ -95,7 +85,7 @@ class Sslight(Recipe["SslightConfig"]):
             raise LowzooError(f"unknown preset {choice.preset!r} of sslight", "Choose baseline or sslight")
         method = choice.options.get("method") or "dino"
         student = choice.student or self.student
-        kind = "vit" if "vit" in student or "deit" in student else "cnn"
+        kind = kind_of(catalog.student_architecture(student, self.name))
         base = f"sslight_{method}_{kind}"
         if base not in self.preset_names():
             raise LowzooError(

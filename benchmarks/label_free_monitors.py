@@ -1,0 +1,110 @@
+"""Do the monitors that need no labels move as labelled k-NN does? Rank correlation over the runs of default_settings.
+
+    python benchmarks/label_free_monitors.py --work DIR
+
+`DIR` is where `default_settings.py` has its runs, each of which was watched by k-NN with labels and, on the same
+held-out images, by the monitors of `lowzoo.train.monitoring.label_free`, which see no label. Two questions, each by
+Spearman's correlation:
+
+- within a run: do monitor and k-NN rank its marks alike, from the untrained network to the end? (mean over runs)
+- over runs of the same images: does the monitor's change rank the runs as k-NN's change does?
+
+The table is results/label_free_monitors.json and .md.
+"""
+
+import argparse
+import re
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import documents
+import numpy as np
+from scipy.stats import spearmanr
+
+from lowzoo.train.monitoring.metrics import read_metrics
+
+OUT = Path(__file__).parent / "results" / "label_free_monitors.json"
+MONITORS = ("teacher_neighbours", "own_view", "rankme")
+_FEWEST = 5
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--work", type=Path, nargs="+", required=True, help="folders of runs")
+    words = parser.parse_args()
+    runs = {file.parent.name: _marks(file) for work in words.work for file in sorted(work.glob("*/metrics.jsonl"))}
+    runs = {name: marks for name, marks in runs.items() if len(marks) >= _FEWEST}
+    document = {
+        "within": {name: _within(marks) for name, marks in runs.items()},
+        "over": _over(runs),
+        "runs": {name: {"before": marks[0], "after": marks[-1]} for name, marks in runs.items()},
+        "versions": documents.versions(),
+    }
+    documents.write(OUT, document, _table)
+    print(OUT.with_suffix(".md").read_text())
+
+
+def _marks(file: Path) -> list[dict[str, float]]:
+    """What was measured of a run with labels and without, in order."""
+    wanted = ("step", "knn", *MONITORS)
+    return [{key: row[key] for key in wanted if key in row} for row in read_metrics(file) if "knn" in row]
+
+
+def _correlation(pairs: list[tuple[float, float]]) -> float | None:
+    """Spearman's; none where there are too few pairs, or one side stands still."""
+    if len(pairs) < _FEWEST:
+        return None
+    value = float(spearmanr(*zip(*pairs, strict=True)).statistic)
+    return None if np.isnan(value) else round(value, 3)
+
+
+def _within(marks: list[dict[str, float]]) -> dict[str, float | None]:
+    return {name: _correlation([(mark["knn"], mark[name]) for mark in marks if name in mark]) for name in MONITORS}
+
+
+def _over(runs: dict[str, list[dict[str, float]]]) -> dict[str, dict[str, Any]]:
+    """By the first word of a run's name, which is its set of images."""
+    groups: dict[str, list[list[dict[str, float]]]] = defaultdict(list)
+    for name, marks in runs.items():
+        groups[re.split("-", name)[0]].append(marks)
+    return {
+        images: {"runs": len(group)}
+        | {
+            name: _correlation(
+                [
+                    (marks[-1]["knn"] - marks[0]["knn"], marks[-1][name] - marks[0][name])
+                    for marks in group
+                    if name in marks[0]
+                ]
+            )
+            for name in MONITORS
+        }
+        for images, group in groups.items()
+    }
+
+
+def _table(document: dict[str, Any]) -> str:
+    heads = ("neighbours as the teacher's", "own view found", "RankMe")
+    lines = [
+        "# Monitors without labels beside k-NN with them",
+        "",
+        "Spearman's rank correlation with labelled k-NN (`benchmarks/label_free_monitors.py`).",
+        "",
+        f"| | runs | {' | '.join(heads)} |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
+    within = document["within"].values()
+    columns = []
+    for name in MONITORS:
+        known = [run[name] for run in within if run[name] is not None]
+        columns.append(f"{np.mean(known):.2f} ({len(known)})" if known else "-")
+    lines.append(f"| within a run, mean (of so many runs) | {len(within)} | {' | '.join(columns)} |")
+    for images, row in document["over"].items():
+        shown = ("-" if row[name] is None else f"{row[name]:.2f}" for name in MONITORS)
+        lines.append(f"| change over runs of {images} | {row['runs']} | {' | '.join(shown)} |")
+    return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    main()

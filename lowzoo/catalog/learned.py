@@ -1,0 +1,59 @@
+"""What `lowzoo train` with its own settings has been seen to learn in minutes, by `benchmarks/default_settings.py`.
+
+A row is one run on two CPU cores. Its k-NN counts as risen where it rose by more than three sampling errors.
+"""
+
+import functools
+from dataclasses import dataclass
+
+from lowzoo.catalog.reader import read_toml
+
+# A difference of so many sampling errors is one.
+SURE = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class LearnedRow:
+    """A run.
+
+    Args:
+        name: Images, recipe, student and seed.
+        pictures: What the images are.
+        images: Number of training images.
+        recipe: Name of the recipe.
+        student: Name of the student.
+        architecture: timm's name of its network.
+        kind: "vit" or "cnn".
+        minutes: Of two CPU cores.
+        seen: Images gone through, one counted at each pass.
+        before: k-NN top-1 on held-out images before training, per cent.
+        after: The same at the end.
+        error: Sampling error of `after`.
+    """
+
+    name: str
+    pictures: str
+    images: int
+    recipe: str
+    student: str
+    architecture: str
+    kind: str
+    minutes: float
+    seen: int
+    before: float
+    after: float
+    error: float
+
+    @property
+    def learned(self) -> bool:
+        """Whether k-NN rose by more than chance explains."""
+        return self.after - self.before > SURE * self.error
+
+    def __str__(self) -> str:
+        return f"{self.recipe} on {self.student} {self.before:.1f} -> {self.after:.1f} %"
+
+
+@functools.cache
+def learned() -> tuple[LearnedRow, ...]:
+    """All rows."""
+    return tuple(LearnedRow(name, **table) for name, table in read_toml("learned.toml").items())

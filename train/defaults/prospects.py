@@ -1,0 +1,97 @@
+"""What is known to come of a short run on a CPU, from runs like it that were measured."""
+
+from collections.abc import Sequence
+
+from lowzoo import catalog
+from lowzoo.catalog.learned import LearnedRow, learned
+from lowzoo.train.recipes.facts import Facts
+
+# A run may have so many times what a measured one had, in minutes or images gone through, and be as good as alike.
+_ALIKE = 1.5
+# More images than the largest measured set, by this factor, and nothing is known.
+_MORE_IMAGES = 4
+
+
+def student_that_learns(
+    facts: Facts, *, minutes: float | None, seen: float | None, rows: Sequence[LearnedRow] | None = None
+) -> LearnedRow | None:
+    """The best measured run of the recipe, where the student's own did not learn in its time; None otherwise.
+
+    Args:
+        facts: What is known of images, device and networks.
+        minutes: Length of the run, where it has one in minutes.
+        seen: Images that it goes through, one counted at each pass, where its length is in steps or epochs.
+        rows: What was measured; what the package knows if absent.
+    """
+    if not caution(facts, init="", minutes=minutes, seen=seen, rows=rows):
+        return None
+    near = _of_such_images(facts.images, learned() if rows is None else rows)
+    better = (row for row in near if row.recipe == facts.recipe and row.learned)
+    return max(better, key=lambda row: row.after - row.before, default=None)
+
+
+def caution(
+    facts: Facts,
+    *,
+    init: str,
+    minutes: float | None,
+    seen: float | None,
+    rows: Sequence[LearnedRow] | None = None,
+) -> str:
+    """Say that nothing like this run has learned in its time, and what has; empty where that is not known.
+
+    Args:
+        facts: What is known of images, device and networks.
+        init: What the student starts from; random weights if empty.
+        minutes: Length of the run, where it has one in minutes.
+        seen: Images that it goes through, one counted at each pass, where its length is in steps or epochs.
+        rows: What was measured; what the package knows if absent.
+    """
+    if facts.gpu or init:
+        return ""
+    near = _of_such_images(facts.images, learned() if rows is None else rows)
+    alike = _alike(facts, near)
+    if not alike or any(row.learned for row in alike) or not _as_short(max(alike, key=_length), minutes, seen):
+        return ""
+    best = max(alike, key=lambda row: row.after - row.before)
+    text = (
+        f"This may not learn in its time: in {best.minutes:g} minutes of two cores on {best.images:,} {best.pictures}, "
+        f"{best} k-NN, which is no more than chance explains (sampling error {best.error:.1f}). "
+    )
+    better = max((row for row in near if row.learned), key=lambda row: row.after - row.before, default=None)
+    if better is not None:
+        text += (
+            f"What rose in as long is {better}: `lowzoo train {better.recipe} --student {better.student}`. Otherwise "
+        )
+    return text + f"give it more --minutes, or {_beginning(facts)}"
+
+
+def _of_such_images(images: int, rows: Sequence[LearnedRow]) -> list[LearnedRow]:
+    """Rows on the smallest measured set that is not smaller, or on the largest."""
+    sizes = sorted({row.images for row in rows})
+    size = next((size for size in sizes if size >= images), sizes[-1] if sizes else 0)
+    return [row for row in rows if row.images == size and images <= _MORE_IMAGES * size]
+
+
+def _alike(facts: Facts, rows: Sequence[LearnedRow]) -> list[LearnedRow]:
+    """Rows of the same network, or, where there are none, of its kind."""
+    mine = [row for row in rows if row.recipe == facts.recipe]
+    same = [row for row in mine if row.architecture == facts.student]
+    return same or [row for row in mine if row.kind == facts.kind]
+
+
+def _length(row: LearnedRow) -> float:
+    return row.minutes
+
+
+def _as_short(row: LearnedRow, minutes: float | None, seen: float | None) -> bool:
+    if minutes is not None:
+        return minutes <= _ALIKE * row.minutes
+    return seen is not None and seen <= _ALIKE * row.seen
+
+
+def _beginning(facts: Facts) -> str:
+    """What to say of weights to begin at: those in the package where they are of the student's own architecture."""
+    bundled = (entry for entry in catalog.models().values() if any(each.path for each in entry.weights))
+    name = next((entry.name for entry in bundled if facts.student in (entry.name, entry.architecture)), "MODEL")
+    return f"begin at trained weights (--init {name})"
