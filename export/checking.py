@@ -42,6 +42,7 @@ class Report:
         broken: Each broken bound, with both numbers, and the reason where it is the network's.
         readiness: What phones can do with it.
         unchecked: Why nothing could run it when it was written, as it says; empty for every other file.
+        taught: What its head is and how exactly it is computed, of a file of `lowzoo demo`; empty for every other.
     """
 
     path: Path
@@ -56,6 +57,7 @@ class Report:
     broken: tuple[str, ...]
     readiness: Readiness
     unchecked: str = ""
+    taught: str = ""
 
     def as_dict(self) -> dict[str, object]:
         """Plain values for JSON."""
@@ -103,11 +105,17 @@ def check_artifact(
     """
     artifact = open_artifact(path)
     if isinstance(against, Resolved):
-        reference = given_reference(against, artifact.metadata, features)
+        reference = given_reference(against, path, artifact.metadata, features)
     else:
         reference = reference_of(path, artifact.metadata, artifact.side, against, head, features)
         _refuse_other_preparation(reference.resolved, artifact)
-    resolved = reference.resolved
+    resolved, head_error = reference.resolved, None
+    if reference.backbone is not None:
+        from lowzoo.export.formats.onnx.taught import open_inside
+
+        # Bounds are of features, so these are compared, and the head is computed from them once more.
+        resolved = reference.backbone
+        artifact, head_error = open_inside(artifact)
     precision = artifact.metadata.get("lowzoo.precision", "fp32")
     known = FORMATS[artifact.format].precisions
     if precision not in known:
@@ -134,6 +142,7 @@ def check_artifact(
         broken=tuple(wrong),
         readiness=_readiness(artifact),
         unchecked=artifact.metadata.get(UNCHECKED, ""),
+        taught="" if head_error is None else head_error.words(),
     )
 
 

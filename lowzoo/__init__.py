@@ -39,7 +39,7 @@ _PLACES = {
     "publish": "lowzoo.zoo.publishing",
     "teachers": "lowzoo.zoo.teachers",
 }
-_PACKAGES = ("bench", "evaluate", "export", "train")
+_PACKAGES = ("bench", "demo", "evaluate", "export", "train")
 
 register_with_timm()
 

@@ -17,6 +17,7 @@ from typing import Any
 from lowzoo.base.errors import LowzooError
 from lowzoo.export.network.features import with_features
 from lowzoo.export.network.head import OWN, attach, read_head
+from lowzoo.export.network.prototypes import PROTOTYPES, read_prototypes, with_prototypes
 from lowzoo.export.spec.spec import ExportSpec, Features
 from lowzoo.io.cache_folder import cache_folder
 from lowzoo.io.files import write_text
@@ -89,10 +90,17 @@ def remember(resolved: Resolved, weights: str) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Reference:
-    """The network that a file is held against, and whether its weights are the file's own (None: not known)."""
+    """The network that a file is held against.
+
+    Args:
+        resolved: The network.
+        same: Whether its weights are the file's own; None: not known.
+        backbone: Of a file that was taught, the network without its head; else None.
+    """
 
     resolved: Resolved
     same: bool | None
+    backbone: Resolved | None = None
 
 
 def reference_of(
@@ -137,11 +145,17 @@ def reference_of(
     found = []
     for word in words:
         resolved = _at_side(word, side, notes, own=(head or source.get("head")) == OWN)
-        resolved = _with_head(resolved, path, source, notes, head)
-        resolved = giving_maps(resolved, notes, features)
-        same = _same(resolved, notes, source)
+        backbone = None
+        if taught(notes) and head is None:
+            # The hash of the weights is the backbone's: the head came later, and has a hash of its own.
+            same, backbone = _same(resolved, notes, {}), resolved
+            resolved = with_prototypes(resolved, read_prototypes(path, source), str(path))
+        else:
+            resolved = _with_head(resolved, path, source, notes, head)
+            resolved = giving_maps(resolved, notes, features)
+            same = _same(resolved, notes, source)
         if against is not None or same is not False:
-            return Reference(resolved, same)
+            return Reference(resolved, same, backbone)
         found.append(f"{word.removeprefix(FOLDER_SCHEME)} ({resolved.revision})")
     weights = notes.get("lowzoo.weights", "")[:19] or "that it does not name"
     raise LowzooError(
@@ -151,16 +165,32 @@ def reference_of(
     )
 
 
-def given_reference(resolved: Resolved, notes: Mapping[str, str], features: Features | None = None) -> Reference:
+def given_reference(
+    resolved: Resolved, path: Path, notes: Mapping[str, str], features: Features | None = None
+) -> Reference:
     """A network that is loaded, and whether its weights are those that a file was made from.
 
+    Args:
+        resolved: The network.
+        path: Path of the file.
+        notes: Its metadata.
+        features: The maps that the file gives; what it names if None.
+
     Raises:
-        LowzooError: It does not have the feature maps that the file gives.
+        LowzooError: It does not have the feature maps that the file gives, or is not the one that was taught.
     """
     # By its tensors alone: a program may have trained it on since it was loaded.
     stated = notes.get("lowzoo.weights")
     resolved = giving_maps(resolved, notes, features)
-    return Reference(resolved, None if stated is None else stated == f"sha256:{weights_digest(resolved.model)}")
+    same = None if stated is None else stated == f"sha256:{weights_digest(resolved.model)}"
+    if not taught(notes):
+        return Reference(resolved, same)
+    return Reference(with_prototypes(resolved, read_prototypes(path, _source(notes)), str(path)), same, resolved)
+
+
+def taught(notes: Mapping[str, str]) -> bool:
+    """Whether a file says that its head is prototypes inside it, see `lowzoo.export.network.prototypes`."""
+    return _source(notes).get("head") == PROTOTYPES
 
 
 def giving_maps(resolved: Resolved, notes: Mapping[str, str], features: Features | None = None) -> Resolved:

@@ -55,6 +55,8 @@ def report_lines(report: "Report") -> Iterator[str]:
     yield ""
     yield f"Against {report.model} ({report.revision}){_WEIGHTS[report.same_weights]}"
     yield from parity_lines(report.parity, report.bounds)
+    if report.taught:
+        yield f"  {report.taught}"
     yield f"  {'BROKEN: ' + '; '.join(report.broken) if report.broken else 'every bound is kept'}"
     yield ""
     if ready.operators:  # MNN's graph does not tell

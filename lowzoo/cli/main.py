@@ -18,6 +18,7 @@ from lowzoo.cli.commands.cards import cards
 from lowzoo.cli.commands.check import check
 from lowzoo.cli.commands.convert import convert
 from lowzoo.cli.commands.data import data
+from lowzoo.cli.commands.demo import demo
 from lowzoo.cli.commands.doctor import doctor
 from lowzoo.cli.commands.download import download
 from lowzoo.cli.commands.embed import embed
@@ -56,6 +57,7 @@ app.command("embed", cls=Command)(embed)
 app.command("export", cls=Command)(export)
 app.command("check", cls=Command)(check)
 app.command("bench", cls=Command)(bench)
+app.command("demo", cls=Command)(demo)
 app.add_typer(train_app, name="train")
 app.command("convert", cls=Command)(convert)
 app.command("publish", cls=Command)(publish)

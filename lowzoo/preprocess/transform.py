@@ -113,6 +113,17 @@ def resize(image: NDArray[np.uint8], size: tuple[int, int], spec: InputSpec) -> 
     return np.concatenate([np.atleast_3d(np.asarray(plane)) for plane in planes], axis=2)
 
 
+def resizes_tall_first() -> bool:
+    """Whether this PIL resizes the rows of a tall picture before its columns, as from version 13 on.
+
+    What lies between the two passes is rounded to bytes, so whoever resizes as PIL does has to know.
+    """
+    pixels = np.random.default_rng(0).integers(0, 256, (61, 40), np.uint8)
+    tall = Image.fromarray(pixels)
+    both, columns = tall.resize((26, 26), FILTERS["bicubic"]), tall.resize((26, 61), FILTERS["bicubic"])
+    return both.tobytes() != columns.resize((26, 26), FILTERS["bicubic"]).tobytes()
+
+
 def preprocess(image: NDArray[np.uint8], spec: InputSpec) -> Tensor:
     """Do `to_uint8_input`, then normalise: (h, w, C) to (C, H, W) float32."""
     pixels = torch.from_numpy(to_uint8_input(image, spec)).permute(2, 0, 1)

@@ -8,13 +8,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from PIL import __version__ as pil_version
 from timm.data import create_transform, resolve_data_config
 from timm.data.transforms_factory import transforms_imagenet_eval
 
 from lowzoo.base.errors import LowzooError
 from lowzoo.preprocess.framing import frame
 from lowzoo.preprocess.input_facts import CROP_MODES, input_facts
-from lowzoo.preprocess.transform import FILTERS, Preprocessing, preprocess, to_uint8_input
+from lowzoo.preprocess.transform import FILTERS, Preprocessing, preprocess, resizes_tall_first, to_uint8_input
 
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SHAPES = [(75, 100), (100, 67), (64, 64), (97, 101), (1, 1), (7, 120), (120, 7), (50, 100), (33, 65), (200, 31)]
@@ -144,3 +145,8 @@ def test_the_size_of_a_test_has_its_own_crop():
     assert input_facts(cfg, "it", size=288).crop_pct == 1.0
     assert input_facts(cfg, "it", size=(256, 288)).crop_pct == 0.9
     assert input_facts(cfg, "it", size=(128, 256)).input_size == (3, 128, 256)
+
+
+def test_whether_rows_of_tall_pictures_are_resized_first():
+    """PIL does so since version 13, and what is rounded to bytes in between is then something else."""
+    assert resizes_tall_first() == (int(pil_version.partition(".")[0]) >= 13)

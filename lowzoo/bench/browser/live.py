@@ -10,6 +10,7 @@ from lowzoo.base.errors import LowzooError
 from lowzoo.base.progress import Say
 from lowzoo.bench.browser.session import BrowserBench, Place
 from lowzoo.bench.results.lines import HEADER, device_words, figures, model_words
+from lowzoo.serving.invitation import invite
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -45,7 +46,7 @@ def run(request: "Request") -> "list[BenchResult]":
         KeyboardInterrupt: The same, by Ctrl-C.
     """
     own = request.options
-    place = Place(own["lan"], own["port"], own["ort_dist"], own["certificate"], own["devices"], own["minutes"])
+    place = Place(own["lan"], own["port"], own["ort_dist"], own["certificate"], own["minutes"], own["devices"])
     interrupted = False
     with request.artifact(".onnx") as artifact:
         bench = BrowserBench(artifact, place, request.protocol)
@@ -74,31 +75,16 @@ def _nothing(devices: "Sequence[DeviceState]", minutes: float) -> None:
 
 
 def _invite(bench: BrowserBench, say: Say) -> None:
-    url = bench.server.url
     say(f"Model: {model_words(bench.model)}; onnxruntime-web {bench.runtime.version} from {bench.runtime.source}")
-    if bench.place.lan:
-        say("Open this link on each phone of this network, or scan the code:")
-    else:
-        say("Open this link in a browser of this computer (--lan is for phones):")
-    say("")
-    say(f"  {url}")
-    say("")
-    if bench.place.lan:
-        _qr_code(url, say)
-        if not bench.place.certificate:
-            say("Over plain http browsers allow one thread and no WebGPU; --certificate serves https.")
+    invite(
+        bench.server.url,
+        say,
+        lan=bench.place.lan,
+        secure=bench.place.certificate is not None,
+        insecurely="Over plain http browsers allow one thread and no WebGPU; --certificate serves https.",
+    )
     many = f"{bench.place.devices} devices are" if bench.place.devices > 1 else "one device is"
     say(f"Ends when {many} through, after {bench.place.minutes:g} minutes, or by Ctrl-C.")
-
-
-def _qr_code(url: str, say: Say) -> None:
-    try:
-        import segno
-    except ImportError:
-        say("(With lowzoo[browser] installed a QR code stands here.)")
-        return
-    if getattr(say, "bars", False):
-        segno.make(url, error="m").terminal(out=sys.stderr, compact=True, border=2)
 
 
 class LiveView:
@@ -185,10 +171,9 @@ def _title(run: "Run") -> str:
 
 
 def _name(device: "DeviceState") -> str:
-    from lowzoo.bench.browser.results import browser_of, describe
+    from lowzoo.bench.browser.results import device_title
 
-    facts = device.hello.facts
-    return ", ".join(part for part in (facts.model, describe(facts).os, browser_of(facts)) if part)
+    return device_title(device.hello.facts)
 
 
 def lines(results: "Sequence[BenchResult]") -> Iterator[str]:

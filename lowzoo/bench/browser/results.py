@@ -5,10 +5,10 @@ from importlib.metadata import version
 
 from lowzoo.bench.browser.collector import DeviceState, Run
 from lowzoo.bench.browser.messages import Battery, Facts
-from lowzoo.bench.browser.runtime import Runtime
 from lowzoo.bench.results.assemble import assemble, repeat_of
 from lowzoo.bench.results.protocol import Protocol
 from lowzoo.bench.results.schema import BenchResult, Condition, Device, Engine, ModelFile, ModelInput
+from lowzoo.serving.runtime import Runtime
 
 _SYSTEMS = (
     (r"Android ([\d.]+)", "Android {}"),
@@ -113,6 +113,11 @@ def browser_of(facts: Facts) -> str:
         (f"{name} {found[1]}" for pattern, name in _BROWSERS if (found := re.search(pattern, facts.user_agent))),
         "unknown",
     )
+
+
+def device_title(facts: Facts) -> str:
+    """Model, system and browser in a line."""
+    return ", ".join(part for part in (facts.model, describe(facts).os, browser_of(facts)) if part)
 
 
 def _condition(battery: Battery | None) -> Condition:

@@ -8,48 +8,37 @@ from pathlib import Path
 
 from lowzoo.base.errors import LowzooError
 from lowzoo.bench.browser.collector import Collector, DeviceState
+from lowzoo.bench.browser.messages import MESSAGE
 from lowzoo.bench.browser.parity import judge_for
 from lowzoo.bench.browser.results import results_of
-from lowzoo.bench.browser.runtime import Runtime, from_cdn, from_folder
-from lowzoo.bench.browser.server import BenchServer, Content, lan_address
 from lowzoo.bench.results.protocol import Protocol
 from lowzoo.bench.results.schema import BenchResult, ModelInput
 from lowzoo.bench.subjects.artifact import OnnxFile, open_onnx, real_input
 from lowzoo.export.spec.large import refuse_two_files
+from lowzoo.serving.place import Serving
+from lowzoo.serving.runtime import Runtime, from_cdn, from_folder
+from lowzoo.serving.server import Content, PageServer, contents_of, lan_address, page_of
 
 POLL_S = 0.2
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where the page is served, and for how long.
+class Place(Serving):
+    """Where the page is served, for how long and for how many.
 
     Args:
-        lan: For every device of this network instead of this computer alone.
-        port: 0 finds a free one.
-        ort_dist: Folder of onnxruntime-web; the CDN's copy if None.
-        certificate: PEM file of a certificate and its key, for https.
         devices: End when so many are through.
-        minutes: End after so long.
 
     Raises:
         LowzooError: A number that makes no sense.
     """
 
-    lan: bool = False
-    port: int = 0
-    ort_dist: Path | None = None
-    certificate: Path | None = None
     devices: int = 1
-    minutes: float = 15.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.port <= 65535:
-            raise LowzooError(f"port {self.port} is impossible", "Use --port 0 to 65535")
+        super().__post_init__()
         if not 1 <= self.devices <= 32:
             raise LowzooError(f"{self.devices} devices are impossible", "Use --devices 1 to 32")
-        if not 0 < self.minutes <= 1440:
-            raise LowzooError(f"{self.minutes:g} minutes are impossible", "Use --minutes up to 1440")
 
 
 class BrowserBench:
@@ -74,8 +63,8 @@ class BrowserBench:
         self.model = self.file.facts()
         self.input: ModelInput = self.file.input_facts(f"photograph {photo}")
         self.collector = Collector(protocol, judge_for(self.file, pixels))
-        self.server = BenchServer(
-            self.collector,
+        self.server = PageServer(
+            lambda body, address: self.collector.take(MESSAGE.validate_json(body), address),
             _contents(self.file, pixels.tobytes(), self.input, self.runtime, protocol),
             host=lan_address() if place.lan else "127.0.0.1",
             port=place.port,
@@ -122,21 +111,12 @@ def _contents(
             "max_s": protocol.max_s,
             "repeats": protocol.repeats,
         },
-        "runtime": {
-            "version": runtime.version,
-            **{
-                backend: [{"name": one.name, "url": one.url, "integrity": one.integrity} for one in files]
-                for backend, files in runtime.backends.items()
-            },
-        },
+        "runtime": runtime.as_task(),
     }
-    served = {one.name: one.path for files in runtime.backends.values() for one in files if one.path is not None}
     return {
+        **page_of("lowzoo.bench.browser"),
+        **contents_of(runtime),
         "task": Content("application/json", json.dumps(task).encode()),
         "model": Content("application/octet-stream", file.path.read_bytes()),
         "input": Content("application/octet-stream", pixels),
-        **{
-            f"ort/{name}": Content("application/wasm" if name.endswith(".wasm") else "text/javascript", path)
-            for name, path in served.items()
-        },
     }

@@ -120,7 +120,7 @@ def real_input(file: OnnxFile) -> tuple[NDArray[Any], str]:
     Raises:
         LowzooError: The file describes its preprocessing in a way that nobody can follow.
     """
-    return _fed(_preparation(file), file.shape, np.dtype(_TYPES[file.input_type]), last=file.pixels_last)
+    return _fed(preparation_of(file), file.shape, np.dtype(_TYPES[file.input_type]), last=file.pixels_last)
 
 
 def picture(
@@ -168,8 +168,12 @@ def _usual(channels: int, height: int, width: int) -> InputFacts:
     return InputFacts((channels, height, width), mean, std, "bicubic", 1.0)
 
 
-def _preparation(file: OnnxFile) -> InputFacts:
-    """What the file says of it; what it leaves open is the usual."""
+def preparation_of(file: OnnxFile) -> InputFacts:
+    """How its pictures are prepared, as the file says; what it leaves open is the usual.
+
+    Raises:
+        LowzooError: It says something that nobody can follow.
+    """
     usual = _usual(*_chw(file.shape, file.pixels_last))
     said = _said(file, "preprocessing")
     try:

@@ -1,9 +1,7 @@
 """`lowzoo bench`: how long one run of a model takes, and on what; two models in turns; a report of results."""
 
-import contextlib
 import inspect
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +9,7 @@ from lowzoo.base.errors import LowzooError
 from lowzoo.base.options import Option, OutFile, Progress
 from lowzoo.bench.functions import compare, latency
 from lowzoo.cli.options.from_signature import command
+from lowzoo.cli.options.on_stderr import on_stderr
 
 if TYPE_CHECKING:
     from lowzoo.bench.timing import Latency, TimedPair
@@ -81,23 +80,9 @@ def _bench(
     return compare(*words, out=out, progress=progress, **fitting)
 
 
-class _Stderr:
-    """Prints lines to stderr, where bars and tables go too."""
-
-    bars = True
-
-    def __call__(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
-
-
 def _no_report_as_json(given: Mapping[str, Any], as_json: bool) -> None:
     if as_json and given["models"] and given["models"][0] == REPORT:
         raise LowzooError("a report is written as .html, .png or .toml, not as JSON", "Leave out --json")
-
-
-@contextlib.contextmanager
-def _follow(_: Mapping[str, Any], __: bool) -> Iterator[Callable[[str], None]]:
-    yield _Stderr()
 
 
 bench = command(
@@ -105,6 +90,6 @@ bench = command(
     lambda found: found.lines(),
     like=latency,
     check=_no_report_as_json,
-    follow=_follow,
+    follow=on_stderr,
     status=lambda found: _INTERRUPTED if getattr(found, "interrupted", False) else 0,
 )

@@ -5,8 +5,8 @@ import json
 
 import numpy as np
 
-from lowzoo.bench.browser.runtime import FILES
 from lowzoo.bench.engines.ort import prepare
+from lowzoo.serving.runtime import FILES
 
 PHONE = {
     "user_agent": "Mozilla/5.0 (Linux; Android 15; Pixel 8) AppleWebKit/537.36 Chrome/140.0.0.0 Mobile Safari/537.36",

@@ -5,16 +5,17 @@ import hashlib
 import http.client
 import json
 import socket
+import time
 
 import pytest
 
 from lowzoo.base.errors import LowzooError
-from lowzoo.bench.browser import server as server_module
-from lowzoo.bench.browser.runtime import PINNED, from_cdn, from_folder
-from lowzoo.bench.browser.server import BURST, MAX_CONNECTIONS, lan_address
 from lowzoo.bench.browser.session import BrowserBench, Place
 from lowzoo.bench.results.assemble import check_samples
 from lowzoo.bench.results.protocol import statistics
+from lowzoo.serving import server as server_module
+from lowzoo.serving.runtime import PINNED, from_cdn, from_folder
+from lowzoo.serving.server import BURST, MAX_CONNECTIONS, lan_address
 from tests.bench.browser.client import PHONE, PLAN, ask, features, ort_folder, post, repeat, welcome
 from tests.helpers.bench import SHORT, described
 
@@ -201,6 +202,22 @@ def test_a_client_that_never_ends_its_request(bench, monkeypatch):
         assert connection.recv(100) == b"", "the server hangs up"
 
 
+def test_a_phone_on_a_slow_network_gets_the_whole_model(bench, monkeypatch):
+    """The silence that is borne is that between two parts, not the time of the whole."""
+    monkeypatch.setattr(server_module._Handler, "timeout", 0.4)
+    whole = bytes(24_000_000)
+    bench.server.contents["model"] = server_module.Content("application/octet-stream", whole)
+    port = int(bench.server.url.rsplit(":", 1)[1].split("/")[0])
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        head = f"GET /{bench.server.token}/model HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nConnection: close\r\n\r\n"
+        connection.sendall(head.encode())
+        found = 0
+        while part := connection.recv(1 << 20):
+            found += len(part)
+            time.sleep(0.03)
+    assert found > len(whole), "head and body"
+
+
 def test_it_ends_when_the_time_is_over(tmp_path, dist):
     bench = BrowserBench(described(tmp_path / "mean.onnx"), Place(ort_dist=dist, minutes=0.002), SHORT)
     with bench.server:
@@ -246,6 +263,6 @@ def test_a_computer_without_a_network(monkeypatch):
         def connect(self, address):
             raise OSError("Network is unreachable")
 
-    monkeypatch.setattr("lowzoo.bench.browser.server.socket.socket", Unreachable)
+    monkeypatch.setattr("lowzoo.serving.server.socket.socket", Unreachable)
     with pytest.raises(LowzooError, match="in no network"):
         lan_address()

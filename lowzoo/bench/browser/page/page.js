@@ -1,59 +1,13 @@
 // The page: fetches the task, asks one fresh worker after another to measure, draws, and posts what they found.
 
+import { charge, checked, post as postPlain, postLast, thisDevice } from "./device.js";
+
 const at = (id) => document.getElementById(id);
 const QUIET_S = 120;  // after which a worker that says nothing is given up
 
-let task, device = null, battery = null, ended = false;
+let task, device = null, ended = false;
 
-async function post(message) {
-  const body = JSON.stringify(device ? { ...message, device } : message);
-  for (let tries = 0; ; tries++) {
-    const answer = await fetch("report", { method: "POST", headers: { "Content-Type": "application/json" }, body });
-    if (answer.ok) return answer.json();
-    if (answer.status !== 429 || tries === 5) throw new Error(`the computer answered ${answer.status}`);
-    await new Promise((next) => setTimeout(next, 500 * (tries + 1)));
-  }
-}
-
-// The browser itself refuses what does not have the hash: a CDN cannot hand out something else.
-async function checked(file) {
-  const answer = await fetch(file.url, { integrity: file.integrity, mode: "cors", credentials: "omit" })
-    .catch(() => { throw new Error(`${file.name} cannot be fetched, or does not have the hash that it should have`); });
-  if (!answer.ok) throw new Error(`${file.name} cannot be fetched (${answer.status})`);
-  return answer.arrayBuffer();
-}
-
-async function webgpu() {
-  try {
-    const adapter = navigator.gpu && await navigator.gpu.requestAdapter();
-    if (!adapter) return null;
-    const { vendor = "", architecture = "", description = "" } = adapter.info || {};
-    return [vendor, architecture, description].filter(Boolean).join(" ") || "WebGPU";
-  } catch { return null; }
-}
-
-async function charge() {
-  try {
-    const found = battery || (battery = await navigator.getBattery());
-    return { percent: Math.round(100 * found.level), charging: found.charging };
-  } catch { return { percent: null, charging: null }; }
-}
-
-async function thisDevice() {
-  const agent = navigator.userAgentData;
-  let more = {};
-  try { more = await agent.getHighEntropyValues(["model", "platformVersion", "architecture", "fullVersionList"]); } catch { /* not every browser tells */ }
-  const brands = (more.fullVersionList || []).filter((row) => !/not.?a.?brand/i.test(row.brand));
-  const brand = brands.find((row) => row.brand !== "Chromium") || brands[0];
-  return {
-    user_agent: navigator.userAgent.slice(0, 400),
-    mobile: agent ? agent.mobile : /Android|iPhone|iPad|Mobile/.test(navigator.userAgent),
-    model: more.model || null, platform: (agent && agent.platform) || null, platform_version: more.platformVersion || null,
-    architecture: more.architecture || null, browser: brand ? `${brand.brand} ${brand.version}` : null,
-    cores: navigator.hardwareConcurrency || null, memory_gb: navigator.deviceMemory || null,
-    isolated: self.crossOriginIsolated === true, gpu: await webgpu(), battery: await charge(),
-  };
-}
+const post = (message) => postPlain(device ? { ...message, device } : message);
 
 function planned(facts) {
   const plan = [{ backend: "wasm", threads: 1 }];
@@ -190,7 +144,7 @@ async function prepare() {
   at("start").disabled = false;
   at("start").addEventListener("click", start, { once: true });
   addEventListener("pagehide", () => {
-    if (device && !ended) navigator.sendBeacon("report", new Blob([JSON.stringify({ type: "gone", device })], { type: "application/json" }));
+    if (device && !ended) postLast({ type: "gone", device });
   });
   if (location.hash === "#start") at("start").click();
 }

@@ -1,4 +1,4 @@
-"""The server of the browser target: one page, one model, one door for what is posted, all behind a token.
+"""The server of a page: its files, one model, one door for what is posted, all behind a token.
 
 Standard library only. A request for anything that is not listed gets a plain 404, as does one with another token or
 another Host (a name that a hostile page has pointed at this address). Whoever has the link may post, so bodies are
@@ -14,7 +14,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
@@ -24,12 +24,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from lowzoo.base.errors import LowzooError, first_misfit
-from lowzoo.bench.browser.collector import Collector
-from lowzoo.bench.browser.messages import MESSAGE
+from lowzoo.serving.runtime import Runtime
 
 MAX_BODY = 4_000_000
 MAX_CONNECTIONS = 64
 SILENCE_S = 20.0
+_PART = 2**16
 # Posts that one address may make: at once, and a second after that.
 BURST = 60.0
 PER_SECOND = 5.0
@@ -38,7 +38,8 @@ _TYPES = {
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
 }
-_PAGE = {"": "index.html", "style.css": "style.css", "page.js": "page.js", "worker.js": "worker.js"}
+Take = Callable[[bytes, str], Mapping[str, object]]
+"""Takes what was posted and from which address, and gives what is answered."""
 
 
 @dataclass(frozen=True)
@@ -49,16 +50,37 @@ class Content:
     body: bytes | Path
 
 
-class BenchServer:
+def page_of(package: str) -> dict[str, Content]:
+    """The files of a package's folder `page` and those that all pages share; `index.html` is the page itself."""
+    found = {}
+    for owner in ("lowzoo.serving", package):
+        for file in (files(owner) / "page").iterdir():
+            content = Content(_TYPES[f".{file.name.rpartition('.')[2]}"], file.read_bytes())
+            found["" if file.name == "index.html" else file.name] = content
+    return found
+
+
+def contents_of(runtime: Runtime) -> dict[str, Content]:
+    """The files of onnxruntime-web that lowzoo serves itself; none of the CDN's copy."""
+    return {
+        f"ort/{file.name}": Content("application/wasm" if file.name.endswith(".wasm") else "text/javascript", file.path)
+        for files in runtime.backends.values()
+        for file in files
+        if file.path is not None
+    }
+
+
+class PageServer:
     """Serves until it is closed.
 
     Args:
-        collector: Takes what is posted.
-        contents: What is served beside the page, by the path behind the token.
+        take: Takes what is posted; a `ValidationError` or a `LowzooError` of it is answered as a refusal.
+        contents: What is served, by the path behind the token; the page itself at "".
         host: Address to listen on.
         port: 0 finds a free one.
         origin: Another one that scripts may be fetched from; None for none.
         certificate: PEM file of a certificate and its key, for https.
+        max_body: Bytes of a post at most.
 
     Raises:
         LowzooError: The port is taken, or the certificate cannot be read.
@@ -66,22 +88,19 @@ class BenchServer:
 
     def __init__(
         self,
-        collector: Collector,
+        take: Take,
         contents: Mapping[str, Content],
         *,
         host: str = "127.0.0.1",
         port: int = 0,
         origin: str | None = None,
         certificate: Path | None = None,
+        max_body: int = MAX_BODY,
     ) -> None:
-        self.collector = collector
+        self.take = take
+        self.max_body = max_body
         self.token = secrets.token_urlsafe(16)
-        page = files("lowzoo.bench.browser") / "page"
-        own = {
-            path: Content(_TYPES[f".{name.rsplit('.')[-1]}"], (page / name).read_bytes())
-            for path, name in _PAGE.items()
-        }
-        self.contents: dict[str, Content] = {**own, **contents}
+        self.contents = dict(contents)
         self.policy = _policy(origin)
         self._buckets: dict[str, tuple[float, float]] = {}
         self._lock = threading.Lock()
@@ -106,7 +125,7 @@ class BenchServer:
         host, port = self._server.server_address[:2]
         return f"{self.scheme}://{host!s}:{port}/{self.token}/"
 
-    def __enter__(self) -> "BenchServer":
+    def __enter__(self) -> "PageServer":
         self._thread.start()
         return self
 
@@ -142,13 +161,13 @@ class _Server(ThreadingHTTPServer):
     block_on_close = False
     allow_reuse_address = True
 
-    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler], bench: BenchServer) -> None:
-        self.bench = bench
+    def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler], pages: PageServer) -> None:
+        self.pages = pages
         super().__init__(address, handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Refuse a connection when there are too many, without a thread for it."""
-        if not self.bench.slots.acquire(blocking=False):
+        if not self.pages.slots.acquire(blocking=False):
             self.shutdown_request(request)
             return
         super().process_request(request, client_address)
@@ -158,7 +177,7 @@ class _Server(ThreadingHTTPServer):
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self.bench.slots.release()
+            self.pages.slots.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Print no traceback: devices vanish in the middle of requests."""
@@ -173,7 +192,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         path = self._path()
-        content = None if path is None else self.server.bench.contents.get(path)
+        content = None if path is None else self.server.pages.contents.get(path)
         if content is None:
             self._answer(404, "text/plain", b"not found\n")
         elif isinstance(content.body, bytes):
@@ -185,16 +204,16 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(405, "text/plain", b"")
 
     def do_POST(self) -> None:
-        bench = self.server.bench
+        pages = self.server.pages
         address = self.client_address[0]
         if self._path() != "report" or not self._same_origin():
             self._refuse(404, "not found")
-        elif not bench.may_post(address):
+        elif not pages.may_post(address):
             self._refuse(429, "too many requests")
         elif not (self.headers.get("Content-Length") or "").isdecimal():
             self._refuse(411, "Content-Length is missing")
-        elif (length := int(self.headers["Content-Length"])) > MAX_BODY:
-            self._refuse(413, f"more than {MAX_BODY} bytes")
+        elif (length := int(self.headers["Content-Length"])) > pages.max_body:
+            self._refuse(413, f"more than {pages.max_body} bytes")
         else:
             self._take(self.rfile.read(length), address)
 
@@ -203,7 +222,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _take(self, body: bytes, address: str) -> None:
         try:
-            answer = self.server.bench.collector.take(MESSAGE.validate_json(body), address)
+            answer = self.server.pages.take(body, address)
         except ValidationError as error:
             self._refuse(400, f"not understood ({first_misfit(error)[1]})")
         except LowzooError as error:
@@ -213,14 +232,14 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _path(self) -> str | None:
         """What stands behind the token; None for another token or another host."""
-        bench = self.server.bench
+        pages = self.server.pages
         first, slash, rest = self.path.partition("?")[0].removeprefix("/").partition("/")
-        known = hmac.compare_digest(first.encode(), bench.token.encode())
-        return rest if known and slash and self.headers.get("Host") in bench.hosts else None
+        known = hmac.compare_digest(first.encode(), pages.token.encode())
+        return rest if known and slash and self.headers.get("Host") in pages.hosts else None
 
     def _same_origin(self) -> bool:
         origin = self.headers.get("Origin")
-        return origin is None or origin in {f"{self.server.bench.scheme}://{host}" for host in self.server.bench.hosts}
+        return origin is None or origin in {f"{self.server.pages.scheme}://{host}" for host in self.server.pages.hosts}
 
     def _refuse(self, status: int, reason: str) -> None:
         # The body was not read, so nothing that follows on this connection could be understood.
@@ -236,7 +255,7 @@ class _Handler(BaseHTTPRequestHandler):
             "Cross-Origin-Opener-Policy": "same-origin",
             "Cross-Origin-Embedder-Policy": "require-corp",
             "Cross-Origin-Resource-Policy": "same-origin",
-            "Content-Security-Policy": self.server.bench.policy,
+            "Content-Security-Policy": self.server.pages.policy,
             "Cache-Control": "no-store",
             "Referrer-Policy": "no-referrer",
             "X-Content-Type-Options": "nosniff",
@@ -244,8 +263,12 @@ class _Handler(BaseHTTPRequestHandler):
         }.items():
             self.send_header(key, value)
         self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
+        if self.command == "HEAD":
+            return
+        # A time-out holds for one call, whatever it sends: a model in one call would be cut off on a slow network.
+        whole = memoryview(body)
+        for start in range(0, len(whole), _PART):
+            self.wfile.write(whole[start : start + _PART])
 
 
 def _policy(origin: str | None) -> str:

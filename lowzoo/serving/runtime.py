@@ -52,6 +52,16 @@ class Runtime:
     backends: dict[str, tuple[RuntimeFile, ...]]
     origin: str | None = None
 
+    def as_task(self) -> dict[str, object]:
+        """What a page must know to load it."""
+        return {
+            "version": self.version,
+            **{
+                backend: [{"name": one.name, "url": one.url, "integrity": one.integrity} for one in files]
+                for backend, files in self.backends.items()
+            },
+        }
+
     def local(self, name: str) -> Path | None:
         """Where a file that lowzoo serves lies; None for any other name."""
         files = (file for files in self.backends.values() for file in files)
