@@ -1,7 +1,8 @@
 """How features are computed, as one value that every protocol takes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 
@@ -27,17 +28,8 @@ class Extraction:
         self, resolved: Resolved, sources: Sequence[ImageSource], spec: Preprocessing | None = None
     ) -> list[Features]:
         """Features of each source."""
-        return [
-            extract_features(
-                resolved,
-                source,
-                spec=spec,
-                device=self.device,
-                workers=self.workers,
-                precision=self.precision,
-                progress=self.progress,
-                batch_size=self.batch_size,
-                among=self.among,
-            )
-            for source in sources
-        ]
+        return [extract_features(resolved, source, spec=spec, **self.arguments()) for source in sources]
+
+    def arguments(self) -> dict[str, Any]:
+        """These arguments by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lowzoo.base.errors import LowzooError
 from lowzoo.base.progress import progress_bar
@@ -89,7 +89,7 @@ def extract_features(
         LowzooError: More than a tenth of the images cannot be read, or a feature is not a finite number.
     """
     spec = spec or Preprocessing.of(resolved)
-    model = resolved.model.to(device).eval()
+    model = _placed(resolved, device)
     path = feature_cache.cache_path(model, spec, source.fingerprint(), device, precision) if cache else None
     if path:
         # The key holds features of a fixed input, which another number of threads may round otherwise.
@@ -103,6 +103,10 @@ def extract_features(
     x, kept = found.x, found.kept
     labels = torch.full((len(kept),), -1) if source.labels is None else torch.from_numpy(source.labels)[kept]
     return Features(x, labels, kept, len(source) - len(kept), found.odd)
+
+
+def _placed(resolved: Resolved, device: str | torch.device) -> nn.Module:
+    return resolved.model.to(device).eval()
 
 
 @dataclass
@@ -153,12 +157,13 @@ def _run(
             tally.first = tally.first or next(iter(batch.errors), "")
             if len(batch.kept):
                 with autocast(device, precision):
-                    x = run(model, normalise_batch(batch.pixels, spec, device)).float()
+                    # The one thing of a batch for which the host waits.
+                    x = run(model, normalise_batch(batch.pixels, spec, device)).float().cpu()
                 if not torch.isfinite(x).all():
                     raise LowzooError(
                         f"{resolved.name} gives features that are no finite numbers", "Train it again; it has diverged"
                     )
-                yield x.cpu(), batch.kept, batch.odd
+                yield x, batch.kept, batch.odd
             advance(len(batch.kept) + len(batch.errors))
 
 

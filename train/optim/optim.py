@@ -40,7 +40,7 @@ def make_optimizer(config: TrainConfig, module: nn.Module) -> torch.optim.Optimi
     """The optimiser of a run over the groups of its rule."""
     groups = parameter_groups(module, config.decay_rule, config.weight_decay)
     if config.optimizer == "adamw":
-        return torch.optim.AdamW(groups, lr=config.peak_lr, betas=config.betas, fused=True)
+        return torch.optim.AdamW(groups, lr=config.peak_lr, betas=config.betas, fused=config.fused)
     if config.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=config.peak_lr, momentum=config.momentum)
     kind = LARS if config.optimizer == "lars" else LARC

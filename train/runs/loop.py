@@ -38,9 +38,10 @@ from lowzoo.train.optim.updates import Updates, precision_of
 from lowzoo.train.recipes.base import TrainConfig
 from lowzoo.train.runs import checkpoint
 from lowzoo.train.runs import folder as run_folder
+from lowzoo.train.runs.ahead import PendingViews
 from lowzoo.train.runs.budget import Budget
 from lowzoo.train.runs.build import build_method
-from lowzoo.train.runs.device_views import DeviceViews, PendingViews
+from lowzoo.train.runs.device_views import DeviceViews
 from lowzoo.train.runs.going_on import go_on
 from lowzoo.train.runs.memory import estimate, free_memory, taken_memory
 from lowzoo.train.runs.result import RunResult, Worked, conclude
@@ -167,7 +168,7 @@ class Run:
         if resume:
             self.length, self.changes = go_on(folder, config, self.length, per_epoch, state)
         self.updates = Updates(config, self.student, self.length, self.device, self.precision, self.changes)
-        self.device_views = DeviceViews(config, source, self.device, patch_side(backbone))
+        self.device_views = DeviceViews(config, source, self.device, patch_side(backbone), self.teacher)
         self.bad = BadImageLog(folder / self._own("bad_images.txt"), config.max_bad_share)
         self.odd = OddImageLog(folder / self._own("odd_images.txt"))
         self.guard = Guard(self.method.outputs)
@@ -213,6 +214,12 @@ class Run:
         parts = collectives.any_of(needed.parts(images, free // sharing, taken_memory(self.device)))
         if parts == 1:
             return config
+        if isinstance(config.compile, str):
+            raise LowzooError(
+                f"a step of {config.batch_size} images does not fit into memory, and compile={config.compile} replays "
+                "CUDA graphs, which no batch in parts can do",
+                "Use --set compile=true, or a smaller --batch-size",
+            )
         say(
             f"A step of {config.batch_size} images would need {needed.peak(images) / 1e9:.1f} GB, and "
             f"{free / sharing / 1e9:.1f} are free: it goes through them in {parts} parts (accumulate), "
@@ -393,6 +400,9 @@ class Run:
                 views = views_of_batch()
             last = number + 1 == self.config.accumulate
             with nullcontext() if last or not hasattr(self._wrapped, "no_sync") else self._wrapped.no_sync():
+                if isinstance(self.config.compile, str):
+                    # What CUDA graphs gave in the step before is used up.
+                    torch.compiler.cudagraph_mark_step_begin()
                 with clock.part("forward"):
                     loss = self.method.loss(views, now) / self.config.accumulate
                 with clock.part("backward"):
@@ -406,7 +416,8 @@ class Run:
     def _compile_and_wrap(self, processes: int) -> None:
         self._wrapped: Any = None
         if self.config.compile:
-            self.method.wrap(lambda student: torch.compile(student, dynamic=False))  # type: ignore[arg-type,return-value]
+            mode = self.config.compile if isinstance(self.config.compile, str) else None
+            self.method.wrap(lambda student: torch.compile(student, dynamic=False, mode=mode))  # type: ignore[arg-type,return-value]
         if processes > 1:
             self._wrapped = self.method.wrap(lambda student: distributed.wrap_ddp(student, self.device))
 

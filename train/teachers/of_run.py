@@ -158,7 +158,8 @@ def complete_teacher(
                     f"{teacher.facts.revision}: the run does not go on to the same bits"
                 )
             teacher = with_fitted_head(teacher, head, facts)
-    teacher = _to(teacher, device)
+    teacher = _to(teacher, device, config.layout)
+    teacher.layout = config.layout
     for module in teacher.modules():
         if isinstance(module, WeightNormLinear):
             module.freeze()
@@ -220,6 +221,6 @@ def _whole_batches(among: Processes, images: int) -> range:
     return range(part.start * _BATCH, min(part.stop * _BATCH, images))
 
 
-def _to(module: M, device: torch.device) -> M:
-    """Move to the device; convolutions are faster with the channels last."""
-    return module.to(device=device).to(memory_format=torch.channels_last)
+def _to(module: M, device: torch.device, layout: torch.memory_format = torch.channels_last) -> M:
+    """Move to the device; most convolutions are faster with the channels last."""
+    return module.to(device=device).to(memory_format=layout)
