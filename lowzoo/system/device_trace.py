@@ -85,6 +85,8 @@ class DeviceTrace(FakeTensorMode):
         watch: Whether `operations` are noted, which costs time.
     """
 
+    _on = 0
+
     def __init__(self, allowed: Iterable[str] = (), *, watch: bool = False) -> None:
         self._has_gpu = torch.cuda.is_available()
         super().__init__(allow_non_fake_inputs=True)
@@ -102,6 +104,7 @@ class DeviceTrace(FakeTensorMode):
     def __enter__(self) -> "DeviceTrace":
         super().__enter__()
         self._depth += 1
+        DeviceTrace._on += 1
         if self._depth > 1:  # its own kernels enter it again
             return self
         with contextlib.ExitStack() as stack:
@@ -115,11 +118,17 @@ class DeviceTrace(FakeTensorMode):
 
     def __exit__(self, *error: Any) -> None:
         self._depth -= 1
+        DeviceTrace._on -= 1
         if not self._depth:
             self._changes.close()
             # Not before: a cast under autocast holds the lock of that cache.
             torch.clear_autocast_cache()
         super().__exit__(*error)
+
+    @staticmethod
+    def is_on() -> bool:
+        """Whether some trace follows what this thread does now."""
+        return DeviceTrace._on > 0
 
     def __deepcopy__(self, _: Any) -> "DeviceTrace":
         """Itself: the copy of a module on the device is followed by the same trace."""

@@ -45,6 +45,7 @@ from lowzoo.train.runs.device_views import DeviceViews
 from lowzoo.train.runs.going_on import go_on
 from lowzoo.train.runs.memory import estimate, free_memory, taken_memory
 from lowzoo.train.runs.result import RunResult, Worked, conclude
+from lowzoo.train.runs.traced_step import memory_on_gpu
 from lowzoo.train.settings.changes import (
     Change,
     refuse_other_run,
@@ -53,6 +54,7 @@ from lowzoo.train.settings.changes import (
 from lowzoo.train.settings.length import Length, read_segments, write_segments
 from lowzoo.train.teacher_cache.frozen import FrozenTeacher
 from lowzoo.train.teacher_cache.opening import open_cache
+from lowzoo.train.teachers import Teacher
 from lowzoo.train.teachers.of_run import announce_fit, complete_teacher, create_teacher
 
 _LOG_STEPS = 10
@@ -126,7 +128,7 @@ class Run:
         processes = collectives.world_size()
         if not resume:
             scores = teacher.facts.prototypes if teacher is not None else 0
-            config = self.config = self._in_parts(config, backbone, scores, processes, say)
+            config = self.config = self._in_parts(config, backbone, teacher, scores, processes, say)
         per_epoch = len(source) // config.batch_size
         begun = int(state["step"]) if state else 0
         self.length = Length.of(config, per_epoch, read_segments(folder) if state else ())
@@ -201,14 +203,26 @@ class Run:
                 self._open_monitors(held_out)
 
     def _in_parts(
-        self, config: TrainConfig, backbone: torch.nn.Module, scores: int, processes: int, say: Callable[[str], None]
+        self,
+        config: TrainConfig,
+        backbone: torch.nn.Module,
+        teacher: Teacher | None,
+        scores: int,
+        processes: int,
+        say: Callable[[str], None],
     ) -> TrainConfig:
         """The same configuration, or one whose batch is divided so that a step fits into memory."""
         free = free_memory(self.device)
         if config.accumulate > 1 or config.batch_size % processes or free is None:
             return config
         images = config.batch_size // processes
-        needed = estimate(config, backbone, scores or config.needs.outputs, self.device, self.autocast)
+        needed = None
+        if self.device.type == "cuda":
+            needed = memory_on_gpu(
+                config, backbone, teacher, self.source, self.device, self.precision, self.autocast, images, say
+            )
+        if needed is None:
+            needed = estimate(config, backbone, scores or config.needs.outputs, self.device, self.autocast)
         # Processes on one CPU share its memory.
         sharing = processes if self.device.type == "cpu" else 1
         parts = collectives.any_of(needed.parts(images, free // sharing, taken_memory(self.device)))
