@@ -5,8 +5,8 @@
 RoB-DINO with 2 x 224 and 8 x 96 px views in bf16, students beside a teacher shaped as ViT-B/16 with a head of 65,536
 outputs: the step of a run, with the finishing of views and the optimiser, on tensors without values
 (`lowzoo.train.runs.traced_step`). `parts` is in how many parts `lowzoo train` then goes through the batch on a GPU of
-so much memory, of which it leaves a fifth free. Computed, not measured: fragments of the allocator and what libraries take
-for themselves are not in it, and no GPU has been held against it yet (`gpu_quarter.py` does that).
+so much memory, of which it leaves a fifth free. Computed, not measured: fragments of the allocator and what libraries
+take for themselves are not in it, and no GPU has been held against it yet.
 """
 
 import argparse
@@ -80,8 +80,8 @@ def as_markdown(result: dict[str, Any]) -> str:
         "# What a training step takes of a GPU",
         "",
         f"Computed, not measured, by `gpu_memory.py`: RoB-DINO, views {result['views']} px, bf16, beside a teacher "
-        f"shaped as {result['teacher']}, {result['batch']} images in a step. `lowzoo train` goes by the same trace when it "
-        "divides a batch; the last columns say into how many parts.",
+        f"shaped as {result['teacher']}, {result['batch']} images in a step. `lowzoo train` goes by the same trace "
+        "when it divides a batch; the last columns say into how many parts.",
         "",
         "| student | GFLOP an image | GB at the peak | GB that do not grow | MB an image | "
         + " | ".join(f"parts on {gpu}" for gpu in gpus)

@@ -89,7 +89,8 @@ class Streams:
         yield mock.patch.object(torch.cuda, "current_stream", current)
         yield mock.patch.object(torch.cuda, "default_stream", default)
         yield mock.patch.object(torch.cuda, "Event", event)
-        yield mock.patch.object(Tensor, "record_stream", self.share)
+        # A function, so that tensors bind it as their method.
+        yield mock.patch.object(Tensor, "record_stream", lambda tensor, stream: streams.share(tensor, stream))
 
 
 class _Event:

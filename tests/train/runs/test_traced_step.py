@@ -29,13 +29,17 @@ def _cost(config: TrainConfig, world: Path, images: int) -> StepCost:
 
 
 @pytest.mark.parametrize("method", slow_but(list(METHODS), ("rob_dino",)))
-def test_it_is_the_cost_of_the_steps_of_the_run(method: str, world: Path, tmp_path: Path) -> None:
+def test_it_is_the_cost_of_the_steps_of_the_run(
+    method: str, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The estimate that the traced run makes for itself would be a part of its peak.
+    monkeypatch.setattr("lowzoo.train.runs.loop.free_memory", lambda _: None)
     config = config_of(method, world, *ON_GPU, "batch_size=8")
     cost = _cost(config, world, 8)
     trace = traced_steps(world, tmp_path / "run", config, steps=1)
     assert cost.flops == pytest.approx(trace.flops, rel=0.02)
     assert cost.memory.peak(8) == pytest.approx(trace.peak, rel=0.05)
-    assert 0 < cost.memory.per_image < cost.memory.peak(8)
+    assert 0 <= cost.memory.per_image < cost.memory.peak(8)
 
 
 def test_a_larger_batch_takes_what_two_smaller_ones_say(world: Path) -> None:
