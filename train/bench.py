@@ -108,7 +108,7 @@ def _timed(args: TrainArgs, config: TrainConfig, say: Callable[[str], None]) -> 
 
 
 def _ratio(row: dict[str, Any], base: dict[str, Any]) -> float:
-    return round(row["images_per_s"] / base["images_per_s"], 3)
+    return round(float(row["images_per_s"]) / float(base["images_per_s"]), 3)
 
 
 def measure(run: Run, warm_up: int = _WARM_UP, steps: int = _MEASURED) -> dict[str, Any]:

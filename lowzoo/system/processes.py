@@ -11,6 +11,7 @@ dies, those that wait for it hear that its connection is gone.
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -104,7 +105,7 @@ class Processes:
                 block = mine[start : start + size].contiguous() if source == self.rank else mine.new_empty(size, *shape)
                 # What is mapped for reading alone cannot be handed to a collective operation.
                 block = block.clone() if source == self.rank else block
-                exchange(lambda block=block, source=source: dist.broadcast(block, source))
+                exchange(partial(dist.broadcast, block, source))
                 yield block
 
     def gather_rows(self, mine: Tensor) -> Tensor:
