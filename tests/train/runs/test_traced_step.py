@@ -50,14 +50,14 @@ def test_a_larger_batch_takes_what_two_smaller_ones_say(world: Path) -> None:
 
 
 def test_a_network_that_cannot_be_traced_is_said(world: Path) -> None:
-    class Odd(torch.nn.Module):
+    class Odd(torch.nn.Linear):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             raise RuntimeError("no such kernel")
 
     config, source = config_of("sslight_dino", world, *ON_GPU), open_source(world)
     said: list[str] = []
     precision, autocast = precision_of(config, torch.device("cuda"))
-    given = (config, Odd(), None, source, torch.device("cpu"), precision, autocast, 4, said.append)
+    given = (config, Odd(1, 1), None, source, torch.device("cpu"), precision, autocast, 4, said.append)
     assert memory_on_gpu(*given) is None
     assert "no such kernel" in said[0]
 
