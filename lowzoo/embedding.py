@@ -177,6 +177,7 @@ def embed(
     from lowzoo.evaluate.result import DataFacts, ModelFacts
     from lowzoo.evaluate.run import begin, extraction
     from lowzoo.system.device import pick_device
+    from lowzoo.system.processes import started_first
     from lowzoo.zoo.given import resolved_model
 
     if out is not None and is_folder(out):
@@ -197,17 +198,18 @@ def embed(
         if table is not None:
             require_pyarrow()
         source = open_source(images, split, source_options(reading))
-        if images is not None:
+        if images is not None and started_first():
             for line in found_lines(source):
                 say(line)
         place = pick_device(device)
         resolved = resolved_model(model, image_size=image_size)
         (features,) = extraction(place, workers, bf16).run(resolved, (source,))
-        if table is not None:
+        first = started_first()
+        if table is not None and first:
             write_embeddings(table, source, features, ModelFacts.of(resolved))
         facts = DataFacts.of_features(source, features)
         found = Embeddings(resolved, source, features, facts, table, drawing)
-        if drawing is not None:
+        if drawing is not None and first:
             found.draw_neighbours(drawing, rows=rows, columns=columns)
     return found
 
@@ -230,7 +232,8 @@ def _into_folder(
     from lowzoo.data.reading.options import source_options
     from lowzoo.data.source import open_source
     from lowzoo.evaluate.evaluation import found_lines
-    from lowzoo.evaluate.run import begin, extraction
+    from lowzoo.evaluate.run import begin
+    from lowzoo.features.extraction import Extraction
     from lowzoo.system.device import pick_device
     from lowzoo.zoo.given import resolved_model
 
@@ -246,7 +249,8 @@ def _into_folder(
         if place.type == "cuda" and place.index is None:
             place = torch.device("cuda", local)
         resolved = resolved_model(model, image_size=how["image_size"])
-        extract = extraction(place, how["workers"], how["bf16"])
+        # Such processes need not know of each other.
+        extract = Extraction(device=place, workers=how["workers"], precision="bf16" if how["bf16"] else "fp32")
         if engine == "ray":
             from lowzoo.embedding_ray import embed_by_ray
 

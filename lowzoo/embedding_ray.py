@@ -110,7 +110,7 @@ def embed_by_ray(
             _Worker,
             fn_constructor_args=(given,),
             batch_size=1,
-            concurrency=actors,
+            compute=ray.data.ActorPoolStrategy(size=actors),
             num_gpus=gpus,
             max_restarts=_RETRIES,
             max_task_retries=_RETRIES,

@@ -53,6 +53,8 @@ class RunOptions(Reading, total=False):
         log: Tracker that gets the run's numbers; may be repeated, tensorboard if absent, none for none at all. Under
             torchrun, which takes --log for its own, write --set log=NAME. Trackers.
         bench: Time some steps, say what bounds them, and leave without training. In Python the report is in `facts`.
+        compare: With --bench, time the same run with these settings too, such as "channels_last=false" or
+            "compile=true ahead=true"; may be repeated.
         preset: A preset of the recipe; without one settings follow from images, device and budget.
         config: TOML file with any of the settings.
         settings: Any setting, e.g. student_head.hidden=512. In Python also a mapping, e.g.
@@ -74,6 +76,7 @@ class RunOptions(Reading, total=False):
     from_step: Annotated[int | None, Option("--from", metavar="STEP", minimum=0)]
     log: Annotated[Sequence[str] | None, Option(metavar="NAME", names_from="lowzoo.train.monitoring.trackers:TRACKERS")]
     bench: Annotated[bool, Option("--bench", default=False)]
+    compare: Annotated[Sequence[str] | None, Option(metavar='"KEY=VALUE ..."')]
     preset: Annotated[str | None, Option(metavar="NAME")]
     config: Annotated[str | Path | None, Option(metavar="FILE")]
     settings: Settings
@@ -314,10 +317,14 @@ def _train(
         if options.get("bench"):
             from lowzoo.train.bench import run_bench
 
-            report = run_bench(words, say)
+            report = run_bench(words, say, _words(options.get("compare")))
             return TrainResult((words.out or Path("runs")), recipe, report, minutes=(time.monotonic() - began) / 60)
         folder, facts = run_training(words, say, began)
     return TrainResult(folder, recipe, facts, minutes=(time.monotonic() - began) / 60)
+
+
+def _words(given: Sequence[str] | None) -> tuple[str, ...]:
+    return () if given is None else (given,) if isinstance(given, str) else tuple(given)
 
 
 def _check(data: Any, options: RunOptions) -> None:
@@ -331,6 +338,8 @@ def _check(data: Any, options: RunOptions) -> None:
             f"a {type(data).__name__} is no source of images",
             "Give a folder, a list of PIL images, arrays or tensors, or an ImageSource",
         )
+    if options.get("compare") and not options.get("bench"):
+        raise LowzooError("--compare is for --bench", "Add --bench, or give the settings with --set")
     for name, least in (("devices", 1), ("from_step", 0)):
         value = options.get(name)
         if value is not None and (not isinstance(value, int) or value < least):

@@ -3,10 +3,12 @@
 The time of a run's steps: where it goes, what arithmetic it holds, and what bounds it.
 """
 
+import gc
+import json
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +16,17 @@ import torch
 
 from lowzoo.base.errors import LowzooError
 from lowzoo.io.files import write_text
+from lowzoo.system.device import pick_device
 from lowzoo.system.flops import arithmetic
 from lowzoo.system.machine import device_name, versions
 from lowzoo.system.memory import peak_memory_mb
 from lowzoo.train.command import TrainArgs, check_installed, open_run, resolve_args
 from lowzoo.train.distributed import collectives
 from lowzoo.train.monitoring.progress import StepClock, track
+from lowzoo.train.recipes.base import TrainConfig
+from lowzoo.train.runs.device_views import check_settings
 from lowzoo.train.runs.loop import Run
+from lowzoo.train.settings.config import resolve
 
 _WARM_UP, _MEASURED = 5, 30
 _DATA_BATCHES = 20
@@ -28,31 +34,81 @@ _DATA_BATCHES = 20
 _WAITING = 0.15
 
 
-def run_bench(args: TrainArgs, say: Callable[[str], None]) -> dict[str, Any]:
+def run_bench(args: TrainArgs, say: Callable[[str], None], compare: Sequence[str] = ()) -> dict[str, Any]:
     """Time a run of these words without training to the end; nothing remains of it but `bench.json`.
 
     Args:
         args: Arguments of the command; the report goes to its run folder, or beside `runs`.
         say: Receives each line of text.
+        compare: Settings, several of them apart by spaces, with which the same run is timed too.
 
     Returns:
-        The report: images/s, shares of a step, memory, arithmetic, bottleneck.
-    """
-    import json
+        The report: images/s, shares of a step, memory, arithmetic, bottleneck; and `compared`, where there is something
+        to compare, the same of each.
 
+    Raises:
+        LowzooError: Settings that do not exist or do not fit, before anything is timed.
+    """
     check_installed()
-    config = resolve_args(args, say=say)
-    config = config.model_copy(update={"monitor_epochs": 0, "log": (), "checkpoint_steps": 0})
-    with tempfile.TemporaryDirectory() as scratch:
-        run = open_run(args, config, Path(scratch) / "run", say)
-        report = measure(run)
+    config = _quiet(resolve_args(args, say=say))
+    others = {words: _with(config, words) for words in compare}
+    for words, other in others.items():
+        check_settings(other, pick_device(other.device))
+        if other == config:
+            raise LowzooError(f"--compare {words!r} is what the run has already", "Name another value")
+    if others and args.teacher_cache:
+        say("A first pass fills the teacher cache, which all then read")
+        _timed(args, config, say)
+    report = _timed(args, config, say)
+    for line in describe(report):
+        say(line)
+    rows = []
+    for words, other in others.items():
+        say(f"With {words}:")
+        row = _timed(args, other, say)
+        if row["device"].startswith("cpu"):
+            row["peak_memory_mb"] = None  # the process's, which does not fall again
+        for line in describe(row):
+            say(line)
+        rows.append({"settings": words, "times_as_fast": _ratio(row, report), **row})
+    if rows:
+        report["compared"] = rows
+        say("One after the other, so what else the machine did is in the differences:")
+        width = max(len("as it is"), *(len(row["settings"]) for row in rows))
+        say(f"{'as it is':{width}} {report['images_per_s']:10.1f} images/s")
+        for row in rows:
+            say(f"{row['settings']:{width}} {row['images_per_s']:10.1f} images/s, {row['times_as_fast']} times as fast")
     file = (args.out or Path("runs")) / "bench.json"
     file.parent.mkdir(parents=True, exist_ok=True)
     write_text(file, json.dumps(report, indent=2) + "\n")
-    for line in describe(report):
-        say(line)
     say(f"Stored in {file}")
     return report
+
+
+def _quiet(config: TrainConfig) -> TrainConfig:
+    """The configuration without what a run does between its steps."""
+    return config.model_copy(update={"monitor_epochs": 0, "log": (), "checkpoint_steps": 0})
+
+
+def _with(config: TrainConfig, words: str) -> TrainConfig:
+    """The configuration with other settings."""
+    fields = config.model_dump(mode="json", exclude_none=True)
+    return _quiet(resolve(fields, settings=words.split()))
+
+
+def _timed(args: TrainArgs, config: TrainConfig, say: Callable[[str], None]) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as scratch:
+        report = measure(open_run(args, config, Path(scratch) / "run", say))
+    # What one run leaves must not bear on the next.
+    gc.collect()
+    torch.compiler.reset()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    return report
+
+
+def _ratio(row: dict[str, Any], base: dict[str, Any]) -> float:
+    return round(float(row["images_per_s"]) / float(base["images_per_s"]), 3)
 
 
 def measure(run: Run, warm_up: int = _WARM_UP, steps: int = _MEASURED) -> dict[str, Any]:

@@ -42,6 +42,10 @@ class LowzooError(Exception):
         super().__init__(f"{message}. {remedy}" if remedy else message)
 
 
+class ToldElsewhere(LowzooError):
+    """An error of another of several processes, which tells the user itself; this one only ends with its status."""
+
+
 class LowzooWarning(UserWarning):
     """Something that was decided or left out for the caller, said by `lowzoo.base.notes.say_once`."""
 

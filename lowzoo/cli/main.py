@@ -10,7 +10,7 @@ from typing import Annotated, cast
 
 import typer
 
-from lowzoo.base.errors import LowzooError
+from lowzoo.base.errors import LowzooError, ToldElsewhere
 from lowzoo.base.notes import print_notes
 from lowzoo.base.printable import forgiving_streams
 from lowzoo.cli.commands.bench import bench
@@ -101,7 +101,7 @@ def main(arguments: list[str] | None = None) -> None:
     except LowzooError as error:
         if debug:
             raise
-        sys.exit(_report(str(error), error.status))
+        sys.exit(error.status if isinstance(error, ToldElsewhere) else _report(str(error), error.status))
     except _UsageError as error:
         if debug:
             raise

@@ -7,6 +7,7 @@ from pathlib import Path
 from lowzoo.base import html
 from lowzoo.data.source import ImageSource
 from lowzoo.evaluate.result import DataFacts, EvaluationResult, Figure, Scored, percent_right
+from lowzoo.features.approximate import Approximation
 from lowzoo.preprocess.input_facts import size_text
 
 _ODD = {"constant": "of one colour throughout", "clipped": "with numbers beyond the range that is shown"}
@@ -99,6 +100,8 @@ def _report(result: EvaluationResult) -> Iterator[str]:
         yield f"{part.capitalize()}: {data_line(facts)}"
     if any(facts.orientation == "stored" for facts in result.data.values()):
         yield "Photographs were left as they are stored, not turned as their cameras noted"
+    if searched := result.settings.get("approximation"):
+        yield f"Neighbours: {Approximation(**searched)}"
     if chosen := result.settings.get("chosen"):
         yield f"Chosen: {', '.join(f'{name} {value}' for name, value in chosen.items() if value is not None)}"
     yield ""

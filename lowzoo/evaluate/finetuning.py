@@ -145,8 +145,7 @@ def evaluate_finetune(
     for run, split in enumerate(splits):
         network = _train(resolved, data, split, settings, classes, spec, projection, seed + run, how, unreadable)
         tuned = dataclasses.replace(resolved, model=network)
-        arguments = {**dataclasses.asdict(how), "cache": False}
-        logits = extract_features(tuned, data.queries, **arguments)
+        logits = extract_features(tuned, data.queries, **how.arguments(), cache=False)
         outputs.append((classes.ids_of(logits.x.argmax(dim=1)), logits))
         accuracies.append(percent_right(outputs[-1][0], logits.labels))
     predictions, test = outputs[0]

@@ -3,20 +3,25 @@
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from lowzoo.base.errors import LowzooError
 from lowzoo.data.reading.options import DEFAULT_OPTIONS, SourceOptions
 from lowzoo.data.source import Images, ImageSource, open_set
 from lowzoo.evaluate.result import DataFacts, EvaluationResult, Figure, ModelFacts, Scored, percent_right, versions
 from lowzoo.evaluate.sets.subsets import held_out, require_classes
+from lowzoo.features.approximate import Approximation, approximate_neighbours, require_faiss
 from lowzoo.features.extraction import Extraction
-from lowzoo.features.votes import KS, TEMPERATURE, check_k, knn_predictions
+from lowzoo.features.features import Features
+from lowzoo.features.votes import KS, TEMPERATURE, check_k, knn_predictions, votes
 from lowzoo.preprocess.transform import Preprocessing
 from lowzoo.zoo.resolve import Resolved
 
+Neighbors = Literal["exact", "approximate"]
 # Of each class of a set that is not divided.
 HELD_OUT_SHARE = 0.2
 
@@ -168,6 +173,7 @@ def score_knn(
     *,
     preset: KnnPreset,
     ks: Sequence[int] | None = None,
+    neighbors: Neighbors = "exact",
     how: Extraction = Extraction(),
 ) -> Scored:
     """Classify the queries by their neighbours in the bank.
@@ -177,6 +183,7 @@ def score_knn(
         data: Bank and queries.
         preset: Temperature, and numbers of neighbours.
         ks: Other numbers of neighbours.
+        neighbors: Find the nearest neighbours exactly, or nearly all of them by an index.
         how: How features are computed.
 
     Returns:
@@ -186,11 +193,12 @@ def score_knn(
         LowzooError: A k does not fit, one class only, or images cannot be read.
     """
     require_classes(data.bank.require_labels(), data.bank.name)
+    if neighbors == "approximate":
+        require_faiss()
     fitting_ks(ks, len(data.bank), preset)
     bank, queries = how.run(resolved, (data.bank, data.queries))
     chosen = fitting_ks(ks, len(bank.x), preset)
-    places = _devices(how.device)
-    found = knn_predictions(bank.x, bank.labels, queries.x, ks=chosen, temperature=preset.temperature, devices=places)
+    found, searched = _classified(bank, queries, chosen, preset.temperature, neighbors, how)
     main = preset.ks[0] if preset.ks[0] in chosen else chosen[0]
     result = EvaluationResult(
         protocol="knn",
@@ -204,6 +212,8 @@ def score_knn(
             "k": list(chosen),
             "temperature": preset.temperature,
             "similarity": "cosine",
+            "neighbors": neighbors,
+            **({"approximation": searched.as_dict()} if searched else {}),
             "precision": how.precision,
             "preprocessing": dataclasses.asdict(Preprocessing.of(resolved)),
         },
@@ -214,6 +224,42 @@ def score_knn(
         versions=versions(),
     )
     return Scored(result, queries.labels, found[main], f"k-NN, k = {main}")
+
+
+def _classified(
+    bank: Features,
+    queries: Features,
+    ks: Sequence[int],
+    temperature: float,
+    neighbors: Neighbors,
+    how: Extraction,
+) -> tuple[dict[int, Tensor], Approximation | None]:
+    """Classes (M,) for every k, and what was searched instead of the whole bank."""
+    among = how.among
+    if neighbors == "approximate":
+
+        def searched() -> tuple[dict[int, Tensor], Approximation] | None:
+            # An index takes longer to make than to ask: one process does both.
+            if not among.is_main:
+                return None
+            similarity, nearest, about = approximate_neighbours(bank.x, queries.x, max(ks))
+            return votes(similarity, bank.labels[nearest], ks=ks, temperature=temperature), about
+
+        found = among.collect(searched)[0]
+        assert found is not None
+        return found
+    part, places = among.part(len(queries.x)), _devices(how.device)
+    mine = among.attempt(
+        lambda: knn_predictions(
+            bank.x,
+            bank.labels,
+            queries.x[part.start : part.stop],
+            ks=ks,
+            temperature=temperature,
+            devices=places,
+        )
+    )
+    return {k: among.gather_rows(predictions) for k, predictions in mine.items()}, None
 
 
 def _devices(device: str | torch.device) -> list[torch.device]:

@@ -4,11 +4,15 @@ Where there are several candidates (features, learning rates, weight decays), th
 of the training images and judged on the tenth; the best is trained again on all training images, once for each seed.
 Probes that are solved for are judged by cross-validation on all training images, and solved once: a seed changes only
 who is held out when. The test images decide nothing.
+
+Several processes divide what can be divided without changing a number: candidates that are solved for, folds, kinds of
+features and seeds on features that are computed once, and the images of each batch where images are augmented.
 """
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -28,6 +32,8 @@ from lowzoo.preprocess.transform import Preprocessing
 from lowzoo.zoo.resolve import Resolved
 
 HELD_OUT = 0.1
+J = TypeVar("J")
+R = TypeVar("R")
 
 
 def evaluate_linear(
@@ -68,7 +74,12 @@ def evaluate_linear(
     if settings.augmentation != "none":
         # Rows of `train` are the readable images; the feed counts in the indices of the source.
         labels = classes.numbers(torch.from_numpy(data.bank.require_labels()))
-        extraction = {"device": how.device, "workers": how.workers, "precision": how.precision}
+        extraction = {
+            "device": how.device,
+            "workers": how.workers,
+            "precision": how.precision,
+            "among": how.among,
+        }
         feed = AugmentedFeed(network, widths, data.bank, labels, settings, spec, progress=how.progress, **extraction)  # type: ignore[arg-type]
     elif settings.optimizer != "lbfgs":
         feed = CachedFeed(list(kinds.values()), known, settings, how.device, how.progress)
@@ -80,10 +91,13 @@ def evaluate_linear(
     best = candidates[best_candidate(tried)] if tried else candidates[0]
     test_x = dict(zip(settings.features, test.x.split(widths, dim=1), strict=True))[best.features]
     every = np.arange(len(train.kept))
-    tops = []
-    for repeat in range(1 if settings.optimizer == "lbfgs" else repeats):
+
+    def final(repeat: int) -> tuple[Tensor, bool | None]:
         (bank,) = trainer.fit(feed, [best], numbers, every, seed + repeat).values()
-        tops.append(classes.ids_of(bank.predict(test_x)[0]))
+        return classes.ids_of(bank.predict(test_x)[0]), bank.converged
+
+    made = trainer.divided(range(1 if settings.optimizer == "lbfgs" else repeats), final)
+    tops, solved = [top for top, _ in made], made[-1][1]
     found = Figure.accuracy("linear_top1", [percent_right(top[:, 0], test.labels) for top in tops], len(test.labels))
     figures = [found]
     if len(classes) > 5:
@@ -103,7 +117,7 @@ def evaluate_linear(
             "chosen": dataclasses.asdict(best),
             "held_out": (1 / len(splits) if len(splits) > 1 else HELD_OUT) if splits else None,
             "folds": len(splits),
-            "converged": None if bank.converged is None else converged and bank.converged,
+            "converged": None if solved is None else converged and solved,
             "tried": [
                 {**dataclasses.asdict(candidate), "held_out_top1": round(right, 4), "held_out_loss": round(loss, 4)}
                 for candidate, (right, loss) in zip(candidates, tried, strict=True)
@@ -129,6 +143,12 @@ def best_candidate(tried: Sequence[tuple[float, float]]) -> int:
         Its place.
     """
     return max(range(len(tried)), key=lambda i: (tried[i][0], -tried[i][1]))
+
+
+def by_kind(candidates: Sequence[Candidate]) -> list[list[Candidate]]:
+    """Candidates on the same features together, in their order."""
+    kinds = dict.fromkeys(candidate.features for candidate in candidates)
+    return [[candidate for candidate in candidates if candidate.features == kind] for kind in kinds]
 
 
 def _splits(settings: ProbeSettings, labels: np.ndarray, seed: int) -> list[tuple[Indices, Indices]]:
@@ -157,38 +177,70 @@ class _Trainer:
 
         Also whether all converged, where they were solved for.
         """
-        converged = True
-        right = np.zeros(len(candidates), np.int64)
-        losses = np.zeros(len(candidates))
-        for fit, held in splits:
-            labels = self.labels[held]
+        # What is solved for is solved candidate by candidate; what trains on augmented images sees them all at once.
+        solved, augmented = self.settings.optimizer == "lbfgs", self.settings.augmentation != "none"
+        groups = (
+            [[candidate] for candidate in candidates] if solved else [candidates] if augmented else by_kind(candidates)
+        )
+
+        def judged(job: tuple[tuple[Indices, Indices], list[Candidate]]) -> tuple[list[tuple[int, float]], bool]:
+            (fit, held), group = job
+            labels, converged = self.labels[held], True
             found: list[tuple[int, float]] = []
-            for kind, bank in self.fit(feed, candidates, numbers[fit], fit, seed).items():
+            for kind, bank in self.fit(feed, group, numbers[fit], fit, seed).items():
                 x = self.train[kind][held]
                 counts = [int((top[:, 0] == labels).sum()) for top in bank.predict(x)]
                 found += zip(counts, bank.losses(x, labels).tolist(), strict=True)
                 converged = converged and bank.converged is not False
+            return found, converged
+
+        made = self.divided([(split, group) for split in splits for group in groups], judged)
+        right = np.zeros(len(candidates), np.int64)
+        losses = np.zeros(len(candidates))
+        for number, (_, held) in enumerate(splits):
+            of_split = made[number * len(groups) : (number + 1) * len(groups)]
+            found = [row for rows, _ in of_split for row in rows]
             right += [count for count, _ in found]
             losses += [len(held) * loss for _, loss in found]
         images = sum(len(held) for _, held in splits)
-        return list(zip((100 * right / images).tolist(), (losses / images).tolist(), strict=True)), converged
+        tried = list(zip((100 * right / images).tolist(), (losses / images).tolist(), strict=True))
+        return tried, all(converged for _, converged in made)
+
+    def divided(self, jobs: Sequence[J], work: Callable[[J], R]) -> list[R]:
+        """What each job gives, in their order; each process takes its part, unless each step is divided already."""
+        among = self.how.among
+        if self.settings.augmentation != "none":
+            return [work(job) for job in jobs]
+        mine = jobs[among.rank :: among.count]
+
+        def done() -> list[R]:
+            # What is trained shows its own steps.
+            wanted = self.how.progress and self.settings.optimizer == "lbfgs"
+            with progress_bar("solving probes", len(mine), wanted=wanted) as advance:
+                found = []
+                for job in mine:
+                    found.append(work(job))
+                    advance(1)
+            return found
+
+        made = among.collect(done)
+        return [made[number % among.count][number // among.count] for number in range(len(jobs))]
 
     def fit(
         self, feed: Feed | None, candidates: list[Candidate], indices: np.ndarray, rows: np.ndarray, seed: int
     ) -> dict[str, ProbeBank]:
         """Train probes of `candidates` on images `indices` of the feed, which are `rows` of the features."""
         banks = {}
-        for kind in dict.fromkeys(candidate.features for candidate in candidates):
-            mine = [candidate for candidate in candidates if candidate.features == kind]
+        for mine in by_kind(candidates):
+            kind = mine[0].features
             bank = ProbeBank(mine, self.train[kind].shape[1], self.classes, self.settings, seed)
             if self.settings.augmentation == "none":
                 bank.fit_norm(self.train[kind][torch.from_numpy(rows)])
             banks[kind] = bank.to(self.how.device)
         if feed is None:
-            with progress_bar(f"probes on {len(rows)} images", len(candidates), wanted=self.how.progress) as advance:
-                for kind, bank in banks.items():
-                    x, labels = (part[rows].to(self.how.device) for part in (self.train[kind], self.labels))
-                    bank.converged = solve(bank, x, labels, advance)
+            for kind, bank in banks.items():
+                x, labels = (part[rows].to(self.how.device) for part in (self.train[kind], self.labels))
+                bank.converged = solve(bank, x, labels)
             return banks
         order = list(self.train)
         for progress, features, labels in feed.batches(indices, seed):

@@ -1,4 +1,8 @@
-"""What every protocol does before and after its own part: places are tried, images and network opened, results kept."""
+"""What every protocol does before and after its own part: places are tried, images and network opened, results kept.
+
+Where several processes were started, as by `torchrun`, they make one evaluation together: each of them computes
+features of a part of the images, and the first one speaks and writes.
+"""
 
 import dataclasses
 import time
@@ -7,6 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from lowzoo.base.errors import LowzooError
 from lowzoo.base.progress import Say
 from lowzoo.data.reading.options import SourceOptions
 from lowzoo.evaluate.evaluation import Evaluation, found_lines
@@ -16,6 +23,7 @@ from lowzoo.features.extraction import Extraction
 from lowzoo.io.files import writable_folder, write_text
 from lowzoo.preprocess.input_facts import Side
 from lowzoo.system.device import pick_device
+from lowzoo.system.processes import join, joined, own_device, started_first, under_torchrun
 from lowzoo.zoo.given import resolved_model
 from lowzoo.zoo.resolve import Resolved
 
@@ -62,6 +70,17 @@ class Run:
         resolved = resolved_model(model, image_size=image_size, pretrained=not random_init, seed=seed)
         return resolved, images, extraction(place, workers, bf16)
 
+    def alone(self, protocol: str) -> None:
+        """Refuse several processes, for a protocol that cannot divide its work.
+
+        Raises:
+            LowzooError: There are several.
+        """
+        if under_torchrun():
+            raise LowzooError(
+                f"eval {protocol} runs in one process, and several were started", "Start it without torchrun"
+            )
+
     def finish(self, found: Scored | EvaluationResult, images: TrainTestData | None = None) -> Evaluation:
         """Draw and write what is wanted.
 
@@ -74,6 +93,8 @@ class Run:
         timed = result.model_copy(update={"seconds": round(time.monotonic() - self.began, 1)})
         names = images.bank.class_names if images is not None else None
         evaluation = Evaluation(timed, (), scored, names)
+        if not started_first():
+            return evaluation
         if self.confusion is not None:
             evaluation.draw_confusion(self.confusion)
         if self.out is not None:
@@ -88,6 +109,7 @@ def begin(data: Any, say: Say, *, out: str | Path | None = None, confusion: str 
     Raises:
         LowzooError: A place cannot be written to.
     """
+    say = say if started_first() else _silent
     say(f"Data: {data_words(data)}")
     document, picture = (None if path is None else Path(path) for path in (out, confusion))
     for path in (document, picture):
@@ -107,6 +129,18 @@ def data_words(data: Any) -> str:
     return getattr(data, "name", "given images")
 
 
-def extraction(device: Any, workers: int, bf16: bool) -> Extraction:
-    """How features are computed."""
-    return Extraction(device=device, workers=workers, precision="bf16" if bf16 else "fp32")
+def extraction(device: torch.device, workers: int, bf16: bool) -> Extraction:
+    """How features are computed, by all processes that were started."""
+    join(device)
+    among = joined()
+    return Extraction(
+        device=own_device(device),
+        workers=workers,
+        precision="bf16" if bf16 else "fp32",
+        progress=among.is_main,
+        among=among,
+    )
+
+
+def _silent(_: str) -> None:
+    """Only the first process speaks."""

@@ -7,7 +7,7 @@ are written as they are computed and read as mapped memory, so that a set larger
 import contextlib
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -23,6 +23,9 @@ from lowzoo.io.cache_folder import cache_folder
 from lowzoo.io.files import atomic_path, writable_folder
 from lowzoo.preprocess.transform import Preprocessing
 from lowzoo.zoo.digest import weights_digest
+
+# Features (B, D), indices (B,) of their images, and index and oddity of odd ones.
+Block = tuple[Tensor, Tensor, tuple[tuple[int, str], ...]]
 
 _LAYOUT = "3"  # changes when a change of this package changes the features
 _HEADER_BYTES = 512
@@ -89,11 +92,15 @@ class FeatureWriter:
 
     def append(self, x: Tensor, kept: Tensor, odd: Sequence[tuple[int, str]] = ()) -> None:
         """Write features (B, D) float32 of the images `kept` (B,), and keep which of them are odd, and how."""
-        for index, oddity in odd:
-            self._odd[oddity].append(index)
+        self.odd(odd)
         self._width = x.shape[1]
         self._file.write(x.contiguous().numpy().data)
         self._kept.append(kept)
+
+    def odd(self, found: Sequence[tuple[int, str]]) -> None:
+        """Keep which images are odd, and how."""
+        for index, oddity in found:
+            self._odd[oddity].append(index)
 
     def close(self) -> None:
         """Write the indices and the header."""
@@ -138,3 +145,39 @@ def is_writable(path: Path) -> bool:
     except LowzooError:
         return False
     return True
+
+
+def in_memory(blocks: Iterable[Block]) -> Stored:
+    """What is made of images, kept by this process alone."""
+    found = list(blocks)
+    odd = {
+        oddity: torch.tensor([index for _, _, odd in found for index, word in odd if word == oddity], dtype=torch.int64)
+        for oddity in ODDITIES
+    }
+    if not found:
+        return Stored(torch.empty(0, 0), torch.empty(0, dtype=torch.int64), odd)
+    return Stored(torch.cat([x for x, _, _ in found]), torch.cat([kept for _, kept, _ in found]), odd)
+
+
+def through_file(blocks: Iterable[Block], path: Path) -> Stored:
+    """Write what is made of images, and map it.
+
+    Raises:
+        LowzooError: The disk is full, or what was written cannot be read.
+    """
+    with writer(path) as out:
+        for block in blocks:
+            out.append(*block)
+    return written(path)
+
+
+def written(path: Path) -> Stored:
+    """Map what has just been written.
+
+    Raises:
+        LowzooError: It cannot be read.
+    """
+    found = read(path)
+    if found is None:
+        raise LowzooError(f"the features just written to {path} cannot be read", "Set LOWZOO_CACHE to another disk")
+    return found

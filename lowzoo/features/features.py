@@ -1,31 +1,30 @@
 """Features of a frozen network for all images of a source."""
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lowzoo.base.errors import LowzooError
 from lowzoo.base.progress import progress_bar
-from lowzoo.data.pixels.decode import ODDITIES
 from lowzoo.data.source import ImageSource
 from lowzoo.features import cache as feature_cache
+from lowzoo.features.cache import Block
+from lowzoo.features.divided import together
 from lowzoo.features.folded import folded, run
 from lowzoo.features.inputs import InputDataset, input_loader, normalise_batch
 from lowzoo.preprocess.transform import Preprocessing
+from lowzoo.system.processes import ALONE, Processes
 from lowzoo.zoo.resolve import Resolved
 
 # A figure over a set of which more than this could not be read is a figure over another set.
 MAX_UNREADABLE = 0.1
 
 Precision = Literal["fp32", "bf16"]
-# Features (B, D), indices (B,) of their images, and index and oddity of odd ones.
-_Block = tuple[Tensor, Tensor, tuple[tuple[int, str], ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +66,12 @@ def extract_features(
     progress: bool = True,
     cache: bool = True,
     spec: Preprocessing | None = None,
+    among: Processes = ALONE,
 ) -> Features:
     """Run the network over every image, or read what an earlier run kept.
+
+    Several processes divide the batches, and all have the features of all images in the end: the numbers of one process
+    that computes with as many threads, as its batches hold the same images.
 
     Args:
         resolved: The network and its preprocessing; the network is moved to `device`.
@@ -80,41 +83,49 @@ def extract_features(
         progress: Show a bar on stderr.
         cache: Read and write the cache.
         spec: Another preprocessing than the network's own.
+        among: Processes that make this call together.
 
     Raises:
         LowzooError: More than a tenth of the images cannot be read, or a feature is not a finite number.
     """
     spec = spec or Preprocessing.of(resolved)
-    model = resolved.model.to(device).eval()
+    model = _placed(resolved, device)
     path = feature_cache.cache_path(model, spec, source.fingerprint(), device, precision) if cache else None
+    if path:
+        # The key holds features of a fixed input, which another number of threads may round otherwise.
+        path = path.with_name(among.of_main(path.name))
     found = feature_cache.read(path) if path else None
-    if found is None:
-        batches = _run(resolved, source, spec, batch_size, workers, device, precision, progress)
-        found = _through_file(batches, path) if path and feature_cache.is_writable(path) else _in_memory(batches)
+    if found is None or not all(among.gather(found is not None)):
+        tally = _Tally()
+        place = path if path and feature_cache.is_writable(path) else None
+        batches = _run(resolved, source, spec, batch_size, workers, device, precision, progress, among, tally)
+        found = together(among, batches, place, lambda: _check(among.gather(tally), source))
     x, kept = found.x, found.kept
     labels = torch.full((len(kept),), -1) if source.labels is None else torch.from_numpy(source.labels)[kept]
     return Features(x, labels, kept, len(source) - len(kept), found.odd)
 
 
-def _in_memory(batches: Iterable[_Block]) -> feature_cache.Stored:
-    blocks = list(batches)
-    odd = {
-        oddity: torch.tensor(
-            [index for _, _, odd in blocks for index, word in odd if word == oddity], dtype=torch.int64
+def _placed(resolved: Resolved, device: str | torch.device) -> nn.Module:
+    return resolved.model.to(device).eval()
+
+
+@dataclass
+class _Tally:
+    """Images that could not be read, and what was wrong with the first."""
+
+    count: int = 0
+    first: str = ""
+
+
+def _check(tallies: list[_Tally], source: ImageSource) -> None:
+    """Refuse a set of which too much could not be read, by any process."""
+    unreadable = sum(tally.count for tally in tallies)
+    if unreadable > int(MAX_UNREADABLE * len(source)):
+        first = next(tally.first for tally in tallies if tally.count)
+        raise LowzooError(
+            f"{unreadable} of {len(source)} images of {source.name} cannot be read, the first: {first}",
+            "Replace or remove them",
         )
-        for oddity in ODDITIES
-    }
-    return feature_cache.Stored(torch.cat([x for x, _, _ in blocks]), torch.cat([kept for _, kept, _ in blocks]), odd)
-
-
-def _through_file(batches: Iterable[_Block], path: Path) -> feature_cache.Stored:
-    with feature_cache.writer(path) as out:
-        for block in batches:
-            out.append(*block)
-    found = feature_cache.read(path)
-    if found is None:
-        raise LowzooError(f"the features just written to {path} cannot be read", "Set LOWZOO_CACHE to another disk")
-    return found
 
 
 def _run(
@@ -126,32 +137,34 @@ def _run(
     device: str | torch.device,
     precision: Precision,
     progress: bool,
-) -> Iterator[_Block]:
-    """Yield features (B, D) float32 on the CPU, the indices (B,) of their images, in order, and odd images."""
+    among: Processes,
+    tally: _Tally,
+) -> Iterator[Block]:
+    """Yield features (B, D) float32 on the CPU, the indices (B,) of their images, in order, and odd images.
+
+    Of this process's batches; those of all together are the batches of one process.
+    """
     indices = range(len(source))
     batches = [indices[i : i + batch_size] for i in range(0, len(source), batch_size)]
+    mine = among.part(len(batches))
+    batches = batches[mine.start : mine.stop]
     loader = input_loader(InputDataset(source, spec), batches, workers=workers, device=device)
-    allowed, skipped, first_error = int(MAX_UNREADABLE * len(source)), 0, ""
     model = folded(resolved.model, spec.input_size, device)
-    bar = progress_bar(f"features of {source.name}", len(source), wanted=progress)
+    bar = progress_bar(f"features of {source.name}", sum(map(len, batches)), wanted=progress)
     with torch.inference_mode(), bar as advance:
         for batch in loader:
-            skipped += len(batch.errors)
-            first_error = first_error or next(iter(batch.errors), "")
+            tally.count += len(batch.errors)
+            tally.first = tally.first or next(iter(batch.errors), "")
             if len(batch.kept):
                 with autocast(device, precision):
-                    x = run(model, normalise_batch(batch.pixels, spec, device)).float()
+                    # The one thing of a batch for which the host waits.
+                    x = run(model, normalise_batch(batch.pixels, spec, device)).float().cpu()
                 if not torch.isfinite(x).all():
                     raise LowzooError(
                         f"{resolved.name} gives features that are no finite numbers", "Train it again; it has diverged"
                     )
-                yield x.cpu(), batch.kept, batch.odd
+                yield x, batch.kept, batch.odd
             advance(len(batch.kept) + len(batch.errors))
-    if skipped > allowed:
-        raise LowzooError(
-            f"{skipped} of {len(source)} images of {source.name} cannot be read, the first: {first_error}",
-            "Replace or remove them",
-        )
 
 
 def autocast(device: str | torch.device, precision: Precision) -> contextlib.AbstractContextManager[object]:

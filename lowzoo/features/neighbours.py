@@ -91,14 +91,30 @@ class _Search:
             self._indices[part] = known.gather(1, order)
 
     def best(self, bank: Tensor, k: int) -> tuple[Tensor, Tensor]:
-        values, indices = [], []
-        for i in range(0, len(self._queries), _EXACT_CHUNK):
-            # In the order of the bank, so that a stable sort leaves equal ones in it.
-            candidates = self._indices[i : i + _EXACT_CHUNK].sort(dim=1).values
-            rows = bank[candidates.to(bank.device)].to(candidates.device)
-            queries = normalize(self._queries[i : i + _EXACT_CHUNK].double(), dim=1)
-            similarity = (normalize(rows.double(), dim=2) @ queries[:, :, None])[:, :, 0]
-            ordered, order = similarity.sort(dim=1, descending=True, stable=True)
-            values.append(ordered[:, :k])
-            indices.append(candidates.gather(1, order)[:, :k])
-        return torch.cat(values), torch.cat(indices)
+        return compared_again(bank, self._queries, self._indices, k)
+
+
+def compared_again(bank_ND: Tensor, queries_MD: Tensor, candidates_MC: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The k nearest of some candidates of each query, compared in float64; of equal ones the first in the bank.
+
+    Args:
+        bank_ND: Any floating type.
+        queries_MD: Any floating type.
+        candidates_MC: Indices into the bank, at least k a query and each once, where the queries are.
+        k: Number of neighbours.
+
+    Returns:
+        Cosine similarities (M, k) float64, falling, and indices into the bank (M, k).
+    """
+    values, indices = [], []
+    for i in range(0, len(queries_MD), _EXACT_CHUNK):
+        # In the order of the bank, so that a stable sort leaves equal ones in it.
+        candidates = candidates_MC[i : i + _EXACT_CHUNK].sort(dim=1).values
+        rows = bank_ND[candidates.to(bank_ND.device)].to(candidates.device)
+        queries = normalize(queries_MD[i : i + _EXACT_CHUNK].double(), dim=1)
+        # Sums of rows, not a matmul: a row's then does not depend on which others are beside it.
+        similarity = (normalize(rows.double(), dim=2) * queries[:, None]).sum(dim=2)
+        ordered, order = similarity.sort(dim=1, descending=True, stable=True)
+        values.append(ordered[:, :k])
+        indices.append(candidates.gather(1, order)[:, :k])
+    return torch.cat(values), torch.cat(indices)

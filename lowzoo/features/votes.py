@@ -45,6 +45,8 @@ def knn_predictions(
     """
     for k in ks:
         check_k(k, len(bank_ND))
+    if not len(queries_MD):
+        return dict.fromkeys(ks, bank_labels_N[:0])
     similarity_MK, nearest_MK = nearest_neighbours(
         bank_ND, queries_MD, max(ks), chunk=chunk, block=block, devices=devices
     )

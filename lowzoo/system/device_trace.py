@@ -3,8 +3,9 @@
 Inside `DeviceTrace` tensors on the CPU are real and those on "cuda" are PyTorch's fake tensors. An operation that mixes
 devices raises, as it would on a GPU. What would make the host wait for the GPU is recorded with the line that asks for
 it: values that are read back (`.item()`, `bool(x)`, `.cpu()`, `tolist`, `nonzero`), and copies to the GPU without
-`non_blocking`. Operations are counted in floating-point operations, and the memory that lives on the device is followed
-as PyTorch's allocator hands it out, in blocks of 512 bytes.
+`non_blocking`. Recorded, too, is what a stream uses without waiting for another one that makes it. Operations are
+counted in floating-point operations, and the memory that lives on the device is followed as PyTorch's allocator hands
+it out, in blocks of 512 bytes.
 
 A value that is read back is 1, so that a program goes on: a loss is finite and a count is not zero.
 """
@@ -25,6 +26,7 @@ from torch._subclasses.fake_tensor import DynamicOutputShapeException, FakeTenso
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves, tree_map
 
+from lowzoo.system.device_streams import Streams
 from lowzoo.system.flops import operations_of
 
 _META, _BLOCK = torch.device("meta"), 512
@@ -39,7 +41,8 @@ class Wait:
     """Something for which the host waits for the device.
 
     Args:
-        kind: "read-back", "shape" (the size of a result depends on values) or "upload" (a blocking copy).
+        kind: "read-back", "shape" (the size of a result depends on values) or "upload" (a blocking copy); of streams
+            "race" or "lent", see `lowzoo.system.device_streams`.
         operation: PyTorch's name of it.
         where: FILE:LINE of the innermost line outside PyTorch.
     """
@@ -70,7 +73,8 @@ class DeviceTrace(FakeTensorMode):
     """Follows work on "cuda"; a context.
 
     Args:
-        allowed: Function names inside which the host may wait: such waits are not recorded.
+        allowed: Names of functions, with their classes or without, inside which the host may wait: such waits are not
+            recorded.
 
     Attributes:
         waits: Everything for which the host would wait.
@@ -81,6 +85,8 @@ class DeviceTrace(FakeTensorMode):
         watch: Whether `operations` are noted, which costs time.
     """
 
+    _on = 0
+
     def __init__(self, allowed: Iterable[str] = (), *, watch: bool = False) -> None:
         self._has_gpu = torch.cuda.is_available()
         super().__init__(allow_non_fake_inputs=True)
@@ -89,6 +95,7 @@ class DeviceTrace(FakeTensorMode):
         self.operations: Counter[Operation] = Counter()
         self.flops = self.live = self.peak = 0
         self._seen: dict[int, int] = {}
+        self._streams = Streams(self._wait)
         self._as_meta, self._inside = 0, False
         self._pending: set[int] = set()
         self._accumulators: list[Any] = []
@@ -97,6 +104,7 @@ class DeviceTrace(FakeTensorMode):
     def __enter__(self) -> "DeviceTrace":
         super().__enter__()
         self._depth += 1
+        DeviceTrace._on += 1
         if self._depth > 1:  # its own kernels enter it again
             return self
         with contextlib.ExitStack() as stack:
@@ -110,11 +118,21 @@ class DeviceTrace(FakeTensorMode):
 
     def __exit__(self, *error: Any) -> None:
         self._depth -= 1
+        DeviceTrace._on -= 1
         if not self._depth:
             self._changes.close()
             # Not before: a cast under autocast holds the lock of that cache.
             torch.clear_autocast_cache()
         super().__exit__(*error)
+
+    @staticmethod
+    def is_on() -> bool:
+        """Whether some trace follows what this thread does now."""
+        return DeviceTrace._on > 0
+
+    def __deepcopy__(self, _: Any) -> "DeviceTrace":
+        """Itself: the copy of a module on the device is followed by the same trace."""
+        return self
 
     @property
     def avoid_device_init(self) -> bool:
@@ -128,11 +146,14 @@ class DeviceTrace(FakeTensorMode):
         self.flops, self.peak = 0, self.live
 
     def hold(self, module: nn.Module) -> None:
-        """Prepare the parameters of a module for a backward pass under autocast; before its first forward pass."""
+        """Prepare the parameters of a module for a backward pass; before its first forward pass."""
+        for parameter in module.parameters():
+            if parameter.requires_grad:
+                self._hold(parameter)
+
+    def _hold(self, leaf: Tensor) -> None:
         with self._answering_meta():
-            for parameter in module.parameters():
-                if parameter.requires_grad:
-                    self._accumulators.append(torch.autograd.graph.get_gradient_edge(parameter).node)
+            self._accumulators.append(torch.autograd.graph.get_gradient_edge(leaf).node)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Compute for real what has nothing to do with the device, and follow the rest."""
@@ -149,6 +170,12 @@ class DeviceTrace(FakeTensorMode):
             return func(*args, **kwargs)
         if self._inside:  # a part of an operation that is accounted for as a whole
             return super().__torch_dispatch__(func, types, args, kwargs)
+        # In inference mode nothing has taken such operations apart before.
+        if torch.is_inference_mode_enabled() and torch._C._dispatch_has_kernel_for_dispatch_key(
+            func.name(), "CompositeImplicitAutograd"
+        ):
+            with self:
+                return func.decompose(*args, **kwargs)
         name = func.overloadpacket.__name__
         if (answer := self._waiting(name, func, args, kwargs, on_device)) is not None:
             return answer
@@ -242,6 +269,8 @@ class DeviceTrace(FakeTensorMode):
             self._pending = set()
         for x in results:
             self._born(x.untyped_storage())
+        given = (x.untyped_storage()._cdata for x in tensors if isinstance(x, FakeTensor))
+        self._streams.work(name, given, (x.untyped_storage()._cdata for x in results))
         self.flops += operations_of(func.overloadpacket, args, kwargs, out)
         if self.watch and (floating := frozenset(x.dtype for x in tensors if x.dtype.is_floating_point)):
             self.operations[Operation(name, floating, _asked()[0], bool(self._as_meta))] += 1
@@ -258,6 +287,7 @@ class DeviceTrace(FakeTensorMode):
 
     def _died(self, key: int) -> None:
         self.live -= self._seen.pop(key, 0)
+        self._streams.died(key)
 
     @contextlib.contextmanager
     def _answering_meta(self) -> Iterator[None]:
@@ -281,6 +311,16 @@ class DeviceTrace(FakeTensorMode):
             with self._answering_meta():
                 return apply.__get__(None, kind)(*args, **more)
 
+        plain = Tensor.requires_grad_
+
+        def wanting(x: Tensor, wanted: bool = True) -> Tensor:
+            found = plain(x, wanted)
+            if wanted and isinstance(x, FakeTensor) and not isinstance(x, nn.Parameter) and x.is_leaf:
+                self._hold(x)
+            return found
+
+        yield from self._streams.patches()
+        yield mock.patch.object(Tensor, "requires_grad_", wanting)
         yield mock.patch.object(torch.autograd, "_engine_run_backward", backward)
         yield mock.patch.object(function, "apply", classmethod(applied))
         yield mock.patch.object(nn.Module, "_apply", _apply)
@@ -305,19 +345,6 @@ class _Attention(TorchFunctionMode):
         return torch.ops.aten._scaled_dot_product_efficient_attention(q, k, v, None, keep, dropout, causal)[0]
 
 
-class _Event:
-    """A mark in a stream that is not there."""
-
-    def __init__(self, **_: Any) -> None: ...
-
-    def record(self, *_: Any) -> None:
-        """Mark nothing."""
-
-    def elapsed_time(self, _: "_Event") -> float:
-        """Milliseconds: none."""
-        return 0.0
-
-
 @contextlib.contextmanager
 def _pretended_gpu() -> Iterator[None]:
     """Let PyTorch say that there is a GPU, of 80 GB, which computes in bfloat16."""
@@ -325,7 +352,6 @@ def _pretended_gpu() -> Iterator[None]:
         "is_available": lambda: True,
         "device_count": lambda: 1,
         "is_bf16_supported": lambda *_, **__: True,
-        "Event": _Event,
         "synchronize": lambda *_: None,
         "memory_allocated": lambda *_: 0,
         "mem_get_info": lambda *_: (80 * 10**9, 80 * 10**9),
@@ -363,6 +389,6 @@ def _asked() -> tuple[str, frozenset[str]]:
         file = frame.f_code.co_filename
         if file != __file__ and not any(part in file for part in _ELSEWHERE):
             where = where or f"{file}:{frame.f_lineno}"
-            names.add(frame.f_code.co_name)
+            names |= {frame.f_code.co_name, frame.f_code.co_qualname}
         frame = frame.f_back
     return where, frozenset(names)

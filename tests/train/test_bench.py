@@ -52,3 +52,35 @@ def test_a_report_without_memory_says_so() -> None:
         "bottleneck": "data",
     }
     assert "peak memory not known" in describe(report)[-2]
+
+
+def test_settings_are_compared_in_one_call(tmp_path: Path) -> None:
+    make_pictures(tmp_path / "pictures")
+    settings = [*SETTINGS, f"teacher={make_teacher(tmp_path / 'teacher')}", "epochs=3"]
+    words = TrainArgs("rob", ("rob_dino",), str(tmp_path / "pictures"), settings=settings, out=tmp_path / "out")
+    said: list[str] = []
+    report = run_bench(words, said.append, ("channels_last=false fused=false", "drop_path=0.2"))
+    assert [row["settings"] for row in report["compared"]] == ["channels_last=false fused=false", "drop_path=0.2"]
+    for row in report["compared"]:
+        assert row["times_as_fast"] == pytest.approx(row["images_per_s"] / report["images_per_s"], abs=1e-3)
+        assert row["peak_memory_mb"] is None
+    assert json.loads((tmp_path / "out" / "bench.json").read_text()) == report
+    assert sum("times as fast" in line for line in said) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ("ahead=true", "ahead=true is for a CUDA GPU"),
+        ("nonsense=1", "unknown configuration key 'nonsense'"),
+        ("fused=true", "is what the run has already"),
+        ("compile=max-autotune accumulate=2", "CUDA graphs, which no batch in parts can do"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused_before_anything_is_timed(words: str, reason: str, tmp_path: Path) -> None:
+    make_pictures(tmp_path / "pictures")
+    settings = [*SETTINGS, f"teacher={make_teacher(tmp_path / 'teacher')}", "epochs=3"]
+    args = TrainArgs("rob", ("rob_dino",), str(tmp_path / "pictures"), settings=settings, out=tmp_path / "out")
+    with pytest.raises(LowzooError, match=reason):
+        run_bench(args, print, (words,))
+    assert not (tmp_path / "out").exists()

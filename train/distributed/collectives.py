@@ -6,17 +6,18 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from lowzoo.system.processes import exchange, joined
 from lowzoo.train.losses.peers import Peers
 
 
 def world_size() -> int:
     """Number of processes of the run."""
-    return dist.get_world_size() if dist.is_initialized() else 1
+    return joined().count
 
 
 def rank() -> int:
     """This process's number among them."""
-    return dist.get_rank() if dist.is_initialized() else 0
+    return joined().rank
 
 
 @torch.no_grad()
@@ -25,7 +26,7 @@ def all_reduce_sum(x: Tensor) -> Tensor:
     if world_size() == 1:
         return x
     total = x.detach().clone()
-    dist.all_reduce(total)
+    exchange(lambda: dist.all_reduce(total))
     return total
 
 
@@ -35,7 +36,7 @@ def all_reduce_max(x: Tensor) -> Tensor:
     if world_size() == 1:
         return x
     largest = x.detach().clone()
-    dist.all_reduce(largest, op=dist.ReduceOp.MAX)
+    exchange(lambda: dist.all_reduce(largest, op=dist.ReduceOp.MAX))
     return largest
 
 
@@ -46,11 +47,7 @@ def any_of(number: int) -> int:
 
 def all_gather_values(value: Any) -> list[Any]:
     """The plain values of all processes, that of process 0 first."""
-    if world_size() == 1:
-        return [value]
-    values: list[Any] = [None] * world_size()
-    dist.all_gather_object(values, value)
-    return values
+    return joined().gather(value)
 
 
 @torch.no_grad()
@@ -61,7 +58,7 @@ def all_gather_rows(x: Tensor) -> Tensor:
     # Images may be laid out channels last; what is sent and what is received have to be laid out alike.
     x = x.detach().contiguous()
     parts = [torch.empty_like(x) for _ in range(world_size())]
-    dist.all_gather(parts, x)
+    exchange(lambda: dist.all_gather(parts, x))
     return torch.cat(parts)
 
 

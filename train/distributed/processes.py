@@ -1,7 +1,7 @@
 """Several processes, one run: where this process stands, and how the others are started.
 
-A process started by `torchrun` finds its place in the environment; `--devices N` starts N processes on this machine
-itself. Without either there is one process and nothing here does anything.
+A process started by `torchrun` finds its place in the environment (`lowzoo.system.processes`); `--devices N` starts N
+processes on this machine itself. Without either there is one process and nothing here does anything.
 """
 
 import contextlib
@@ -14,61 +14,28 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import nn
 
 from lowzoo.base.errors import LowzooError
 from lowzoo.base.printable import forgiving_streams
+from lowzoo.system.processes import barrier, is_main, join, leave, local_rank, own_device, under_torchrun
 from lowzoo.system.signals import Stopped, StopRequest, sigterm_as_exception
 from lowzoo.train.distributed.child_processes import script_hidden
 
+__all__ = [
+    "barrier",
+    "is_main",
+    "join",
+    "leave",
+    "local_rank",
+    "own_device",
+    "spawn",
+    "under_torchrun",
+    "wrap_ddp",
+]
+
 # Seconds that the other processes have to end by themselves once one has ended.
 _GRACE = 5.0
-
-
-def under_torchrun() -> bool:
-    """Whether this process is one of several that `torchrun` (or a scheduler in its manner) started."""
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ
-
-
-def local_rank() -> int:
-    """This process's number on its machine."""
-    return int(os.environ.get("LOCAL_RANK", "0"))
-
-
-def own_device(device: torch.device) -> torch.device:
-    """This process's GPU, where `device` names none of several."""
-    if device.type == "cuda" and device.index is None and dist.is_initialized():
-        return torch.device("cuda", local_rank())
-    return device
-
-
-def is_main() -> bool:
-    """Whether this process speaks and writes for all."""
-    return not dist.is_initialized() or dist.get_rank() == 0
-
-
-def join(device: torch.device) -> bool:
-    """Join the other processes, where there are any; returns whether there are."""
-    if dist.is_initialized() or not under_torchrun():
-        return dist.is_initialized()
-    if device.type == "cuda":
-        torch.cuda.set_device(local_rank())
-    # What processes tell each other on the host goes by gloo, so that it waits for no GPU.
-    dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
-    return True
-
-
-def leave() -> None:
-    """Part from the other processes."""
-    if dist.is_initialized():
-        dist.destroy_process_group()
-
-
-def barrier() -> None:
-    """Wait for the other processes."""
-    if dist.is_initialized():
-        dist.barrier()
 
 
 def spawn(

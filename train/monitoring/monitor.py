@@ -19,23 +19,39 @@ K = 20
 
 
 def load_squares(
-    source: ImageSource, limit: int, size: int, seed: int = 0, *, title: str = "loading images"
+    source: ImageSource,
+    limit: int,
+    size: int,
+    seed: int = 0,
+    *,
+    title: str = "loading images",
+    part: Callable[[int], range] = range,
 ) -> tuple[Tensor, np.ndarray]:
     """Up to `limit` images as one uint8 tensor (N, 3, size, size), and their indices (N,).
 
     They are prepared as evaluation prepares them for the finished run, whose configuration says the same. A fixed
     random subset where the source holds more; images that cannot be read are left out.
 
+    Args:
+        source: The images.
+        limit: Images at most.
+        size: Side in pixels.
+        seed: Random seed of the subset.
+        title: What is shown while they are loaded.
+        part: Gives which of so many images to load; all of them by default.
+
     Raises:
-        LowzooError: None of them can be read.
+        LowzooError: None of all of them can be read.
     """
     # Of a stream, only the first images can be picked.
     order = np.arange(len(source)) if source.streamed else np.random.default_rng(seed).permutation(len(source))
-    order = order[:limit]
+    chosen = np.sort(order[:limit])
+    mine = part(len(chosen))
+    order = chosen[mine.start : mine.stop]
     spec = Preprocessing((3, size, size), IMAGENET_MEAN, IMAGENET_STD, "bicubic", 1.0)
     squares, kept = [], []
     first_error = ""
-    for index in track(np.sort(order).tolist(), title):
+    for index in track(order.tolist(), title):
         try:
             image = source.pixels(index)
         except BadImage as error:
@@ -43,6 +59,8 @@ def load_squares(
             continue
         squares.append(torch.from_numpy(to_uint8_input(image, spec)).permute(2, 0, 1))
         kept.append(index)
+    if not squares and len(order) < len(chosen):  # the others may have some
+        return torch.empty(0, 3, size, size, dtype=torch.uint8), np.empty(0, np.int64)
     if not squares:
         raise LowzooError(
             f"none of {len(order)} images of {source.name} can be read, the first: {first_error}", "Replace them"
@@ -68,6 +86,8 @@ def features_of(
     mean = torch.tensor(IMAGENET_MEAN, device=device).view(1, 3, 1, 1) * 255
     std = torch.tensor(IMAGENET_STD, device=device).view(1, 3, 1, 1) * 255
     out = []
+    if not len(squares_N3SS):
+        return torch.empty(0, 0)
     for block in track(squares_N3SS.split(batch), "computing features"):
         images = ((block.to(device).float() - mean) / std).contiguous(memory_format=torch.channels_last)
         with autocast():

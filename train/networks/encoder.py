@@ -38,14 +38,23 @@ class MultiViewEncoder(nn.Module):
         backbone: (N, 3, S, S) to features (N, D).
         head: Features (N, D) to scores (N, K).
         masked: Make the learned embedding that stands in for masked patches; the backbone is a ViT.
+        layout: How images lie in memory.
     """
 
-    def __init__(self, backbone: nn.Module, head: nn.Module, *, masked: bool = False) -> None:
+    def __init__(
+        self,
+        backbone: nn.Module,
+        head: nn.Module,
+        *,
+        masked: bool = False,
+        layout: torch.memory_format = torch.channels_last,
+    ) -> None:
         super().__init__()
         self.backbone = backbone
         # What a head can do beyond being called depends on its kind.
         self.head: Any = head
         self.masked = MaskedEmbedding(backbone) if masked else None
+        self.layout = layout
 
     def forward(self, groups: Sequence[Tensor], mask_GBN: Tensor | None = None) -> Encoded:
         """Encode groups of views.
@@ -57,7 +66,7 @@ class MultiViewEncoder(nn.Module):
         count, images = groups[0].shape[:2]
         features, patches = [], None
         for number, group in enumerate(groups):
-            flat = group.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+            flat = group.flatten(0, 1).contiguous(memory_format=self.layout)
             _set_token_drop(self.backbone, number == 0)
             if number == 0 and mask_GBN is not None and self.masked is not None:
                 with self.masked.replacing(mask_GBN.flatten(0, 1)):

@@ -24,6 +24,7 @@ class Views:
         records: (B, G, 13) what the global views were made with, for a teacher cache.
         labels: (B,) classes, for supervised distillation.
         masks: (G, B, N) masked patches of the global views, for iBOT.
+        bottleneck: (G, B, D') what a teacher cache holds of the global views, where it was read ahead.
     """
 
     groups: list[Tensor]
@@ -32,6 +33,11 @@ class Views:
     records: Tensor = field(default_factory=lambda: torch.empty(0))
     labels: Tensor | None = None
     masks: Tensor | None = None
+    bottleneck: Tensor | None = None
+
+    def on_device(self) -> list[Tensor]:
+        """All that lies on the device."""
+        return [*self.groups, *(x for x in (self.labels, self.masks, self.bottleneck) if x is not None)]
 
 
 @dataclass(frozen=True)

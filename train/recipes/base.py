@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Annotated, Any, Literal, Self
 
+import torch
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -63,6 +64,12 @@ class TrainConfig(BaseModel):
         precision: Precision of the networks; losses and heads of teachers always compute in fp32.
         onednn: On a CPU, fp32 matmuls by oneDNN instead of MKL: twice the speed on AMD's with AVX-512.
             A ViT's attention then keeps its weights for the backward pass, which takes memory.
+        compile: Compile the student: true, or a mode of torch.compile that replays CUDA graphs, which no batch in
+            parts can do. The modes have not run on a GPU yet.
+        ahead: On a GPU, finish views and read a teacher cache a step ahead, on a stream of their own. Proven on a
+            traced device; it has not run on a GPU yet.
+        fused: AdamW by one kernel for many parameters.
+        channels_last: Images and convolutions with the channels last.
         sync_bn: Batch statistics over all devices.
         keep_checkpoints: Checkpoints that stay for `--from`, beside the two newest; one an epoch until there are more,
             then those that lie most evenly over the run.
@@ -108,7 +115,10 @@ class TrainConfig(BaseModel):
 
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     device: str = "auto"
-    compile: bool = False
+    compile: bool | Literal["reduce-overhead", "max-autotune"] = False
+    ahead: bool = False
+    fused: bool = True
+    channels_last: bool = True
     onednn: bool = False
     sync_bn: bool = False
     workers: NonNegativeInt | None = None
@@ -149,6 +159,10 @@ class TrainConfig(BaseModel):
         names = [group.name for group in self.views]
         if not names or names[0] != "global" or names.count("global") != 1:
             raise ValueError("views need exactly one group named 'global', and it stands first")
+        if not self.fused and self.optimizer != "adamw":
+            raise ValueError(f"fused = false is for adamw, and the optimiser is {self.optimizer}")
+        if self.accumulate > 1 and isinstance(self.compile, str):
+            raise ValueError(f"compile = {self.compile!r} replays CUDA graphs, which no batch in parts can do")
         if self.batch_size % self.accumulate:
             raise ValueError(f"batch_size must be a multiple of accumulate = {self.accumulate}")
         return self
@@ -180,6 +194,11 @@ class TrainConfig(BaseModel):
     def peak_lr(self) -> float:
         """The learning rate at the end of the warm-up."""
         return self.lr * self.batch_size / self.lr_batch if self.lr_batch else self.lr
+
+    @property
+    def layout(self) -> torch.memory_format:
+        """How images and convolutions lie in memory."""
+        return torch.channels_last if self.channels_last else torch.contiguous_format
 
     @property
     def method_name(self) -> str:

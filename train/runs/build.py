@@ -35,7 +35,8 @@ def build_method(
         _start_from_prototypes(head, teacher.teacher)
     if not masked:
         shorten_last_block(backbone)
-    student = MultiViewEncoder(backbone, head, masked=masked).to(memory_format=torch.channels_last)
+    layout = config.layout
+    student = MultiViewEncoder(backbone, head, masked=masked, layout=layout).to(memory_format=layout)
     if config.sync_bn and processes > 1:
         synchronise_batch_norms(student, device)
     return recipe.method(config, student, teacher).to(device)

@@ -1,22 +1,36 @@
 """From a loader's batch to finished views: the device's part of the augmentation, masks and labels."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from lowzoo.base.errors import LowzooError
 from lowzoo.data.source import ImageSource
 from lowzoo.train.data.dataset import ViewBatch
 from lowzoo.train.networks.step import Views
 from lowzoo.train.recipes.base import TrainConfig
+from lowzoo.train.runs.ahead import PendingViews, ahead
+from lowzoo.train.teacher_cache.frozen import FrozenTeacher
 from lowzoo.train.views import photometric
 from lowzoo.train.views.masks import block_mask
 
-# A batch, and what gives its views when they are needed.
-PendingViews = tuple[ViewBatch, Callable[[], Views]]
+
+def check_settings(config: TrainConfig, device: torch.device) -> None:
+    """Refuse settings that this device has no use for.
+
+    Raises:
+        LowzooError: Views are to be made ahead on what is no GPU.
+    """
+    if config.ahead and device.type != "cuda":
+        raise LowzooError(
+            f"ahead=true is for a CUDA GPU, and this run is on {device.type}, which prepares views beside the step",
+            "Leave it out",
+        )
 
 
 class DeviceViews:
@@ -27,10 +41,23 @@ class DeviceViews:
         source: Training images, for their labels.
         device: Where the views go.
         patch: Side of the student's patches in pixels, for masks; of no use to a network without.
+        teacher: Whose cache is read with the views, where they are made ahead.
+
+    Raises:
+        LowzooError: Views are to be made ahead on what is no GPU.
     """
 
-    def __init__(self, config: TrainConfig, source: ImageSource, device: torch.device, patch: int) -> None:
+    def __init__(
+        self,
+        config: TrainConfig,
+        source: ImageSource,
+        device: torch.device,
+        patch: int,
+        teacher: FrozenTeacher | None = None,
+    ) -> None:
+        check_settings(config, device)
         self._config = config
+        self._teacher = teacher
         self._device = device
         self._grid = config.global_size // patch
         needs = config.needs
@@ -60,10 +87,13 @@ class DeviceViews:
     def pair(self, batches: Iterable[ViewBatch]) -> Iterator[PendingViews]:
         """Each batch with what gives its views, in order.
 
-        A GPU makes them when they are asked for, beside the host. A CPU makes them in a thread of their
-        own while the step before trains: between its large operations a step leaves cores and the interpreter idle.
-        There a batch is given once the one after it has come.
+        A GPU makes them when they are asked for, beside the host, or a step ahead (see `lowzoo.train.runs.ahead`). A
+        CPU makes them in a thread of their own while the step before trains: between its large operations a step leaves
+        cores and the interpreter idle. There a batch is given once the one after it has come.
         """
+        if self._config.ahead:
+            yield from ahead(batches, self._with_bottleneck, self._device)
+            return
         if self._device.type != "cpu":
             for batch in batches:
                 yield batch, partial(self, batch)
@@ -77,6 +107,11 @@ class DeviceViews:
                 ready = coming
             if ready is not None:
                 yield ready
+
+    def _with_bottleneck(self, batch: ViewBatch) -> Views:
+        """The views, with what the teacher's cache holds of them."""
+        views = self(batch)
+        return views if self._teacher is None else replace(views, bottleneck=self._teacher.read_ahead(views))
 
     def _masks(self, batch: ViewBatch) -> Tensor | None:
         config, rules = self._config, self._mask_rules

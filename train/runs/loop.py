@@ -38,12 +38,14 @@ from lowzoo.train.optim.updates import Updates, precision_of
 from lowzoo.train.recipes.base import TrainConfig
 from lowzoo.train.runs import checkpoint
 from lowzoo.train.runs import folder as run_folder
+from lowzoo.train.runs.ahead import PendingViews
 from lowzoo.train.runs.budget import Budget
 from lowzoo.train.runs.build import build_method
-from lowzoo.train.runs.device_views import DeviceViews, PendingViews
+from lowzoo.train.runs.device_views import DeviceViews
 from lowzoo.train.runs.going_on import go_on
 from lowzoo.train.runs.memory import estimate, free_memory, taken_memory
 from lowzoo.train.runs.result import RunResult, Worked, conclude
+from lowzoo.train.runs.traced_step import memory_on_gpu
 from lowzoo.train.settings.changes import (
     Change,
     refuse_other_run,
@@ -52,6 +54,7 @@ from lowzoo.train.settings.changes import (
 from lowzoo.train.settings.length import Length, read_segments, write_segments
 from lowzoo.train.teacher_cache.frozen import FrozenTeacher
 from lowzoo.train.teacher_cache.opening import open_cache
+from lowzoo.train.teachers import Teacher
 from lowzoo.train.teachers.of_run import announce_fit, complete_teacher, create_teacher
 
 _LOG_STEPS = 10
@@ -125,7 +128,7 @@ class Run:
         processes = collectives.world_size()
         if not resume:
             scores = teacher.facts.prototypes if teacher is not None else 0
-            config = self.config = self._in_parts(config, backbone, scores, processes, say)
+            config = self.config = self._in_parts(config, backbone, teacher, scores, processes, say)
         per_epoch = len(source) // config.batch_size
         begun = int(state["step"]) if state else 0
         self.length = Length.of(config, per_epoch, read_segments(folder) if state else ())
@@ -167,7 +170,7 @@ class Run:
         if resume:
             self.length, self.changes = go_on(folder, config, self.length, per_epoch, state)
         self.updates = Updates(config, self.student, self.length, self.device, self.precision, self.changes)
-        self.device_views = DeviceViews(config, source, self.device, patch_side(backbone))
+        self.device_views = DeviceViews(config, source, self.device, patch_side(backbone), self.teacher)
         self.bad = BadImageLog(folder / self._own("bad_images.txt"), config.max_bad_share)
         self.odd = OddImageLog(folder / self._own("odd_images.txt"))
         self.guard = Guard(self.method.outputs)
@@ -200,19 +203,37 @@ class Run:
                 self._open_monitors(held_out)
 
     def _in_parts(
-        self, config: TrainConfig, backbone: torch.nn.Module, scores: int, processes: int, say: Callable[[str], None]
+        self,
+        config: TrainConfig,
+        backbone: torch.nn.Module,
+        teacher: Teacher | None,
+        scores: int,
+        processes: int,
+        say: Callable[[str], None],
     ) -> TrainConfig:
         """The same configuration, or one whose batch is divided so that a step fits into memory."""
         free = free_memory(self.device)
         if config.accumulate > 1 or config.batch_size % processes or free is None:
             return config
         images = config.batch_size // processes
-        needed = estimate(config, backbone, scores or config.needs.outputs, self.device, self.autocast)
+        needed = None
+        if self.device.type == "cuda":
+            needed = memory_on_gpu(
+                config, backbone, teacher, self.source, self.device, self.precision, self.autocast, images, say
+            )
+        if needed is None:
+            needed = estimate(config, backbone, scores or config.needs.outputs, self.device, self.autocast)
         # Processes on one CPU share its memory.
         sharing = processes if self.device.type == "cpu" else 1
         parts = collectives.any_of(needed.parts(images, free // sharing, taken_memory(self.device)))
         if parts == 1:
             return config
+        if isinstance(config.compile, str):
+            raise LowzooError(
+                f"a step of {config.batch_size} images does not fit into memory, and compile={config.compile} replays "
+                "CUDA graphs, which no batch in parts can do",
+                "Use --set compile=true, or a smaller --batch-size",
+            )
         say(
             f"A step of {config.batch_size} images would need {needed.peak(images) / 1e9:.1f} GB, and "
             f"{free / sharing / 1e9:.1f} are free: it goes through them in {parts} parts (accumulate), "
@@ -393,6 +414,9 @@ class Run:
                 views = views_of_batch()
             last = number + 1 == self.config.accumulate
             with nullcontext() if last or not hasattr(self._wrapped, "no_sync") else self._wrapped.no_sync():
+                if isinstance(self.config.compile, str):
+                    # What CUDA graphs gave in the step before is used up.
+                    torch.compiler.cudagraph_mark_step_begin()
                 with clock.part("forward"):
                     loss = self.method.loss(views, now) / self.config.accumulate
                 with clock.part("backward"):
@@ -406,7 +430,8 @@ class Run:
     def _compile_and_wrap(self, processes: int) -> None:
         self._wrapped: Any = None
         if self.config.compile:
-            self.method.wrap(lambda student: torch.compile(student, dynamic=False))  # type: ignore[arg-type,return-value]
+            mode = self.config.compile if isinstance(self.config.compile, str) else None
+            self.method.wrap(lambda student: torch.compile(student, dynamic=False, mode=mode))  # type: ignore[arg-type,return-value]
         if processes > 1:
             self._wrapped = self.method.wrap(lambda student: distributed.wrap_ddp(student, self.device))
 

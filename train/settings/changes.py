@@ -30,7 +30,12 @@ FloatArray = NDArray[np.float64]
 _FILE = "changes.json"
 
 # Of the machine and the record alone: they change neither what is computed nor, beyond its rounding, the result.
-FREE = frozenset({"device", "onednn", "workers", "checkpoint_steps", "keep_checkpoints", "log", "guard", "chosen"})
+FREE = frozenset(
+    {
+        *("device", "onednn", "workers", "ahead", "fused", "channels_last"),
+        *("checkpoint_steps", "keep_checkpoints", "log", "guard", "chosen"),
+    }
+)
 
 _LENGTH_AND_RATE = {*LENGTHS, "lr", "lr_batch", "lr_start", "lr_end", "warmup", "schedule", "update"}
 _OPTIMISER = {"weight_decay", "weight_decay_end", "momentum", "betas", "clip_grad", "precision", "compile", "drop_path"}

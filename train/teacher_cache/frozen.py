@@ -54,6 +54,8 @@ class FrozenTeacher:
 
     def embed(self, views: Views, now: StepContext) -> Tensor:
         """Embeddings (G, B, D') in fp32 of the global views."""
+        if views.bottleneck is not None:
+            return views.bottleneck
         if self.cache is None:
             return self._compute(views, now, len(views.groups[0]))
         missing = torch.from_numpy(self.cache.missing(views.epoch, views.indices))
@@ -69,6 +71,17 @@ class FrozenTeacher:
             there = ~missing
             found[there] = self.cache.read(views.epoch, views.indices[there], views.records[there])
         return found.to(views.groups[0].device, non_blocking=True).transpose(0, 1)
+
+    def read_ahead(self, views: Views) -> Tensor | None:
+        """Embeddings (G, B, D') that the cache holds of all of these views; None where it lacks any."""
+        cache = self.cache
+        if cache is None or cache.missing(views.epoch, views.indices).any():
+            return None
+        found = cache.read(views.epoch, views.indices, views.records)
+        device = views.groups[0].device
+        # Only from page-locked memory does a copy go on beside the host.
+        found = found.pin_memory() if device.type == "cuda" else found
+        return found.to(device, non_blocking=True).transpose(0, 1)
 
     def _store(self, cache: TeacherCache, epoch: int, indices: Tensor, made: Tensor, records: Tensor) -> None:
         """Put rows into the cache; a disk that takes no more costs time from here on, and not the run."""

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lowzoo import catalog
 from lowzoo.base.errors import LowzooError, reason_of
@@ -15,7 +15,7 @@ from lowzoo.base.notes import say_once
 from lowzoo.data.source import ImageSource
 from lowzoo.features.batch_norms import fold_batch_norms
 from lowzoo.io.files import write_text
-from lowzoo.train.distributed.processes import barrier, is_main
+from lowzoo.system.processes import Processes, joined
 from lowzoo.train.heads import HeadSpec, WeightNormLinear
 from lowzoo.train.heads.files import load_head, save_head
 from lowzoo.train.monitoring.monitor import features_of, load_squares
@@ -28,6 +28,7 @@ from lowzoo.train.teachers.resized import Resized
 
 M = TypeVar("M", bound=nn.Module)
 
+_BATCH = 128
 _HEAD, _FACTS = "teacher_head.safetensors", "teacher_head.json"
 
 
@@ -143,9 +144,11 @@ def complete_teacher(
     if config.teacher_size:
         teacher = Teacher(Resized(teacher.backbone, config.teacher_size), teacher.head, teacher.facts)
     if teacher.head is None:
-        if is_main() and not (folder / _HEAD).exists():
-            teacher = _fit(_to(teacher, device), config, source, folder, device, autocast)
-        barrier()
+        among = joined()
+        if not among.of_main((folder / _HEAD).exists()):
+            fitted = _fit(_to(teacher, device), config, source, folder, device, autocast, among)
+            teacher = fitted if among.is_main else teacher
+        among.wait()
         if teacher.head is None:
             head, _, _, _ = load_head(folder / _HEAD)
             facts = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
@@ -155,7 +158,8 @@ def complete_teacher(
                     f"{teacher.facts.revision}: the run does not go on to the same bits"
                 )
             teacher = with_fitted_head(teacher, head, facts)
-    teacher = _to(teacher, device)
+    teacher = _to(teacher, device, config.layout)
+    teacher.layout = config.layout
     for module in teacher.modules():
         if isinstance(module, WeightNormLinear):
             module.freeze()
@@ -175,9 +179,25 @@ def _fit(
     folder: Path,
     device: torch.device,
     autocast: Callable[[], Any],
+    among: Processes,
 ) -> Teacher:
-    squares, _ = load_squares(source, config.fitted_images, config.global_size, config.seed, title="fitting prototypes")
-    features = features_of(teacher.backbone, squares, device, autocast)
+    """Fit a head, all processes together; the first one writes it down."""
+
+    def embedded() -> Tensor:
+        squares, _ = load_squares(
+            source,
+            config.fitted_images,
+            config.global_size,
+            config.seed,
+            title="fitting prototypes",
+            # Whole batches, so that each holds the images that it would hold in one process.
+            part=lambda images: _whole_batches(among, images),
+        )
+        return features_of(teacher.backbone, squares, device, autocast, batch=_BATCH)
+
+    features = among.gather_rows(among.attempt(embedded))
+    if not len(features):
+        raise LowzooError(f"no image of {source.name} can be read to fit prototypes to", "Replace them")
     teacher = fit_teacher_head(
         teacher,
         features,
@@ -185,7 +205,10 @@ def _fit(
         bottleneck=config.fitted_bottleneck,
         whitening=config.fitted_whitening,
         seed=config.seed,
+        among=among,
     )
+    if not among.is_main:
+        return teacher
     head = teacher.fitted_head()
     spec = HeadSpec(kind="fitted", bottleneck=head.projection.shape[1])
     write_text(folder / _FACTS, json.dumps(teacher.facts.as_dict(), indent=2) + "\n")
@@ -193,6 +216,11 @@ def _fit(
     return teacher
 
 
-def _to(module: M, device: torch.device) -> M:
-    """Move to the device; convolutions are faster with the channels last."""
-    return module.to(device=device).to(memory_format=torch.channels_last)
+def _whole_batches(among: Processes, images: int) -> range:
+    part = among.part(-(-images // _BATCH))
+    return range(part.start * _BATCH, min(part.stop * _BATCH, images))
+
+
+def _to(module: M, device: torch.device, layout: torch.memory_format = torch.channels_last) -> M:
+    """Move to the device; most convolutions are faster with the channels last."""
+    return module.to(device=device).to(memory_format=layout)

@@ -57,6 +57,7 @@ class Teacher(nn.Module):
         self.backbone = backbone
         self.head = head
         self.facts = facts
+        self.layout = torch.channels_last
         self.requires_grad_(False)
         self.eval()
 
@@ -78,7 +79,7 @@ class Teacher(nn.Module):
     @torch.no_grad()
     def bottleneck(self, views_GB3SS: Tensor) -> Tensor:
         """What the head's last layer sees of views, (G, B, D') in fp32: all that a cache has to keep."""
-        images = views_GB3SS.flatten(0, 1).contiguous(memory_format=torch.channels_last)
+        images = views_GB3SS.flatten(0, 1).contiguous(memory_format=self.layout)
         features = full(self.backbone(images))
         with torch.autocast(features.device.type, enabled=False):
             narrow: Tensor = self._head().bottleneck(features).unflatten(0, views_GB3SS.shape[:2])

@@ -1,7 +1,6 @@
 """`lowzoo eval`: how good a model's frozen features are; a sub-command a protocol, made of the protocol's function."""
 
 import functools
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +16,9 @@ def _command(name: str) -> Callable[..., None]:
     @functools.wraps(function)
     def evaluated(**words: Any) -> Any:
         found = function(**words)
-        if os.environ.get("RANK", "0") != "0":  # of several processes, the first one speaks
+        from lowzoo.system.processes import started_first
+
+        if not started_first():  # of several processes, the first one speaks
             raise typer.Exit
         return found
 

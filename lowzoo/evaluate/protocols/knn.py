@@ -31,6 +31,7 @@ def knn(
     query_split: str | None = None,
     image_size: Side = None,
     k: Annotated[int | Sequence[int] | None, Option("--k", metavar="K,K,...", read=read_whole_numbers)] = None,
+    neighbors: Literal["exact", "approximate"] = "exact",
     device: str = "auto",
     workers: Workers = 0,
     bf16: bool = False,
@@ -44,7 +45,7 @@ def knn(
     """Classify held-out images by their nearest neighbours in MODEL's features.
 
     Cosine similarity, votes weighted by exp(similarity / T); there is nothing random in it. Features are cached, so a
-    second run is quick.
+    second run is quick. Under torchrun each process computes features and searches for a part of the images.
 
     Args:
         model: Zoo name, hf-hub:ORG/NAME[/FOLDER][@REVISION], run or model folder, timm name, or ARCH@FILE for a
@@ -56,6 +57,8 @@ def knn(
         query_split: Split to classify; unnamed: validation, else test, else a fifth of each class of an undivided set.
         image_size: Side of the network's input, or height x width, such as 128x256; the model's own if absent.
         k: Numbers of neighbours; the protocol's as far as the bank allows.
+        neighbors: Compare with the whole bank, or by an index of faiss that finds at least about 95 of 100 exact
+            neighbours (`pip install 'lowzoo[faiss]'`), for banks of millions; the result says how many it found.
         device: cpu, cuda, cuda:1, mps or auto.
         workers: Processes that decode; 0 decodes in this one.
         bf16: Run the network in bfloat16.
@@ -93,7 +96,7 @@ def knn(
             seed=seed,
             check=lambda found: fitting_ks(ks, len(found.bank), preset),
         )
-        return run.finish(score_knn(resolved, images, preset=preset, ks=ks, how=how), images)
+        return run.finish(score_knn(resolved, images, preset=preset, ks=ks, neighbors=neighbors, how=how), images)
 
 
 PROTOCOL = Protocol("knn", knn)

@@ -83,7 +83,7 @@ def transfer(
         run = begin(data if data is not None else str(root), say, out=out)
         images = {name: open_task(name, folder, data, source_options(reading)) for name in names}
         for line in found_lines(*(part for found in images.values() for part in (found.bank, found.queries))):
-            say(line)
+            run.say(line)
         place = pick_device(device)
         resolved = resolved_model(model, image_size=image_size, pretrained=not random_init, seed=seed)
         settings = {

@@ -8,11 +8,14 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from lowzoo.train.monitoring.progress import StepClock
 from lowzoo.train.networks.step import Method, StepContext, Views
 from lowzoo.train.settings.config import resolve
+from lowzoo.train.teacher_cache.frozen import FrozenTeacher
+from lowzoo.train.teachers import Teacher
 from tests.helpers.device_trace import ON_GPU, traced_steps, types_of_losses, types_of_networks
 from tests.helpers.slow import slow_but
-from tests.helpers.train import METHODS, SETTINGS, config_of
+from tests.helpers.train import METHODS, SETTINGS, config_of, start
 from tests.train.teachers.test_classifier import make_model
 
 
@@ -114,3 +117,41 @@ def test_a_planted_wait_is_found_with_its_line(planted: str, kind: str, world: P
 def test_a_planted_tensor_of_the_cpu_is_an_error(world: Path, tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="same device"):
         _toy(world, tmp_path / "run", "place")
+
+
+def _reading(
+    world: Path, out: Path, monkeypatch: pytest.MonkeyPatch, method: str, *more: str, change: Any = None
+) -> Any:
+    """The trace of steps that read a cache, which a run on the CPU has filled."""
+    # Weights on a device that is not there have no digest.
+    monkeypatch.setattr(Teacher, "checksum", lambda _: "the same")
+    words = ("precision=fp32", "epochs=1", "view_epochs=1", "monitor_epochs=0")
+    filling = start(world, out / "filling", config_of(method, world, *words, "device=cpu"), cache=out / "cache")
+    for _ in filling.steps(StepClock(filling.device)):
+        pass
+    if change is not None:
+        embed = FrozenTeacher.embed
+        monkeypatch.setattr(FrozenTeacher, "embed", lambda self, *given: change(embed(self, *given)))
+    reading = config_of(method, world, *words, "device=cuda")
+    return traced_steps(world, out / "reading", reading, cache=out / "cache")
+
+
+@pytest.mark.parametrize("method", slow_but(["rob_dino", "rob_msn", "rob_swav", "seed"], ("rob_dino",)))
+def test_reading_a_cache_waits_for_nothing(
+    method: str, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trace = _reading(world, tmp_path, monkeypatch, method)
+    assert trace.waits == []
+
+
+def test_a_read_back_in_reading_a_cache_is_found(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits = _reading(world, tmp_path, monkeypatch, "rob_dino", change=lambda x: x * float(x.sum().item())).waits
+    assert {wait.kind for wait in waits} == {"read-back"}
+    assert all("test_on_a_gpu.py" in wait.where for wait in waits)
+
+
+def test_what_reading_a_cache_leaves_on_the_cpu_is_an_error(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(RuntimeError, match="same device"):
+        _reading(world, tmp_path, monkeypatch, "rob_dino", change=lambda x: x + torch.ones(x.shape[-1]))

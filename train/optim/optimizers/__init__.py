@@ -42,7 +42,7 @@ class OptimizerKind:
 
 
 def _adamw(groups: list[Group], config: "TrainConfig") -> torch.optim.Optimizer:
-    return torch.optim.AdamW(groups, lr=config.peak_lr, betas=config.betas, fused=True)
+    return torch.optim.AdamW(groups, lr=config.peak_lr, betas=config.betas, fused=config.fused)
 
 
 def _sgd(groups: list[Group], config: "TrainConfig") -> torch.optim.Optimizer:

@@ -1,0 +1,201 @@
+"""Several processes, one piece of work: where this process stands among them, and what they tell each other.
+
+A process that `torchrun` (or a scheduler in its manner) started finds its place in the environment. `join` brings it
+together with the others; from there on `Processes` divides work and gathers what was made of it, on the host, so that
+no GPU has to wait. Alone, everything is the identity.
+
+A process that fails ends the others: an error in a part of divided work is raised in all of them, and where a process
+dies, those that wait for it hear that its connection is gone.
+"""
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from lowzoo.base.errors import LowzooError, ToldElsewhere, reason_of
+
+T = TypeVar("T")
+
+# Rows of (N, D) features that are sent at a time: at 768 dimensions 100 MB.
+_ROWS = 32_768
+
+
+@dataclass(frozen=True, slots=True)
+class Processes:
+    """This process among those that share a piece of work; each of them has to make the same calls in the same order.
+
+    Args:
+        rank: Its number, from 0.
+        count: How many there are.
+    """
+
+    rank: int = 0
+    count: int = 1
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process speaks and writes for all."""
+        return self.rank == 0
+
+    @property
+    def writes(self) -> bool:
+        """Whether this process writes what the others on its machine then read."""
+        return self.is_main or (self.count > 1 and local_rank() == 0)
+
+    def part(self, things: int) -> range:
+        """This process's part of so many things: neighbours in their order, as many as the others have, or one more."""
+        return range(things * self.rank // self.count, things * (self.rank + 1) // self.count)
+
+    def gather(self, value: T) -> list[T]:
+        """Plain values of all processes, by rank."""
+        if self.count == 1:
+            return [value]
+        values: list[Any] = [None] * self.count
+        exchange(lambda: dist.all_gather_object(values, value))
+        return values
+
+    def of_main(self, value: T) -> T:
+        """The plain value of process 0."""
+        return self.gather(value)[0]
+
+    def attempt(self, work: Callable[[], T]) -> T:
+        """What `work` gives here, unless it fails anywhere.
+
+        Raises:
+            LowzooError: The first process that failed so; in all others the same, told by that one.
+        """
+        if self.count == 1:
+            return work()
+        error: LowzooError | None = None
+        try:
+            made = work()
+        except LowzooError as failure:
+            error = failure
+        failures = self.gather(None if error is None else (error.message, error.remedy))
+        first = next((rank for rank, words in enumerate(failures) if words is not None), None)
+        if first is None:
+            return made
+        if first == self.rank and error is not None:
+            raise error
+        raise ToldElsewhere(*(failures[first] or ())) from error
+
+    def collect(self, work: Callable[[], T]) -> list[T]:
+        """What `work` gives in each process, by rank: plain values, which are sent to all; else as `attempt`."""
+        return self.gather(self.attempt(work))
+
+    def blocks(self, mine: Tensor, rows: int = _ROWS) -> Iterator[Tensor]:
+        """Rows (N, ...) of all processes, those of process 0 first, in blocks that bound memory.
+
+        Args:
+            mine: (N, ...) on the CPU, of one type and width in all processes; may be mapped from a file.
+            rows: Rows of a block.
+        """
+        if self.count == 1:
+            yield from mine.split(rows)
+            return
+        for source, (length, shape) in enumerate(self.gather((len(mine), mine.shape[1:]))):
+            for start in range(0, length, rows):
+                size = min(rows, length - start)
+                block = mine[start : start + size].contiguous() if source == self.rank else mine.new_empty(size, *shape)
+                # What is mapped for reading alone cannot be handed to a collective operation.
+                block = block.clone() if source == self.rank else block
+                exchange(partial(dist.broadcast, block, source))
+                yield block
+
+    def gather_rows(self, mine: Tensor) -> Tensor:
+        """Rows (N, ...) of all processes, those of process 0 first, as one tensor on the CPU."""
+        blocks = [mine] if self.count == 1 else list(self.blocks(mine))
+        return torch.cat(blocks) if blocks else mine
+
+    def wait(self) -> None:
+        """Wait for the others."""
+        if self.count > 1:
+            exchange(dist.barrier)
+
+
+ALONE = Processes()
+
+
+def under_torchrun() -> bool:
+    """Whether this process is one of several that `torchrun` (or a scheduler in its manner) started."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ
+
+
+def started_first() -> bool:
+    """Whether this process was started alone or as the first of several, joined or not."""
+    return not under_torchrun() or os.environ["RANK"] == "0"
+
+
+def local_rank() -> int:
+    """This process's number on its machine."""
+    return int(os.environ.get("LOCAL_RANK", "0"))
+
+
+def own_device(device: torch.device) -> torch.device:
+    """This process's GPU, where `device` names none of several."""
+    if device.type == "cuda" and device.index is None and dist.is_initialized():
+        return torch.device("cuda", local_rank())
+    return device
+
+
+def is_main() -> bool:
+    """Whether this process speaks and writes for all."""
+    return joined().is_main
+
+
+def join(device: torch.device) -> bool:
+    """Join the other processes, where there are any; returns whether there are.
+
+    Raises:
+        LowzooError: They cannot be found.
+    """
+    if dist.is_initialized() or not under_torchrun():
+        return dist.is_initialized()
+    if device.type == "cuda":
+        torch.cuda.set_device(local_rank())
+    # What processes tell each other on the host goes by gloo, so that it waits for no GPU.
+    try:
+        dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
+    except (RuntimeError, ValueError) as error:
+        raise LowzooError(
+            f"the {os.environ['WORLD_SIZE']} processes of this command cannot be joined ({reason_of(error)})",
+            "Start all of them, for example with `torchrun --nproc-per-node N --no-python lowzoo ...`",
+        ) from error
+    return True
+
+
+def joined() -> Processes:
+    """The processes that this one has joined; itself alone before that."""
+    return Processes(dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else ALONE
+
+
+def leave() -> None:
+    """Part from the other processes."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def barrier() -> None:
+    """Wait for the other processes."""
+    joined().wait()
+
+
+def exchange(operation: Callable[[], object]) -> None:
+    """Exchange something with the others.
+
+    Raises:
+        LowzooError: One of them is gone.
+    """
+    try:
+        operation()
+    except RuntimeError as error:  # as are those of torch.distributed
+        raise LowzooError(
+            f"another process of this command has ended, or cannot be reached ({reason_of(error)})",
+            "See what it said, mend that and start all of them again",
+        ) from error
