@@ -97,6 +97,7 @@ def _words(out: Path) -> list[str]:
     return [file.read_text() for file in sorted(out.glob("*.txt"))]
 
 
+@pytest.mark.slow
 def test_what_is_wrong_in_one_part_is_told_once_and_ends_all(tmp_path: Path) -> None:
     write_network(tmp_path / "net")
     write_pictures(tmp_path / "d", {"train": 70, "val": 30})

@@ -54,6 +54,7 @@ def test_a_report_without_memory_says_so() -> None:
     assert "peak memory not known" in describe(report)[-2]
 
 
+@pytest.mark.slow
 def test_settings_are_compared_in_one_call(tmp_path: Path) -> None:
     make_pictures(tmp_path / "pictures")
     settings = [*SETTINGS, f"teacher={make_teacher(tmp_path / 'teacher')}", "epochs=3"]

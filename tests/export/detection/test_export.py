@@ -33,6 +33,7 @@ def segmenter(tmp_path_factory) -> Path:
     return _trained(tmp_path_factory.mktemp("run"), "segment", "test_efficientnet")
 
 
+@pytest.mark.slow
 def test_masks_boxes_and_classes_are_pytorchs(segmenter, tmp_path):
     found = export(segmenter, out=tmp_path / "m.onnx")
     assert found.parity.detections > 0

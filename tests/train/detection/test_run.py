@@ -16,6 +16,7 @@ from lowzoo.train.detection.loop import DetectorRun
 from lowzoo.train.monitoring.metrics import read_metrics
 from lowzoo.zoo.resolve import load_model
 from tests.helpers.detection import TINY, drawn_set
+from tests.helpers.slow import slow_but
 
 pytest.importorskip("faster_coco_eval")
 
@@ -180,7 +181,7 @@ def test_parts_of_a_step_see_the_same_images(data, tmp_path):
         _segment(data, tmp_path / "other", batch_size=4, accumulate=3)
 
 
-@pytest.mark.parametrize("model", ["test_resnet", "test_vit"])
+@pytest.mark.parametrize("model", slow_but(["test_resnet", "test_vit"], ("test_resnet",)))
 def test_other_backbones_and_bf16(data, tmp_path, model):
     found = _segment(data, tmp_path / "run", model=model, steps=2, bf16=True, attention="window", task="detect")
     assert found.result.settings["precision"] == "bf16"

@@ -16,7 +16,7 @@ from tests.helpers.slow import slow_but
 from tests.helpers.train import METHODS, config_of, start
 
 
-@pytest.mark.parametrize("method", slow_but(list(METHODS), ("rob_ibot",)))
+@pytest.mark.parametrize("method", slow_but(list(METHODS), ()))
 def test_views_ahead_wait_for_nothing_and_race_with_nothing(method: str, world: Path, tmp_path: Path) -> None:
     trace = traced_steps(world, tmp_path / "run", config_of(method, world, *ON_GPU, "ahead=true"))
     assert trace.waits == []
@@ -24,6 +24,7 @@ def test_views_ahead_wait_for_nothing_and_race_with_nothing(method: str, world: 
     assert trace.flops == plain.flops
 
 
+@pytest.mark.slow
 def test_a_cache_is_read_ahead(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Teacher, "checksum", lambda _: "the same")
     words = ("precision=fp32", "epochs=2", "view_epochs=1", "monitor_epochs=0")

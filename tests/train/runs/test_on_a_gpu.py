@@ -19,7 +19,7 @@ from tests.helpers.train import METHODS, SETTINGS, config_of, start
 from tests.train.teachers.test_classifier import make_model
 
 
-@pytest.mark.parametrize("method", slow_but(METHODS, ("sslight_swav",)))
+@pytest.mark.parametrize("method", slow_but(METHODS, ("seed",)))
 def test_a_step_stays_on_the_device_and_waits_for_nothing(method: str, world: Path, tmp_path: Path) -> None:
     trace = traced_steps(world, tmp_path / "run", config_of(method, world, *ON_GPU))
     assert trace.waits == []

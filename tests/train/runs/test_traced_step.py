@@ -28,7 +28,7 @@ def _cost(config: TrainConfig, world: Path, images: int) -> StepCost:
     return found
 
 
-@pytest.mark.parametrize("method", slow_but(list(METHODS), ("rob_dino",)))
+@pytest.mark.parametrize("method", slow_but(list(METHODS), ()))
 def test_it_is_the_cost_of_the_steps_of_the_run(
     method: str, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -42,6 +42,7 @@ def test_it_is_the_cost_of_the_steps_of_the_run(
     assert 0 <= cost.memory.per_image < cost.memory.peak(8)
 
 
+@pytest.mark.slow
 def test_a_larger_batch_takes_what_two_smaller_ones_say(world: Path) -> None:
     config = config_of("rob_dino", world, *ON_GPU)
     small, large = _cost(config, world, 32), _cost(config, world, 128)
