@@ -37,6 +37,7 @@ from lowzoo.train.settings.view_sizes import fitting_views, sizes_named
 
 # Fewer held-out images tell nothing.
 _FEWEST_HELD_OUT = 10
+_RUNS = Path("runs")
 
 
 @dataclass(frozen=True)
@@ -86,15 +87,16 @@ def run_training(
     """
     began = time.monotonic() if began is None else began
     check_installed()
-    folder = args.out or Path("runs") / f"{args.recipe}-{_student(args)}"
     images = None
     if args.resume:
+        folder = args.out or _run_to_resume(args)
         config = _resumed(args, folder)
         args = args if args.preset_named else replace(args, layers=("of the run",))
     else:
         images = None if args.layers else open_set(args.data, args.reading)
         first = os.environ.get("RANK", "0") == "0"
         config = resolve_args(args, images.open("train") if images else None, say if first else _silent)
+        folder = args.out or _RUNS / f"{args.recipe}-{config.student}"
     if args.devices > 1 and not distributed.under_torchrun():
         script = needs_script(args, config, RECIPES[args.recipe])
         with relayed(say) as (relay, started):
@@ -175,8 +177,23 @@ def _processes(args: TrainArgs) -> int:
     return int(os.environ["WORLD_SIZE"]) if distributed.under_torchrun() else args.devices
 
 
+def _run_to_resume(args: TrainArgs) -> Path:
+    """The folder of the run that is meant: of the student that the arguments name, else the only one of the recipe.
+
+    Raises:
+        LowzooError: There are several.
+    """
+    folder = _RUNS / f"{args.recipe}-{_student(args)}"
+    if folder.is_dir() or named_fields(args.config, args.options, args.settings).get("student"):
+        return folder
+    others = sorted(file.parent for file in _RUNS.glob(f"{args.recipe}-*/config.toml"))
+    if len(others) > 1:
+        raise LowzooError(f"several runs of {args.recipe}: {', '.join(map(str, others))}", "Name one by --out")
+    return others[0] if others else folder
+
+
 def _student(args: TrainArgs) -> str:
-    """The student that the words name, for the name of the folder."""
+    """The student that the arguments name, or the recipe's own."""
     named = named_fields(args.config, args.options, args.settings)
     if named.get("init") and not named.get("student"):
         return student_of(str(named["init"]))

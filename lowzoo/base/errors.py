@@ -14,6 +14,8 @@ _COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 # What precedes the reason in the words of torch's exporter (steps to take, a bug to report) and of onnxruntime (its
 # own name and number, and a temporary file's name).
 _BEFORE = (re.compile(r".*## Exception summary\s*", re.S), re.compile(r".*Load model from \S.*? failed:\s*", re.S))
+# How pydantic names one of the types that a value may be of.
+_TYPE_OF_UNION = re.compile(r"bool|int|float|str|none|[\w-]+\[.*\]", re.S)
 _NUMBERED = re.compile(r"^\[ONNXRuntimeError\] : -?\d+ : \w+ : ")
 _CLASS = re.compile(r"^<class '[\w.]+'>:\s*")
 # Lines that say where to turn to, and not what is wrong.
@@ -69,9 +71,20 @@ def reason_of(error: BaseException) -> str:
 
 
 def first_misfit(error: "ValidationError") -> tuple[str, str]:
-    """Where the first value that does not fit stands (empty for the whole), and why, without pydantic's own prefix."""
-    first = error.errors()[0]
-    return ".".join(str(part) for part in first["loc"]), first["msg"].removeprefix("Value error, ")
+    """Where the first value that does not fit stands (empty for the whole), and why, without pydantic's own prefix.
+
+    A value that may be of several types is refused once for each: then all reasons, and the place without the type.
+    """
+    found = error.errors()
+    place = found[0]["loc"]
+    if place and isinstance(place[-1], str) and _TYPE_OF_UNION.fullmatch(place[-1]):
+        alike = [each for each in found if each["loc"][:-1] == place[:-1]]
+        place, found = place[:-1], alike
+    else:
+        found = found[:1]
+    reasons = [each["msg"].removeprefix("Value error, ") for each in found]
+    reasons[1:] = [reason[:1].lower() + reason[1:] for reason in reasons[1:]]
+    return ".".join(str(part) for part in place), ", or ".join(reasons)
 
 
 def near_matches(word: str, names: Iterable[str]) -> str:

@@ -5,7 +5,7 @@ timm knows: whoever builds it notices there what is wrong.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,9 @@ from lowzoo.io.safetensors_file import check_safetensors
 CONFIG = "config.json"
 # What timm writes, and what its `save_for_hf` writes unless it is asked for safetensors.
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+
+# Where timm's classifiers lie, some of several layers beside a norm that is the network's own.
+_HEADS = ("head", "classifier", "fc")
 
 
 def weights_in(folder: Path) -> Path | None:
@@ -73,9 +76,16 @@ def _architecture(config: Path) -> str:
 def _judged(fit: Fit, expected: Skeleton) -> Fit:
     """What of a misfit is one: timm resamples tables of positions, and what lies beside the network is left out."""
     tops = {name.partition(".")[0] for name in expected.shapes}
+    rooms = {name.split(".")[:2][-1] for name in expected.shapes if name.startswith(tuple(f"{top}." for top in _HEADS))}
     fit.wrong = [name for name in fit.wrong if not _is_resampled(name, fit.own, expected)]
-    fit.inside = [name for name in fit.inside if name.partition(".")[0] in tops]
+    fit.inside = [name for name in fit.inside if name.partition(".")[0] in tops and not _of_classifier(name, rooms)]
     return fit
+
+
+def _of_classifier(name: str, rooms: Collection[str]) -> bool:
+    """Whether a tensor is one of several layers of a classifier, such as `head.fc.fc1` beside a `head.norm`."""
+    top, _, rest = name.partition(".")
+    return top in _HEADS and "." in rest and rest.partition(".")[0] not in rooms
 
 
 def _is_resampled(name: str, own: Mapping[str, Any], expected: Skeleton) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from lowzoo import catalog
-from lowzoo.base.errors import LowzooError
+from lowzoo.base.errors import LowzooError, near_matches
 from lowzoo.base.options import Option
 from lowzoo.catalog import TeacherEntry
 from lowzoo.zoo.teacher_file import local_file
@@ -44,6 +44,8 @@ class Teachers:
         return iter(self.entries)
 
     def __getitem__(self, name: str) -> TeacherEntry:
+        if name not in self.names:
+            raise LowzooError(f"no teacher {name!r} here{near_matches(name, self.names)}", "See `lowzoo teachers`")
         return next(entry for entry in self.entries if entry.name == name)
 
     def as_list(self) -> list[dict[str, Any]]:

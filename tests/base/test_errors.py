@@ -1,6 +1,7 @@
 """What a user reads of an error: message and remedy, and other libraries' words in one line."""
 
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -77,3 +78,19 @@ def test_what_pydantic_says_comes_without_its_prefix() -> None:
     with pytest.raises(ValidationError) as refused:
         Pair(low=2)
     assert first_misfit(refused.value) == ("high", "Field required")
+
+
+def test_a_value_of_several_types_is_refused_by_all_of_them():
+    class Mode(BaseModel):
+        mode: bool | Literal["fast", "slow"] = False
+        sizes: tuple[int, ...] = ()
+
+    with pytest.raises(ValidationError) as refused:
+        Mode(mode="quick")
+    place, reason = first_misfit(refused.value)
+    assert place == "mode"
+    assert "boolean" in reason
+    assert "'fast' or 'slow'" in reason
+    with pytest.raises(ValidationError) as refused:
+        Mode(sizes=(1, "x", "x"))
+    assert first_misfit(refused.value)[0] == "sizes.1"

@@ -156,12 +156,17 @@ def find_folder(word):
     return find(word, pretrained=True)
 
 
+# Of several layers, beside a norm that the network keeps without it.
+CLASSIFIER = {f"head.fc.{name}": torch.zeros(4) for name in ("fc1.weight", "fc1.bias", "norm.weight", "fc2.weight")}
+
+
 def test_what_belongs_to_a_folder_passes(tmp_path):
     vit = empty("test_vit")
     for name, architecture, state, config in (
         ("whole", "test_vit", vit, {}),
         ("classes", "test_vit", vit | {"head.weight": torch.zeros(5, 64), "head.bias": torch.zeros(5)}, {}),
         ("larger", "test_vit", vit | {"pos_embed": torch.zeros(1, 1 + 20 * 20, 64)}, {}),
+        ("layers", "caformer_s18", empty("caformer_s18") | CLASSIFIER, {}),
         ("beside", "resnet18", empty("resnet18") | {"odd.weight": torch.zeros(1)}, {}),
         # What only timm can tell is left to it.
         ("channels", "resnet18", empty("resnet34"), {"pretrained_cfg": {"input_size": [1, 64, 64]}}),

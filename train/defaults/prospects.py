@@ -38,7 +38,7 @@ def caution(
     seen: float | None,
     rows: Sequence[LearnedRow] | None = None,
 ) -> str:
-    """Say that nothing like this run has learned in its time, and what has; empty where that is not known.
+    """A warning for a run that is likely to end no better than it began; empty where none is known.
 
     Args:
         facts: What is known of images, device and networks.
@@ -61,9 +61,9 @@ def caution(
     better = max((row for row in near if row.learned), key=lambda row: row.after - row.before, default=None)
     if better is not None:
         text += (
-            f"What rose in as long is {better}: `lowzoo train {better.recipe} --student {better.student}`. Otherwise "
+            f"In the same time k-NN rose with `lowzoo train {better.recipe} --student {better.student}` ({better}). "
         )
-    return text + f"give it more --minutes, or {_beginning(facts)}"
+    return text + f"Give it more --minutes, or {_beginning(facts)}"
 
 
 def _of_such_images(images: int, rows: Sequence[LearnedRow]) -> list[LearnedRow]:
@@ -74,10 +74,12 @@ def _of_such_images(images: int, rows: Sequence[LearnedRow]) -> list[LearnedRow]
 
 
 def _alike(facts: Facts, rows: Sequence[LearnedRow]) -> list[LearnedRow]:
-    """Rows of the same network, or, where there are none, of its kind."""
+    """Rows of the same network; where there are none, of its kind, and at last of its kind by another recipe."""
     mine = [row for row in rows if row.recipe == facts.recipe]
     same = [row for row in mine if row.architecture == facts.student]
-    return same or [row for row in mine if row.kind == facts.kind]
+    kind = [row for row in mine if row.kind == facts.kind]
+    # Of a recipe that nobody measured nothing is known.
+    return same or kind or [row for row in rows if mine and row.kind == facts.kind]
 
 
 def _length(row: LearnedRow) -> float:

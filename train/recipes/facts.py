@@ -49,6 +49,11 @@ def kind_of(architecture: str) -> Literal["vit", "cnn"]:
     return "vit" if patches and not convolutions else "cnn"
 
 
+def has_class_token(architecture: str) -> bool:
+    """Whether a network is a ViT with a class token and a table of positions, as the papers' own are."""
+    return {"cls_token", "pos_embed"} <= set(_tensor_names(architecture))
+
+
 @cache
 def _tensor_names(architecture: str) -> Collection[str]:
     """Names in the state dict of a network; of one that nobody knows none, as it is refused by its name later."""

@@ -114,6 +114,22 @@ def test_images_that_nothing_can_be_learned_from_are_refused(tmp_path: Path) -> 
     assert (facts.images, facts.side, facts.student, facts.kind) == (3, 50, "resnet18", "cnn")
 
 
+def test_what_is_known_not_to_learn_in_the_time_is_said_before_it_starts() -> None:
+    def said(recipe: str, student: str, named: dict[str, object], images: int = 1254) -> bool:
+        facts = replace(FACTS, recipe=recipe, student=student, images=images)
+        return bool(choose(facts, {"student": student, **named}).caution)
+
+    cnn, vit = "mobilenetv2_100", "vit_tiny_patch16_224"
+    assert said("sslight", cnn, {})
+    assert said("sslight", cnn, {"minutes": 3}, 5000)
+    assert said("sslight", cnn, {"steps": 447})
+    assert said("rob", vit, {})
+    assert said("seed", vit, {"epochs": 20}), "no other recipe has taught a ViT in that time either"
+    assert not said("sslight", cnn, {"minutes": 240}, 5000)
+    assert not said("rob", "mobilenetv3_large_100", {})
+    assert not said("rob", vit, {"epochs": 200})
+
+
 def test_a_student_that_learns_in_the_time_takes_the_place_of_one_that_does_not() -> None:
     few = replace(FACTS, images=1254)
     assert choose(few, {}).fields["student"] == "mobilenetv3_large"

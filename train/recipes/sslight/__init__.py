@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from lowzoo import catalog
 from lowzoo.base.errors import LowzooError
-from lowzoo.train.recipes.facts import kind_of
+from lowzoo.train.recipes.facts import has_class_token
 from lowzoo.train.recipes.recipe import Budget, Choice, Needs, Recipe
 
 if TYPE_CHECKING:
@@ -85,7 +85,8 @@ class Sslight(Recipe["SslightConfig"]):
             raise LowzooError(f"unknown preset {choice.preset!r} of sslight", "Choose baseline or sslight")
         method = choice.options.get("method") or "dino"
         student = choice.student or self.student
-        kind = kind_of(catalog.student_architecture(student, self.name))
+        # The settings for ViTs rule how positions are resampled, which other networks of tokens have none of.
+        kind = "vit" if has_class_token(catalog.student_architecture(student, self.name)) else "cnn"
         base = f"sslight_{method}_{kind}"
         if base not in self.preset_names():
             raise LowzooError(

@@ -1,0 +1,39 @@
+"""Which folder a run goes to, and which one is meant where none is named."""
+
+from pathlib import Path
+
+import pytest
+
+import lowzoo
+from lowzoo.base.errors import LowzooError
+from lowzoo.train.command import TrainArgs, _run_to_resume, default_layers
+from tests.helpers.train import make_pictures
+
+
+@pytest.mark.slow
+def test_a_folder_is_called_after_the_student_that_it_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = make_pictures(tmp_path / "data")
+    monkeypatch.chdir(tmp_path)
+    settings = {"batch_size": 4, "workers": 0, "device": "cpu", "monitor_epochs": 0}
+    run = lowzoo.train.rob(data, steps=2, settings=settings)
+    assert run.folder == Path("runs/rob-mobilenetv3_large")
+    assert "mobilenetv3_large" in (run.folder / "config.toml").read_text()
+
+
+def test_the_only_run_of_a_recipe_is_resumed_and_one_of_several_is_to_be_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    args = TrainArgs("rob", default_layers("rob", data=None, preset=None), resume=True)
+    assert _run_to_resume(args) == Path("runs/rob-vit_tiny")
+    for student in ("mobilenetv3_large", "resnet18"):
+        folder = tmp_path / "runs" / f"rob-{student}"
+        folder.mkdir(parents=True)
+        (folder / "config.toml").write_text("")
+        if student == "mobilenetv3_large":
+            assert _run_to_resume(args) == Path("runs/rob-mobilenetv3_large")
+    with pytest.raises(LowzooError, match="several runs of rob") as refused:
+        _run_to_resume(args)
+    assert "--out" in refused.value.remedy
+    named = TrainArgs("rob", (), options={"student": "resnet50"}, resume=True)
+    assert _run_to_resume(named) == Path("runs/rob-resnet50")
