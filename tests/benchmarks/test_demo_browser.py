@@ -3,7 +3,6 @@
 import copy
 import importlib.util
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,11 +13,9 @@ DOCUMENT = json.loads((FOLDER / "results" / "demo_browser.json").read_text())
 
 @pytest.fixture(scope="module")
 def held():
-    sys.path.insert(0, str(FOLDER))  # where its neighbours are
-    found = importlib.util.spec_from_file_location("demo_browser", FOLDER / "demo_browser.py")
+    found = importlib.util.spec_from_file_location("demo_claims", FOLDER / "demo_claims.py")
     module = importlib.util.module_from_spec(found)
     found.loader.exec_module(module)
-    sys.path.remove(str(FOLDER))
     return module.held
 
 

@@ -44,8 +44,10 @@ export async function tell() {
     line.hidden = true;
   } catch (error) {
     // The page was silent for so long that its place was given away: it joins again.
-    if (/answered 409/.test(error.message) && phone === state.phone) phone = null;
-    goOnWithout(error);
+    if (/answered 409/.test(error.message) && phone === state.phone) {
+      phone = null;
+      await join();
+    } else goOnWithout(error);
   }
 }
 
