@@ -35,6 +35,7 @@ import chromium
 import documents
 import numpy as np
 import onnxruntime
+from demo_claims import OTHERS, SHOTS, THINGS, held
 from PIL import Image, ImageCms
 
 import lowzoo
@@ -52,7 +53,6 @@ from lowzoo.zoo.resolve import load_model
 
 OUT = Path(__file__).parent / "results" / "demo_browser.json"
 MODEL = "rob_vit_tiny"
-THINGS, SHOTS, OTHERS = 3, 3, 20
 PARTS = ("draws", "rule", "kinds", "session", "situations", "network", "camera")
 PAGE = '(await import(location.href.split("#")[0] + "page.js")).page'
 
@@ -542,30 +542,6 @@ def main() -> None:
             documents.write(given.out, document)
             print(word, json.dumps(document[word], indent=1), flush=True)
         print(json.dumps(document["holds"], indent=1))
-
-
-def held(document: dict[str, Any]) -> dict[str, bool]:
-    """Each claim of the parts that were measured, and whether it holds."""
-    found = {}
-    if "draws" in document:
-        rows = [row["file"] for row in document["draws"]["rows"]]
-        features = [row["features"]["min_cosine"] for row in document["draws"]["rows"]]
-        found |= {
-            "at least as right as lowshot over all draws": document["draws"]["page_top1"]
-            >= document["draws"]["lowshot_top1"],
-            "features agree with PyTorch's": min(features) > 0.9999,
-            "check keeps every bound of the file": all(not row["broken"] and row["same_weights"] for row in rows),
-            "the file gives the page's answers": all(row["same_answers"] == THINGS * OTHERS for row in rows),
-        }
-    if "rule" in document:
-        found["the rule is at least as right as lowshot's"] = (
-            document["rule"]["nearest_prototype_top1"] >= document["rule"]["lowshot_top1"]
-        )
-    if "session" in document:
-        found["a session comes back to the bit"] = (
-            document["session"]["equal_to_the_bit"] == document["session"]["pictures"]
-        )
-    return found
 
 
 if __name__ == "__main__":

@@ -17,6 +17,18 @@ def printable(text: str) -> str:
     return text.encode("utf-8", _ESCAPE).decode("utf-8")
 
 
+def harmless(text: str) -> str:
+    """The text of a stranger, fit for a line of a terminal: white space as spaces, the unprintable as U+FFFD.
+
+    What is replaced are controls (an escape sequence sets a terminal's title or clipboard, a line break begins a line
+    that looks like lowzoo's own), marks that turn the direction of reading, and characters that are none.
+    """
+    return "".join(
+        character if character.isprintable() else " " if character.isspace() else "\N{REPLACEMENT CHARACTER}"
+        for character in text
+    )
+
+
 def forgiving_streams() -> None:
     """Let this process print any name and any character to its output, whatever the encoding of the terminal."""
     for stream in (sys.stdout, sys.stderr):

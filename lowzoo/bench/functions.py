@@ -66,7 +66,7 @@ def latency(
         lan: browser: for every device of this network.
         port: browser: where to listen; 0 finds one.
         ort_dist: browser: an onnxruntime-web folder (npm); a pinned CDN version if absent.
-        certificate: browser: certificate with key; https gives phones threads and WebGPU.
+        certificate: browser: certificate for this computer's address, with key; https gives phones threads and WebGPU.
         devices: browser: end when so many devices have answered.
         minutes: browser: end after so long, whoever is missing.
         runner: android: the engine's own benchmark binary for the phone.

@@ -42,7 +42,8 @@ def teach(
             `lowzoo.load` gave, or a network.
         lan: For every device of this network, instead of this computer alone.
         https: Serve by https, which a phone's camera wants, with a certificate made for this run.
-        certificate: The same with a certificate of yours (with its key).
+        certificate: The same with a certificate of yours (with its key). It must be for this computer's address,
+            which the link names.
         port: Where to listen; 0 finds one.
         ort_dist: An onnxruntime-web folder (npm); a pinned CDN version if absent.
         size: Size of a MODEL's input: side, or height x width, such as 128x256; its own if absent.

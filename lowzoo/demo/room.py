@@ -1,7 +1,8 @@
 """Who has joined: what a page may post, and the lines that the terminal shows of it.
 
-A page tells that it is there, whose browser it is, and how many things it has learned from how many pictures; neither
-pictures nor names nor features, and a message that holds anything else is refused.
+A page tells that it is there, whose browser it is, how many things it has learned from how many pictures, whether its
+camera is on, how long a picture takes, and how often its file was downloaded; neither pictures nor names nor features,
+and a message that holds anything else is refused.
 """
 
 import dataclasses
@@ -119,11 +120,13 @@ class Visit:
         model: What was served.
         phones: In order of arrival.
         interrupted: Whether it was ended by Ctrl-C; else its time was over.
+        forgotten: How many that came before are in `phones` no longer.
     """
 
     model: str
     phones: tuple[Phone, ...]
     interrupted: bool
+    forgotten: int = 0
 
     def as_dict(self) -> dict[str, object]:
         """Plain values for JSON."""
@@ -136,16 +139,22 @@ class Visit:
             }
             for phone in self.phones
         ]
-        return {"schema": "lowzoo.demo_visit/1", "model": self.model, "interrupted": self.interrupted, "phones": rows}
+        return {
+            "schema": "lowzoo.demo_visit/1",
+            "model": self.model,
+            "interrupted": self.interrupted,
+            "phones": rows,
+            "forgotten": self.forgotten,
+        }
 
     def to_json(self) -> str:
         """`as_dict` as a document."""
         return json.dumps(self.as_dict(), indent=2) + "\n"
 
     def lines(self) -> Iterator[str]:
-        """What the command prints at the end."""
-        came = [phone for phone in self.phones if phone.threads]
-        yield f"{_count(len(came), 'phone')} joined." if came else "No phone has joined."
+        """What the command prints at the end. A page that is loaded again is another page of the same phone."""
+        came = self.forgotten + sum(phone.threads > 0 for phone in self.phones)
+        yield f"{_count(came, 'page')} joined." if came else "No page has joined."
 
 
 class Room:
@@ -153,6 +162,9 @@ class Room:
 
     Args:
         clock: Seconds, monotonic.
+
+    Attributes:
+        forgotten: How many that have joined and are gone or silent are kept no longer.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -160,6 +172,7 @@ class Room:
         self._lock = threading.Lock()
         self._phones: dict[str, Phone] = {}
         self._count = 0
+        self.forgotten = 0
 
     def take(self, body: bytes, _: str) -> dict[str, object]:
         """Keep what a message says.
@@ -201,12 +214,15 @@ class Room:
                 yield f"phone {phone.number} ({phone.title}): {phone.words(clock)}"
 
     def _welcome(self, message: Hello | Failed) -> dict[str, object]:
-        # Whoever loads the page again comes as another phone; those that left are forgotten before anybody is refused.
+        # Whoever loads the page again comes as another phone. Those that left, or went silent without a word, take no
+        # place, and are forgotten before anybody is refused: first those that said so.
+        silent = self._clock() - SILENT_S
         left = [name for name, phone in self._phones.items() if phone.end is not None]
+        left += [name for name, phone in self._phones.items() if phone.end is None and phone.heard < silent]
         if len(self._phones) - len(left) >= MAX_PHONES:
             raise LowzooError(f"{MAX_PHONES} phones are here already", "Close the page on one of them")
         for name in left[: max(0, len(self._phones) + 1 - MAX_KNOWN)]:
-            del self._phones[name]
+            self.forgotten += self._phones.pop(name).threads > 0
         self._count += 1
         name = secrets.token_hex(4)
         failed = f"cannot run it: {message.reason}" if isinstance(message, Failed) else None

@@ -10,14 +10,16 @@ from pathlib import Path
 from lowzoo.base.progress import Say
 from lowzoo.bench.results.lines import model_words
 from lowzoo.demo.certificate import certificate_for, require_certificates
-from lowzoo.demo.room import MAX_BODY, Room, Visit
+from lowzoo.demo.room import MAX_BODY, MAX_PHONES, Room, Visit
 from lowzoo.demo.subject import open_subject
 from lowzoo.serving.invitation import invite
 from lowzoo.serving.place import Serving
 from lowzoo.serving.runtime import Runtime, from_cdn, from_folder
-from lowzoo.serving.server import Content, PageServer, contents_of, lan_address, page_of
+from lowzoo.serving.server import LOCAL, Content, PageServer, contents_of, lan_address, page_of, require_door
 
 POLL_S = 0.2
+# What a browser holds to a page while it loads, and some to spare.
+CONNECTIONS = 8 * MAX_PHONES
 
 
 @dataclass(frozen=True)
@@ -41,12 +43,15 @@ def door(place: Serving, *, own_certificate: bool = False) -> Door:
     """Find out whether a page can be served there.
 
     Raises:
-        LowzooError: onnxruntime-web is not there, there is no network, or nothing makes certificates.
+        LowzooError: onnxruntime-web is not there, there is no network, the port is taken, the certificate cannot be
+            read, or nothing makes certificates.
     """
     if own_certificate:
         require_certificates()
     runtime = from_folder(place.ort_dist) if place.ort_dist else from_cdn()
-    return Door(place, lan_address() if place.lan else "127.0.0.1", runtime, own_certificate)
+    host = lan_address() if place.lan else LOCAL
+    require_door(host, place.port, place.certificate)
+    return Door(place, host, runtime, own_certificate)
 
 
 class TeachingRoom:
@@ -92,6 +97,7 @@ class TeachingRoom:
                 origin=self.runtime.origin,
                 certificate=certificate,
                 max_body=MAX_BODY,
+                connections=CONNECTIONS,
             )
             stack.close()  # it is loaded, and its key need not lie on the disk any longer
             with server:
@@ -116,7 +122,7 @@ class TeachingRoom:
                     wait(POLL_S)
             except KeyboardInterrupt:
                 interrupted = True
-        return Visit(self.model, self.room.phones(), interrupted)
+        return Visit(self.model, self.room.phones(), interrupted, self.room.forgotten)
 
     def _invite(self, server: PageServer, fingerprint: str, say: Say) -> None:
         say(f"Model: {self.model}; onnxruntime-web {self.runtime.version} from {self.runtime.source}")

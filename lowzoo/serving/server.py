@@ -2,9 +2,8 @@
 
 Standard library only. A request for anything that is not listed gets a plain 404, as does one with another token or
 another Host (a name that a hostile page has pointed at this address). Whoever has the link may post, so bodies are
-limited in size, requests in rate, connections in number, and every one in time.
-
-Which address the page is served on.
+limited in size, requests in rate, connections in number (in all, and from one address of the network), and every one
+in the time that it may be silent.
 """
 
 import hmac
@@ -14,6 +13,7 @@ import socket
 import ssl
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -27,8 +27,11 @@ from lowzoo.base.errors import LowzooError, first_misfit
 from lowzoo.serving.runtime import Runtime
 
 MAX_BODY = 4_000_000
+# A browser holds up to six connections to a page, and keeps them for a while.
 MAX_CONNECTIONS = 64
 SILENCE_S = 20.0
+LOCAL = "127.0.0.1"
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 _PART = 2**16
 # Posts that one address may make: at once, and a second after that.
 BURST = 60.0
@@ -51,12 +54,15 @@ class Content:
 
 
 def page_of(package: str) -> dict[str, Content]:
-    """The files of a package's folder `page` and those that all pages share; `index.html` is the page itself."""
+    """The files of a package's folder `page` and those that all pages share; `index.html` is the page itself.
+
+    What an editor or a file manager has left there is not served.
+    """
     found = {}
     for owner in ("lowzoo.serving", package):
         for file in (files(owner) / "page").iterdir():
-            content = Content(_TYPES[f".{file.name.rpartition('.')[2]}"], file.read_bytes())
-            found["" if file.name == "index.html" else file.name] = content
+            if (kind := _TYPES.get(f".{file.name.rpartition('.')[2]}")) and not file.name.startswith("."):
+                found["" if file.name == "index.html" else file.name] = Content(kind, file.read_bytes())
     return found
 
 
@@ -81,6 +87,7 @@ class PageServer:
         origin: Another one that scripts may be fetched from; None for none.
         certificate: PEM file of a certificate and its key, for https.
         max_body: Bytes of a post at most.
+        connections: Connections at a time at most; a quarter of them from one address of the network.
 
     Raises:
         LowzooError: The port is taken, or the certificate cannot be read.
@@ -91,11 +98,12 @@ class PageServer:
         take: Take,
         contents: Mapping[str, Content],
         *,
-        host: str = "127.0.0.1",
+        host: str = LOCAL,
         port: int = 0,
         origin: str | None = None,
         certificate: Path | None = None,
         max_body: int = MAX_BODY,
+        connections: int = MAX_CONNECTIONS,
     ) -> None:
         self.take = take
         self.max_body = max_body
@@ -104,19 +112,19 @@ class PageServer:
         self.policy = _policy(origin)
         self._buckets: dict[str, tuple[float, float]] = {}
         self._lock = threading.Lock()
-        self.slots = threading.BoundedSemaphore(MAX_CONNECTIONS)
+        self.slots = Slots(connections, connections if is_local(host) else max(1, connections // 4))
+        context = None if certificate is None else _tls(certificate)
         try:
             self._server = _Server((host, port), _Handler, self)
         except OSError as error:
-            raise LowzooError(
-                f"cannot listen on {host}:{port} ({error.strerror or error})", "Name another --port"
-            ) from error
-        if certificate is not None:
-            self._encrypt(certificate)
+            raise _taken(host, port, error) from error
+        if context is not None:
+            # The handshake is left to the connection's thread: a client that never speaks must not stop the others.
+            self._server.socket = context.wrap_socket(
+                self._server.socket, server_side=True, do_handshake_on_connect=False
+            )
         self.scheme = "https" if certificate else "http"
-        self.hosts = {
-            f"{name}:{self._server.server_port}" for name in {host, *(("localhost",) if is_local(host) else ())}
-        }
+        self.hosts = hosts_of(host, self._server.server_port, self.scheme)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True)
 
     @property
@@ -143,17 +151,32 @@ class PageServer:
             self._buckets[address] = (left - 1 if left >= 1 else left, now)
             return left >= 1
 
-    def _encrypt(self, certificate: Path) -> None:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        try:
-            context.load_cert_chain(certificate)
-        except (OSError, ssl.SSLError) as error:
-            self._server.server_close()
-            raise LowzooError(
-                f"{certificate} holds no certificate with its key ({error})", "Name a PEM file that holds both"
-            ) from error
-        # The handshake is left to the thread of the connection: a client that never speaks must not stop the others.
-        self._server.socket = context.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
+
+class Slots:
+    """Connections that are open, counted in all and by address.
+
+    Args:
+        most: At a time at most.
+        most_each: From one address.
+    """
+
+    def __init__(self, most: int, most_each: int) -> None:
+        self.most, self.most_each = most, most_each
+        self._open: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def take(self, address: str) -> bool:
+        """Whether one more may be opened, which is counted then."""
+        with self._lock:
+            free = self._open.total() < self.most and self._open[address] < self.most_each
+            self._open[address] += free
+            return free
+
+    def give_back(self, address: str) -> None:
+        """One of an address has ended."""
+        with self._lock:
+            self._open[address] -= 1
+            self._open += Counter()  # an address that holds none is forgotten
 
 
 class _Server(ThreadingHTTPServer):
@@ -167,17 +190,21 @@ class _Server(ThreadingHTTPServer):
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Refuse a connection when there are too many, without a thread for it."""
-        if not self.pages.slots.acquire(blocking=False):
+        if not self.pages.slots.take(client_address[0]):
             self.shutdown_request(request)
             return
-        super().process_request(request, client_address)
+        try:
+            super().process_request(request, client_address)
+        except RuntimeError:  # no thread can be started
+            self.pages.slots.give_back(client_address[0])
+            raise
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """Give the slot back at the end."""
         try:
             super().process_request_thread(request, client_address)
         finally:
-            self.pages.slots.release()
+            self.pages.slots.give_back(client_address[0])
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Print no traceback: devices vanish in the middle of requests."""
@@ -280,6 +307,44 @@ def _policy(origin: str | None) -> str:
     )
 
 
+def hosts_of(host: str, port: int, scheme: str) -> set[str]:
+    """What browsers may call the server: at the scheme's own port they leave the port out."""
+    names = {host, *(("localhost",) if is_local(host) else ())}
+    return {f"{name}:{port}" for name in names} | (names if port == _DEFAULT_PORTS[scheme] else set())
+
+
+def require_door(host: str, port: int, certificate: Path | None) -> None:
+    """Find out whether a page can be served there, before any work is done for it.
+
+    Raises:
+        LowzooError: The port is taken, or the certificate cannot be read.
+    """
+    if certificate is not None:
+        _tls(certificate)
+    try:
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as the server itself
+            probe.bind((host, port))
+            probe.listen()
+    except OSError as error:
+        raise _taken(host, port, error) from error
+
+
+def _taken(host: str, port: int, error: OSError) -> LowzooError:
+    return LowzooError(f"cannot listen on {host}:{port} ({error.strerror or error})", "Name another --port")
+
+
+def _tls(certificate: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(certificate)
+    except (OSError, ssl.SSLError) as error:
+        raise LowzooError(
+            f"{certificate} holds no certificate with its key ({error})", "Name a PEM file that holds both"
+        ) from error
+    return context
+
+
 def lan_address() -> str:
     """The address of this computer that others in its network reach; no packet is sent to find it.
 
@@ -291,7 +356,7 @@ def lan_address() -> str:
             probe.connect(("192.0.2.1", 9))  # reserved for documentation: only the route is looked up
             address = str(probe.getsockname()[0])
         except OSError:
-            address = "127.0.0.1"
+            address = LOCAL
     if is_local(address):
         raise LowzooError("this computer is in no network", "Connect it, or leave out --lan")
     return address

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lowzoo.base.printable import printable
+from lowzoo.base.printable import harmless, printable
 from lowzoo.io.files import atomic_path, plain_path, write_text
 from lowzoo.train.monitoring.curves import draw_curves
 from lowzoo.train.runs.checkpoint import load_checkpoint
@@ -33,6 +33,13 @@ def test_text_keeps_all_that_is_text() -> None:
     assert printable("Käfer 虫 \\ 🙂") == "Käfer 虫 \\ 🙂"
     assert printable(os.fsdecode(b"caf\xe9.png")) == "caf\\xe9.png"
     assert printable("\ud800") == "\\ud800"
+
+
+def test_what_a_stranger_says_is_one_line_of_a_terminal() -> None:
+    assert harmless("Käfer 虫 \\ 🙂") == "Käfer 虫 \\ 🙂"
+    assert harmless("\x1b]52;c;cm0=\x07\x1b[2J\x9b1m") == "�]52;c;cm0=��[2J�1m"
+    assert harmless("no\r\nphone 1: gone\u2028") == "no  phone 1: gone "
+    assert harmless("\u202etxt\ud800") == "�txt�"
 
 
 def test_text_files_are_utf8_whatever_they_name(tmp_path: Path) -> None:

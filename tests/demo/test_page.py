@@ -219,6 +219,47 @@ def test_names_that_make_no_classifier(javascript, names, said):
     assert said in javascript(body, names)
 
 
+def test_a_thing_is_called_by_its_number_on_the_page(javascript):
+    """Those without pictures count too, and the error says which name has to be changed."""
+    body = """
+    import { namesOf } from "./taught.js";
+    const answer = given.map((names) => {
+      const all = names.map((name) => ({ name }));
+      try { return namesOf(all.slice(1), all); } catch (error) { return [error.message, all.indexOf(error.thing)]; }
+    });
+    """
+    empty, twice = javascript(body, [["", "a", ""], ["", "a", "b", "a"]])
+    assert empty == ["Thing 3 has no name.", 2]
+    assert twice == ["Things 2 and 4 are both called “a”.", 3]
+
+
+def test_what_could_not_be_loaded_is_not_saved(javascript, session):
+    """Saving and loading know one bound."""
+    task, things = session
+    small, picture = "data:image/jpeg;base64,", things[0]["pictures"][0]
+    given = {
+        "fits": picture,
+        "no JPEG": picture | {"small": "data:,"},
+        "too large": picture | {"small": small + "A" * (40_001 - len(small))},
+        "just fits": picture | {"small": small + "A" * (40_000 - len(small))},
+    }
+    body = """
+    import { sessionText, thingsOf } from "./taught.js";
+    const answer = given.pictures.map(({ features, small }) => {
+      const things = [{ name: "mug", pictures: [{ features: floatsOf(features), small }] }];
+      try { return thingsOf(sessionText(given.task, things), given.task).length; }
+      catch (error) { return error.message; }
+    });
+    """
+    found = dict(zip(given, javascript(body, {"task": task, "pictures": list(given.values())}), strict=True))
+    assert found == {
+        "fits": 1,
+        "no JPEG": "There is more here than a session takes.",
+        "too large": "There is more here than a session takes.",
+        "just fits": 1,
+    }
+
+
 @pytest.fixture
 def session(served):
     task = served.room.subject.task(served.room.runtime)

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import re
+import socket
 import ssl
 import sys
 import urllib.request
@@ -13,14 +14,17 @@ import pytest
 from lowzoo.base.errors import LowzooError
 from lowzoo.demo import room as room_module
 from lowzoo.demo.certificate import certificate_for
-from lowzoo.demo.room import MAX_BODY, MAX_PHONES, Room
+from lowzoo.demo.room import MAX_BODY, MAX_PHONES, Room, Visit
 from lowzoo.demo.session import TeachingRoom, door
 from lowzoo.demo.subject import open_subject
 from lowzoo.export.network.prototypes import PROTOTYPES
+from lowzoo.serving import server as server_module
 from lowzoo.serving.place import Serving
+from lowzoo.serving.server import PageServer, Slots, hosts_of
 from tests.bench.browser.client import PHONE, ask, post
 from tests.demo.files import features_file
 from tests.helpers.cli import runner
+from tests.serving.test_pages import scripts
 
 run = runner("demo")
 HELLO = {"type": "hello", "facts": PHONE, "threads": 4}
@@ -42,17 +46,7 @@ def test_what_is_served(served):
     policy = headers["Content-Security-Policy"]
     assert "connect-src 'self' blob: data:" in policy
     assert "://" not in policy, "a page that was given its own onnxruntime-web may ask nobody else"
-    for path in (
-        "page.js",
-        "worker.js",
-        "prepare.js",
-        "learn.js",
-        "onnx.js",
-        "taught.js",
-        "sha256.js",
-        "device.js",
-        "base.css",
-    ):
+    for path in [script.name for script in scripts("lowzoo.demo")] + ["base.css", "style.css"]:
         assert ask(served, path)[0] == 200, path
     assert ask(served, "model")[1] == served.room.subject.file.path.read_bytes()
     task = json.loads(ask(served, "task")[1])
@@ -65,7 +59,7 @@ def test_what_is_served(served):
 
 def test_every_address_of_the_page_is_served(served):
     """No script or style names a file that is not there, nor one of another place."""
-    for path in ("", "page.js", "worker.js", "taught.js", "device.js"):
+    for path in ("", *(script.name for script in scripts("lowzoo.demo"))):
         text = ask(served, path)[1].decode()
         for name in re.findall(r'(?:from |src=|href=|Worker\()"([^"]+)"', text):
             if not name.startswith("data:"):
@@ -152,6 +146,28 @@ def test_large_messages_and_too_many_phones(served):
         room.take(json.dumps(HELLO).encode(), "")
 
 
+def test_phones_that_went_out_of_reach_hold_no_place(monkeypatch):
+    """As many as there is room for go silent; as many others come, and one of the first that comes back joins again."""
+    monkeypatch.setattr(room_module, "MAX_KNOWN", MAX_PHONES + 1)
+    now = [0.0]
+    room = Room(clock=lambda: now[0])
+    names = [room.take(json.dumps(HELLO).encode(), "")["phone"] for _ in range(MAX_PHONES)]
+    now[0] = room_module.SILENT_S - 1
+    room.take(json.dumps(state(names[-1])).encode(), "")
+    now[0] = room_module.SILENT_S + 1
+    for _ in range(MAX_PHONES - 1):
+        room.take(json.dumps(HELLO).encode(), "")
+    with pytest.raises(LowzooError, match="are here already"):
+        room.take(json.dumps(HELLO).encode(), "")
+    assert len(room.phones()) == MAX_PHONES + 1
+    room.take(json.dumps(state(names[-1])).encode(), "")
+    with pytest.raises(LowzooError, match="no such phone"):
+        room.take(json.dumps(state(names[0])).encode(), "")
+    assert room.forgotten == MAX_PHONES - 2
+    visit = Visit("x", room.phones(), True, room.forgotten)
+    assert list(visit.lines()) == [f"{2 * MAX_PHONES - 1} pages joined."]
+
+
 def test_a_page_that_is_loaded_again_and_again(monkeypatch):
     """Pages that left take no place, and are not kept for ever."""
     monkeypatch.setattr(room_module, "MAX_KNOWN", MAX_PHONES + 5)
@@ -166,6 +182,59 @@ def test_a_page_that_is_loaded_again_and_again(monkeypatch):
 def test_a_page_that_cannot_start(served):
     post(served, {"type": "failed", "facts": PHONE, "reason": "no WebAssembly"})
     assert next(served.room.room.news({})).endswith("): cannot run it: no WebAssembly")
+
+
+def test_what_a_page_says_forges_no_line(served):
+    """Neither its device's name nor its reason brings an escape sequence or a line of its own to the terminal."""
+    facts = PHONE | {"model": "x\x1b]52;c;cm0=\x07", "browser": "\r\nphone 9 (Pixel): gone"}
+    post(served, {"type": "failed", "facts": facts, "reason": "\x1b[2J\u202eno\nlowzoo: all is well"})
+    (line,) = served.room.room.news({})
+    assert line.isprintable()
+    assert "x�]52;c;cm0=�, Android" in line
+    assert line.endswith("cannot run it: �[2J�no lowzoo: all is well")
+
+
+def test_more_than_ten_phones_hold_their_connections(served):
+    """Each browser opens six and keeps them: so many at once are served, and nobody who is refused holds a place."""
+    port = int(served.server.url.rsplit(":", 1)[1].split("/")[0])
+    head = f"GET /{served.server.token}/task HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n\r\n".encode()
+    with contextlib.ExitStack() as stack:
+        for _ in range(6 * 12):
+            held = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
+            held.sendall(head)
+            assert held.recv(100).startswith(b"HTTP/1.1 200")
+
+
+def test_one_address_of_the_network_leaves_room_for_others():
+    slots = Slots(8, 2)
+    assert [slots.take("a") for _ in range(3)] == [True, True, False]
+    assert [slots.take(each) for each in "bbccdd"] == [True] * 6
+    assert not slots.take("e")
+    slots.give_back("a")
+    assert slots.take("e")
+    assert PageServer(lambda body, address: {}, {}).slots.most_each == server_module.MAX_CONNECTIONS, "this computer"
+
+
+def test_the_schemes_own_ports_are_not_named_by_browsers():
+    assert hosts_of("192.0.2.7", 443, "https") == {"192.0.2.7:443", "192.0.2.7"}
+    assert hosts_of("127.0.0.1", 80, "http") == {"127.0.0.1:80", "127.0.0.1", "localhost:80", "localhost"}
+    assert hosts_of("192.0.2.7", 443, "http") == {"192.0.2.7:443"}
+
+
+def test_a_host_and_an_origin_without_a_port(served):
+    served.server.hosts = hosts_of("127.0.0.1", 80, "http")
+    assert ask(served, "", host="127.0.0.1")[0] == 200
+    known = {"Origin": "http://127.0.0.1"}
+    assert ask(served, "report", "POST", json.dumps(HELLO), host="127.0.0.1", headers=known)[0] == 200
+    assert ask(served, "", host="127.0.0.1.evil.example")[0] == 404
+
+
+def test_what_is_left_lying_beside_a_page_is_not_served(tmp_path, monkeypatch):
+    (tmp_path / "page").mkdir()
+    for name in ("index.html", "page.js", "page.js~", ".page.js", "notes.txt", "README", ".DS_Store"):
+        (tmp_path / "page" / name).write_text(name)
+    monkeypatch.setattr(server_module, "files", lambda _: tmp_path)
+    assert sorted(server_module.page_of("any")) == ["", "page.js"]
 
 
 def test_a_certificate_for_this_run(tmp_path, dist):
@@ -194,6 +263,8 @@ def test_the_key_leaves_nothing_behind():
         (["--https"], "--https needs the package cryptography"),
         (["--ort-dist", "nowhere"], "nowhere holds no onnxruntime-web"),
         (["--lan"], "in no network"),
+        (["--certificate", "none.pem"], "none.pem holds no certificate"),
+        (["--port", "TAKEN"], "cannot listen on 127.0.0.1:"),
     ],
 )
 def test_what_is_missing_is_said_before_a_model_is_exported(monkeypatch, capsys, words, said):
@@ -203,7 +274,9 @@ def test_what_is_missing_is_said_before_a_model_is_exported(monkeypatch, capsys,
     monkeypatch.setitem(sys.modules, "cryptography", None)
     monkeypatch.setattr("lowzoo.demo.session.lan_address", no_network)
     monkeypatch.setattr("lowzoo.bench.subjects.exported.artifact_of", lambda *_, **__: pytest.fail("was exported"))
-    code, _, error = run(capsys, "rob_vit_tiny", *words)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        words = [str(other.getsockname()[1]) if word == "TAKEN" else word for word in words]
+        code, _, error = run(capsys, "rob_vit_tiny", *words)
     assert code == 2
     assert said in error
 
@@ -262,7 +335,7 @@ def test_the_command_shows_phones_and_ends_by_ctrl_c(tmp_path, capsys, monkeypat
     with_visitor(monkeypatch, visit)
     file = features_file(tmp_path / "rows.onnx")
     code, text, error = run(capsys, file, "--ort-dist", dist)
-    assert (code, text) == (0, "1 phone joined.\n")
+    assert (code, text) == (0, "1 page joined.\n")
     assert "http://127.0.0.1:" in error
     assert "phone 1 (Pixel 8, Android 15.0.0, Google Chrome 140.0.1.2): 3 things, 9 pictures, 31 ms a picture" in error
     code, text, _ = run(capsys, file, "--ort-dist", dist, "--json")
@@ -272,7 +345,7 @@ def test_the_command_shows_phones_and_ends_by_ctrl_c(tmp_path, capsys, monkeypat
 
 def test_nobody_comes(tmp_path, capsys, dist):
     code, text, error = run(capsys, features_file(tmp_path / "rows.onnx"), "--ort-dist", dist, "--minutes", "0.002")
-    assert (code, text) == (0, "No phone has joined.\n")
+    assert (code, text) == (0, "No page has joined.\n")
     assert "Ends after 0.002 minutes" in error
 
 

@@ -11,6 +11,7 @@ from lowzoo.base.progress import Say
 from lowzoo.bench.browser.session import BrowserBench, Place
 from lowzoo.bench.results.lines import HEADER, device_words, figures, model_words
 from lowzoo.serving.invitation import invite
+from lowzoo.serving.server import LOCAL, lan_address, require_door
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -47,6 +48,7 @@ def run(request: "Request") -> "list[BenchResult]":
     """
     own = request.options
     place = Place(own["lan"], own["port"], own["ort_dist"], own["certificate"], own["minutes"], own["devices"])
+    require_door(lan_address() if place.lan else LOCAL, place.port, place.certificate)  # before anything is exported
     interrupted = False
     with request.artifact(".onnx") as artifact:
         bench = BrowserBench(artifact, place, request.protocol)
@@ -134,6 +136,7 @@ def _events(devices: "Sequence[DeviceState]", repeats: int) -> Iterator[str]:
 def device_table(devices: "Sequence[DeviceState]", repeats: int) -> "Table":
     """What each device does and has found, a row a back end."""
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(box=None, pad_edge=False)
     for column in ("device", "back end", "workers", "median", "state"):
@@ -150,7 +153,8 @@ def device_table(devices: "Sequence[DeviceState]", repeats: int) -> "Table":
                 state = "running" if device.now and device.now[0] == place else "waiting"
             median = _median(run, None) if run.repeats else ""
             name = f"{device.number} {_name(device)}" if place == 0 else ""
-            table.add_row(name, _title(run), f"{len(run.repeats)}/{repeats}", median, state)
+            # As text, not as a string: brackets in what a device says of itself are no markup.
+            table.add_row(Text(name), _title(run), f"{len(run.repeats)}/{repeats}", median, Text(state))
     if not devices:
         table.add_row("waiting for a device", "", "", "", "")
     return table

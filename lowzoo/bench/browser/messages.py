@@ -2,10 +2,13 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
+
+from lowzoo.base.printable import harmless
 
 MAX_SAMPLES = 100_000
-Text = Annotated[str, Field(max_length=400)]
+# Shown in the terminal of whoever serves the page.
+Text = Annotated[str, Field(max_length=400), AfterValidator(harmless)]
 Milliseconds = Annotated[float, Field(ge=0, le=1e7, allow_inf_nan=False)]
 # A run takes time; one of nothing would make every ratio meaningless.
 Duration = Annotated[float, Field(gt=0, le=1e7, allow_inf_nan=False)]

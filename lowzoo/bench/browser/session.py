@@ -17,7 +17,7 @@ from lowzoo.bench.subjects.artifact import OnnxFile, open_onnx, real_input
 from lowzoo.export.spec.large import refuse_two_files
 from lowzoo.serving.place import Serving
 from lowzoo.serving.runtime import Runtime, from_cdn, from_folder
-from lowzoo.serving.server import Content, PageServer, contents_of, lan_address, page_of
+from lowzoo.serving.server import LOCAL, Content, PageServer, contents_of, lan_address, page_of
 
 POLL_S = 0.2
 
@@ -66,7 +66,7 @@ class BrowserBench:
         self.server = PageServer(
             lambda body, address: self.collector.take(MESSAGE.validate_json(body), address),
             _contents(self.file, pixels.tobytes(), self.input, self.runtime, protocol),
-            host=lan_address() if place.lan else "127.0.0.1",
+            host=lan_address() if place.lan else LOCAL,
             port=place.port,
             origin=self.runtime.origin,
             certificate=place.certificate,

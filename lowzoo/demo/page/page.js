@@ -1,18 +1,21 @@
 // The page: loads the model once, then needs nobody. It keeps things and their pictures, shows the nearest thing, and
 // tells the computer how far it is, without which it works as well.
 
-import { checked, post, postLast, thisDevice } from "./device.js";
-import { frame } from "./prepare.js";
+import { meet, tell } from "./computer.js";
+import { checked, post, thisDevice } from "./device.js";
+import { keep, kept } from "./keep.js";
 import { nearest, prototype, similarities, unit } from "./learn.js";
+import { ask, startWorker } from "./network.js";
+import { decoded, drawSeen, fitted, smallOf } from "./seen.js";
 import { onnxFile, sessionText, thingsOf } from "./taught.js";
 
 const at = (id) => document.getElementById(id);
 const pause = (ms) => new Promise((next) => setTimeout(next, ms));
-const SMALL = 96, ENOUGH = 3, LAST = 15, STATE_MS = 1000, ALIVE_MS = 20_000;
+const ENOUGH = 3, LAST = 15, KEEP_MS = 500;
 
-let task, model, worker, threads = 1;
+let task, model, threads = 1;
 let stream = null, camera = "off", downloads = 0, unsaved = false;
-let phone = null, told = "", toldAt = 0, telling = false;
+let keeping = null, keeps = true;
 const times = [];
 // What scripts that drive the page read.
 export const page = { things: [], last: null, ready: false };
@@ -22,35 +25,10 @@ function say(text, mood = "") {
   at("note").textContent = text;
   at("note").className = mood;
 }
-const complain = (error) => say(error.message || String(error), "bad");
-
-// One message at a time: the network runs one picture after the other.
-let queue = Promise.resolve(), count = 0, stopped = null;
-const open = new Map();
-function ask(message, transfer = []) {
-  const send = () => new Promise((done, fail) => {
-    if (stopped) return fail(stopped);
-    const id = ++count;
-    open.set(id, { done, fail });
-    worker.postMessage({ ...message, id }, transfer);
-  });
-  const answer = queue.then(send);
-  queue = answer.catch(() => {});
-  return answer;
-}
-
-function startWorker() {
-  worker = new Worker("worker.js", { type: "module" });
-  worker.onmessage = ({ data: { id, done, failed } }) => {
-    const asked = open.get(id);
-    open.delete(id);
-    failed === undefined ? asked.done(done) : asked.fail(new Error(failed));
-  };
-  worker.onerror = (event) => {
-    stopped = new Error(`The network has stopped (${event.message || "no reason given"}). Save the session and load the page again.`);
-    for (const asked of open.values()) asked.fail(stopped);
-    open.clear();
-  };
+// Where the error is a thing's, its name is what has to be changed.
+function complain(error) {
+  say(error.message || String(error), "bad");
+  if (error.thing) error.thing.card.querySelector(".name").focus();
 }
 
 async function look(picture) {
@@ -63,28 +41,19 @@ async function look(picture) {
 const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
 const taught = () => things.filter((thing) => thing.pictures.length);
 
-// What the network sees of a picture, drawn as large as a canvas is.
-function drawSeen(canvas, picture) {
-  const { resized, top, left } = frame(picture.height, picture.width, task.picture);
-  const by = canvas.height / task.picture.height, context = canvas.getContext("2d");
-  context.fillStyle = `rgb(${task.picture.border.join(" ")})`;
-  context.fillRect(0, 0, canvas.width, canvas.height);
-  context.drawImage(picture, -left * by, -top * by, resized[1] * by, resized[0] * by);
+// Something was taught, named or removed.
+function changed() {
+  unsaved = true;
+  keeping ??= setTimeout(keepNow, KEEP_MS);
 }
 
-function fitted(canvas, height) {
-  canvas.height = height;
-  canvas.width = Math.max(1, Math.round(height * task.picture.width / task.picture.height));
-  return canvas;
-}
-
-async function decoded(file) {
-  try {
-    // As lowzoo reads pictures: turned as their camera noted, their numbers as they are stored.
-    return await createImageBitmap(file, { colorSpaceConversion: "none" });
-  } catch {
-    throw new Error(`“${file.name.slice(0, 60)}” cannot be read as a picture by this browser.`);
-  }
+function keepNow() {
+  if (keeping === null) return;
+  clearTimeout(keeping);
+  keeping = null;
+  const now = keep(sessionText(task, things));
+  if (keeps && !now) say("This browser does not keep what is taught when the page is loaded again. Save the session.", "bad");
+  keeps = now;
 }
 
 function learn(thing) {
@@ -93,17 +62,25 @@ function learn(thing) {
   tell();
 }
 
+function refuseMore(thing) {
+  if (!things.includes(thing)) throw new Error("That thing was removed before its picture was learned.");
+  if (thing.pictures.length >= task.limits.pictures) throw new Error(`A thing takes ${task.limits.pictures} pictures at most.`);
+}
+
 async function teach(thing, picture) {
-  if (thing.pictures.length >= task.limits.pictures) {
+  let small;
+  try {
+    refuseMore(thing);
+    small = smallOf(picture, task.picture);
+  } catch (error) {
     picture.close();
-    throw new Error(`A thing takes ${task.limits.pictures} pictures at most.`);
+    throw error;
   }
-  const canvas = fitted(document.createElement("canvas"), SMALL);
-  drawSeen(canvas, picture);
-  const small = canvas.toDataURL("image/jpeg", 0.8), features = await look(picture);
+  const features = await look(picture);
   unit(features);  // refuses what nothing can be compared with
+  refuseMore(thing);  // while the network ran, others may have come in
   thing.pictures.push({ features, small });
-  unsaved = true;
+  changed();
   draw(thing);
   learn(thing);
 }
@@ -127,7 +104,7 @@ function show(features) {
     thing.card.classList.toggle("nearest", found !== null && place === found.index && known.length > 1);
     const meter = thing.card.querySelector(".meter");
     meter.firstElementChild.style.width = `${cosine === null ? 0 : 100 * Math.max(0, cosine)}%`;
-    meter.setAttribute("aria-label", cosine === null ? "not compared" : `cosine ${cosine.toFixed(3)}`);
+    meter.setAttribute("aria-label", `Thing ${things.indexOf(thing) + 1}: ${cosine === null ? "not compared" : `cosine ${cosine.toFixed(3)}`}`);
   }
   at("answer").hidden = !found;
   if (!found) return;
@@ -145,14 +122,18 @@ function addThing({ name = "", pictures = [] } = {}) {
   const part = (word) => card.querySelector(word);
   things.push(thing);
   part(".name").value = name;
-  part(".name").placeholder = `Name of thing ${things.length}`;
-  part(".name").addEventListener("input", () => { thing.name = part(".name").value; unsaved = true; });
+  part(".name").addEventListener("input", () => { thing.name = part(".name").value; changed(); });
   part(".remove").addEventListener("click", () => {
     if (thing.pictures.length && !confirm(`Remove ${titleOf(thing)} with its pictures?`)) return;
-    things.splice(things.indexOf(thing), 1);
+    const place = things.indexOf(thing);
+    things.splice(place, 1);
     card.remove();
+    changed();
+    number();
     show(null);
     change();
+    const next = things[Math.min(place, things.length - 1)];
+    (next ? next.card.querySelector(".remove") : at("add")).focus({ preventScroll: true });
   });
   part(".shoot").addEventListener("click", async () => {
     try { await teach(thing, await createImageBitmap(at("camera"))); } catch (error) { complain(error); }
@@ -171,23 +152,44 @@ function addThing({ name = "", pictures = [] } = {}) {
   return thing;
 }
 
+// Everything that belongs to a thing says to which, also after one was removed.
+function number() {
+  things.forEach(({ card }, i) => {
+    const label = (part, text) => part.setAttribute("aria-label", text), thing = `thing ${i + 1}`;
+    const part = (word) => card.querySelector(word);
+    part(".name").placeholder = `Name of ${thing}`;
+    label(card, `Thing ${i + 1}`);
+    label(part(".name"), `Name of ${thing}`);
+    label(part(".remove"), `Remove ${thing}`);
+    label(part(".shoot"), `Photograph ${thing}`);
+    label(part(".taken"), `Photograph ${thing}`);
+    label(part(".chosen"), `Choose pictures of ${thing}`);
+    card.querySelectorAll(".pictures button").forEach((button, j) => label(button, `Remove picture ${j + 1} of ${thing}`));
+  });
+}
+
 function draw(thing) {
-  const made = thing.pictures.map((picture, i) => {
+  const place = thing.card.querySelector(".pictures"), focused = [...place.children].indexOf(document.activeElement);
+  const made = thing.pictures.map((picture) => {
     const button = document.createElement("button");
     button.type = "button";
-    button.setAttribute("aria-label", `Remove picture ${i + 1}`);
     button.append(Object.assign(document.createElement("img"), { src: picture.small, alt: "" }));
     button.addEventListener("click", () => {
       if (!confirm("Remove this picture?")) return;
       thing.pictures.splice(thing.pictures.indexOf(picture), 1);
-      unsaved = true;
+      changed();
       draw(thing);
       learn(thing);
     });
     return button;
   });
   while (made.length < ENOUGH) made.push(Object.assign(document.createElement("span"), { className: "slot" }));
-  thing.card.querySelector(".pictures").replaceChildren(...made);
+  place.replaceChildren(...made);
+  number();
+  if (focused < 0) return;
+  const last = thing.pictures.length - 1;
+  const next = last < 0 ? thing.card.querySelector(camera === "live" ? ".shoot" : ".taken") : made[Math.min(focused, last)];
+  next.focus({ preventScroll: true });
 }
 
 // Buttons follow what there is.
@@ -206,21 +208,40 @@ function change() {
   tell();
 }
 
-async function startCamera() {
-  let lock = null;
+const stopTracks = (some) => { for (const track of some.getTracks()) track.stop(); };
+
+// A camera whose picture is there; one that shows nothing is let go again.
+async function openCamera(video) {
+  const opened = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment", width: { ideal: 640 }, height: { ideal: 480 } }, audio: false });
   try {
-    stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment", width: { ideal: 640 }, height: { ideal: 480 } }, audio: false });
+    video.srcObject = opened;
+    await video.play();
+    if (opened.getVideoTracks()[0].readyState === "ended") throw new DOMException("", "NotReadableError");
+  } catch (error) {
+    stopTracks(opened);
+    video.srcObject = null;
+    throw error.name === "NotAllowedError" ? new DOMException("", "NotReadableError") : error;
+  }
+  return opened;
+}
+
+async function startCamera() {
+  const video = at("camera"), focused = document.activeElement === at("start");
+  let lock = null;
+  at("start").disabled = true;
+  try {
+    stream = await openCamera(video);
   } catch (error) {
     camera = ["NotFoundError", "OverconstrainedError"].includes(error.name) ? "none" : "refused";
     const why = camera === "none" ? "This device has no camera that a page may use." : error.name === "NotAllowedError" ? "The camera was not allowed." : `The camera cannot be used (${error.name}).`;
     say(`${why} Take or choose pictures instead.`, "bad");
     change();
     return;
+  } finally {
+    at("start").disabled = false;
   }
-  const mine = stream, video = at("camera");
+  const mine = stream;
   mine.getVideoTracks()[0].addEventListener("ended", () => { if (stream === mine) stopCamera("The camera has ended."); });
-  video.srcObject = mine;
-  await video.play();
   // Only what the network sees is shown.
   video.style.objectFit = { squash: "fill", border: "contain" }[task.picture.crop_mode] || "cover";
   video.style.transform = `scale(${task.picture.target[0] / task.picture.height})`;
@@ -229,6 +250,7 @@ async function startCamera() {
   camera = "live";
   say("");
   change();
+  if (focused) at("stop").focus({ preventScroll: true });
   try { lock = await navigator.wakeLock.request("screen"); } catch { /* not everywhere */ }
   while (stream === mine) {
     if (document.hidden || !taught().length || video.readyState < 2) {
@@ -248,7 +270,8 @@ async function startCamera() {
 }
 
 function stopCamera(text = "") {
-  for (const track of stream.getTracks()) track.stop();
+  const focused = document.activeElement === at("stop");
+  stopTracks(stream);
   stream = null;
   at("camera").srcObject = null;
   camera = "off";
@@ -256,17 +279,21 @@ function stopCamera(text = "") {
   show(null);
   say(text);
   change();
+  if (focused) at("start").focus({ preventScroll: true });
 }
 
 async function point(file) {
   const picture = await decoded(file), still = at("still");
-  drawSeen(fitted(still, 480), picture);
+  drawSeen(fitted(still, 480, task.picture), picture, task.picture);
   still.hidden = false;
   at("empty").hidden = true;
+  at("spoken").textContent = "";
   show(null);
   const features = await look(picture);
   if (taught().length) say(""); else say("Teach at least one thing first.");
   show(features);
+  // Of the camera's answers, several a second, nothing is read out.
+  if (taught().length) at("spoken").textContent = [at("name").textContent, at("margin").textContent].filter(Boolean).join(", ");
   tell();
 }
 
@@ -278,7 +305,7 @@ function give(content, type, name) {
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }
 
-export const onnxBytes = () => onnxFile(model, task, taught(), taught().map((thing) => thing.prototype));
+export const onnxBytes = () => onnxFile(model, task, taught(), taught().map((thing) => thing.prototype), things);
 
 function download() {
   const left = things.length - taught().length;
@@ -291,44 +318,32 @@ function download() {
 async function loadSession(file) {
   if (file.size > 50e6) throw new Error("That file is too large for a session of this page.");
   const found = thingsOf(await file.text(), task);
+  if (unsaved && !confirm("Load this session in place of what was taught here and is not saved?")) return;
   for (const thing of things.splice(0)) thing.card.remove();
   for (const thing of found) learn(addThing(thing));
+  show(null);
+  change();
+  changed();
   unsaved = false;
   say(`${found.length} thing${found.length === 1 ? "" : "s"} loaded.`, "good");
 }
 
-// How far the page is; what it does never waits for this.
-async function tell() {
-  if (!phone || telling) return;
-  telling = true;
-  await pause(STATE_MS);
-  const state = {
-    type: "state", phone, things: taught().length, camera, downloads,
-    pictures: things.reduce((sum, thing) => sum + thing.pictures.length, 0),
-    ms: times.length ? median(times.map((time) => time.run_ms + time.prepare_ms)) : null,
-  };
-  const key = JSON.stringify({ ...state, ms: null });
-  telling = false;
-  if (key === told && Date.now() - toldAt < ALIVE_MS) return;
-  try {
-    await post(state);
-    told = key;
-    toldAt = Date.now();
-    at("line").hidden = true;
-  } catch (error) { withoutComputer(error); }
+// What this tab has kept, of this very model: whether there was something.
+function restore() {
+  let found = [];
+  try { found = thingsOf(kept() ?? "", task); } catch { /* nothing, or another model's */ }
+  if (!found.some((thing) => thing.name || thing.pictures.length)) return false;
+  for (const thing of found) learn(addThing(thing));
+  unsaved = true;
+  return true;
 }
 
-function withoutComputer(error) {
-  const answered = /answered \d+/.exec(error.message);
-  at("line").textContent = `The computer that showed the link ${answered ? `takes no word from this page (it ${answered[0]})` : "is out of reach"}. This page goes on without it.`;
-  at("line").hidden = false;
-}
-
-async function join(facts) {
-  told = "";
-  try { phone = (await post({ type: "hello", facts, threads })).phone; } catch (error) { withoutComputer(error); }
-  tell();
-}
+// How far the page is, for the computer that shows the link.
+const state = () => ({
+  things: taught().length, camera, downloads,
+  pictures: things.reduce((sum, thing) => sum + thing.pictures.length, 0),
+  ms: times.length ? median(times.map((time) => time.run_ms + time.prepare_ms)) : null,
+});
 
 async function prepare() {
   const facts = await thisDevice({ hardware: false });
@@ -347,10 +362,11 @@ async function prepare() {
     await post({ type: "failed", facts, reason: String(error.message || error).slice(0, 400) }).catch(() => {});
     return;
   }
-  fitted(at("still"), 480);
-  at("view").style.aspectRatio = `${task.picture.width} / ${task.picture.height}`;
+  fitted(at("still"), 480, task.picture);
+  at("view").style.setProperty("--ratio", task.picture.width / task.picture.height);
   if (!navigator.mediaDevices || !navigator.mediaDevices.getUserMedia) camera = "none";
-  for (let i = 0; i < 3; i++) addThing();
+  const restored = restore();
+  if (!restored) for (let i = 0; i < 3; i++) addThing();
   at("start").addEventListener("click", startCamera);
   at("stop").addEventListener("click", () => stopCamera());
   at("add").addEventListener("click", () => addThing().card.querySelector(".name").focus());
@@ -369,16 +385,22 @@ async function prepare() {
     try { if (file) await loadSession(file); } catch (error) { complain(error); }
     at("load").value = "";
   });
-  addEventListener("beforeunload", (event) => { if (unsaved) event.preventDefault(); });
-  addEventListener("pagehide", () => { if (phone) postLast({ type: "gone", phone }); phone = null; });
-  // A browser may keep a page that was left, and show it again.
-  addEventListener("pageshow", (event) => { if (event.persisted) join(facts); });
+  addEventListener("beforeunload", (event) => {
+    if (!unsaved) return;
+    event.preventDefault();
+    event.returnValue = true;  // what older browsers look at
+  });
+  // The last that a page hears before its tab is put away.
+  document.addEventListener("visibilitychange", () => { if (document.hidden) keepNow(); });
+  addEventListener("pagehide", keepNow);
   at("work").hidden = false;
-  say(camera === "none" ? "No live camera here: browsers give it to pages over https or on the computer itself. Take or choose pictures instead." : "");
+  say([
+    restored ? "What was taught in this tab is back." : "",
+    camera === "none" ? "No live camera here: browsers give it to pages over https or on the computer itself. Take or choose pictures instead." : "",
+  ].filter(Boolean).join(" "));
   page.ready = true;
   document.body.dataset.state = "ready";
-  join(facts);
-  setInterval(tell, ALIVE_MS / 2);
+  meet({ facts, threads }, state, at("line"));
 }
 
-prepare();
+prepare().catch(complain);

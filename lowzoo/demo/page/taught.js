@@ -5,22 +5,29 @@ import { withHead } from "./onnx.js";
 import { sha256 } from "./sha256.js";
 
 const SCHEMA = "lowzoo.demo_session/1";
-const MOST_NAME = 60;
+const MOST_NAME = 60, MOST_SMALL = 40_000;
 
-// The names as the file gets them; what is wrong with them is said.
-export function namesOf(things) {
+// A small picture as a session takes it.
+export const isSmall = (small) => typeof small === "string" && small.startsWith("data:image/jpeg;base64,") && small.length <= MOST_SMALL;
+
+// The names as the file gets them; what is wrong with them is said, by the number that a thing has among `all`.
+export function namesOf(things, all = things) {
   const names = things.map((thing) => thing.name.trim());
+  const wrong = (place, text) => Object.assign(new Error(text), { thing: things[place] });
   if (names.length < 2) throw new Error("Teach at least two things.");
   const empty = names.findIndex((name) => !name);
-  if (empty >= 0) throw new Error(`Thing ${empty + 1} has no name.`);
-  const twice = names.find((name, i) => names.indexOf(name) !== i);
-  if (twice !== undefined) throw new Error(`Two things are called “${twice}”.`);
+  if (empty >= 0) throw wrong(empty, `Thing ${all.indexOf(things[empty]) + 1} has no name.`);
+  const again = names.findIndex((name, i) => names.indexOf(name) !== i);
+  if (again >= 0) {
+    const [first, second] = [names.indexOf(names[again]), again].map((place) => all.indexOf(things[place]) + 1);
+    throw wrong(again, `Things ${first} and ${second} are both called “${names[again]}”.`);
+  }
   return names;
 }
 
-// One file: backbone, head and names. `things` are those that were taught, `prototypes` theirs.
-export function onnxFile(model, task, things, prototypes) {
-  const names = namesOf(things), values = sideBySide(prototypes);
+// One file: backbone, head and names. `things` are those of `all` that were taught, `prototypes` theirs.
+export function onnxFile(model, task, things, prototypes, all = things) {
+  const names = namesOf(things, all), values = sideBySide(prototypes);
   const bytes = new Uint8Array(4 * values.length), view = new DataView(bytes.buffer);
   values.forEach((value, i) => view.setFloat32(4 * i, value, true));
   return withHead(model, {
@@ -54,8 +61,12 @@ function fromBase64(word) {
   return Float32Array.from({ length: letters.length / 4 }, (_, i) => view.getFloat32(4 * i, true));
 }
 
-// Features are kept to the bit, and with each a small picture.
+// Features are kept to the bit, and with each a small picture. What would not be loaded again is refused here.
 export function sessionText(task, things) {
+  const { things: most, pictures } = task.limits;
+  if (things.length > most || things.some((thing) => thing.name.length > MOST_NAME || thing.pictures.length > pictures || !thing.pictures.every(({ small }) => isSmall(small)))) {
+    throw new Error("There is more here than a session takes.");
+  }
   return JSON.stringify({
     schema: SCHEMA,
     model: { name: task.model.name, revision: task.model.revision, sha256: task.model.sha256 },
@@ -85,7 +96,7 @@ export function thingsOf(content, task) {
         let features;
         try { features = fromBase64(picture.features); } catch { throw wrong; }
         if (features.length !== task.output.dimensions || !features.every(Number.isFinite) || !features.some((value) => value !== 0)) throw wrong;
-        if (typeof picture.small !== "string" || !picture.small.startsWith("data:image/jpeg;base64,") || picture.small.length > 40_000) throw wrong;
+        if (!isSmall(picture.small)) throw wrong;
         return { features, small: picture.small };
       }),
     };

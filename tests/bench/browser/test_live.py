@@ -2,6 +2,7 @@
 
 import io
 import json
+import socket
 
 import pytest
 from rich.console import Console
@@ -9,7 +10,7 @@ from rich.console import Console
 from lowzoo.bench.browser.live import LiveView, device_table
 from lowzoo.bench.browser.session import BrowserBench, Place
 from lowzoo.bench.results.assemble import read_results
-from tests.bench.browser.client import features, ort_folder, post, repeat, welcome
+from tests.bench.browser.client import PHONE, PLAN, features, ort_folder, post, repeat, welcome
 from tests.helpers.bench import SHORT, described
 from tests.helpers.cli import runner
 
@@ -108,6 +109,30 @@ def test_the_table_follows_the_devices(tmp_path):
     assert "1 Pixel 8, Android 15.0.0, Google Chrome 140.0.1.2" in text
     assert "1/2  3.500 ms" in text
     assert LiveView(2)._live is None, "no table into a file"
+
+
+def test_what_a_device_says_of_itself_is_neither_markup_nor_control(tmp_path):
+    """Brackets stand as they are, and an escape sequence does not reach the terminal."""
+    bench = BrowserBench(described(tmp_path / "mean.onnx"), Place(ort_dist=ort_folder(tmp_path)), SHORT)
+    console = Console(record=True, width=140, file=io.StringIO())
+    with bench.server:
+        facts = PHONE | {"model": "a[/b] [link=x]c\x1b]0;t\x07"}
+        device = post(bench, {"type": "hello", "facts": facts, "plan": PLAN})[1]["device"]
+        post(bench, {"type": "failed", "device": device, "plan": 0, "reason": "[bold]no\x1b[2J\nlowzoo: done"})
+        console.print(device_table(bench.collector.devices(), SHORT.repeats))
+    text = console.export_text()
+    assert "a[/b] [link=x]c�]0;t�, Android" in text
+    assert "failed: [bold]no�[2J lowzoo: done" in text
+    assert "\x1b" not in text
+
+
+def test_what_is_missing_is_said_before_a_model_is_exported(capsys, monkeypatch):
+    monkeypatch.setattr("lowzoo.bench.targets.Request.artifact", lambda *_: pytest.fail("was exported"))
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = str(other.getsockname()[1])
+        code, _, error = run(capsys, "bench", "rob_vit_tiny", "--on", "browser", "--port", port)
+    assert code == 2
+    assert f"cannot listen on 127.0.0.1:{port}" in error
 
 
 @pytest.mark.parametrize(

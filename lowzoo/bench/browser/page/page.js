@@ -142,6 +142,7 @@ async function prepare() {
   at("facts").textContent = `${(task.model.size_bytes / 1e6).toFixed(1)} MB${task.model.precision ? `, ${task.model.precision}` : ""}, input ${task.input.shape.join(" × ")}, onnxruntime-web ${task.runtime.version}`;
   at("plan").replaceChildren(...planned(await thisDevice()).map((what) => Object.assign(document.createElement("li"), { textContent: title(what) })));
   at("start").disabled = false;
+  say("");
   at("start").addEventListener("click", start, { once: true });
   addEventListener("pagehide", () => {
     if (device && !ended) postLast({ type: "gone", device });
