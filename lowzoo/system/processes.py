@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.rendezvous import rendezvous
 
 from lowzoo.base.errors import LowzooError, ToldElsewhere, reason_of
 
@@ -201,7 +202,7 @@ def join(device: torch.device) -> bool:
     # What processes send each other on the host goes by gloo, so that it waits for no GPU.
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     try:
-        store, rank, count = next(dist.rendezvous("env://", timeout=_START))
+        store, rank, count = next(rendezvous("env://", timeout=_START))
         dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=_WORK)
     except (RuntimeError, ValueError) as error:
         raise LowzooError(

@@ -194,5 +194,5 @@ def _refused(world: Path, out: Path) -> None:
 
 def test_a_protocol_that_cannot_be_divided_says_so(world: Path, tmp_path: Path) -> None:
     run_to_the_end(2, _refused, world, tmp_path)
-    assert all(said.startswith("lowzoo: eval finetune runs in one process") for said in _words(tmp_path))
+    assert all(said.startswith("lowzoo: error: eval finetune runs in one process") for said in _words(tmp_path))
     assert len(_words(tmp_path)) == 2
