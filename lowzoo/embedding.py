@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Unpack
 
-from lowzoo.base.options import Model, Option, Picture, Progress, Reading, Side, Workers
+from lowzoo.base.options import Divide, Model, Option, Picture, Progress, Reading, Side, Workers
 from lowzoo.embedding_shards import EmbeddedShards, embed_shards, is_folder
 
 if TYPE_CHECKING:
@@ -136,6 +136,7 @@ def embed(
     address: str | None = None,
     shard: Annotated[int, Option(minimum=1)] = 8192,
     progress: Progress = None,
+    divide: Divide = False,
     **reading: Unpack[Reading],
 ) -> "Embeddings | EmbeddedShards":
     """Write MODEL's features of images for search and clustering, and draw which images it finds alike.
@@ -160,6 +161,8 @@ def embed(
         address: Address of a running Ray cluster; a local one is started if absent.
         shard: Images in a shard of a folder.
         progress: Takes each line of what is being done, such as `print`; None is silent.
+        divide: In Python: divide the images of one table among the processes that torchrun started, or that this
+            program's process group has; all of them have to make this call then. Commands always do.
         **reading: How images are found and read, see `lowzoo.base.options.Reading`.
 
     Returns:
@@ -194,17 +197,17 @@ def embed(
     if table is not None and table.suffix.lower() != ".parquet":
         raise LowzooError(f"{table} is no parquet file", "Name one that ends in .parquet")
     with told(progress) as say:
-        begin(images, say, out=table, confusion=drawing)
+        run = begin(images, say, divide=divide, out=table, confusion=drawing)
         if table is not None:
             require_pyarrow()
         source = open_source(images, split, source_options(reading))
-        if images is not None and started_first():
+        if images is not None:
             for line in found_lines(source):
-                say(line)
+                run.say(line)
         place = pick_device(device)
         resolved = resolved_model(model, image_size=image_size)
-        (features,) = extraction(place, workers, bf16).run(resolved, (source,))
-        first = started_first()
+        (features,) = extraction(place, workers, bf16, divide).run(resolved, (source,))
+        first = not divide or started_first()
         if table is not None and first:
             write_embeddings(table, source, features, ModelFacts.of(resolved))
         facts = DataFacts.of_features(source, features)
@@ -240,16 +243,16 @@ def _into_folder(
     number, local = (int(os.environ.get(name, "0")) for name in ("RANK", "LOCAL_RANK"))
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     with told(progress) as say:
-        begin(images, say)
+        run = begin(images, say, divide=True)
         source = open_source(images, split, source_options(reading))
-        if images is not None and number == 0:
+        if images is not None:
             for line in found_lines(source):
-                say(line)
+                run.say(line)
         place = pick_device(how["device"])
         if place.type == "cuda" and place.index is None:
             place = torch.device("cuda", local)
         resolved = resolved_model(model, image_size=how["image_size"])
-        # Such processes need not know of each other.
+        # A lock on each shard divides the work, so these processes are not joined.
         extract = Extraction(device=place, workers=how["workers"], precision="bf16" if how["bf16"] else "fp32")
         if engine == "ray":
             from lowzoo.embedding_ray import embed_by_ray

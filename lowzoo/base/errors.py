@@ -45,7 +45,7 @@ class LowzooError(Exception):
 
 
 class ToldElsewhere(LowzooError):
-    """An error of another of several processes, which tells the user itself; this one only ends with its status."""
+    """An error of another of several processes, which prints it; this one only ends with its status."""
 
 
 class LowzooWarning(UserWarning):

@@ -78,6 +78,9 @@ PYTHON_ONLY = PythonOnly()
 Progress = Annotated[Callable[[str], None] | None, PYTHON_ONLY]
 """Takes each line of what is being done, such as `print`; None is silent."""
 
+Divide = Annotated[bool, PYTHON_ONLY]
+"""Divide the work among the processes that torchrun started, all of which then make this call; commands always do."""
+
 Data = Annotated["str | Path | Sequence[Any] | ImageSource | TrainTestData | None", Option(metavar="SRC")]
 Model = Annotated[
     "str | Path | nn.Module | Resolved", Option(metavar="MODEL", early="lowzoo.checkpoints.early:refuse_early")

@@ -1,7 +1,7 @@
 """What every protocol does before and after its own part: places are tried, images and network opened, results kept.
 
-Where several processes were started, as by `torchrun`, they make one evaluation together: each of them computes
-features of a part of the images, and the first one speaks and writes.
+Several processes, as `torchrun` starts them, make one evaluation together where that is asked for: each of them
+computes features of a part of the images, and the first one prints and writes.
 """
 
 import dataclasses
@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 
-from lowzoo.base.errors import LowzooError
 from lowzoo.base.progress import Say
 from lowzoo.data.reading.options import SourceOptions
 from lowzoo.evaluate.evaluation import Evaluation, found_lines
@@ -23,7 +22,7 @@ from lowzoo.features.extraction import Extraction
 from lowzoo.io.files import writable_folder, write_text
 from lowzoo.preprocess.input_facts import Side
 from lowzoo.system.device import pick_device
-from lowzoo.system.processes import join, joined, own_device, started_first, under_torchrun
+from lowzoo.system.processes import ALONE, join, joined, own_device, started_first
 from lowzoo.zoo.given import resolved_model
 from lowzoo.zoo.resolve import Resolved
 
@@ -37,12 +36,14 @@ class Run:
         out: Where the document goes.
         confusion: Where the picture of confusions goes.
         began: When, by `time.monotonic`.
+        divide: Whether all processes that were started make it together.
     """
 
     say: Say
     out: Path | None
     confusion: Path | None
     began: float
+    divide: bool = False
 
     def open(
         self,
@@ -68,18 +69,7 @@ class Run:
             check(images)
         place = pick_device(device)
         resolved = resolved_model(model, image_size=image_size, pretrained=not random_init, seed=seed)
-        return resolved, images, extraction(place, workers, bf16)
-
-    def alone(self, protocol: str) -> None:
-        """Refuse several processes, for a protocol that cannot divide its work.
-
-        Raises:
-            LowzooError: There are several.
-        """
-        if under_torchrun():
-            raise LowzooError(
-                f"eval {protocol} runs in one process, and several were started", "Start it without torchrun"
-            )
+        return resolved, images, extraction(place, workers, bf16, self.divide)
 
     def finish(self, found: Scored | EvaluationResult, images: TrainTestData | None = None) -> Evaluation:
         """Draw and write what is wanted.
@@ -93,7 +83,7 @@ class Run:
         timed = result.model_copy(update={"seconds": round(time.monotonic() - self.began, 1)})
         names = images.bank.class_names if images is not None else None
         evaluation = Evaluation(timed, (), scored, names)
-        if not started_first():
+        if self.divide and not started_first():
             return evaluation
         if self.confusion is not None:
             evaluation.draw_confusion(self.confusion)
@@ -103,19 +93,26 @@ class Run:
         return dataclasses.replace(evaluation, written=written)
 
 
-def begin(data: Any, say: Say, *, out: str | Path | None = None, confusion: str | Path | None = None) -> Run:
+def begin(
+    data: Any,
+    say: Say,
+    *,
+    divide: bool = False,
+    out: str | Path | None = None,
+    confusion: str | Path | None = None,
+) -> Run:
     """Say which images are used, and refuse places that cannot be written to before anything is computed.
 
     Raises:
         LowzooError: A place cannot be written to.
     """
-    say = say if started_first() else _silent
+    say = _silent if divide and not started_first() else say
     say(f"Data: {data_words(data)}")
     document, picture = (None if path is None else Path(path) for path in (out, confusion))
     for path in (document, picture):
         if path is not None:
             writable_folder(path.parent)
-    return Run(say, document, picture, time.monotonic())
+    return Run(say, document, picture, time.monotonic(), divide)
 
 
 def data_words(data: Any) -> str:
@@ -129,10 +126,11 @@ def data_words(data: Any) -> str:
     return getattr(data, "name", "given images")
 
 
-def extraction(device: torch.device, workers: int, bf16: bool) -> Extraction:
-    """How features are computed, by all processes that were started."""
-    join(device)
-    among = joined()
+def extraction(device: torch.device, workers: int, bf16: bool, divide: bool) -> Extraction:
+    """How features are computed: by this process, or divided among all that were started."""
+    if divide:
+        join(device)
+    among = joined() if divide else ALONE
     return Extraction(
         device=own_device(device),
         workers=workers,
@@ -143,4 +141,4 @@ def extraction(device: torch.device, workers: int, bf16: bool) -> Extraction:
 
 
 def _silent(_: str) -> None:
-    """Only the first process speaks."""
+    """Only the first process prints."""

@@ -4,7 +4,7 @@ faiss divides the bank into cells by k-means and keeps each feature in a byte a 
 takes; the bank itself may be mapped from a file. Of a query only the nearest cells are searched. The candidates that
 are left are compared again with the bank in float64, so the similarities are exact, and only which neighbours are found
 is not. How many are is measured: on half of a sample of queries the number of cells is raised until `RECALL` of the
-exact neighbours are found, on the other half it is counted how many are.
+exact neighbours are found, on the other half it is counted how many are. For a single query all cells are searched.
 Shapes: N bank features, M queries, D dimensions, K neighbours.
 """
 
@@ -89,7 +89,7 @@ def approximate_neighbours(
     check_k(k, len(bank_ND))
     index = _index(faiss, bank_ND)
     sample = torch.linspace(0, len(queries_MD) - 1, min(_SAMPLE, len(queries_MD))).long().unique()
-    tuned, measured = (sample[::2], sample[1::2]) if len(sample) > 1 else (sample, sample)
+    tuned, measured = (sample[::2], sample[1::2]) if len(sample) > 1 else (sample[:0], sample)
     _, truth = nearest_neighbours(bank_ND, queries_MD[sample], k)
     truth_of = dict(zip(sample.tolist(), truth, strict=True))
 
@@ -100,8 +100,8 @@ def approximate_neighbours(
         ]
         return float(torch.stack(hits).mean())
 
-    index.nprobe = min(index.nlist, 8)
-    while found(tuned) < recall and index.nprobe < index.nlist:
+    index.nprobe = min(index.nlist, 8) if len(tuned) else index.nlist
+    while len(tuned) and found(tuned) < recall and index.nprobe < index.nlist:
         index.nprobe = min(index.nlist, 2 * index.nprobe)
     about = Approximation(
         index=f"faiss {faiss.__version__} IVF, 8 bits a dimension",

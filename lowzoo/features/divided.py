@@ -8,12 +8,53 @@ disk that machines share nor the memory for several copies of the features is ne
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from lowzoo.data.source import ImageSource
 from lowzoo.features.cache import Block, Stored, in_memory, through_file, writer, written
+from lowzoo.preprocess.transform import Preprocessing
 from lowzoo.system.processes import Processes
+from lowzoo.zoo.digest import weights_digest
+
+
+def require_same_inputs(
+    among: Processes,
+    source: ImageSource,
+    network: nn.Module,
+    spec: Preprocessing,
+    device: str | torch.device,
+    precision: str,
+    **options: Any,
+) -> None:
+    """Refuse to divide the images of a source among processes that read different ones, or by different networks.
+
+    Args:
+        among: The processes.
+        source: The images.
+        network: The network.
+        spec: The preprocessing.
+        device: Where the network is.
+        precision: What features are computed in.
+        **options: Whatever else has to be the same, by its name in the plural.
+
+    Raises:
+        LowzooError: Something differs, in all processes.
+    """
+    if among.count == 1:
+        return
+    facts = {
+        "images": f"{len(source)} with digest {source.fingerprint()}",
+        "labels": source.labels_digest() or "none",
+        "weights": weights_digest(network)[:16],
+        "preprocessings": spec,
+        "devices": torch.device(device).type,
+        "precisions": precision,
+        **options,
+    }
+    among.require_same(facts, "See that all of them read the same files and were given the same options")
 
 
 def together(among: Processes, blocks: Iterable[Block], path: Path | None, check: Callable[[], None]) -> Stored:

@@ -14,7 +14,7 @@ from lowzoo.base.progress import progress_bar
 from lowzoo.data.source import ImageSource
 from lowzoo.features import cache as feature_cache
 from lowzoo.features.cache import Block
-from lowzoo.features.divided import together
+from lowzoo.features.divided import require_same_inputs, together
 from lowzoo.features.folded import folded, run
 from lowzoo.features.inputs import InputDataset, input_loader, normalise_batch
 from lowzoo.preprocess.transform import Preprocessing
@@ -86,11 +86,13 @@ def extract_features(
         among: Processes that make this call together.
 
     Raises:
-        LowzooError: More than a tenth of the images cannot be read, or a feature is not a finite number.
+        LowzooError: More than a tenth of the images cannot be read, a feature is not a finite number, or the processes
+            were given different images, weights or options.
     """
     spec = spec or Preprocessing.of(resolved)
     model = _placed(resolved, device)
     path = feature_cache.cache_path(model, spec, source.fingerprint(), device, precision) if cache else None
+    require_same_inputs(among, source, model, spec, device, precision, batches=batch_size, caches=cache)
     if path:
         # The key holds features of a fixed input, which another number of threads may round otherwise.
         path = path.with_name(among.of_main(path.name))

@@ -1,22 +1,25 @@
-"""Several processes, one piece of work: where this process stands among them, and what they tell each other.
+"""Several processes, one piece of work: where this process stands among them, and what they send each other.
 
 A process that `torchrun` (or a scheduler in its manner) started finds its place in the environment. `join` brings it
 together with the others; from there on `Processes` divides work and gathers what was made of it, on the host, so that
 no GPU has to wait. Alone, everything is the identity.
 
 A process that fails ends the others: an error in a part of divided work is raised in all of them, and where a process
-dies, those that wait for it hear that its connection is gone.
+dies, those that wait for it see that its connection is gone.
 """
 
 import os
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.distributed.rendezvous import rendezvous
 
 from lowzoo.base.errors import LowzooError, ToldElsewhere, reason_of
 
@@ -24,6 +27,12 @@ T = TypeVar("T")
 
 # Rows of (N, D) features that are sent at a time: at 768 dimensions 100 MB.
 _ROWS = 32_768
+# How long processes wait for the last of them to start, and afterwards for one that works while they have nothing to
+# do: as long as that takes. A process that ends closes its connections, which the others see at once.
+_START, _WORK = timedelta(minutes=10), timedelta(days=30)
+_TIMED_OUT = re.compile(r"timed? ?out", re.I)
+# What `torchrun` sets so that processes find each other.
+_MEETING = ("MASTER_ADDR", "MASTER_PORT")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +49,7 @@ class Processes:
 
     @property
     def is_main(self) -> bool:
-        """Whether this process speaks and writes for all."""
+        """Whether this process prints and writes for all."""
         return self.rank == 0
 
     @property
@@ -68,7 +77,7 @@ class Processes:
         """What `work` gives here, unless it fails anywhere.
 
         Raises:
-            LowzooError: The first process that failed so; in all others the same, told by that one.
+            LowzooError: The error of the first process that failed; a `ToldElsewhere` with its words in all others.
         """
         if self.count == 1:
             return work()
@@ -84,6 +93,28 @@ class Processes:
         if first == self.rank and error is not None:
             raise error
         raise ToldElsewhere(*(failures[first] or ())) from error
+
+    def require_same(self, facts: Mapping[str, Any], remedy: str) -> None:
+        """Refuse to go on where processes were given different things.
+
+        Args:
+            facts: What has to be the same, by its name in the plural: plain values, compared and shown as text.
+            remedy: What to do where it is not.
+
+        Raises:
+            LowzooError: Something differs; in all processes, and printed by process 0.
+        """
+        if self.count == 1:
+            return
+        everywhere = self.gather({name: str(value) for name, value in facts.items()})
+        differing = [
+            f"{name} ({', '.join(dict.fromkeys(found[name] for found in everywhere))})"
+            for name in facts
+            if any(found[name] != everywhere[0][name] for found in everywhere)
+        ]
+        if differing:
+            error = LowzooError if self.is_main else ToldElsewhere
+            raise error(f"the {self.count} processes have different {' and '.join(differing)}", remedy)
 
     def collect(self, work: Callable[[], T]) -> list[T]:
         """What `work` gives in each process, by rank: plain values, which are sent to all; else as `attempt`."""
@@ -145,7 +176,7 @@ def own_device(device: torch.device) -> torch.device:
 
 
 def is_main() -> bool:
-    """Whether this process speaks and writes for all."""
+    """Whether this process prints and writes for all."""
     return joined().is_main
 
 
@@ -153,15 +184,26 @@ def join(device: torch.device) -> bool:
     """Join the other processes, where there are any; returns whether there are.
 
     Raises:
-        LowzooError: They cannot be found.
+        LowzooError: They cannot be found, or somebody else joined them in a way that serves no CPU.
     """
-    if dist.is_initialized() or not under_torchrun():
-        return dist.is_initialized()
+    if dist.is_initialized():
+        _require_cpu_backend()
+        return True
+    if not under_torchrun():
+        return False
+    if missing := [name for name in _MEETING if name not in os.environ]:
+        raise LowzooError(
+            f"WORLD_SIZE says that {os.environ['WORLD_SIZE']} processes were started, and without "
+            f"{' and '.join(missing)} they cannot find each other",
+            "Start them with torchrun, or unset WORLD_SIZE to run in one process",
+        )
     if device.type == "cuda":
         torch.cuda.set_device(local_rank())
-    # What processes tell each other on the host goes by gloo, so that it waits for no GPU.
+    # What processes send each other on the host goes by gloo, so that it waits for no GPU.
+    backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     try:
-        dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
+        store, rank, count = next(rendezvous("env://", timeout=_START))
+        dist.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=_WORK)
     except (RuntimeError, ValueError) as error:
         raise LowzooError(
             f"the {os.environ['WORLD_SIZE']} processes of this command cannot be joined ({reason_of(error)})",
@@ -173,6 +215,16 @@ def join(device: torch.device) -> bool:
 def joined() -> Processes:
     """The processes that this one has joined; itself alone before that."""
     return Processes(dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else ALONE
+
+
+def _require_cpu_backend() -> None:
+    """Refuse a group that was made elsewhere, as by a user's own script, and cannot send what lies on the CPU."""
+    backends = dist.get_backend_config()
+    if "cpu:" not in backends:
+        raise LowzooError(
+            f"the process group of this program has no CPU backend ({backends})",
+            'Make it by init_process_group("cpu:gloo,cuda:nccl")',
+        )
 
 
 def leave() -> None:
@@ -190,12 +242,19 @@ def exchange(operation: Callable[[], object]) -> None:
     """Exchange something with the others.
 
     Raises:
-        LowzooError: One of them is gone.
+        LowzooError: One of them is gone, or took longer than the process group allows.
     """
     try:
         operation()
     except RuntimeError as error:  # as are those of torch.distributed
+        reason = reason_of(error)
+        # The group of `join` allows for days, one that was made elsewhere half an hour.
+        if _TIMED_OUT.search(str(error)):
+            raise LowzooError(
+                f"another process took longer than the timeout of the process group allows ({reason})",
+                "Make the process group with a longer timeout",
+            ) from error
         raise LowzooError(
-            f"another process of this command has ended, or cannot be reached ({reason_of(error)})",
-            "See what it said, mend that and start all of them again",
+            f"another process of this command has ended, or cannot be reached ({reason})",
+            "See what it printed, mend that and start all of them again",
         ) from error

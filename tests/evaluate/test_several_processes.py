@@ -1,6 +1,8 @@
-"""Two processes make one evaluation: the document of one process, one cache, one voice; a failure ends both."""
+"""Two processes make one evaluation: the document of one process, one cache, one output; a failure ends both."""
 
+import contextlib
 import dataclasses
+import io
 import json
 import os
 import signal
@@ -15,6 +17,7 @@ from lowzoo.evaluate.probes.settings import PROBES, ProbeSettings
 from lowzoo.features.extraction import Extraction
 from lowzoo.system.processes import joined
 from lowzoo.zoo.resolve import load_model
+from tests.helpers.cli import exit_status
 from tests.helpers.evaluate import write_network, write_pictures
 from tests.helpers.forked_processes import run_to_the_end, start_processes
 
@@ -98,7 +101,7 @@ def _words(out: Path) -> list[str]:
 
 
 @pytest.mark.slow
-def test_what_is_wrong_in_one_part_is_told_once_and_ends_all(tmp_path: Path) -> None:
+def test_what_is_wrong_in_one_part_is_printed_once_and_ends_all(tmp_path: Path) -> None:
     write_network(tmp_path / "net")
     write_pictures(tmp_path / "d", {"train": 70, "val": 30})
     for file in sorted((tmp_path / "d" / "train" / "red").glob("*.png"))[:40]:  # in the part of the second process
@@ -111,6 +114,54 @@ def test_what_is_wrong_in_one_part_is_told_once_and_ends_all(tmp_path: Path) -> 
     assert first.startswith("LowzooError: 40 of 210 images")
     assert second.startswith(ToldElsewhere.__name__)
     assert not list((tmp_path / "cache" / "features").iterdir())
+
+
+def _differ(world: Path, out: Path, what: str) -> None:
+    os.environ["LOWZOO_CACHE"] = str(out / "cache")
+    resolved = load_model(f"local-dir:{world / 'net'}")
+    second = joined().rank == 1
+    data = open_train_test(str(world / ("fewer" if second and what == "images" else "d")))
+    if second and what == "weights":
+        next(resolved.model.parameters()).data[0] += 1e-3
+    try:
+        score_knn(resolved, data, preset=knn_preset("dino"), how=_how())
+    except LowzooError as error:
+        (out / f"{joined().rank}.txt").write_text(str(error))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("what", "said"), [("images", ("210 with", "180 with")), ("weights", ("weights (",))])
+def test_processes_with_other_images_or_weights_are_refused(
+    what: str, said: tuple[str, ...], world: Path, tmp_path: Path
+) -> None:
+    if not (world / "fewer").exists():
+        write_pictures(world / "fewer", {"train": 60, "val": 30}, noise=60)
+    run_to_the_end(2, _differ, world, tmp_path, what)
+    first, second = _words(tmp_path)
+    assert first == second
+    assert first.startswith(f"the 2 processes have different {what}")
+    assert all(word in first for word in said)
+    assert not list((tmp_path / "cache" / "features").glob("*"))
+
+
+def _from_python(world: Path, out: Path) -> None:
+    import lowzoo
+
+    os.environ["LOWZOO_CACHE"] = str(out / "cache")
+    rank, given = joined().rank, {"data": world / "d"}
+    model = f"local-dir:{world / 'net'}"
+    if rank == 1:  # the other one does not call, and this one is not the first
+        lowzoo.evaluate.knn(model, **given, out=out / "alone.json")
+        assert len(lowzoo.embed(world / "d", model=model)) == 210
+    lowzoo.evaluate.knn(model, **given, out=out / f"{rank}.json", divide=True)
+
+
+@pytest.mark.slow
+def test_calls_in_python_divide_where_they_say_so(world: Path, tmp_path: Path) -> None:
+    run_to_the_end(2, _from_python, world, tmp_path)
+    alone, divided = (json.loads((tmp_path / name).read_text()) for name in ("alone.json", "0.json"))
+    assert divided["figures"] == alone["figures"]
+    assert not (tmp_path / "1.json").exists()
 
 
 def _die(world: Path, out: Path) -> None:
@@ -135,15 +186,13 @@ def test_a_process_that_dies_ends_the_others_with_a_line(world: Path, tmp_path: 
 
 
 def _refused(world: Path, out: Path) -> None:
-    import lowzoo
-
-    try:
-        lowzoo.evaluate.finetune(f"local-dir:{world / 'net'}", data=world / "d", share=0.5)
-    except LowzooError as error:
-        (out / f"{joined().rank}.txt").write_text(str(error))
+    words = ["eval", "finetune", f"local-dir:{world / 'net'}", "--data", str(world / "d"), "--share", "0.5"]
+    with contextlib.redirect_stderr(io.StringIO()) as said:
+        assert exit_status(words) == 2
+    (out / f"{joined().rank}.txt").write_text(said.getvalue())
 
 
 def test_a_protocol_that_cannot_be_divided_says_so(world: Path, tmp_path: Path) -> None:
     run_to_the_end(2, _refused, world, tmp_path)
-    assert all(said.startswith("eval finetune runs in one process") for said in _words(tmp_path))
+    assert all(said.startswith("lowzoo: error: eval finetune runs in one process") for said in _words(tmp_path))
     assert len(_words(tmp_path)) == 2

@@ -48,6 +48,16 @@ def test_a_bank_that_has_no_cells_and_a_whole_bank_of_neighbours_are_exact() -> 
         assert about.recall == 1
 
 
+def test_a_single_query_has_no_say_in_what_it_measures() -> None:
+    bank, query = _clusters(6000, 1), _clusters(1, 2)
+    _, nearest, about = approximate_neighbours(bank, query, 20)
+    assert about.probed == about.cells
+    assert about.sample == 1
+    assert about.recall == pytest.approx(
+        float(torch.isin(nearest_neighbours(bank, query, 20)[1], nearest).double().mean()), abs=1e-4
+    )
+
+
 @pytest.mark.usefixtures("cache")
 def test_the_document_says_which_it_was(tmp_path) -> None:
     data = open_train_test(str(write_pictures(tmp_path / "d", {"train": 30, "val": 10})))

@@ -80,5 +80,5 @@ def _transfer(task: Literal["detect", "segment"], model: Any, data: Any, options
         return transfer(task, model, data, options, say, began)
 
 
-DETECT = Protocol("detect", detect)
-SEGMENT = Protocol("segment", segment)
+DETECT = Protocol("detect", detect, trains=True)
+SEGMENT = Protocol("segment", segment, trains=True)

@@ -1,4 +1,4 @@
-"""What processes tell each other, without gradients; with one process everything is the identity."""
+"""What processes send each other, without gradients; with one process everything is the identity."""
 
 from typing import Any
 

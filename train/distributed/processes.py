@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from lowzoo.base.errors import LowzooError
+from lowzoo.base.errors import LowzooError, ToldElsewhere
 from lowzoo.base.printable import forgiving_streams
 from lowzoo.system.processes import barrier, is_main, join, leave, local_rank, own_device, under_torchrun
 from lowzoo.system.signals import Stopped, StopRequest, sigterm_as_exception
@@ -36,6 +36,8 @@ __all__ = [
 
 # Seconds that the other processes have to end by themselves once one has ended.
 _GRACE = 5.0
+# Errors that say what the user can mend. A process that was given another one's error may end before that one does.
+_SAID = (LowzooError.__name__, ToldElsewhere.__name__)
 
 
 def spawn(
@@ -89,7 +91,7 @@ def spawn(
             raise Stopped(asked.number or ended_by, told=ended_by > 0) from None
         last = str(error).strip().splitlines()[-1]
         name, _, message = last.partition(": ")
-        if name.endswith("LowzooError"):
+        if name.rpartition(".")[2] in _SAID:
             text, _, remedy = message.partition(". ")
             raise LowzooError(text, remedy) from None
         raise LowzooError(f"process {error.error_index} of the run ended: {last}", "Go on with --resume") from error

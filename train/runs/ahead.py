@@ -18,7 +18,7 @@ PendingViews = tuple[ViewBatch, Callable[[], Views]]
 def ahead(
     batches: Iterable[ViewBatch], finish: Callable[[ViewBatch], Views], device: torch.device
 ) -> Iterator[PendingViews]:
-    """Each batch with what gives its views, in order; given once the work on the one after it has been asked for.
+    """Yield (batch, thunk), in order, once the work on the next batch has been asked for; the thunk returns its views.
 
     Args:
         batches: From a loader.

@@ -138,6 +138,7 @@ def _traced(
     images: int,
 ) -> tuple[int, int]:
     """Operations and peak of a step after the first, which makes the optimiser's state."""
+    is_ahead = config.ahead
     config = config.model_copy(update={"ahead": False})
     with DeviceTrace() as trace:
         frozen = None if teacher is None else FrozenTeacher(_placed(teacher, config))
@@ -150,9 +151,15 @@ def _traced(
             trace.reset()
             now = StepContext(step, step / 1000, StepClock(_CUDA), autocast)
             method.before_step(now)
-            updates.backward(method.loss(views(_batch(config, source, images, step)), now))
+            ready = views(_batch(config, source, images, step))
+            # Made before the step, and kept beside it.
+            coming = views(_batch(config, source, images, step + 1)) if is_ahead else None
+            loss = method.loss(ready, now)
+            del ready
+            updates.backward(loss)
             updates.apply(method, now)
             method.after_step(now)
+            del coming, loss
         found = trace.flops, trace.peak
         del method, updates, views, frozen
     return found

@@ -19,10 +19,10 @@ def _something_is_written(given: Mapping[str, Any], _: bool) -> None:
 
 @functools.wraps(function)
 def _embedded(*words: Any, **options: Any) -> Any:
-    found = function(*words, **options)
+    found = function(*words, **options, divide=True)
     from lowzoo.system.processes import started_first
 
-    # Of several processes that made one table, the first one speaks; each tells which shards it wrote.
+    # Of several processes that made one table, the first one prints; of shards, each prints which it wrote.
     if isinstance(found, Embeddings) and not started_first():
         raise typer.Exit
     return found

@@ -13,6 +13,7 @@ from lowzoo.base.progress import progress_bar
 from lowzoo.data.source import ImageSource
 from lowzoo.evaluate.probes.augment import AugmentedDataset, Key, ShuffledKeys
 from lowzoo.evaluate.probes.settings import ProbeSettings
+from lowzoo.features.divided import require_same_inputs
 from lowzoo.features.feature_kinds import FeatureNetwork
 from lowzoo.features.features import MAX_UNREADABLE, Precision, autocast
 from lowzoo.features.folded import folded, run
@@ -107,8 +108,11 @@ class AugmentedFeed:
         """All batches of all epochs; images that cannot be read are left out.
 
         Raises:
-            LowzooError: More than a tenth cannot be read.
+            LowzooError: More than a tenth cannot be read, or processes that train together have different images.
         """
+        require_same_inputs(
+            self.among, self.source, self.network, self.spec, self.device, self.precision, settings=self.settings
+        )
         keys = ShuffledKeys(indices, self.settings.batch_size, self.settings.epochs, seed)
         dataset = AugmentedDataset(self.source, self.spec, self.settings.augmentation, seed)
         loader = input_loader(dataset, _Parts(keys, self.among), workers=self.workers, device=self.device)

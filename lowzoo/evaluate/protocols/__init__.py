@@ -21,11 +21,14 @@ class Protocol:
     Args:
         name: What follows `lowzoo eval`.
         evaluate: Takes a MODEL and, after `*`, its own options; its signature and docstring are the command's, see
-            `lowzoo.base.options`.
+            `lowzoo.base.options`. With an argument `divide` it divides its work among several processes, see
+            `lowzoo.base.options.Divide`; without one the command refuses them.
+        trains: Whether it divides its work as training does, without being asked.
     """
 
     name: str
     evaluate: "Callable[..., Evaluation]"
+    trains: bool = False
 
 
 PROTOCOLS = Registry(

@@ -95,7 +95,6 @@ def finetune(
     lists, tasks = [Path(file) for file in split_list], list[LowshotTask]()
     with told(progress) as say:
         run = begin(data, say, out=out, confusion=confusion)
-        run.alone("finetune")
         resolved, images, how = run.open(
             model,
             data,

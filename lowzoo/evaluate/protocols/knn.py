@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Unpack
 
 from lowzoo.base.options import (
     Data,
+    Divide,
     Model,
     Option,
     OutFile,
@@ -40,6 +41,7 @@ def knn(
     confusion: Picture = None,
     out: OutFile = None,
     progress: Progress = None,
+    divide: Divide = False,
     **reading: Unpack[Reading],
 ) -> "Evaluation":
     """Classify held-out images by their nearest neighbours in MODEL's features.
@@ -67,6 +69,8 @@ def knn(
         confusion: Draw which classes are taken for which.
         out: Also write the JSON document here.
         progress: Takes each line of what is being done, such as `print`; None is silent.
+        divide: In Python: divide the work among the processes that torchrun started, or that this program's process
+            group has; all of them have to make this call then. Commands always do.
         **reading: How images are found and read, see `lowzoo.base.options.Reading`.
 
     Returns:
@@ -82,7 +86,7 @@ def knn(
 
     preset, ks = knn_preset(protocol), (k,) if isinstance(k, int) else k
     with told(progress) as say:
-        run = begin(data, say, out=out, confusion=confusion)
+        run = begin(data, say, divide=divide, out=out, confusion=confusion)
         resolved, images, how = run.open(
             model,
             data,

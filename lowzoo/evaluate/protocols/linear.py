@@ -7,6 +7,7 @@ from lowzoo.base.options import (
     Augment,
     Count,
     Data,
+    Divide,
     Model,
     Option,
     OutFile,
@@ -51,6 +52,7 @@ def linear(
     confusion: Picture = None,
     out: OutFile = None,
     progress: Progress = None,
+    divide: Divide = False,
     **reading: Unpack[Reading],
 ) -> "Evaluation":
     """Train a linear classifier on MODEL's frozen features.
@@ -84,6 +86,8 @@ def linear(
         confusion: Draw which classes are taken for which.
         out: Also write the JSON document here.
         progress: Takes each line of what is being done, such as `print`; None is silent.
+        divide: In Python: divide the work among the processes that torchrun started, or that this program's process
+            group has; all of them have to make this call then. Commands always do.
         **reading: How images are found and read, see `lowzoo.base.options.Reading`.
 
     Returns:
@@ -101,7 +105,7 @@ def linear(
     from lowzoo.evaluate.sets.subsets import require_classes
 
     with told(progress) as say:
-        run = begin(data, say, out=out, confusion=confusion)
+        run = begin(data, say, divide=divide, out=out, confusion=confusion)
         resolved, images, how = run.open(
             model,
             data,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Unpack
 
 from lowzoo.base.options import (
     Data,
+    Divide,
     Fraction,
     Model,
     Option,
@@ -44,6 +45,7 @@ def lowshot(
     seed: Seed = 0,
     out: OutFile = None,
     progress: Progress = None,
+    divide: Divide = False,
     **reading: Unpack[Reading],
 ) -> "Evaluation":
     """Classify by a few labelled images of each class: L2 logistic regression on MODEL's frozen features.
@@ -70,6 +72,8 @@ def lowshot(
         seed: The first seed.
         out: Also write the JSON document here.
         progress: Takes each line of what is being done, such as `print`; None is silent.
+        divide: In Python: divide the work among the processes that torchrun started, or that this program's process
+            group has; all of them have to make this call then. Commands always do.
         **reading: How images are found and read, see `lowzoo.base.options.Reading`.
 
     Returns:
@@ -91,7 +95,7 @@ def lowshot(
     settings = logistic_settings(protocol)
     tasks: list[LowshotTask] = []
     with told(progress) as say:
-        run = begin(data, say, out=out)
+        run = begin(data, say, divide=divide, out=out)
         resolved, images, how = run.open(
             model,
             data,

@@ -4,7 +4,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Unpack
 
-from lowzoo.base.options import Augment, Count, Model, Option, OutFile, Progress, Reading, Repeats, Seed, Side, Workers
+from lowzoo.base.options import (
+    Augment,
+    Count,
+    Divide,
+    Model,
+    Option,
+    OutFile,
+    Progress,
+    Reading,
+    Repeats,
+    Seed,
+    Side,
+    Workers,
+)
 from lowzoo.evaluate.protocols import Protocol
 
 if TYPE_CHECKING:
@@ -32,6 +45,7 @@ def transfer(
     seed: Seed = 0,
     out: OutFile = None,
     progress: Progress = None,
+    divide: Divide = False,
     **reading: Unpack[Reading],
 ) -> "Evaluation":
     """Train linear probes on MODEL's frozen features for other tasks, by RoB's table.
@@ -55,6 +69,8 @@ def transfer(
         seed: The first seed.
         out: Also write the JSON document here.
         progress: Takes each line of what is being done, such as `print`; None is silent.
+        divide: In Python: divide the work among the processes that torchrun started, or that this program's process
+            group has; all of them have to make this call then. Commands always do.
         **reading: How images are found and read, see `lowzoo.base.options.Reading`.
 
     Returns:
@@ -80,7 +96,7 @@ def transfer(
         )
     folder = None if root is None else Path(root)
     with told(progress) as say:
-        run = begin(data if data is not None else str(root), say, out=out)
+        run = begin(data if data is not None else str(root), say, divide=divide, out=out)
         images = {name: open_task(name, folder, data, source_options(reading)) for name in names}
         for line in found_lines(*(part for found in images.values() for part in (found.bank, found.queries))):
             run.say(line)
@@ -92,7 +108,7 @@ def transfer(
             )
             for name in names
         }
-        how = extraction(place, workers, bf16)
+        how = extraction(place, workers, bf16, divide)
         return run.finish(evaluate_transfer(resolved, images, settings, repeats=repeats, seed=seed, how=how))
 
 

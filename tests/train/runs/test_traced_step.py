@@ -43,6 +43,17 @@ def test_it_is_the_cost_of_the_steps_of_the_run(
 
 
 @pytest.mark.slow
+def test_views_ahead_are_counted(world: Path) -> None:
+    beside, ahead = (
+        config_of("sslight_dino", world, *ON_GPU, "batch_size=8", f"ahead={word}") for word in ("false", "true")
+    )
+    cost = _cost(ahead, world, 8)
+    views = sum(8 * group.count * 3 * group.size**2 * 4 for group in ahead.views)
+    more = cost.memory.peak(8) - _cost(beside, world, 8).memory.peak(8)
+    assert more == pytest.approx(views, rel=0.1)
+
+
+@pytest.mark.slow
 def test_a_larger_batch_takes_what_two_smaller_ones_say(world: Path) -> None:
     config = config_of("rob_dino", world, *ON_GPU)
     small, large = _cost(config, world, 32), _cost(config, world, 128)

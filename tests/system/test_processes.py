@@ -1,0 +1,66 @@
+"""How processes find each other, and what they say where they do not, or wait too long."""
+
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import torch
+import torch.distributed as dist
+
+import lowzoo
+from lowzoo.base.errors import LowzooError
+from lowzoo.system.processes import exchange, join, joined
+from tests.helpers.evaluate import pixel_network, write_pictures
+from tests.helpers.forked_processes import run_to_the_end
+
+
+@pytest.fixture
+def scheduler(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A scheduler's variables, without those by which processes find each other."""
+    for name, value in {"RANK": "1", "WORLD_SIZE": "4"}.items():
+        monkeypatch.setenv(name, value)
+    for name in ("MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.mark.usefixtures("scheduler")
+def test_processes_that_cannot_find_each_other_say_so() -> None:
+    with pytest.raises(LowzooError, match="without MASTER_ADDR and MASTER_PORT they cannot find") as refused:
+        join(torch.device("cpu"))
+    assert "unset WORLD_SIZE" in refused.value.remedy
+
+
+@pytest.mark.usefixtures("scheduler", "cache")
+def test_a_call_in_python_is_made_by_its_own_process(tmp_path: Path) -> None:
+    lines: list[str] = []
+    data = write_pictures(tmp_path / "d", {"train": 4, "val": 2})
+    lowzoo.evaluate.knn(pixel_network(), data=data, out=tmp_path / "out.json", progress=lines.append)
+    assert (tmp_path / "out.json").exists()
+    assert lines
+
+
+def test_a_group_without_a_cpu_backend_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dist, "is_initialized", lambda: True)
+    monkeypatch.setattr(dist, "get_backend_config", lambda: str(dist.distributed_c10d.BackendConfig("nccl")))
+    with pytest.raises(LowzooError, match=r"has no CPU backend \(cuda:nccl\)"):
+        join(torch.device("cpu"))
+
+
+def _late(out: Path) -> None:
+    own = dist.distributed_c10d._get_default_group()._get_backend(torch.device("cpu"))
+    assert own.options._timeout > timedelta(days=1)
+    short = dist.new_group(timeout=timedelta(seconds=1))
+    if joined().rank == 1:
+        time.sleep(1.6)
+        return
+    with pytest.raises(LowzooError) as late:
+        exchange(lambda: dist.barrier(short))
+    (out / "said.txt").write_text(str(late.value))
+
+
+@pytest.mark.slow
+def test_a_group_with_a_short_timeout_is_told_apart_from_an_end(tmp_path: Path) -> None:
+    run_to_the_end(2, _late, tmp_path)
+    said = (tmp_path / "said.txt").read_text()
+    assert said.startswith("another process took longer than the timeout of the process group allows")
