@@ -42,6 +42,7 @@ def test_a_cache_is_read_ahead(world: Path, tmp_path: Path, monkeypatch: pytest.
     assert len(order) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "kind"), [("wait_event", "race"), ("record_stream", "lent")])
 def test_a_step_that_forgets_to_wait_is_found(
     method: str, kind: str, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

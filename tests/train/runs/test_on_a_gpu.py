@@ -144,6 +144,7 @@ def test_reading_a_cache_waits_for_nothing(
     assert trace.waits == []
 
 
+@pytest.mark.slow
 def test_a_read_back_in_reading_a_cache_is_found(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     waits = _reading(world, tmp_path, monkeypatch, "rob_dino", change=lambda x: x * float(x.sum().item())).waits
     assert {wait.kind for wait in waits} == {"read-back"}
