@@ -216,4 +216,4 @@ def test_a_script_that_its_processes_need_and_cannot_have_is_told_so(taught, tmp
     done = run_script(taught, tmp_path, devices=2, more=more)
     assert done.returncode != 0
     assert 'Put the call under `if __name__ == "__main__":`' in done.stderr
-    assert "trained" not in done.stdout
+    assert "trained 2" not in done.stdout
