@@ -38,7 +38,6 @@ from lowzoo.export.formats import Format
 from lowzoo.base.options import Model, OutFile, Progress
 from lowzoo.checkpoints.families.family import Family, tensors
 from lowzoo.data.schemes import Scheme
-from lowzoo.evaluate.transfer_tasks import TransferTask
 
 FORMAT = Format(
     name="toy", title="Toy", suffix=".toy", precisions=("fp32",), writer="toy_work:write", loader="toy_work:load",
@@ -64,11 +63,17 @@ def coin(model: Model, *, sides: int = 2, out: OutFile = None, progress: Progres
 
 PROTOCOL = Protocol("coin", coin)
 SCHEME = Scheme("drawn", "toy_work:draw")
-TASK = TransferTask("toy_task", "Toy", lambda root, split: None, "val", 1, (), True, True)
 FAMILY = Family(
     "toy_student", "test_vit", "toy: the network", lambda content: tensors(content.get("toy")), own_entry="toy"
 )
 '''
+
+# By itself, as what a task is made of imports torch.
+TASKS_OF_ITS = """
+from lowzoo.evaluate.transfer_tasks import TransferTask
+
+TASK = TransferTask("toy_task", "Toy", lambda root, split: None, "val", 1, (), True, True)
+"""
 
 WORK = """
 import json
@@ -172,10 +177,11 @@ def distribution(site: Path) -> Path:
         "lowzoo.targets": {"shelf": "toy_declared:TARGET"},
         "lowzoo.protocols": {"coin": "toy_declared:PROTOCOL"},
         "lowzoo.sources": {"drawn": "toy_declared:SCHEME"},
-        "lowzoo.transfer_tasks": {"toy_task": "toy_declared:TASK"},
+        "lowzoo.transfer_tasks": {"toy_task": "toy_tasks:TASK"},
         "lowzoo.checkpoints": {"toy_student": "toy_declared:FAMILY"},
     }
-    return write_distribution(site, "lowzoo-toy", entries, {"toy_declared.py": DECLARED, "toy_work.py": WORK})
+    modules = {"toy_declared.py": DECLARED, "toy_tasks.py": TASKS_OF_ITS, "toy_work.py": WORK}
+    return write_distribution(site, "lowzoo-toy", entries, modules)
 
 
 @pytest.fixture
@@ -192,7 +198,7 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.undo()
     for registry in REGISTRIES:
         registry.refresh()
-    for name in ("toy_declared", "toy_work"):
+    for name in ("toy_declared", "toy_tasks", "toy_work"):
         sys.modules.pop(name, None)
 
 

@@ -46,7 +46,7 @@ def tiny_resolved(model: nn.Module | None = None, **changes) -> Resolved:
 
 
 # Deeper or wider forms of networks that are tried as well; benchmarks/export_matrix.py goes through these too.
-_MORE_OF_THE_SAME = {"rob_resnet34", "rob_vit_small", "seed_efficientnet_b1"}
+_MORE_OF_THE_SAME = {"rob_regnety_8gf", "rob_resnet34", "rob_vit_small", "seed_efficientnet_b1"}
 
 
 def one_of_each_network() -> list[str]:

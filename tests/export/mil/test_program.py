@@ -25,8 +25,8 @@ from tests.helpers.slow import slow_but
 with quiet():
     import coremltools
 
-FEW = settings(max_examples=6, deadline=None)
-MANY = settings(max_examples=40, deadline=None)
+FEW = settings(max_examples=4, deadline=None)
+MANY = settings(max_examples=20, deadline=None)
 numbers = st.integers
 
 
