@@ -56,7 +56,7 @@ def caution(
     best = max(alike, key=lambda row: row.after - row.before)
     text = (
         f"This may not learn in its time: in {best.minutes:g} minutes of two cores on {best.images:,} {best.pictures}, "
-        f"{best} k-NN, which is no more than chance explains (sampling error {best.error:.1f}). "
+        f"{best} k-NN: no rise beyond chance (sampling error {best.error:.1f}). "
     )
     better = max((row for row in near if row.learned), key=lambda row: row.after - row.before, default=None)
     if better is not None:
