@@ -59,6 +59,8 @@ class DetectConfig(BaseModel):
         test_size: Shorter side in testing; of the data if 0.
         longest: Most pixels of the other side; of the data if 0.
         flip: Mirror images at random.
+        scale_jitter: Least and largest factor of an image's size, drawn at random; of a larger one a part is cut out.
+        color_jitter: How far brightness, contrast and saturation may be from 1, at random; hue by an eighth of it.
         empty_images: Whether images without an object are trained on.
         sync_bn: Batch norms over all processes.
         precise_bn: Steps after the last one over which the statistics of batch norms are measured again.
@@ -97,6 +99,8 @@ class DetectConfig(BaseModel):
     test_size: int = Field(0, ge=0)
     longest: int = Field(0, ge=0)
     flip: bool = True
+    scale_jitter: tuple[float, float] = (1.0, 1.0)
+    color_jitter: float = Field(0.0, ge=0, lt=1)
     empty_images: bool = False
     sync_bn: bool = True
     precise_bn: int = Field(0, ge=0)
@@ -114,6 +118,8 @@ class DetectConfig(BaseModel):
             raise ValueError("milestones and warm-up are steps of a run of that many, or fractions of it")
         if any(not 32 <= side <= 4096 for side in (*self.train_sizes, *filter(None, (self.test_size,)))):
             raise ValueError("images have sides of 32 to 4096 pixels")
+        if not 0.1 <= self.scale_jitter[0] <= self.scale_jitter[1] <= 4:
+            raise ValueError("the scales of images are two rising numbers from 0.1 to 4")
         return self
 
     def rates(self, progress: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -21,6 +21,7 @@ from lowzoo.detection.folder import TrainedDetector, save_detector
 from lowzoo.detection.network.detector import Backbone, Detector, parameters_by_part
 from lowzoo.detection.predicting import detect_all
 from lowzoo.detection.sets.annotated import AnnotatedSet
+from lowzoo.detection.sets.augment import Augmentation
 from lowzoo.detection.sets.batches import Batch, Plan, StepNumbers, Steps, normalised
 from lowzoo.detection.sets.opening import TrainTest
 from lowzoo.io.files import writable_folder, write_bytes, write_text
@@ -122,7 +123,7 @@ class DetectorRun:
             config.seed,
             config.train_sizes,
             config.longest,
-            config.flip,
+            Augmentation(config.flip, config.scale_jitter, config.color_jitter),
             config.network.divisor,
         )
         self.length = self._first_length(state)

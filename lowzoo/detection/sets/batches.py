@@ -5,7 +5,7 @@ size that the whole step shares, and those of one step stand upright or lie, as 
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from lowzoo.base.errors import LowzooError
 from lowzoo.data.pixels.decode import BadImage
 from lowzoo.detection.sets import masks
 from lowzoo.detection.sets.annotated import AnnotatedSet
+from lowzoo.detection.sets.augment import Augmentation, Change, clipped, recolored
 
 # Further images that are tried in place of one that cannot be read.
 _TRIES = 20
@@ -45,14 +46,18 @@ class Drawn:
     Args:
         index: Which.
         shorter: Its shorter side in pixels.
-        flip: Whether it is mirrored.
         key: A number for the random samples that are taken of it.
+        change: How it is augmented.
     """
 
     index: int
     shorter: int
-    flip: bool
     key: int
+    change: Change = field(default_factory=Change)
+
+    def sizes(self, height: int, width: int, longest: int) -> tuple[tuple[int, int], tuple[int, int]]:
+        """(h, w) of the whole image, and of the part of it that is seen."""
+        return self.change.sizes(fitted(height, width, self.shorter, longest))
 
 
 @dataclass
@@ -65,7 +70,7 @@ class Plan:
         seed: Random seed.
         shorter: Sizes that the shorter side is drawn from.
         longest: Most pixels of the other side.
-        flip: Whether images are mirrored at random.
+        augmentation: What changes of an image are drawn from.
         divisor: See `padded`.
     """
 
@@ -74,7 +79,7 @@ class Plan:
     seed: int
     shorter: tuple[int, ...]
     longest: int
-    flip: bool
+    augmentation: Augmentation
     divisor: int
     _epoch: tuple[int, list[list[int]]] = field(default=(-1, []), repr=False)
 
@@ -91,13 +96,13 @@ class Plan:
         epoch, place = divmod(step, self.steps_per_epoch)
         if self._epoch[0] != epoch:
             self._epoch = epoch, self._batches(epoch)
-        drawn = np.random.default_rng([self.seed, 1, step])
+        drawn, more = (np.random.default_rng([self.seed, stream, step]) for stream in (1, 2))
         return [
             Drawn(
                 index,
                 int(self.shorter[int(drawn.integers(len(self.shorter)))]),
-                bool(drawn.random() < 0.5) and self.flip,
                 (self.seed * 1_000_003 + step) * self.batch + slot,
+                self.augmentation.draw(bool(drawn.random() < 0.5), more),
             )
             for slot, index in enumerate(self._epoch[1][place])
         ]
@@ -105,7 +110,7 @@ class Plan:
     def canvas(self, images: Sequence[Drawn]) -> tuple[int, int]:
         """Height and width that all images of a step are padded to."""
         own = [(one, self.sizes[one.index]) for one in images]
-        sides = [fitted(int(size[0]), int(size[1]), one.shorter, self.longest) for one, size in own]
+        sides = [one.sizes(int(size[0]), int(size[1]), self.longest)[1] for one, size in own]
         return padded(sides, self.divisor)
 
     def _batches(self, epoch: int) -> list[list[int]]:
@@ -187,19 +192,24 @@ def resized(pixels: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint
 
 
 def prepare(data: AnnotatedSet, one: Drawn, longest: int, *, with_masks: bool) -> Prepared:
-    """Read an image and bring it and its objects to the size of this step."""
+    """Read an image and bring it and its objects to the size and the change of this step."""
     pixels, own = read_pixels(data, one.index), data.images[one.index]
-    size = fitted(own.height, own.width, one.shorter, longest)
-    chosen = own.objects
-    boxes = own.boxes[chosen] * np.tile([size[1] / own.width, size[0] / own.height], 2).astype(np.float32)
+    whole, size = one.sizes(own.height, own.width, longest)
+    row, column = one.change.cut(whole, size)
+    cut = np.s_[row : row + size[0], column : column + size[1]]
+    scale = np.array([whole[1] / own.width, whole[0] / own.height], np.float32)
+    moved = own.boxes[own.objects] * np.tile(scale, 2) - np.array([column, row] * 2, np.float32)
+    # An object that annotations call one stays one unless the crop took it away.
+    boxes, seen = (moved, np.ones(len(moved), bool)) if whole == size else clipped(moved, size)
+    chosen, boxes = own.objects[seen], boxes[seen]
     drawn: NDArray[np.uint8] | None = None
     if with_masks and own.segments is not None:
-        each = [masks.draw(own.segments[i], (own.height, own.width), size) for i in chosen]
+        each = [masks.draw(own.segments[i], (own.height, own.width), whole)[cut] for i in chosen]
         drawn = np.stack(each) if each else np.zeros((0, *size), np.uint8)
     elif with_masks:
         drawn = np.zeros((0, *size), np.uint8)
-    pixels = resized(pixels, size)
-    if one.flip:
+    pixels = recolored(resized(pixels, whole)[cut], one.change.colors)
+    if one.change.flip:
         pixels = pixels[:, ::-1]
         boxes = np.stack((size[1] - boxes[:, 2], boxes[:, 1], size[1] - boxes[:, 0], boxes[:, 3]), 1)
         drawn = None if drawn is None else drawn[:, :, ::-1]
@@ -253,9 +263,9 @@ class Steps(Dataset[list[Batch]]):
     def _readable(self, one: Drawn, bad: list[str], canvas: tuple[int, int]) -> Prepared:
         for further in range(_TRIES):
             index = (one.index + further) % len(self.data)
-            tried = Drawn(index, one.shorter, one.flip, one.key)
+            tried = replace(one, index=index)
             own = self.data.images[index]
-            size = fitted(own.height, own.width, one.shorter, self.plan.longest)
+            _, size = tried.sizes(own.height, own.width, self.plan.longest)
             if further and (size[0] > canvas[0] or size[1] > canvas[1]):
                 continue  # it would reach beyond what all processes have agreed on
             try:

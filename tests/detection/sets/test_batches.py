@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from lowzoo.base.errors import LowzooError
+from lowzoo.detection.sets.augment import Augmentation
 from lowzoo.detection.sets.batches import Plan, Steps, fitted, normalised
 from lowzoo.detection.sets.opening import open_sets
 from tests.helpers.detection import drawn_set
@@ -13,7 +14,7 @@ pytest.importorskip("faster_coco_eval")
 
 
 def _plan(sizes, batch, **more):
-    return Plan(np.array(sizes), batch, 0, (32, 48), 96, True, 32, **more)
+    return Plan(np.array(sizes), batch, 0, (32, 48), 96, Augmentation(), 32, **more)
 
 
 def test_sizes_as_detectron2_has_them():
