@@ -67,8 +67,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="what make_shapes.py wrote")
     parser.add_argument("--work", type=Path, required=True, help="run folders")
-    parser.add_argument("--steps", type=int, default=600, help="of the long runs")
-    parser.add_argument("--short", type=int, default=150, help="of those that are compared")
+    parser.add_argument("--steps", type=int, default=1200, help="of the long runs")
+    parser.add_argument("--short", type=int, default=300, help="of those that are compared")
     parser.add_argument("--only", default="", help="rows whose name holds this")
     args = parser.parse_args()
     for row in rows(args.steps, args.short):
@@ -121,26 +121,33 @@ def run(row: Row, data: Path, folder: Path) -> dict[str, object]:
     words = ["--steps", str(row.steps), "--seed", str(row.seed), "--data", str(data), "--folder", str(folder)]
     words += [] if row.trained else ["--random-init"]
     words += ["--set", "checkpoint_steps=25", "--json"]
-    words += ["--resume"] if (folder / "settings.json").is_file() else []
+    goes_on = (folder / "settings.json").is_file()
+    words += ["--resume"] if goes_on else []
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     done = lowzoo(["eval", "segment", word, *words], stdout=subprocess.PIPE, text=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    now = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    spent = {"seconds": time.monotonic() - began, "core_seconds": now, "whole": not goes_on}
+    # What parts that were broken off have cost stands beside them.
+    cost = folder / "spent.json"
+    if cost.is_file():
+        earlier = json.loads(cost.read_text())
+        spent = {key: spent[key] + earlier[key] for key in ("seconds", "core_seconds")} | {"whole": earlier["whole"]}
+    if folder.is_dir():
+        cost.write_text(json.dumps(spent))
     if done.returncode:
         raise SystemExit(f"{row.name} ended with status {done.returncode}")
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     document = json.loads(done.stdout)
-    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return {
         "model": row.model,
         "trained": row.trained,
         "steps": row.steps,
         "seed": row.seed,
         "figures": {each["metric"]: each["mean"] for each in document["figures"]},
-        "seconds": round(time.monotonic() - began, 1),
-        "core_seconds": round(spent, 1),
-        "resumed": "--resume" in words,
+        **{key: round(value, 1) if key != "whole" else value for key, value in spent.items()},
         "versions": {**versions(), **document["versions"]},
         "cores": os.cpu_count(),
-        "size": document["settings"]["test_size"],
+        "settings": document["settings"],
     }
 
 
@@ -152,11 +159,8 @@ def measured() -> dict[str, dict]:
 def write(found: dict[str, dict]) -> None:
     """Write the rows and the table."""
     RESULTS.write_text(json.dumps(found, indent=2) + "\n")
-    lines = [
-        "# Detectors on a generated set",
-        "",
-        *(part.replace("\n", " ") + "\n" for part in (__doc__ or "").strip().split("\n\n")[2:]),
-    ]
+    told = [part.replace("\n", " ") for part in (__doc__ or "").strip().split("\n\n")[2:]]
+    lines = ["# Detectors on a generated set", "", "\n\n".join(told), ""]
     lines += ["| backbone | start | steps | seed | box AP50 | mask AP50 | box AP | mask AP | min | core min |"]
     lines += ["|---|---|---|---|---|---|---|---|---|---|"]
     for row in found.values():
@@ -164,7 +168,7 @@ def write(found: dict[str, dict]) -> None:
         start = "trained" if row["trained"] else "random"
         shown = [figures.get(name, 0) for name in ("box AP50", "mask AP50", "box AP", "mask AP")]
         numbers = " | ".join(f"{value:.1f}" for value in shown)
-        times = f"{row['seconds'] / 60:.1f}{' (part)' if row['resumed'] else ''} | {row['core_seconds'] / 60:.1f}"
+        times = f"{row['seconds'] / 60:.1f}{'' if row['whole'] else ' (part)'} | {row['core_seconds'] / 60:.1f}"
         lines.append(f"| {row['model']} | {start} | {row['steps']} | {row['seed']} | {numbers} | {times} |")
     least = min((row["steps"] for row in found.values()), default=0)
     for model in TWINS:
