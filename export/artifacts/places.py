@@ -10,7 +10,7 @@ from pathlib import Path
 
 from lowzoo.base.errors import LowzooError
 from lowzoo.export.spec.large import data_files
-from lowzoo.io.files import cannot_write, plain_path
+from lowzoo.io.files import cannot_write, plain_path, refuse_special_file
 from lowzoo.io.safetensors_file import sha256
 
 
@@ -27,6 +27,7 @@ def atomic_place(path: Path, *, folder: bool) -> Iterator[Path]:
     Raises:
         LowzooError: The place cannot be written to, or is a folder of something else.
     """
+    refuse_special_file(path)
     if folder and path.exists() and not (path / "Manifest.json").is_file():
         what = "a folder of something else" if path.is_dir() else "a file"
         raise LowzooError(f"cannot write {path}: it is {what}", "Name another place with --out")

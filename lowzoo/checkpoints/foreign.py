@@ -16,7 +16,7 @@ from lowzoo.catalog.shapes import Skeleton, known_skeleton
 from lowzoo.checkpoints.early import refuse_architecture
 from lowzoo.checkpoints.families.published import recognise
 from lowzoo.checkpoints.files.content import beside, in_words
-from lowzoo.checkpoints.files.fit import Fit, places_of
+from lowzoo.checkpoints.files.fit import TOP, Fit, places_of
 from lowzoo.checkpoints.files.torch_file import read_torch_file
 
 _IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
@@ -90,9 +90,11 @@ def read_foreign(path: Path, architecture: str, branch: str = "") -> Foreign:
     if not tag and not classes and not _by_timm(content):
         cfg |= _IMAGENET
     arguments = {"img_size": side} if side and expected.fixed else {}
-    places = tuple(fit.place for fit in others)
+    places = tuple(fit.place or TOP for fit in others)
+    around = [tensor for fit in others if not fit.place for tensor in fit.own.values()]
     taken = {name: best.own[name] for name in names if name in best.own}
-    return Foreign(state, classes, arguments, cfg, "timm", best.place, places, in_words(beside(content, taken, places)))
+    left_out = in_words(beside(content, taken, places, around))
+    return Foreign(state, classes, arguments, cfg, "timm", best.place, places, left_out)
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def refuse_other_network(folder: Path) -> None:
 def _architecture(config: Path) -> str:
     """The architecture that a configuration names; empty where it asks for more than that, or cannot be read."""
     try:
-        said = json.loads(config.read_text(encoding="utf-8"))
+        said = json.loads(config.read_bytes())
         cfg = said.get("pretrained_cfg") or {}
         # Other channels, another pooling and arguments of the network change its tensors.
         if said.get("model_args") or cfg.get("global_pool") or cfg.get("input_size", [3])[0] != 3:

@@ -27,9 +27,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
         The temporary path to write to, with the same suffix; UTF-8 whatever the folder's name, see `plain_path`.
 
     Raises:
-        LowzooError: The place cannot be written to or the disk is full.
+        LowzooError: The place cannot be written to, is no place for a file, or the disk is full.
     """
     path = Path(path)
+    refuse_special_file(path)
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -49,6 +50,18 @@ def atomic_path(path: Path) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def refuse_special_file(path: Path) -> None:
+    """Refuse a device, a pipe or a stream as the place of a file: the new one would take away its name.
+
+    Raises:
+        LowzooError: It is one, such as /dev/null or /dev/stdout.
+    """
+    special = path.exists() and not path.is_file() and not path.is_dir()
+    # What /dev/stdout leads to may be a plain file; its own name is still that of a stream.
+    if special or (path.is_symlink() and path.readlink().is_relative_to("/proc")):
+        raise LowzooError(f"cannot write {path}: it is a device, a pipe or a stream", "Name a plain file with --out")
 
 
 def cannot_write(path: Path, error: OSError) -> LowzooError:

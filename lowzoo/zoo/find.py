@@ -9,7 +9,7 @@ from typing import Any, get_args
 
 import timm
 from timm.models import get_pretrained_cfg, is_model
-from timm.models._hub import load_model_config_from_path
+from timm.models._hub import _parse_model_cfg
 from torch import Tensor
 
 from lowzoo import catalog
@@ -240,8 +240,10 @@ def _find_folder(folder: Path) -> Found:
         check_safetensors(file)
     refuse_other_network(folder)
     try:
-        cfg, architecture, arguments = load_model_config_from_path(folder)
-        facts = dict(json.loads((folder / "config.json").read_text(encoding="utf-8")).get("lowzoo", {}))
+        # timm's own reader takes UTF-8 without a byte-order mark alone; of bytes, json finds the encoding.
+        said = json.loads((folder / "config.json").read_bytes())
+        facts = dict(said.get("lowzoo", {}))
+        cfg, architecture, arguments = _parse_model_cfg(said, {"file": str(folder), "source": "local-dir"})
         check_arguments(arguments)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise LowzooError(

@@ -174,6 +174,23 @@ def test_the_choice_among_copies_is_said_and_can_be_made(tmp_path):
         load_model(f"resnet18@{file}#student")
 
 
+@pytest.mark.parametrize("wrapper", ["", "state_dict"])
+@pytest.mark.parametrize(("below", "best"), [("ema_model.module", True), ("momentum_encoder", False)])
+def test_a_copy_within_the_module_that_is_the_network_is_a_copy(below, best, wrapper, tmp_path):
+    """A module that is the network and keeps another one below its own names."""
+    plain, inner = network(num_classes=11), network(seed=5, num_classes=11)
+    tensors = {**plain.state_dict(), **under(f"{below}.", inner.state_dict())}
+    file = tmp_path / "last.ckpt"
+    torch.save({wrapper: tensors} if wrapper else tensors, file)
+    places = [wrapper or ".", f"{wrapper}.{below}".strip(".")]
+    taken, other = places[::-1] if best else places
+    found = read_foreign(file, "resnet18")
+    assert (found.place or ".", found.others, found.left_out) == (taken, (other,), "")
+    for place, model in zip(places, (plain, inner), strict=True):
+        with torch.no_grad():
+            assert torch.equal(load_model(f"resnet18@{file}#{place}").model(IMAGES), features(model))
+
+
 def test_the_classifier_stays_where_classes_are_wanted_and_its_loss_is_said(tmp_path):
     model = network(num_classes=11)
     file = tmp_path / "classifier.pth"

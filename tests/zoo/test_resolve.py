@@ -162,6 +162,18 @@ def test_impossible_sizes(size, message):
         load_model("rob_vit_tiny", image_size=size)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_configuration_that_another_editor_saved(tmp_path, encoding):
+    model = _model_folder(tmp_path / "m", label="Hündin")
+    config = tmp_path / "m" / "config.json"
+    config.write_bytes(json.dumps(json.loads(config.read_text()), ensure_ascii=False, indent=1).encode(encoding))
+    resolved = load_model(str(tmp_path / "m"))
+    assert (resolved.input_size, resolved.mean) == ((3, 64, 64), (0.5, 0.5, 0.5))
+    image = torch.rand(1, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(resolved.model(image), model(image))
+
+
 def _spoil(folder, what):
     weights = folder / "model.safetensors"
     config = json.loads((folder / "config.json").read_text())

@@ -99,15 +99,19 @@ def branches(content: Any, place: str = "", depth: int = 0) -> Iterator[tuple[st
             yield from branches(value, f"{place}.{key}" if place else key, depth + 1)
 
 
-def beside(content: Any, taken: Mapping[str, Any], places: Sequence[str] = ()) -> Counter[str]:
+def beside(
+    content: Any, taken: Mapping[str, Any], places: Sequence[str] = (), around: Sequence[Any] = ()
+) -> Counter[str]:
     """What a file holds beside a network that was taken from it, by place; the number of tensors of each.
 
     Args:
         content: Content of the file.
         taken: The network's tensors, the very objects that stand in `content`.
         places: Where other copies of it lie, which count as told.
+        around: Tensors of a copy that lies below no name, which count as told as well.
     """
     own = {id(value) for value in taken.values()}
+    told = {id(value) for value in around}
     everything = [
         (f"{place}.{name}".lstrip(".").split("."), id(value))
         for place, state in branches(content)
@@ -117,7 +121,7 @@ def beside(content: Any, taken: Mapping[str, Any], places: Sequence[str] = ()) -
     place = _shared(*(parts for parts, mark in everything if mark in own))
     counts: Counter[str] = Counter()
     for parts, mark in everything:
-        if mark in own or any(parts[: len(copy)] == copy for copy in copies):
+        if mark in own or mark in told or any(parts[: len(copy)] == copy for copy in copies):
             continue
         if parts[: len(place)] == place:
             counts[parts[len(place)]] += 1

@@ -29,6 +29,8 @@ _HEADS = re.compile(
 _EVALUATED = re.compile(r"(^|[._])(ema|teacher|target_encoder)([._]|$)")
 _KEYS = re.compile(r"(^|[._])(momentum|momentum_encoder|encoder_k|target)([._]|$)")
 _PREFIXES = 12
+# How people name the copy that lies below no name.
+TOP = "."
 # Beside the zoo's own students, what a file that does not fit is likely to hold.
 _COMMON = ("convnext_tiny", "vit_base_patch16_224", "vit_small_patch14_dinov2", "deit_small_distilled_patch16_224")
 
@@ -74,7 +76,7 @@ def places_of(
         path: For messages.
         architecture: timm's name, with or without a tag.
         content: Content of the file.
-        branch: Which of several copies, by a part of its place; any if empty.
+        branch: Which of several copies, by a part of its place, or `TOP`; any if empty.
         skeleton_of: Gives that of an architecture without tag; None where it is not known.
 
     Raises:
@@ -85,11 +87,13 @@ def places_of(
         raise ValueError(f"nothing is known of {architecture}")
     found = [fit for place, state in branches(content) for fit in _fits(place, state, expected)]
     if branch:
-        named = [fit for fit in found if f".{branch.strip('.')}." in f".{fit.place}."]
+        asked = branch.strip(".")
+        named = [fit for fit in found if f".{asked}." in f".{fit.place}."]
         if not named:
-            places = ", ".join(fit.place for fit in found if fit.complete) or "none"
+            places = ", ".join(fit.place or TOP for fit in found if fit.complete) or "none"
             raise LowzooError(f"{path} holds no {branch}", f"Name a place that holds this architecture: {places}")
-        found = named
+        # A copy that lies around another one is named by the first part of the other's place.
+        found = [fit for fit in named if fit.place == asked] or named
     complete = [fit for fit in found if fit.complete]
     if not complete:
         raise _misfit(path, architecture, expected, found, content, skeleton_of)
@@ -121,19 +125,30 @@ def common_architectures() -> list[str]:
 
 
 def _fits(place: str, state: Mapping[str, Any], expected: Skeleton) -> Iterator[Fit]:
-    """A fit for each prefix under which a good part of the architecture's names stands; the fullest first."""
+    """A fit for each prefix under which a good part of the architecture's names stands; the fullest first.
+
+    A whole network further down, such as the `ema_model.` of a module that is the network itself, is another copy and
+    no part of this one.
+    """
     votes: Counter[str] = Counter()
     for key in state:
         parts = key.split(".")
         for at in range(len(parts)):
             if ".".join(parts[at:]) in expected.shapes:
                 votes[".".join(parts[:at])] += 1
-    fits = []
+    fits: dict[str, Fit] = {}
     for prefix, _ in votes.most_common(_PREFIXES):
         start = f"{prefix}." if prefix else ""
         own = {key.removeprefix(start): value for key, value in state.items() if key.startswith(start)}
-        fits.append(fit_at(".".join(filter(None, (place, prefix))), own, expected))
-    yield from sorted(fits, key=lambda fit: -fit.filled)
+        fits[prefix] = fit_at(".".join(filter(None, (place, prefix))), own, expected)
+    whole = [f"{prefix}." for prefix, fit in fits.items() if fit.complete]
+    for prefix, fit in fits.items():
+        start = f"{prefix}." if prefix else ""
+        copies = tuple(each.removeprefix(start) for each in whole if each != start and each.startswith(start))
+        if copies and not fit.complete:
+            own = {key: value for key, value in fit.own.items() if not key.startswith(copies)}
+            fits[prefix] = fit_at(fit.place, own, expected)
+    yield from sorted(fits.values(), key=lambda fit: -fit.filled)
 
 
 def fit_at(place: str, own: Mapping[str, Any], expected: Skeleton) -> Fit:

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lowzoo.base.errors import LowzooError
+from lowzoo.data.reading.found import some_of
 from lowzoo.data.reading.kinds import BROKEN_LINK, NO_FILE, kind_of_member, member_name
 from lowzoo.data.reading.names import pack_names
-from lowzoo.data.stores.tar_samples import LABELS, Label, Picture, group, label_of
+from lowzoo.data.stores.tar_samples import LABELS, NO_TEXT, Label, Picture, group, label_of
 
 _BLOCK = 512
 _ZEROS = bytes(_BLOCK)
@@ -76,6 +77,7 @@ class _Scan:
         self.pictures: list[Picture] = []
         self.labels: list[Label] = []
         self.left_out: Counter[str] = Counter()
+        self.no_text: list[str] = []
         # Name, name of the target, and where among the pictures it stands.
         self.links: list[tuple[str, str, int]] = []
 
@@ -143,7 +145,11 @@ class _Scan:
             self.pictures.append(Picture(name, start, length if whole else -1))
             return
         if extension in LABELS and whole and length <= _LONGEST_TEXT:
-            text = label_of(os.pread(self.file, length, start), extension)
+            try:
+                text = label_of(os.pread(self.file, length, start), extension, name)
+            except LowzooError as error:
+                self.no_text.append(error.message)
+                return
             if text:
                 self.labels.append(Label(name, text))
                 return
@@ -192,6 +198,9 @@ class _Scan:
     def _result(self) -> TarIndex:
         self._follow_links()
         samples = group(self.pictures, self.labels)
+        if self.no_text:
+            self.left_out[NO_TEXT] += len(self.no_text)
+            samples.notes.append(f"{len(self.no_text)} labels cannot be read: {some_of(self.no_text)}")
         chosen = [self.pictures[i] for i in samples.chosen]
         return TarIndex(
             *pack_names([os.fsencode(picture.name) for picture in chosen]),

@@ -17,12 +17,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from lowzoo.base.errors import LowzooError
 from lowzoo.data.pixels.formats import extension
 from lowzoo.data.reading.found import some_of
+from lowzoo.io.text_file import decode_text
 
 # Kinds of members that hold a class, the best first.
 LABELS = (".cls", ".json")
 LABEL_FILES, LONE_LABELS = "label files", "label files without a picture"
+NO_TEXT = "label files that are no text"
 _LABEL_KEYS = ("label", "cls", "class", "class_id", "target")
 _COMPANION = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 _PHOTOGRAPHS = ("jpg", "jpeg")
@@ -103,9 +106,24 @@ def group(pictures: Sequence[Picture], labels: Sequence[Label]) -> Samples:
     return samples
 
 
-def label_of(text: bytes, kind: str) -> str:
-    """The class in a member of one of the `LABELS`; empty where there is none."""
-    decoded = text.decode("utf-8", "replace").strip()
+def label_of(text: bytes, kind: str, where: str) -> str:
+    """The class in a member of one of the `LABELS`; empty where there is none.
+
+    Args:
+        text: The member's bytes.
+        kind: Which of the `LABELS` it is.
+        where: Its name, for the error message.
+
+    Raises:
+        LowzooError: A class in bytes of no known encoding, which would be another class if it were guessed.
+    """
+    try:
+        decoded = decode_text(text, where).strip()
+    except LowzooError:
+        # Beside pictures lies JSON of all kinds; what is none says nothing of a class.
+        if kind == ".json":
+            return ""
+        raise
     if kind == ".cls":
         return decoded
     try:

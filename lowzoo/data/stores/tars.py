@@ -34,7 +34,7 @@ from lowzoo.io.files import atomic_path
 
 _ARRAYS = ("ends", "offsets", "sizes", "labels")
 # Changes when a change of the rules changes what is found in a tar.
-_VERSION = "index 2"
+_VERSION = "index 3"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

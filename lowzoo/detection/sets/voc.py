@@ -15,6 +15,7 @@ from lowzoo.data.reading.found import Found, some_of
 from lowzoo.data.source import ImageSource
 from lowzoo.data.stores.folder import FolderReader
 from lowzoo.detection.sets.annotated import Annotated, AnnotatedSet, Drafts
+from lowzoo.io.text_file import read_lines
 
 CLASSES = (
     "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable", "dog",
@@ -53,8 +54,8 @@ def read_voc(folder: Path, split: str) -> AnnotatedSet:
     for root in roots:
         part = next((word for word in wanted if word in held[root]), None)
         if part is not None:
-            text = (root / "ImageSets" / "Main" / f"{part}.txt").read_text(encoding="utf-8")
-            names += [(root, line.split()[0]) for line in text.splitlines() if line.strip()]
+            listed = read_lines(root / "ImageSets" / "Main" / f"{part}.txt", "a list of pictures", "Get the set again")
+            names += [(root, line.text.split()[0]) for line in listed]
     if not names:
         raise LowzooError(f"{folder} has no list {' or '.join(wanted)} in ImageSets/Main", "Get the set again")
     described = _require([(root / "Annotations", name) for root, name in names], (".xml",), folder)

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import pickle
+import tarfile
 import time
 
 import numpy as np
@@ -13,7 +14,7 @@ from lowzoo.data.pixels.decode import BadImage
 from lowzoo.data.reading.open_files import forget_files
 from lowzoo.data.source import open_source, split_names
 from lowzoo.data.stores import tars
-from tests.helpers.data import png, read_pickled, shade, shades, write_tar
+from tests.helpers.data import add, png, read_pickled, shade, shades, write_tar
 
 
 def test_pictures_in_any_order_over_shards(tmp_path):
@@ -35,6 +36,29 @@ def test_text_labels_and_no_labels(tmp_path):
     bare = open_source(write_tar(tmp_path / "b.tar", range(4), label=""))
     with pytest.raises(LowzooError, match="has no labels"):
         bare.require_labels()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])
+@pytest.mark.parametrize(("kind", "form"), [("cls", "{}\r\n"), ("json", '{{"label": "{}"}}\r\n')])
+def test_labels_are_the_same_however_they_are_saved(tmp_path, kind, form, encoding):
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        for shade, word in enumerate(("Hündin", "Katze")):
+            add(archive, f"{shade}.png", png(shade))
+            add(archive, f"{shade}.{kind}", form.format(word).encode(encoding))
+    source = open_source(tmp_path / "a.tar")
+    assert source.class_names == ("Hündin", "Katze")
+    assert source.labels.tolist() == [0, 1]
+
+
+def test_a_label_in_another_encoding_is_no_class_and_is_named(tmp_path):
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        for shade, label in enumerate((b"Katze", "Hündin".encode("latin-1"))):
+            add(archive, f"{shade}.png", png(shade))
+            add(archive, f"{shade}.cls", label)
+    source = open_source(tmp_path / "a.tar")
+    assert (source.class_names, source.labels.tolist()) == (("Katze",), [0, -1])
+    assert dict(source.found.left_out)["label files that are no text"] == 1
+    assert any("1 labels cannot be read: line 1 of 1.cls is no text in UTF-8" in note for note in source.found.notes)
 
 
 def test_splits_of_tars(tmp_path):

@@ -44,6 +44,13 @@ def test_voc_boxes_count_from_one_with_both_ends_inside(voc):
     assert len(found.train.class_names) == 20
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_lists_of_voc_as_other_editors_save_them(voc, encoding):
+    (voc / "ImageSets" / "Main" / "trainval.txt").write_bytes("a  1\r\n\r\nb -1 \r\n".encode(encoding))
+    found = open_sets(voc, with_masks=False)
+    assert (len(found.train), len(found.test)) == (2, 1)
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

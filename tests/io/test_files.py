@@ -1,0 +1,54 @@
+"""Places that take no file."""
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from lowzoo.base.errors import LowzooError
+from lowzoo.export.artifacts.places import atomic_place
+from lowzoo.io.files import atomic_path, write_text
+
+
+def pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+def stream(path: Path) -> None:
+    """What /dev/stdout is."""
+    path.symlink_to("/proc/self/fd/1")
+
+
+def socket_file(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as one:
+        one.bind(str(path))
+
+
+def device(path: Path) -> None:
+    path.symlink_to("/dev/null")
+
+
+@pytest.mark.parametrize("make", [pipe, stream, socket_file, device])
+def test_a_device_a_pipe_and_a_stream_keep_their_names(make, tmp_path):
+    path = tmp_path / "x"
+    make(path)
+    before = path.lstat()
+    for write in (
+        lambda: write_text(path, "words"),
+        lambda: atomic_path(path).__enter__(),
+        lambda: atomic_place(path, folder=False).__enter__(),
+        lambda: atomic_place(path, folder=True).__enter__(),
+    ):
+        with pytest.raises(LowzooError, match="x: it is a device, a pipe or a stream"):
+            write()
+    assert (path.lstat().st_ino, path.lstat().st_mode) == (before.st_ino, before.st_mode)
+    assert [each.name for each in tmp_path.iterdir()] == ["x"]
+
+
+def test_a_link_to_a_plain_file_gives_way_as_a_file_does(tmp_path):
+    (tmp_path / "old").write_text("old")
+    (tmp_path / "link").symlink_to(tmp_path / "old")
+    write_text(tmp_path / "link", "new")
+    assert (tmp_path / "link").read_text() == "new"
+    assert (tmp_path / "old").read_text() == "old"
