@@ -221,9 +221,18 @@ def with_map(resolved: Resolved) -> Resolved:
     )
 
 
-def load_bank_model(
-    facts: CompatibleFacts, load: Callable[[tuple[int, int]], Resolved], student: str
-) -> Resolved:
+def headed(resolved: Resolved, head: str | None) -> Resolved:
+    """The network as it is, or with its map.
+
+    Raises:
+        LowzooError: As `map_of`; or an unknown head.
+    """
+    if head not in (None, COMPATIBLE):
+        raise LowzooError(f"unknown head {head!r}", f"Use {COMPATIBLE}, or leave it out")
+    return resolved if head is None else with_map(resolved)
+
+
+def load_bank_model(facts: CompatibleFacts, load: Callable[[tuple[int, int]], Resolved], student: str) -> Resolved:
     """The model that has made an index, at the size at which a map was trained with it; any other one is refused.
 
     Args:

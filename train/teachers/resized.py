@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
-
 Filter = Literal["bicubic", "bilinear"]
 
 
