@@ -6,8 +6,8 @@ Runs of `lowzoo train rob` on the embedded sample set (1,254 drawings as bank, 3
 mobilenetv3_large, teacher and MODEL of `--compatible-with` the bundled mobilenetv2_supervised; some without the option,
 some with an MLP as map. Each row: k-NN (k = 20) of the student by itself, of the model by itself, and of queries by the
 student in a bank by the model. Steps and not minutes, so that other work on the machine changes no row. A row is
-written as soon as it is there; one that stands in the results is not made again. Results: results/compatible_students.json
-and .md.
+written as soon as it is there; one that stands in the results is not made again. Results:
+results/compatible_students.json and .md.
 """
 
 import argparse
@@ -91,8 +91,9 @@ def table(rows: list[dict[str, Any]]) -> str:
     lines = [
         "# Students that keep the index",
         "",
-        f"k-NN top-1 (k = {K}) in per cent on the embedded drawings, `{STUDENT}` taught by `{MODEL}`; mean and standard",
-        "deviation over seeds (`benchmarks/compatible_students.py`). Across: bank by the model, queries by the student.",
+        f"k-NN top-1 (k = {K}) in per cent on the embedded drawings, `{STUDENT}` taught by `{MODEL}`; mean and",
+        "standard deviation over seeds (`benchmarks/compatible_students.py`). Across: bank by the model, queries by the",
+        "student.",
         "",
         "| map | steps | seeds | student alone | model alone | across | cosine distance | processor seconds |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",

@@ -98,7 +98,7 @@ def _report(result: EvaluationResult) -> Iterator[str]:
     yield f"Model: {model.name} ({model.revision})" + (f" at {size_text(tuple(size[1:]))} px" if size else "")
     if bank := result.settings.get("bank_model"):
         side = size_text(tuple(result.settings["bank_preprocessing"]["input_size"][1:]))
-        yield f"Bank by: {bank['name']} ({bank['revision']}) at {side} px; queries by the model and its map into that space"
+        yield f"Bank by: {bank['name']} ({bank['revision']}) at {side} px; queries by the model's map into that space"
     for part, facts in result.data.items():
         yield f"{part.capitalize()}: {data_line(facts)}"
     if any(facts.orientation == "stored" for facts in result.data.values()):
