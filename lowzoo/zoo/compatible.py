@@ -1,8 +1,9 @@
 """Students that keep the index: a map from a network's features into the embedding space of another model.
 
 A run of `lowzoo train ... --compatible-with MODEL` leaves it as `compatible.safetensors` beside its weights: the
-tensors, and as metadata with which model, which of its weights and which preparation it was trained. An index of vectors
-that MODEL has made can then be asked by the student. Only directions are learned, so what the map gives has unit length.
+tensors, and as metadata with which model, which of its weights and which preparation it was trained. An index of
+vectors that MODEL has made can then be asked by the student. Only directions are learned, so what the map gives has
+unit length.
 """
 
 import dataclasses

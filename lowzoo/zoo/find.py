@@ -118,9 +118,8 @@ def say_if_a_folder_has_this_name(model_spec: str) -> None:
         or ("/" not in model_spec and is_model(model_spec))
     )
     if known and (Path(model_spec) / hub.FILES[0]).is_file():
-        whose = (
-            "timm's" if "/" not in model_spec and base not in catalog.models() and is_model(model_spec) else "lowzoo's"
-        )
+        ours = model_spec.startswith(catalog.PREFIX) or base in catalog.models() or is_published_teacher(model_spec)
+        whose = "lowzoo's" if ours else "timm's"
         say_once(
             f"{model_spec} is taken as {whose} model of that name; the folder {model_spec} that is here is "
             f"./{model_spec}"

@@ -80,8 +80,8 @@ class Resolved:
         classes: Number of classes of the classifier that the weights come with; 0 for none.
         class_names: Their names, where the weights come with them.
         headless: Whether the network was built without that classifier.
-        head: What stands behind the network: "own" for its classifier, the path of a classifier's file, "compatible" for
-            the map into another model's space, or empty for nothing.
+        head: What stands behind the network: "own" for its classifier, the path of a classifier's file, "compatible"
+            for the map into another model's space, or empty for nothing.
         features: The maps that the network gives as a tuple, instead of (B, D); empty for the usual features.
         compatible: Of a network that ends in such a map: in whose space its embeddings lie.
     """
