@@ -18,7 +18,6 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.nn.functional import normalize
 
 from lowzoo.base.errors import LowzooError
 from lowzoo.io.files import atomic_path, plain_path
@@ -96,11 +95,13 @@ class CompatibleFacts:
         Raises:
             TypeError: Something is missing, or there is more.
         """
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in said.items()})
+        values: dict[str, Any] = {key: tuple(x) if isinstance(x, list) else x for key, x in said.items()}
+        return cls(**values)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return json.loads(json.dumps(dataclasses.asdict(self)))  # type: ignore[no-any-return]
+        said: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(self)))
+        return said
 
     @property
     def preparation(self) -> dict[str, Any]:
@@ -147,7 +148,9 @@ class UnitLength(nn.Module):
 
     def forward(self, x_NE: Tensor) -> Tensor:
         """Unit vectors (N, E); a row of zeros stays one."""
-        return normalize(x_NE, dim=1)
+        # What `normalize` computes, without the operator by which a traced one makes the lengths as wide as the rows:
+        # it would end a phone's accelerated part.
+        return x_NE / torch.linalg.vector_norm(x_NE, dim=1, keepdim=True).clamp_min(1e-12)
 
 
 def save_map(folder: Path, network: EmbeddingMap, facts: CompatibleFacts) -> None:

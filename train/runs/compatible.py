@@ -73,7 +73,7 @@ class CompatibleTerm:
         elif teacher is not None and is_same(target, teacher.teacher, config.global_size):
             self._teacher = teacher
             teacher.shares_features = True
-            target.teacher.backbone.network = teacher.teacher.backbone  # in memory once
+            target.in_parts.network = teacher.teacher.backbone  # in memory once
         self._frozen = FrozenTeacher(network, kept, say)
         self.give_map(config, method, device)
 
@@ -129,7 +129,7 @@ def _place(shown: Tensor, views_GB3SS: Tensor) -> int | None:
         return None
     if shown.untyped_storage().data_ptr() != views_GB3SS.untyped_storage().data_ptr():
         return None
-    return (shown.storage_offset() - views_GB3SS.storage_offset()) // views_GB3SS.stride(0)
+    return int(shown.storage_offset() - views_GB3SS.storage_offset()) // int(views_GB3SS.stride(0))
 
 
 def same_target(facts: CompatibleFacts, saved: dict[str, Any], folder: Path) -> None:

@@ -52,8 +52,8 @@ def open_cache(
         )
     view_epochs = repeated or config.epochs or -(-config.steps * config.batch_size // len(source))
     if patches:
-        patches = (config.global_size // patch_side(teacher.backbone)) ** 2
-        refuse_patch_targets(len(source), view_epochs, config.global_views, patches, teacher.bottleneck_width)
+        grid = (config.global_size // patch_side(teacher.backbone)) ** 2
+        refuse_patch_targets(len(source), view_epochs, config.global_views, grid, teacher.bottleneck_width)
     checksum = teacher.checksum()
     if preparation:
         checksum = sha256(f"{checksum} {preparation}".encode()).hexdigest()

@@ -34,10 +34,14 @@ class Target:
 
     Args:
         teacher: The network, whose "bottleneck" is its embedding.
+        in_parts: Its backbone.
+        fed: That without the parts.
         facts: What a run folder says of it.
     """
 
     teacher: Teacher
+    in_parts: "InParts"
+    fed: Resized
     facts: CompatibleFacts
 
 
@@ -118,7 +122,8 @@ def load_target(config: TrainConfig, features: int) -> Target:
     take_imagenet_normalised(network, resolved.mean, resolved.std)
     fed = Resized(network, height, _filter(resolved.interpolation, resolved.name))
     about = TeacherFacts(resolved.name, resolved.name, resolved.revision, "", resolved.license)
-    return Target(Teacher(InParts(fed), PlainEmbedding(dimensions), about), facts)
+    in_parts = InParts(fed)
+    return Target(Teacher(in_parts, PlainEmbedding(dimensions), about), in_parts, fed, facts)
 
 
 def _word_and_size(config: TrainConfig) -> tuple[str, int | None]:
@@ -143,31 +148,28 @@ def is_same(target: Target, teacher: Teacher, size: int) -> bool:
     """Whether a run's teacher makes of its views what the target makes of them, to the bit.
 
     Args:
-        target: Of the run.
+        target: Of the run, on the teacher's device.
         teacher: Of the run.
         size: Side of the global views in pixels.
     """
-    ours, theirs = target.teacher.backbone.network, teacher.backbone
-    own_size = ours.size.item() if isinstance(ours, Resized) else size  # type: ignore[operator]
-    inner = ours.backbone
+    ours, theirs, side = target.fed.backbone, teacher.backbone, target.facts.side[0]
     if isinstance(theirs, Resized):
-        if theirs.size.item() != own_size or theirs.by != ours.by:
+        if int(theirs.size) != side or theirs.by != target.fed.by:
             return False
         theirs = theirs.backbone
-    elif own_size != size:
+    elif side != size:
         return False
-    kinds = ([type(module) for module in network.modules()] for network in (inner, theirs))
-    if next(kinds) != next(kinds):
+    if [type(module) for module in ours.modules()] != [type(module) for module in theirs.modules()]:
         return False
     mine, other = (
-        dict(itertools.chain(network.named_parameters(), network.named_buffers())) for network in (inner, theirs)
+        dict(itertools.chain(network.named_parameters(), network.named_buffers())) for network in (ours, theirs)
     )
-    if mine.keys() != other.keys() or not all(
-        value.shape == other[name].shape and torch.equal(value, other[name].to(value.device))
-        for name, value in mine.items()
-    ):
+    if mine.keys() != other.keys() or not all(_equal(value, other[name]) for name, value in mine.items()):
         return False
     # Equal tensors in equal layers may still be joined in another way, such as positions of a ViT.
-    probe = torch.linspace(-2, 2, 3 * own_size * own_size).view(1, 3, own_size, own_size)
-    device = next(iter(other.values())).device
-    return torch.equal(inner.to(device)(probe.to(device)), theirs(probe.to(device)))
+    probe = torch.linspace(-2, 2, 3 * side * side).view(1, 3, side, side).to(next(iter(other.values())).device)
+    return torch.equal(ours(probe), theirs(probe))
+
+
+def _equal(first: Tensor, second: Tensor) -> bool:
+    return first.shape == second.shape and torch.equal(first, second)

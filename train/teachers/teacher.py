@@ -84,14 +84,15 @@ class Teacher(nn.Module):
     def features(self, views_GB3SS: Tensor) -> Tensor:
         """Features (G, B, D) of views in fp32."""
         images = views_GB3SS.flatten(0, 1).contiguous(memory_format=self.layout)
-        return full(self.backbone(images)).unflatten(0, views_GB3SS.shape[:2])
+        features: Tensor = full(self.backbone(images)).unflatten(0, views_GB3SS.shape[:2])
+        return features
 
     @torch.no_grad()
     def narrowed(self, features_GBD: Tensor) -> Tensor:
         """What the head's last layer sees of features, (G, B, D') in fp32."""
         with torch.autocast(features_GBD.device.type, enabled=False):
-            narrow: Tensor = self._head().bottleneck(features_GBD.flatten(0, 1))
-        return narrow.unflatten(0, features_GBD.shape[:2])
+            narrow: Tensor = self._head().bottleneck(features_GBD.flatten(0, 1)).unflatten(0, features_GBD.shape[:2])
+        return narrow
 
     def scores(self, bottleneck: Tensor) -> Tensor:
         """Scores (..., K) in fp32 of bottlenecks (..., D'), the teacher's own or somebody else's."""
