@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from lowzoo.base.errors import LowzooError
+from lowzoo.cli.commands.info import describe_other, sections
 from lowzoo.embedding import embed
 from lowzoo.evaluate import knn
 from lowzoo.preprocess.transform import Preprocessing
@@ -227,6 +228,9 @@ def test_the_folder_keeps_the_map_and_says_with_whom(trained: Path, other: Path)
         wanted = torch.nn.functional.normalize(network(plain(images)), dim=1)
         torch.testing.assert_close(mapped.model(images), wanted, atol=1e-5, rtol=1e-4)
     assert mapped.compatible == facts
+    said = describe_other(str(trained))
+    assert said["compatible"] == facts.as_dict()
+    assert "Compatible with" in dict(sections(said))
 
 
 def test_other_weights_do_not_get_the_map(trained: Path, tmp_path: Path) -> None:
