@@ -150,7 +150,8 @@ class UnitLength(nn.Module):
         """Unit vectors (N, E); a row of zeros stays one."""
         # What `normalize` computes, without the operator by which a traced one makes the lengths as wide as the rows:
         # it would end a phone's accelerated part.
-        return x_NE / torch.linalg.vector_norm(x_NE, dim=1, keepdim=True).clamp_min(1e-12)
+        unit: Tensor = x_NE / torch.linalg.vector_norm(x_NE, dim=1, keepdim=True).clamp_min(1e-12)
+        return unit
 
 
 def save_map(folder: Path, network: EmbeddingMap, facts: CompatibleFacts) -> None:
