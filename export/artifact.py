@@ -33,6 +33,7 @@ from lowzoo.export.spec.large import refuse_too_large
 from lowzoo.export.spec.spec import ExportSpec
 from lowzoo.preprocess.input_facts import both_sides, size_text
 from lowzoo.preprocess.transform import Preprocessing
+from lowzoo.zoo.compatible import COMPATIBLE
 from lowzoo.zoo.find import FOLDER_SCHEME, HUB_SCHEME
 from lowzoo.zoo.resolve import FeatureMap, Resolved, load_model
 
@@ -116,6 +117,7 @@ def default_path(resolved: Resolved, spec: ExportSpec) -> Path:
     parts += [spec.input] if spec.input != "image" else []
     parts += [f"batch-{spec.batch}"] if spec.batch != 1 else []
     parts += ["classifier"] if spec.classes else []
+    parts += [COMPATIBLE] if resolved.head == COMPATIBLE else []
     parts += [f"features-{'-'.join(str(each.index) for each in resolved.features)}"] if resolved.features else []
     return Path(f"{'_'.join(parts)}{spec.kind.ending or spec.kind.suffix}")
 
@@ -255,7 +257,7 @@ def _stand_ins(resolved: Resolved, checker: ParityChecker) -> tuple[str, ...]:
 
 
 def _left_out(resolved: Resolved, spec: ExportSpec) -> tuple[str, ...]:
-    if resolved.features:
+    if resolved.features or resolved.compatible:
         return ()  # nobody who asks for maps misses a classifier
     if resolved.headless and resolved.classes and not spec.classes:
         return (

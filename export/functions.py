@@ -41,7 +41,7 @@ def export(
     ios: Literal["iOS16", "iOS17", "iOS18"] = "iOS16",
     calibration: Annotated[str | Path | None, Option(metavar="SRC")] = None,
     max_loss: Annotated[float | str, Option(metavar="POINTS|cosine:C", read=read_literally)] = "1.0",
-    head: Annotated[str | Path | None, Option(metavar="FILE|own")] = None,
+    head: Annotated[str | Path | None, Option(metavar="FILE|own|compatible")] = None,
     classes: Annotated[Sequence[str] | str | Path | None, Option(metavar="FILE", read=read_literally)] = None,
     features: Annotated[
         int | Sequence[int] | str | None,
@@ -73,7 +73,8 @@ def export(
         ios: Oldest system for Core ML.
         calibration: Images to calibrate int8 on; the sample set if absent.
         max_loss: What int8 and palettes may lose: k-NN points, or a cosine.
-        head: Classifier: a linear probe (safetensors), or the one that the weights come with; none if absent.
+        head: Classifier: a linear probe (safetensors), or the one that the weights come with (own); none if absent. Or
+            compatible: the map of a run that was trained with --compatible-with, to unit vectors in that model's space.
         classes: Names of the head's classes, a file with one a line. In Python also a list of them.
         features: Give these feature maps, an output each, by timm's indices: a CNN's stages, a ViT's patch tokens.
         nms: Of a detector: its last suppression of overlapping boxes in the graph, or left to the app.
@@ -105,7 +106,10 @@ def export(
         raise LowzooError(
             "feature maps and a classifier do not go into one file", "Give --features, or --head, and not both"
         )
-    if given and ((head is None and classes) or (head not in (None, "own") and classes is None)):
+    if head == "compatible":
+        if classes is not None:
+            raise LowzooError("the map into another model's space has no classes", "Leave out --classes")
+    elif given and ((head is None and classes) or (head not in (None, "own") and classes is None)):
         raise LowzooError("a head and the names of its classes go together", "Give both --head and --classes")
     names = read_classes(Path(classes)) if isinstance(classes, (str, Path)) else tuple(classes or ())
     loss, maps = MaxLoss.parse(f"{max_loss}"), _features(features)
@@ -167,7 +171,7 @@ def check(
         "str | Path | nn.Module | Resolved | None",
         Option(metavar="MODEL", early="lowzoo.checkpoints.early:refuse_early"),
     ] = None,
-    head: Annotated[str | Path | None, Option(metavar="FILE|own")] = None,
+    head: Annotated[str | Path | None, Option(metavar="FILE|own|compatible")] = None,
     features: Annotated[
         int | Sequence[int] | str | None,
         Option(metavar="I,J,...|last|all", read=read_literally),
@@ -192,7 +196,7 @@ def check(
         bound: k-NN points that the queries of one may lose on the bank of another, with --cross.
         against: What it should compute; what it was made from if absent. In Python also what `lowzoo.load` gave, or a
             network.
-        head: Classifier; the one that it was made with if absent.
+        head: Classifier, or compatible; what it was made with if absent.
         features: Feature maps that the outputs are, from fine to coarse, of a file made elsewhere with several outputs.
         data: Images to compare on; the sample set if absent. In Python also a list of images.
         knn: Measure the k-NN loss of a float file too.
@@ -339,9 +343,12 @@ def _with_head(model: Model, spec: "ExportSpec", head: str | Path | None) -> "tu
 
     from lowzoo.base.errors import LowzooError
     from lowzoo.export.network.head import OWN, own_classes, read_head, with_head
+    from lowzoo.zoo.compatible import COMPATIBLE, with_map
     from lowzoo.zoo.given import resolved_model
 
     resolved = resolved_model(model, image_size=spec.size, classes=head == OWN)
+    if head == COMPATIBLE:
+        return with_map(resolved), spec, ""
     if head is not None and head != OWN:
         if not resolved.headless:
             raise LowzooError(f"{resolved.name} has a classifier, and another one is named", "Leave out one of them")

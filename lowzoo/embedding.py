@@ -83,6 +83,7 @@ class Embeddings:
             "images": len(self),
             "skipped": self.features.skipped,
             "dimensions": self.features.x.shape[1],
+            **({"compatible": self.model.compatible.as_dict()} if self.model.compatible else {}),
             "data": self.data.model_dump(),
             "out": None if self.out is None else str(self.out),
             "sheet": None if self.sheet is None else str(self.sheet),
@@ -99,6 +100,8 @@ class Embeddings:
 
         yield f"Model: {self.model.name} ({self.model.revision}) at {size_text(self.model.input_size[1:])} px"
         yield f"Embedded: {data_line(self.data)} in {self.features.x.shape[1]} dimensions"
+        if self.model.compatible is not None:
+            yield f"Unit vectors in the space of {self.model.compatible}, to be compared by cosine"
         for path in (self.out, self.sheet):
             if path is not None:
                 yield f"Written to {path}"
@@ -128,6 +131,7 @@ def embed(
     rows: Annotated[int, Option(minimum=1, maximum=100)] = 12,
     columns: Annotated[int, Option(minimum=1, maximum=50)] = 8,
     split: str = "train",
+    head: Annotated[Literal["compatible"] | None, Option(metavar="compatible")] = None,
     image_size: Side = None,
     device: str = "auto",
     workers: Workers = 0,
@@ -152,6 +156,8 @@ def embed(
         rows: Images on the sheet whose neighbours are shown.
         columns: Neighbours of each on the sheet.
         split: Which part of SRC.
+        head: compatible: unit vectors in the space of the model that a run was trained to be --compatible-with, instead
+            of features.
         image_size: Side of the network's input, or height x width, such as 128x256; the model's own if absent.
         device: cpu, cuda, cuda:1, mps or auto.
         workers: Processes that decode; 0 decodes in this one.
@@ -181,6 +187,7 @@ def embed(
     from lowzoo.evaluate.run import begin, extraction
     from lowzoo.system.device import pick_device
     from lowzoo.system.processes import started_first
+    from lowzoo.zoo.compatible import headed
     from lowzoo.zoo.given import resolved_model
 
     if out is not None and is_folder(out):
@@ -189,7 +196,14 @@ def embed(
                 "a picture needs all vectors at once, and a folder of shards never holds them",
                 "Leave out --sheet, or name a file that ends in .parquet",
             )
-        how = {"device": device, "workers": workers, "bf16": bf16, "image_size": image_size, "rows": shard}
+        how = {
+            "device": device,
+            "workers": workers,
+            "bf16": bf16,
+            "image_size": image_size,
+            "rows": shard,
+            "head": head,
+        }
         return _into_folder(images, model, Path(out), split, how, engine, address, progress, reading)
     if engine != "processes" or address is not None:
         raise LowzooError("an engine makes the shards of a folder", "Name one with --out DIR/")
@@ -205,11 +219,11 @@ def embed(
             for line in found_lines(source):
                 run.say(line)
         place = pick_device(device)
-        resolved = resolved_model(model, image_size=image_size)
+        resolved = headed(resolved_model(model, image_size=image_size), head)
         (features,) = extraction(place, workers, bf16, divide).run(resolved, (source,))
         first = not divide or started_first()
         if table is not None and first:
-            write_embeddings(table, source, features, ModelFacts.of(resolved))
+            write_embeddings(table, source, features, ModelFacts.of(resolved), resolved.compatible)
         facts = DataFacts.of_features(source, features)
         found = Embeddings(resolved, source, features, facts, table, drawing)
         if drawing is not None and first:
@@ -238,6 +252,7 @@ def _into_folder(
     from lowzoo.evaluate.run import begin
     from lowzoo.features.extraction import Extraction
     from lowzoo.system.device import pick_device
+    from lowzoo.zoo.compatible import headed
     from lowzoo.zoo.given import resolved_model
 
     number, local = (int(os.environ.get(name, "0")) for name in ("RANK", "LOCAL_RANK"))
@@ -251,7 +266,7 @@ def _into_folder(
         place = pick_device(how["device"])
         if place.type == "cuda" and place.index is None:
             place = torch.device("cuda", local)
-        resolved = resolved_model(model, image_size=how["image_size"])
+        resolved = headed(resolved_model(model, image_size=how["image_size"]), how["head"])
         # A lock on each shard divides the work, so these processes are not joined.
         extract = Extraction(device=place, workers=how["workers"], precision="bf16" if how["bf16"] else "fp32")
         if engine == "ray":

@@ -23,6 +23,7 @@ class FrameEmbedder:
         vector: Column of the vectors that the result has in its place; None for an image that cannot be read.
         device: cpu, cuda, cuda:1, mps or auto.
         image_size: Side of the network's input; the model's own if absent.
+        head: "compatible" for vectors in the space of the model that a run is compatible with.
     """
 
     def __init__(
@@ -32,13 +33,15 @@ class FrameEmbedder:
         vector: str = "vector",
         device: str = "auto",
         image_size: int | None = None,
+        head: str | None = None,
     ) -> None:
         from lowzoo.system.device import pick_device
+        from lowzoo.zoo.compatible import headed
         from lowzoo.zoo.given import resolved_model
 
         self.column, self.vector = column, vector
         self._device = pick_device(device)
-        self._resolved = resolved_model(model, image_size=image_size)
+        self._resolved = headed(resolved_model(model, image_size=image_size), head)
 
     def __call__(self, frame: "pd.DataFrame") -> "pd.DataFrame":
         """The frame with vectors in the place of images, row by row.

@@ -25,11 +25,12 @@ class _Worker:
     def __init__(self, words: Mapping[str, Any]) -> None:
         from lowzoo.data.reading.options import source_options
         from lowzoo.data.source import open_source
+        from lowzoo.zoo.compatible import headed
         from lowzoo.zoo.given import resolved_model
 
         self._words = words
         self._source = open_source(words["images"], words["split"], source_options(words["reading"]))
-        self._resolved = resolved_model(words["model"], image_size=words["image_size"])
+        self._resolved = headed(resolved_model(words["model"], image_size=words["image_size"]), words["head"])
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Write the shards of these numbers; gives what was written."""
@@ -63,7 +64,7 @@ def embed_by_ray(
         source: The images, opened.
         folder: Where shards go.
         how: How features are computed.
-        words: `rows` in a shard and `image_size`.
+        words: `rows` in a shard, `image_size` and `head`.
         address: A cluster's address; None starts one here.
         say: Takes lines.
 
@@ -101,6 +102,7 @@ def embed_by_ray(
             "reading": dict(reading),
             "model": model,
             "image_size": words["image_size"],
+            "head": words["head"],
             "folder": str(folder.absolute()),
             "how": how,
             "rows": words["rows"],

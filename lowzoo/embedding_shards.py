@@ -130,6 +130,7 @@ def begin(resolved: "Resolved", source: "ImageSource", folder: Path, how: "Extra
         "precision": how.precision,
         "data": {"name": source.name, "fingerprint": source.fingerprint(), "images": len(source)},
         "rows": rows,
+        **({"compatible": resolved.compatible.as_dict()} if resolved.compatible else {}),
     }
     with (folder / ".lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -183,7 +184,7 @@ def write_shard(
             cache=False,
         )
         file = folder / f"part-{number:05}.parquet"
-        write_embeddings(file, part, features, ModelFacts.of(resolved))
+        write_embeddings(file, part, features, ModelFacts.of(resolved), resolved.compatible)
         facts = {
             "file": file.name,
             "first": start,

@@ -23,10 +23,14 @@ _SHARED = (
     "precision",
     "device",
     "seed",
+    "compatible_with",
 )
 Source = Annotated["str | Path | Sequence[Any] | ImageSource | None", Option(metavar="SRC")]
 Init = Annotated[str | Path | None, Option(metavar="MODEL", early="lowzoo.checkpoints.early:refuse_early")]
 Teacher = Annotated[str | Path | None, Option(early="lowzoo.checkpoints.early:refuse_early_checkpoint")]
+Compatible = Annotated[
+    str | Path | None, Option(metavar="MODEL", early="lowzoo.checkpoints.early:refuse_early_checkpoint")
+]
 Folder = Annotated[str | Path | None, Option(metavar="DIR")]
 Settings = Annotated[Mapping[str, Any] | Sequence[str] | None, Option("--set", metavar="KEY=VALUE")]
 
@@ -44,6 +48,9 @@ class RunOptions(Reading, total=False):
         precision: Precision of the networks; auto is bf16 on a GPU.
         device: cpu, cuda, cuda:1, ... or auto.
         seed: Random seed.
+        compatible_with: MODEL or teacher whose index the student is to keep: a map from its features into that model's
+            embedding space is trained along, by the cosine distance to that model's embedding of the same view
+            (weight 1; --set compatible_weight=...), and lies in the run folder.
         out: Run folder; runs/RECIPE-STUDENT if absent.
         resume: Go on with the run in the run folder. Learning rate, precision, temperatures and weights of losses may
             change on the way (--set lr=...), and so may --epochs: the schedule is then that of the new length, entered
@@ -71,6 +78,7 @@ class RunOptions(Reading, total=False):
     precision: Literal["auto", "fp32", "bf16", "fp16"] | None
     device: str | None
     seed: int | None
+    compatible_with: Compatible
     out: Annotated[str | Path | None, Option(metavar="PATH")]
     resume: Annotated[bool, Option("--resume", default=False)]
     from_step: Annotated[int | None, Option("--from", metavar="STEP", minimum=0)]
@@ -172,6 +180,7 @@ def sslight(
     student: str | None = None,
     init: Init = None,
     method: Literal["dino", "swav", "moco"] | None = None,
+    teacher_cache: Folder = None,
     **options: Unpack[RunOptions],
 ) -> "TrainResult":
     """Train a small network without any teacher, by softer views (SSLight, arXiv 2210.02808).
@@ -188,6 +197,7 @@ def sslight(
         init: Start the student from these weights: zoo name, hf-hub:ORG/NAME[/FOLDER][@REVISION], run or model folder,
             timm name, or ARCH@FILE for a checkpoint. Without --student it is the student's architecture too.
         method: Objective that the views soften; moco if absent, and dino in the paper's presets.
+        teacher_cache: Keep what the model of --compatible-with said of each view, for this run and others.
         **options: See `RunOptions`.
 
     Returns:
@@ -197,7 +207,7 @@ def sslight(
         LowzooError: Whatever can be mended: images, student, device, folder or settings.
     """
     own = {"student": student, "init": init, "method": method}
-    return _train("sslight", data, own, {"method": method, "student": student}, None, options)
+    return _train("sslight", data, own, {"method": method, "student": student}, teacher_cache, options)
 
 
 @spelled_out(RunOptions, Reading)

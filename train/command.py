@@ -354,6 +354,11 @@ def _report(result: RunResult, say: Callable[[str], None]) -> None:
         say(str(result.verdict))
         if result.verdict.remedy:
             say(result.verdict.remedy)
+    if distances := facts["result"].get("compatible"):
+        say(
+            f"Cosine distance to {facts['compatible']['model']}: {distances[0]:.3f} -> {distances[-1]:.3f}; what that "
+            f"is worth, `lowzoo eval knn {result.folder} --bank {read_config(result.folder).compatible_with}` tells"
+        )
     if facts["data"]["unreadable"]:
         unreadable = facts["data"]["unreadable"]
         say(f"Images that could not be read, repeats counted: {unreadable}; see {result.folder / 'bad_images.txt'}")

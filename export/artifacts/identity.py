@@ -23,6 +23,8 @@ from lowzoo.io.cache_folder import cache_folder
 from lowzoo.io.files import write_text
 from lowzoo.io.safetensors_file import sha256
 from lowzoo.preprocess.transform import Preprocessing
+from lowzoo.zoo.compatible import COMPATIBLE, map_folder, with_map
+from lowzoo.zoo.compatible import FILE as MAP_FILE
 from lowzoo.zoo.digest import weights_digest
 from lowzoo.zoo.find import BUILT_SCHEME, FOLDER_SCHEME, HUB_SCHEME, split_checkpoint
 from lowzoo.zoo.resolve import Resolved, load_model
@@ -38,10 +40,12 @@ def identity(resolved: Resolved, spec: ExportSpec) -> dict[str, str]:
     source: dict[str, Any] = {"model": _public(resolved.source)}
     if resolved.features:
         source["features"] = [each.index for each in resolved.features]
-    if resolved.head == OWN:
-        source["head"] = OWN
+    if resolved.head in (OWN, COMPATIBLE):
+        source["head"] = resolved.head
     elif resolved.head:
-        source |= {"head": Path(resolved.head).name, "head_sha256": sha256(Path(resolved.head))}
+        source |= {"head": Path(resolved.head).name}
+    if (digest := _head_digest(resolved)) is not None:
+        source["head_sha256"] = digest
     decides = {
         **dataclasses.asdict(spec),
         "size": None,
@@ -81,7 +85,7 @@ def refuse_to_replace(path: Path, notes: Mapping[str, str], own: Mapping[str, st
 def remember(resolved: Resolved, weights: str) -> None:
     """Note where weights and head lay, for a later check; a cache that cannot be written to is no error."""
     places = {"model": resolved.source, "head": resolved.head}
-    if _local(resolved.source) or resolved.head not in ("", OWN):
+    if _local(resolved.source) or resolved.head not in ("", OWN, COMPATIBLE):
         try:
             write_text(_memory(weights), json.dumps(places))
         except LowzooError:
@@ -273,6 +277,8 @@ def _with_head(
     resolved: Resolved, path: Path, source: Mapping[str, Any], notes: Mapping[str, str], head: str | None
 ) -> Resolved:
     named = head or source.get("head") or ""
+    if named == COMPATIBLE:
+        return with_map(resolved)
     if not named and "lowzoo.classes" in notes:
         raise LowzooError(f"{path} is a classifier that does not say which", "Name its linear probe by --head FILE")
     if not named or named == OWN:
@@ -293,7 +299,7 @@ def _with_head(
 
 def _same(resolved: Resolved, notes: Mapping[str, str], source: Mapping[str, Any]) -> bool | None:
     stated, revision = notes.get("lowzoo.weights"), notes.get("lowzoo.revision")
-    head = sha256(Path(resolved.head)) if resolved.head not in ("", OWN) else None
+    head = _head_digest(resolved)
     by_content = revision is not None and (revision.startswith("sha256:") or len(revision) == _BY_CONTENT)
     if "@" in resolved.name:  # a checkpoint may hold several copies of a network
         by_content = by_content and resolved.name == notes.get("lowzoo.model")
@@ -302,6 +308,14 @@ def _same(resolved: Resolved, notes: Mapping[str, str], source: Mapping[str, Any
     if stated is None:
         return None if revision is None else revision == resolved.revision
     return stated == f"sha256:{weights_digest(resolved.model)}"
+
+
+def _head_digest(resolved: Resolved) -> str | None:
+    """SHA-256 of the file of what stands behind a network; None where nothing does, or what its weights hold."""
+    if resolved.head == COMPATIBLE:
+        folder = map_folder(resolved)
+        return None if folder is None else sha256(folder / MAP_FILE)
+    return sha256(Path(resolved.head)) if resolved.head not in ("", OWN) else None
 
 
 def _recalled(notes: Mapping[str, str]) -> dict[str, str]:

@@ -39,6 +39,9 @@ def metadata(resolved: Resolved, spec: ExportSpec) -> dict[str, str]:
         "lowzoo.input": json.dumps({"name": spec.input_name, **input_facts(spec, resolved)}),
         **_outputs(resolved, spec),
     }
+    if resolved.compatible is not None:
+        space = resolved.compatible.as_dict() | {"normalised": "L2, in the graph", "similarity": "cosine"}
+        said["lowzoo.compatible"] = json.dumps(space)
     if spec.lossy:
         said["lowzoo.max_loss"] = str(spec.max_loss)
     if spec.classes:
@@ -84,6 +87,9 @@ def output_names(resolved: Resolved, spec: ExportSpec) -> list[str]:
 
 def output_meanings(resolved: Resolved, spec: ExportSpec) -> dict[str, str]:
     """One line on what comes out of each output."""
+    if resolved.compatible is not None:
+        where = f"in the embedding space of {resolved.compatible}"
+        return {spec.output_name: f"unit vectors {where}, one row an image"}
     if not resolved.features:
         return {spec.output_name: f"{spec.output_name}, one row an image"}
     return {each.name: f"feature map {each.index}, stride {each.stride}: {_shape(each)}" for each in resolved.features}

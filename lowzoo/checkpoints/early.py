@@ -43,6 +43,8 @@ def refuse_early(model_spec: str | None) -> str | None:
     name = model_spec.removeprefix(catalog.PREFIX)
     architecture, at, rest = name.partition("@")
     if at and "/" not in architecture and not Path(model_spec).exists():
+        if architecture in catalog.teachers():  # whose layout its family knows
+            return model_spec
         file = Path(rest).expanduser()
         if not file.exists() and "#" in rest:
             file = Path(rest.rpartition("#")[0]).expanduser()
@@ -70,6 +72,7 @@ def refuse_early(model_spec: str | None) -> str | None:
         "/" not in model_spec
         and os.sep not in model_spec
         and "timm" not in sys.modules
+        and model_spec not in catalog.teachers()
         and not knows_architecture(model_spec)
     ):
         raise unknown_model(model_spec, architectures())

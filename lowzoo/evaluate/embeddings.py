@@ -11,6 +11,7 @@ from lowzoo.data.source import ImageSource
 from lowzoo.evaluate.result import DataFacts, ModelFacts
 from lowzoo.features.features import Features
 from lowzoo.io.files import atomic_path
+from lowzoo.zoo.compatible import CompatibleFacts
 
 _ROWS = 8192
 
@@ -25,7 +26,9 @@ def require_pyarrow() -> ModuleType:
     return module
 
 
-def write_embeddings(path: Path, source: ImageSource, features: Features, model: ModelFacts) -> None:
+def write_embeddings(
+    path: Path, source: ImageSource, features: Features, model: ModelFacts, compatible: CompatibleFacts | None = None
+) -> None:
     """Write columns `path` (text), `vector` (D float32) and, for a labelled source, `label` (with its names).
 
     The label of an image without a class is empty. Bytes of paths that are no UTF-8 are written out by their numbers.
@@ -37,6 +40,7 @@ def write_embeddings(path: Path, source: ImageSource, features: Features, model:
         source: The images.
         features: Theirs.
         model: The network's.
+        compatible: In whose space the vectors lie, where it is another model's.
 
     Raises:
         LowzooError: pyarrow is missing, or the place cannot be written to.
@@ -51,7 +55,11 @@ def write_embeddings(path: Path, source: ImageSource, features: Features, model:
         + ([("label", pyarrow.int64())] if labelled else []),
         metadata={
             "lowzoo": json.dumps(
-                {"model": model.model_dump(), "data": DataFacts.of_features(source, features).model_dump()}
+                {
+                    "model": model.model_dump(),
+                    "data": DataFacts.of_features(source, features).model_dump(),
+                    **({"compatible": compatible.as_dict()} if compatible else {}),
+                }
             ),
             "huggingface": json.dumps({"info": {"features": _features(source, width)}}),
         },

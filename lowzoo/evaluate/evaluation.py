@@ -96,6 +96,9 @@ def _report(result: EvaluationResult) -> Iterator[str]:
     model = result.model
     size = result.settings.get("preprocessing", {}).get("input_size")
     yield f"Model: {model.name} ({model.revision})" + (f" at {size_text(tuple(size[1:]))} px" if size else "")
+    if bank := result.settings.get("bank_model"):
+        side = size_text(tuple(result.settings["bank_preprocessing"]["input_size"][1:]))
+        yield f"Bank by: {bank['name']} ({bank['revision']}) at {side} px; queries by the model's map into that space"
     for part, facts in result.data.items():
         yield f"{part.capitalize()}: {data_line(facts)}"
     if any(facts.orientation == "stored" for facts in result.data.values()):

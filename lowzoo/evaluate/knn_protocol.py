@@ -198,7 +198,7 @@ def score_knn(
     fitting_ks(ks, len(data.bank), preset)
     bank, queries = how.run(resolved, (data.bank, data.queries))
     chosen = fitting_ks(ks, len(bank.x), preset)
-    found, searched = _classified(bank, queries, chosen, preset.temperature, neighbors, how)
+    found, searched = predictions_of(bank, queries, chosen, preset.temperature, neighbors, how)
     main = preset.ks[0] if preset.ks[0] in chosen else chosen[0]
     result = EvaluationResult(
         protocol="knn",
@@ -226,7 +226,7 @@ def score_knn(
     return Scored(result, queries.labels, found[main], f"k-NN, k = {main}")
 
 
-def _classified(
+def predictions_of(
     bank: Features,
     queries: Features,
     ks: Sequence[int],
@@ -234,7 +234,7 @@ def _classified(
     neighbors: Neighbors,
     how: Extraction,
 ) -> tuple[dict[int, Tensor], Approximation | None]:
-    """Classes (M,) for every k, and what was searched instead of the whole bank."""
+    """Classes (M,) of the queries for every k, and what was searched instead of the whole bank."""
     among = how.among
     if neighbors == "approximate":
 

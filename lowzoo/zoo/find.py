@@ -5,9 +5,10 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, cast, get_args
 
 import timm
+import torch
 from timm.models import get_pretrained_cfg, is_model
 from timm.models._hub import _parse_model_cfg
 from torch import Tensor
@@ -15,6 +16,7 @@ from torch import Tensor
 from lowzoo import catalog
 from lowzoo.base.errors import LowzooError
 from lowzoo.base.notes import say_once
+from lowzoo.catalog import TeacherEntry
 from lowzoo.catalog.position_rules import Rule
 from lowzoo.checkpoints.early import is_artifact, is_checkpoint, unknown_model
 from lowzoo.checkpoints.model_folder import refuse_other_network
@@ -84,6 +86,9 @@ def find(model_spec: str, *, pretrained: bool) -> Found:
         return dataclasses.replace(_find_folder(folder), name=place.name, revision=sha)
     if model_spec.startswith(FOLDER_SCHEME):
         return _find_folder(Path(model_spec.removeprefix(FOLDER_SCHEME)))
+    teacher, at, file = model_spec.partition("@")
+    if at and is_published_teacher(teacher) and not Path(model_spec).exists():
+        return _find_teacher(catalog.teacher(teacher), pretrained, file)
     if (checkpoint := split_checkpoint(model_spec)) is not None:
         return _find_checkpoint(*checkpoint, pretrained)
     if is_checkpoint(model_spec):
@@ -94,6 +99,8 @@ def find(model_spec: str, *, pretrained: bool) -> Found:
         return _find_zoo(model_spec, pretrained)
     if "/" not in model_spec and os.sep not in model_spec and is_model(model_spec):
         return _find_timm(model_spec, pretrained)
+    if is_published_teacher(model_spec):
+        return _find_teacher(catalog.teacher(model_spec), pretrained)
     if Path(model_spec).is_file():
         raise _alone(model_spec)
     if "/" in model_spec or os.sep in model_spec or Path(model_spec).exists():
@@ -107,10 +114,12 @@ def say_if_a_folder_has_this_name(model_spec: str) -> None:
     known = (
         model_spec.startswith(catalog.PREFIX)
         or base in catalog.models()
+        or is_published_teacher(model_spec)
         or ("/" not in model_spec and is_model(model_spec))
     )
     if known and (Path(model_spec) / hub.FILES[0]).is_file():
-        whose = "lowzoo's" if base in catalog.models() or model_spec.startswith(catalog.PREFIX) else "timm's"
+        ours = model_spec.startswith(catalog.PREFIX) or base in catalog.models() or is_published_teacher(model_spec)
+        whose = "lowzoo's" if ours else "timm's"
         say_once(
             f"{model_spec} is taken as {whose} model of that name; the folder {model_spec} that is here is "
             f"./{model_spec}"
@@ -161,6 +170,62 @@ def _find_checkpoint(architecture: str, file: Path, branch: str, pretrained: boo
         explicit_cfg=True,
         state=foreign.state,
         source=f"{architecture}@{file.resolve()}" + (f"#{branch}" if branch else ""),
+    )
+
+
+def is_published_teacher(name: str) -> bool:
+    """Whether a word names a teacher of the catalog that comes as a file of its authors, and not as a MODEL."""
+    entry = catalog.teachers().get(name)
+    return entry is not None and catalog.TEACHER_FAMILIES[entry.family].published and not is_model(name)
+
+
+def _find_teacher(entry: TeacherEntry, pretrained: bool, named: str = "") -> Found:
+    """The backbone of a published teacher, as any other network: to embed with, to compare with, to start from.
+
+    Args:
+        entry: What the catalog says of it.
+        pretrained: Whether the weights will be wanted.
+        named: Its checkpoint; without one that of the catalog.
+    """
+    from lowzoo.checkpoints.foreign import read_checkpoint
+    from lowzoo.zoo.teacher_file import teacher_checkpoint
+
+    architecture = f"lowzoo_resnet50w{entry.width}" if entry.width > 1 else entry.architecture
+    known = get_pretrained_cfg(architecture)
+    cfg = plain_cfg(known.to_dict() if known else {}) | {
+        "input_size": entry.input_size,
+        "mean": entry.mean,
+        "std": entry.std,
+        "interpolation": "bicubic",
+        "crop_pct": 0.875,
+        "num_classes": 0,
+    }
+    found = Found(
+        name=entry.name,
+        architecture=architecture,
+        revision="",
+        cfg=cfg,
+        arguments={"patch_size": entry.patch_size} if entry.patch_size else {},
+        license=entry.license,
+        positions=cast("Rule", entry.positions),
+        explicit_cfg=True,
+        source=entry.name,
+    )
+    if not pretrained:
+        return found
+    file = teacher_checkpoint(entry, named)
+    state = catalog.TEACHER_FAMILIES[entry.family].splits()(read_checkpoint(file), file).backbone
+    counters = {
+        f"{name.removesuffix('running_mean')}num_batches_tracked": torch.zeros((), dtype=torch.long)
+        for name in state
+        if name.endswith("running_mean")
+    }
+    return dataclasses.replace(
+        found,
+        revision=short_digest(file),
+        file=file,
+        state=counters | {name: value.float() if value.is_floating_point() else value for name, value in state.items()},
+        source=f"{entry.name}@{file.resolve()}" if named else entry.name,
     )
 
 

@@ -27,6 +27,7 @@ from lowzoo.zoo.find import FOLDER_SCHEME, HUB_SCHEME, Found, find
 
 if TYPE_CHECKING:
     from lowzoo.preprocess.picture_transform import Transform
+    from lowzoo.zoo.compatible import CompatibleFacts
 
 # What timm and torchvision call a classifier.
 _HEADS = ("head", "fc", "classifier")
@@ -79,8 +80,10 @@ class Resolved:
         classes: Number of classes of the classifier that the weights come with; 0 for none.
         class_names: Their names, where the weights come with them.
         headless: Whether the network was built without that classifier.
-        head: Whose classifier stands behind the network: "own", the path of a file, or empty for none.
+        head: What stands behind the network: "own" for its classifier, the path of a classifier's file, "compatible"
+            for the map into another model's space, or empty for nothing.
         features: The maps that the network gives as a tuple, instead of (B, D); empty for the usual features.
+        compatible: Of a network that ends in such a map: in whose space its embeddings lie.
     """
 
     model: nn.Module
@@ -101,6 +104,7 @@ class Resolved:
     headless: bool = True
     head: str = ""
     features: tuple[FeatureMap, ...] = ()
+    compatible: "CompatibleFacts | None" = None
 
     @property
     def transform(self) -> "Transform":

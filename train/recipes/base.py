@@ -51,6 +51,12 @@ class TrainConfig(BaseModel):
             own rules, and students trained beside them keep theirs.
         views: Groups of views, the global one first.
         student_head: The student's projection head.
+        compatible_with: MODEL or teacher in whose embedding space the student's features are mapped, by a map that is
+            trained along; none if empty.
+        compatible_weight: Weight of the cosine distance to that model's embedding, beside the recipe's own loss.
+        compatible_map: The map: "linear", or "mlp" with one hidden layer.
+        compatible_size: Side in pixels at which that model sees the views; 0 for its own, or for that of the run's
+            teacher where it is the same.
         optimizer: adamw, sgd, larc (SGD with VISSL's LARC), lars (SSLight's), or one that another package declares.
         decay_rule: Which parameters decay: "names" (all but biases and names with "norm"), "one_d" (all but 1-D
             tensors), "depthwise" (neither 1-D tensors nor depthwise kernels, which LARS still scales), or "all".
@@ -92,6 +98,10 @@ class TrainConfig(BaseModel):
     positions: Literal["timm", "dino", "msn"] = "timm"
     views: tuple[ViewGroup, ...]
     student_head: HeadSpec = HeadSpec()
+    compatible_with: str = ""
+    compatible_weight: Positive = 1.0
+    compatible_map: Literal["linear", "mlp"] = "linear"
+    compatible_size: Annotated[int, Field(ge=0, le=1024)] = 0
 
     epochs: NonNegativeInt = 0
     steps: NonNegativeInt = 0

@@ -11,6 +11,7 @@ init.json            the weights that the student started from, if they were not
 teacher_head.safetensors   the fitted head, if one was fitted
 model.safetensors, config.json   the headless student in timm's local-dir format
 head.safetensors     the student's projection head: with it the run can be a teacher
+compatible.safetensors   the map into another model's space, of a run with --compatible-with
 README.md            a short card
 """
 
@@ -27,6 +28,7 @@ from lowzoo.train.recipes.base import TrainConfig
 from lowzoo.train.settings.changes import Change
 from lowzoo.train.settings.config import read_toml, to_toml, validate
 from lowzoo.train.views import IMAGENET_MEAN, IMAGENET_STD
+from lowzoo.zoo.compatible import CompatibleFacts
 
 
 def write_config(folder: Path, config: TrainConfig) -> None:
@@ -116,12 +118,14 @@ def _card(facts: dict[str, Any]) -> str:
         if teacher
         else ["- Teacher: none"]
     )
+    compatible = CompatibleFacts.from_dict(facts["compatible"]) if facts.get("compatible") else None
     lines = [
         f"# {facts['student']} by {facts['method']}",
         "",
         f"- Student: `{facts['architecture']}`, {facts['size']} px, {facts['features']} features",
         *([f"- Started from: {init['name']} ({init['revision']}, weights {init['weights']})"] if init else []),
         *taught,
+        *([f"- Compatible with: {compatible}, by {_map_words(compatible)}"] if compatible else []),
         f"- Data: {data['name']}, {data['images']} images (fingerprint {data['fingerprint']})",
         f"- Length: {facts['epochs']} epochs, {facts['steps']} steps of {facts['batch_size']} images",
     ]
@@ -137,3 +141,11 @@ def _card(facts: dict[str, Any]) -> str:
         'Settings: `config.toml`. Load it with `timm.create_model("local-dir:<this folder>", pretrained=True)`.',
     ]
     return "\n".join(lines) + "\n"
+
+
+def _map_words(facts: CompatibleFacts) -> str:
+    return (
+        f"a {facts.map} map from {facts.features} features; an index by that model, with mean {list(facts.mean)}, "
+        f"standard deviation {list(facts.std)}, {facts.interpolation}, crop {facts.crop_pct:g}, can be asked by it: "
+        "`lowzoo embed --head compatible`, `lowzoo export --head compatible`"
+    )

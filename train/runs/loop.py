@@ -30,7 +30,7 @@ from lowzoo.train.monitoring.metrics import MetricsLog, forget_after
 from lowzoo.train.monitoring.monitor import KnnMonitor
 from lowzoo.train.monitoring.progress import Progress, StepClock
 from lowzoo.train.monitoring.trackers import TrackedRun, Trackers, check_trackers
-from lowzoo.train.networks.encoder import create_student
+from lowzoo.train.networks.encoder import create_student, feature_width
 from lowzoo.train.networks.step import Method, StepContext
 from lowzoo.train.networks.tokens import patch_side
 from lowzoo.train.networks.warm_start import load_init, write_init
@@ -41,6 +41,7 @@ from lowzoo.train.runs import folder as run_folder
 from lowzoo.train.runs.ahead import PendingViews
 from lowzoo.train.runs.budget import Budget
 from lowzoo.train.runs.build import build_method
+from lowzoo.train.runs.compatible import CompatibleTerm, same_target
 from lowzoo.train.runs.device_views import DeviceViews
 from lowzoo.train.runs.going_on import go_on
 from lowzoo.train.runs.memory import estimate, free_memory, taken_memory
@@ -56,6 +57,7 @@ from lowzoo.train.teacher_cache.frozen import FrozenTeacher
 from lowzoo.train.teacher_cache.opening import open_cache
 from lowzoo.train.teachers import Teacher
 from lowzoo.train.teachers.of_run import announce_fit, complete_teacher, create_teacher
+from lowzoo.train.teachers.target import load_target
 
 _LOG_STEPS = 10
 # Epochs of batches where a budget decides how many there will be.
@@ -129,6 +131,9 @@ class Run:
         if not resume:
             scores = teacher.facts.prototypes if teacher is not None else 0
             config = self.config = self._in_parts(config, backbone, teacher, scores, processes, say)
+        target = load_target(config, feature_width(backbone, config.global_size)) if config.compatible_with else None
+        if target is not None and state is not None:
+            same_target(target.facts, state["compatible"], folder)
         per_epoch = len(source) // config.batch_size
         begun = int(state["step"]) if state else 0
         self.length = Length.of(config, per_epoch, read_segments(folder) if state else ())
@@ -156,14 +161,23 @@ class Run:
             if self.main:
                 announce_fit(teacher, taught, say)
             teacher = complete_teacher(teacher, taught, source, folder, self.device, self.autocast)
-            cache = open_cache(teacher_cache, teacher, taught, source, self.precision) if teacher_cache else None
+            cache = None
+            if teacher_cache:
+                patches = config.needs.patches
+                cache = open_cache(teacher_cache, teacher, taught, source, self.precision, patches=patches)
             if cache is not None and self.main:
                 say(f"Teacher cache: {cache}")
             self.teacher = FrozenTeacher(teacher, cache, say)
-        elif teacher_cache:
+        elif teacher_cache and target is None:
             raise LowzooError(f"recipe {config.recipe} has no teacher to cache", "Leave out --teacher-cache")
         self.method = build(config, backbone, self.teacher, self.device, processes=processes)
         self.student = self.method.student
+        self.compatible: CompatibleTerm | None = None
+        if target is not None:
+            self.compatible = CompatibleTerm(
+                target, config, self.method, source, self.device, self.precision, self.teacher, teacher_cache, say
+            )
+            say(f"Compatible with {target.facts}: a {config.compatible_map} map into its space is trained along")
         if config.onednn:
             attend_by_matmuls(self.student)
         self.changes: list[Change] = []
@@ -280,6 +294,7 @@ class Run:
             worked=self._worked,
             watched=self._watched(),
             changes=self.changes,
+            compatible=self.compatible.facts if self.compatible else None,
         )
 
     def _watched(self) -> dict[str, int]:
@@ -392,6 +407,7 @@ class Run:
         workers = config.workers if config.workers is not None else default_workers(self.device)
         view_epochs = (config.taught.view_epochs if config.taught else 0) or None
         cached = self.teacher is not None and self.teacher.cache is not None
+        cached = cached or (self.compatible is not None and self.compatible.is_cached)
         dataset = ViewDataset(self.source, config.views, config.seed, view_epochs, whole=cached)
         return make_loader(dataset, self.batches, workers=workers, pin=self.device.type == "cuda", say=self._say)
 
@@ -402,6 +418,8 @@ class Run:
         now = StepContext(self.step, float(self.updates.progress[self.step]), clock, self.autocast)
         self.method.before_step(now)
         total = torch.zeros((), device=self.device)
+        # Beside the recipe's own loss, so that this stays what it is without.
+        self._distance = torch.zeros((), device=self.device)
         for number, (batch, views_of_batch) in enumerate(parts):
             counter.add(batch.epoch, batch.seen)
             self.odd.add(batch.odd)
@@ -419,9 +437,13 @@ class Run:
                     torch.compiler.cudagraph_mark_step_begin()
                 with clock.part("forward"):
                     loss = self.method.loss(views, now) / self.config.accumulate
+                    total += loss.detach()
+                    if self.compatible is not None:
+                        distance = self.compatible.loss(self.method, views, now) / self.config.accumulate
+                        self._distance += distance.detach()
+                        loss = loss + self.compatible.weight * distance
                 with clock.part("backward"):
                     self.updates.backward(loss)
-            total += loss.detach()
         with clock.part("update"):
             self.updates.apply(self.method, now)
             self.method.after_step(now)
@@ -458,6 +480,10 @@ class Run:
         value = float(collectives.all_reduce_sum(loss.clone()) / collectives.world_size())
         if self.config.guard:
             self.guard.loss(value, self.step)
+        extra = {}
+        if self.compatible is not None:
+            distance = collectives.all_reduce_sum(self._distance.clone()) / collectives.world_size()
+            extra = {"compatible": float(distance)}
         timing = clock.report(self.config.batch_size // self.config.accumulate)
         if not self.main:
             return
@@ -465,6 +491,7 @@ class Run:
             "step": self.step,
             "epoch": round(self.step / self.batches.steps_per_epoch, 4),
             "loss": value,
+            **extra,
             "lr": float(self.updates.rates[self.step - 1]),
             "weight_decay": float(self.updates.decays[self.step - 1]),
             **timing,
@@ -495,6 +522,7 @@ class Run:
                     "bad_count": bad_count,
                     "odd": odd,
                     "worked": self._worked.as_dict(),
+                    **({"compatible": self.compatible.facts.as_dict()} if self.compatible else {}),
                 },
             )
             if keep:

@@ -1,7 +1,7 @@
 """What a finished run leaves: weights, head, facts, card and curves."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,10 @@ from lowzoo.train.recipes.base import TrainConfig
 from lowzoo.train.runs import folder as run_folder
 from lowzoo.train.settings.changes import Change
 from lowzoo.train.teachers import TeacherFacts
+from lowzoo.zoo.compatible import CompatibleFacts, EmbeddingMap, save_map
+from lowzoo.zoo.digest import weights_digest
+from lowzoo.zoo.find import FOLDER_SCHEME
+from lowzoo.zoo.resolve import load_model
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,7 @@ def conclude(
     worked: Worked,
     watched: dict[str, int],
     changes: Sequence[Change] = (),
+    compatible: CompatibleFacts | None = None,
 ) -> RunResult:
     """Write everything that outlives the run into its folder.
 
@@ -101,6 +106,7 @@ def conclude(
         worked: By all parts of the run.
         watched: Number of images that each figure of the monitors is a mean over.
         changes: Changes of settings on the way.
+        compatible: With whom the student's map was trained; None where it has none.
     """
     rows = read_metrics(folder / "metrics.jsonl")
     knns = [row["knn"] for row in rows if "knn" in row]
@@ -112,6 +118,7 @@ def conclude(
     with torch.no_grad():
         outputs = student.head(torch.zeros(2, features, device=device)).shape[-1]
     save_head(folder / "head.safetensors", student.head, config.student_head, features, outputs)
+    kept = None if compatible is None else _keep_map(folder, student, compatible, config.compatible_weight)
     method = config.method_name
     found = verdict(rows, watched)
     result = RunResult(
@@ -129,6 +136,7 @@ def conclude(
             "features": features,
             "init": read_init(folder),
             "teacher": teacher.as_dict() if teacher else None,
+            **({"compatible": kept.as_dict()} if kept else {}),
             "data": data,
             "epochs": round(epochs, 2) if epochs % 1 else int(epochs),
             "minutes": config.minutes or None,
@@ -143,6 +151,7 @@ def conclude(
                 "knn": knns[-1] if knns else None,
                 "knn_init": knns[0] if knns else None,
                 "label_free": _first_and_last(rows, ("teacher_neighbours", "own_view", "rankme")),
+                **_first_and_last(rows, ("compatible",)),
                 "better": found.better if found else None,
                 "verdict": str(found) if found else "",
             },
@@ -157,6 +166,16 @@ def conclude(
         rows, folder / "curves.png", f"{method}: {config.student}" + (f" from {teacher.name}" if teacher else "")
     )
     return result
+
+
+def _keep_map(folder: Path, student: MultiViewEncoder, facts: CompatibleFacts, weight: float) -> CompatibleFacts:
+    """Write the map, bound to the weights that were just written."""
+    made = student.compatible
+    assert isinstance(made, EmbeddingMap)
+    written = weights_digest(load_model(f"{FOLDER_SCHEME}{folder}").model)
+    facts = replace(facts, student=written, weight=weight)
+    save_map(folder, made, facts)
+    return facts
 
 
 def _first_and_last(rows: Sequence[dict[str, Any]], keys: Sequence[str]) -> dict[str, list[float]]:

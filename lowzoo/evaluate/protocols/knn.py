@@ -1,8 +1,10 @@
 """k-NN: held-out images are classified by their nearest neighbours."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, Unpack
 
+from lowzoo.base.errors import LowzooError
 from lowzoo.base.options import (
     Data,
     Divide,
@@ -20,13 +22,22 @@ from lowzoo.base.options import (
 from lowzoo.evaluate.protocols import Protocol
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from lowzoo.evaluate.evaluation import Evaluation
+    from lowzoo.zoo.resolve import Resolved
+
+BankModel = Annotated[
+    "str | Path | nn.Module | Resolved | None",
+    Option(metavar="MODEL", early="lowzoo.checkpoints.early:refuse_early"),
+]
 
 
 def knn(
     model: Model,
     *,
     data: Data = None,
+    bank: BankModel = None,
     protocol: Literal["dino", "rob", "seed", "sslight"] = "dino",
     bank_split: str = "train",
     query_split: str | None = None,
@@ -54,6 +65,9 @@ def knn(
             checkpoint. In Python also what `lowzoo.load` gave, or a network.
         data: Folder of images or parquet; the embedded sample set if absent. In Python also a source with labels
             (`lowzoo.data.source.images_of`), or both parts as a `TrainTestData`.
+        bank: The model that has made the bank, which a run was trained to be --compatible-with: queries go through the
+            run's map, and the figures are those of both together (cross) and of each by itself. In Python also what
+            `lowzoo.load` gave, or a network.
         protocol: Whose settings.
         bank_split: Split whose labels are known.
         query_split: Split to classify; unnamed: validation, else test, else a fifth of each class of an undivided set.
@@ -85,6 +99,8 @@ def knn(
     from lowzoo.evaluate.run import begin
 
     preset, ks = knn_preset(protocol), (k,) if isinstance(k, int) else k
+    if bank is not None and random_init:
+        raise LowzooError("random weights have no map into another model's space", "Leave out --bank or --random-init")
     with told(progress) as say:
         run = begin(data, say, divide=divide, out=out, confusion=confusion)
         resolved, images, how = run.open(
@@ -100,6 +116,11 @@ def knn(
             seed=seed,
             check=lambda found: fitting_ks(ks, len(found.bank), preset),
         )
+        if bank is not None:
+            from lowzoo.evaluate.cross_knn import score_cross_knn
+
+            found = score_cross_knn(resolved, bank, images, preset=preset, ks=ks, neighbors=neighbors, how=how)
+            return run.finish(found, images)
         return run.finish(score_knn(resolved, images, preset=preset, ks=ks, neighbors=neighbors, how=how), images)
 
 

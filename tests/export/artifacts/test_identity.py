@@ -15,12 +15,14 @@ from torch import nn
 
 from lowzoo.base.errors import LowzooError, LowzooWarning
 from lowzoo.cli.main import main
-from lowzoo.export import ExportSpec, ParityError
+from lowzoo.export import ExportSpec, ParityError, export
 from lowzoo.export.artifact import default_path, write_artifact
 from lowzoo.export.checking import check_artifact
 from lowzoo.export.formats.onnx.runtime import notes_of_onnx
 from lowzoo.export.network.graph import exported_module
 from lowzoo.export.network.head import read_head
+from lowzoo.zoo.compatible import CompatibleFacts, EmbeddingMap, save_map
+from lowzoo.zoo.digest import weights_digest
 from lowzoo.zoo.find import find
 from lowzoo.zoo.resolve import load_model
 from tests.helpers.export import TinyNet, tiny_resolved
@@ -243,3 +245,35 @@ def test_stages_of_the_search_for_int8_are_said(scratch, capsys):
     assert "int8: measuring the ranges of activations on 64 images" in error
     assert "int8: judging candidate 1, 0 of " in error
     assert onnx.load(next(scratch.glob("*.onnx"))).graph.node
+
+
+def test_a_map_into_another_space_goes_with_its_backbone_and_is_told_from_others(scratch):
+    folder = folder_of(scratch / "run")
+    with pytest.raises(LowzooError, match="run has no map into another model's space"):
+        export(folder, head="compatible")
+    backbone = load_model(str(folder)).model
+    facts = CompatibleFacts.of(tiny_resolved(), dimensions=7, features=96, map="linear", weight=1.0)
+    facts = dataclasses.replace(facts, student=weights_digest(backbone))
+    made = EmbeddingMap(96, 7)
+    save_map(folder, made, facts)
+    with pytest.raises(LowzooError, match="has no classes"):
+        export(folder, head="compatible", classes=["cat", "dog"])
+    artifact = export(folder, head="compatible")
+    assert artifact.path.stem.endswith("_compatible")
+    assert not artifact.warnings
+    notes = notes_of_onnx(artifact.path)
+    said = json.loads(notes["lowzoo.compatible"])
+    assert said == facts.as_dict() | {"normalised": "L2, in the graph", "similarity": "cosine"}
+    assert "unit vectors in the embedding space of tiny.tag" in json.loads(notes["lowzoo.output"])["meaning"]
+    report = check_artifact(artifact.path)
+    assert report.same_weights
+    assert not report.broken
+    plain = export(folder)
+    assert plain.path != artifact.path
+    assert "lowzoo.compatible" not in notes_of_onnx(plain.path)
+    # Another map, trained again for the same backbone: the file was not made from it.
+    save_map(folder, EmbeddingMap(96, 7), facts)
+    with pytest.raises(LowzooError, match="and these are others"):
+        check_artifact(artifact.path)
+    save_map(folder, made, facts)
+    assert check_artifact(artifact.path).same_weights

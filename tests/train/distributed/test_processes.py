@@ -12,18 +12,24 @@ from lowzoo.train.monitoring.progress import StepClock
 from lowzoo.train.recipes.base import TrainConfig
 from lowzoo.train.runs.loop import Run
 from tests.helpers.forked_processes import run_to_the_end
-from tests.helpers.train import METHODS, config_of, make_pictures, start
+from tests.helpers.train import METHODS, config_of, make_pictures, make_teacher, start
 
 STEPS = 20
 # `test_vit` has no batch norm, the ResNet synchronises its own, which is the same whatever the method: one that has a
 # teacher's scores, one with a queue, one with momentum.
 PAIRS = [(method, "test_vit") for method in METHODS]
 PAIRS += [(method, "test_resnet") for method in ("rob_dino", "seed", "sslight_dino")]
+# With a map into another model's space.
+PAIRS += [("sslight_moco", "test_vit+map")]
 
 
 def _config(method: str, student: str, world: Path) -> TrainConfig:
     # Queues begin to count, last layers to move and temperatures to settle within the 20 steps.
-    more = [f"student={student}", "sync_bn=true", "batch_size=8", "epochs=7", "monitor_epochs=0", "lr=0.01"]
+    network, plus, _ = student.partition("+")
+    if plus and not (world / "teacher_dino").exists():
+        make_teacher(world / "teacher_dino")
+    more = [f"student={network}", "sync_bn=true", "batch_size=8", "epochs=7", "monitor_epochs=0", "lr=0.01"]
+    more += [f"compatible_with={world / 'teacher_dino'}"] if plus else []
     return config_of(method, world, *more, "positions=timm", "drop_path=0", "patch_drop=0")
 
 

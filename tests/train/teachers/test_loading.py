@@ -12,12 +12,14 @@ from torch.testing import assert_close
 
 from lowzoo import catalog
 from lowzoo.base.errors import LowzooError
+from lowzoo.checkpoints.early import refuse_early
 from lowzoo.checkpoints.files.torch_file import read_torch_file
 from lowzoo.io import download
 from lowzoo.train.heads.files import load_head
 from lowzoo.train.teachers import fit_teacher_head, load_teacher
 from lowzoo.train.teachers.published import load_published
 from lowzoo.zoo.architectures.wide_resnet import WideResNet50
+from lowzoo.zoo.resolve import load_model
 from tests.helpers.teacher_files import FAMILIES, NARROW, OUTPUTS, SIDE, head_output, make_checkpoint, small_entry
 
 _STAGES = (1, 2, 3, 4, 3, 3, 1)
@@ -313,3 +315,13 @@ def _flat_name(key: str) -> str:
     else:
         slots = {"conv_pw": 0, "bn1": 1, "conv_dw": 3, "bn2": 4, "conv_pwl": 6, "bn3": 7}
     return f"features.{number}.conv.{slots[layer]}.{leaf}"
+
+
+def test_a_published_teacher_is_a_model_for_every_command() -> None:
+    model = load_model("mobilenetv2_supervised", image_size=96)
+    backbone = load_teacher("mobilenetv2_supervised", size=96, head="fitted").backbone
+    images = torch.randn(2, 3, 96, 96)
+    with torch.no_grad():
+        assert torch.equal(model.model(images), backbone(images))
+    assert (model.name, model.license, model.input_size) == ("mobilenetv2_supervised", "MIT", (3, 96, 96))
+    assert refuse_early("mobilenetv2_supervised") == model.source == "mobilenetv2_supervised"

@@ -1,0 +1,112 @@
+"""k-NN across two models: one has made the bank, the other asks, through the map that it was trained with.
+
+What an index loses when a student takes the place of the model that made it stands between the figures of both by
+themselves.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from lowzoo.evaluate.knn_protocol import KnnPreset, Neighbors, TrainTestData, fitting_ks, predictions_of
+from lowzoo.evaluate.result import DataFacts, EvaluationResult, Figure, ModelFacts, Scored, percent_right, versions
+from lowzoo.evaluate.sets.subsets import require_classes
+from lowzoo.features.approximate import require_faiss
+from lowzoo.features.extraction import Extraction
+from lowzoo.features.features import Features
+from lowzoo.preprocess.transform import Preprocessing
+from lowzoo.zoo.compatible import EmbeddingMap, UnitLength, load_bank_model, map_of
+from lowzoo.zoo.given import resolved_model
+from lowzoo.zoo.resolve import Resolved
+
+
+def score_cross_knn(
+    student: Resolved,
+    bank_model: "str | Path | nn.Module | Resolved",
+    data: TrainTestData,
+    *,
+    preset: KnnPreset,
+    ks: Sequence[int] | None = None,
+    neighbors: Neighbors = "exact",
+    how: Extraction = Extraction(),
+) -> Scored:
+    """Classify queries of the student by their neighbours in a bank of the other model, and each by itself.
+
+    Args:
+        student: With a map beside its weights.
+        bank_model: The model in whose space the map leads.
+        data: Bank and queries.
+        preset: Temperature, and numbers of neighbours.
+        ks: Other numbers of neighbours.
+        neighbors: Find the nearest neighbours exactly, or nearly all of them by an index.
+        how: How features are computed.
+
+    Returns:
+        The result; predictions are those across the models.
+
+    Raises:
+        LowzooError: The student has no map, or one into the space of another model; as `score_knn`.
+    """
+    network, facts = map_of(student)
+    model = load_bank_model(facts, lambda side: resolved_model(bank_model, image_size=side), student.name)
+    require_classes(data.bank.require_labels(), data.bank.name)
+    if neighbors == "approximate":
+        require_faiss()
+    fitting_ks(ks, len(data.bank), preset)
+    own_bank, own_queries = how.run(student, (data.bank, data.queries))
+    their_bank, their_queries = how.run(model, (data.bank, data.queries))
+    # A model of more pixels may refuse a picture that the other has read; every figure is of its own images.
+    chosen = fitting_ks(ks, min(len(own_bank.x), len(their_bank.x)), preset)
+    pairs = {
+        "cross_knn": (their_bank, mapped(network, own_queries)),
+        "knn": (own_bank, own_queries),
+        "bank_knn": (their_bank, their_queries),
+    }
+    found = {
+        name: predictions_of(bank, queries, chosen, preset.temperature, neighbors, how)
+        for name, (bank, queries) in pairs.items()
+    }
+    main = preset.ks[0] if preset.ks[0] in chosen else chosen[0]
+    searched = found["cross_knn"][1]
+    result = EvaluationResult(
+        protocol="knn",
+        preset=preset.name,
+        model=ModelFacts.of(student),
+        data={
+            "bank": DataFacts.of_features(data.bank, their_bank),
+            "queries": DataFacts.of_features(data.queries, own_queries),
+        },
+        settings={
+            "k": list(chosen),
+            "temperature": preset.temperature,
+            "similarity": "cosine",
+            "neighbors": neighbors,
+            **({"approximation": searched.as_dict()} if searched else {}),
+            "precision": how.precision,
+            "preprocessing": dataclasses.asdict(Preprocessing.of(student)),
+            "bank_model": ModelFacts.of(model).model_dump(),
+            "bank_preprocessing": dataclasses.asdict(Preprocessing.of(model)),
+            "compatible": facts.as_dict(),
+        },
+        figures=tuple(
+            Figure.accuracy(
+                f"{name}_top1_k{k}", [percent_right(found[name][0][k], queries.labels)], len(queries.labels)
+            )
+            for name, (_, queries) in pairs.items()
+            for k in chosen
+        ),
+        versions=versions(),
+    )
+    words = f"k-NN, k = {main}, bank by {model.name}"
+    return Scored(result, own_queries.labels, found["cross_knn"][0][main], words)
+
+
+@torch.inference_mode()
+def mapped(network: EmbeddingMap, features: Features) -> Features:
+    """Features of the student as unit vectors in the other model's space."""
+    unit = UnitLength()
+    blocks = [unit(network(block.float())) for block in features.x.split(4096)]
+    return dataclasses.replace(features, x=torch.cat(blocks))
