@@ -6,8 +6,10 @@ same paths.
 """
 
 import contextlib
+import inspect
 import logging
 import os
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -145,8 +147,7 @@ def embed_by_ray(
                 compute=ray.data.ActorPoolStrategy(size=actors),
                 num_cpus=None if gpus else 1,
                 num_gpus=gpus or None,
-                # Without these Ray restarts for ever an actor that dies of the same thing each time.
-                ray_remote_args_fn=_limits,
+                **_limits(tasks.map_batches),
             )
             written = 0
             for row in done.iter_rows():
@@ -163,19 +164,24 @@ def embed_by_ray(
     return summary(folder, count, written)
 
 
-def _limits() -> dict[str, Any]:
-    return {"max_restarts": _RETRIES, "max_task_retries": _RETRIES}
+def _limits(map_batches: Callable[..., Any]) -> dict[str, Any]:
+    """Limits, without which an actor that dies of the same thing each time is restarted for ever; Ray 2.64 has none."""
+    if "ray_remote_args_fn" not in inspect.signature(map_batches).parameters:
+        return {}
+    return {"ray_remote_args_fn": lambda: {"max_restarts": _RETRIES, "max_task_retries": _RETRIES}}
 
 
 @contextlib.contextmanager
 def _quiet(data: Any) -> Iterator[None]:
-    """Without Ray's own bars and plans: the lines of the caller tell what comes."""
+    """Without Ray's own bars, plans and notes on its next versions: the lines of the caller tell what comes."""
     context, log = data.DataContext.get_current(), logging.getLogger("ray.data")
     bars, level = context.enable_progress_bars, log.level
     context.enable_progress_bars = False
     log.setLevel(logging.ERROR)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", category=DeprecationWarning)
+            yield
     finally:
         context.enable_progress_bars = bars
         log.setLevel(level)
