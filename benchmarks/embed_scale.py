@@ -11,6 +11,9 @@ files), sampled as the shards come; at the end it may be a tenth larger than aft
 that was ended goes on with the ways that are missing in --work; what a way had begun has to be deleted there, else its
 time is that of the rest.
 
+Each process has one thread: on a core that other work shares, two of them mostly wait for each other (14 times the time
+of a core was seen).
+
 Ray starts its workers with niceness 15. On a machine with other work they get next to nothing of the cores, and actors
 that only import torch stay "pending" for minutes: the cluster that is made here has niceness 0.
 """
@@ -44,13 +47,13 @@ FLAT = 1.1
 EVERY = 2.0
 CHILD = """
 import json, sys, time, torch
-torch.set_num_threads(int(sys.argv[5]))
+torch.set_num_threads(1)
 import lowzoo
 from lowzoo.system.memory import peak_memory_mb
 began = time.monotonic()
 found = lowzoo.embed(sys.argv[1], model=sys.argv[2], out=sys.argv[3], shard=int(sys.argv[4]), image_size=32,
-                     device="cpu", progress=lambda line: print(line, file=sys.stderr), engine=sys.argv[6],
-                     address=sys.argv[7] or None)
+                     device="cpu", progress=lambda line: print(line, file=sys.stderr), engine=sys.argv[5],
+                     address=sys.argv[6] or None)
 print(json.dumps({"seconds": time.monotonic() - began, "peak_mb": peak_memory_mb(),
                   "cpu_seconds": time.process_time(), **found.as_dict()}))
 """
@@ -133,7 +136,7 @@ def report(result: dict[str, Any], wrong: list[str]) -> Iterator[str]:
     yield ""
     yield (
         f"`embed_scale.py --images {result['images']} --shard {result['shard']}`: pictures of {result['side']} px, "
-        f"{result['architecture']} of timm with random weights, one thread a process where there are several. "
+        f"{result['architecture']} of timm with random weights, one thread a process. "
         f"{result['machine']}; torch {result['versions']['torch']}, Ray {result['versions']['ray']}."
     )
     yield ""
@@ -209,8 +212,7 @@ def start(
     options: argparse.Namespace, data: Path, name: str, rank: int, of: int, engine: str = "processes", address: str = ""
 ) -> "subprocess.Popen[str]":
     environment = os.environ | {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(of)}
-    threads = max(1, (os.cpu_count() or 1) // of)
-    words = [str(data), options.model, f"{options.work / name}/", str(options.shard), str(threads), engine, address]
+    words = [str(data), options.model, f"{options.work / name}/", str(options.shard), engine, address]
     return subprocess.Popen([sys.executable, "-c", CHILD, *words], env=environment, stdout=subprocess.PIPE, text=True)
 
 

@@ -99,7 +99,7 @@ class ViewBatch:
         seen: Images that were asked for.
         lease: Lease of the memory that the crops lie in, where a worker lends it.
         odd: Oddity and name of each image that could be read and is odd.
-        encoded: (bytes,) uint8, the files that the device decodes, one after the other.
+        encoded: The files that the device decodes, one after the other; nothing that would take shared memory.
         waiting: Whose they are.
         rules: How those are decoded.
         by_cpu: Images that were decoded here, though the device was to decode what it can.
@@ -114,7 +114,7 @@ class ViewBatch:
     seen: int
     lease: Lease | None = None
     odd: tuple[tuple[str, str], ...] = ()
-    encoded: Tensor | None = None
+    encoded: bytearray = field(default_factory=bytearray)
     waiting: tuple[Waiting, ...] = ()
     rules: Rules = field(default_factory=Rules)
     by_cpu: int = 0
@@ -236,7 +236,7 @@ class ViewDrawer:
             seen=len(keys),
             lease=lease,
             odd=tuple(odd),
-            encoded=torch.frombuffer(encoded, dtype=torch.uint8) if waiting else None,
+            encoded=encoded,
             waiting=tuple(waiting),
             rules=rules,
             by_cpu=len(drawn) - len(waiting) if self.on_device else 0,

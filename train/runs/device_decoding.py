@@ -75,11 +75,12 @@ class DeviceDecoder:
         Raises:
             LowzooError: No image of the batch can be read.
         """
-        if batch.encoded is None:
+        if not batch.waiting:
             return
+        encoded = torch.frombuffer(batch.encoded, dtype=torch.uint8)
         lost: list[int] = []
         for part in _parts(batch.waiting):
-            files = [batch.encoded[each.start : each.end] for each in part]
+            files = [encoded[each.start : each.end] for each in part]
             for each, image in zip(part, self._decoded(part, files, batch), strict=True):
                 if image is None:
                     lost.append(each.row)

@@ -16,7 +16,7 @@ from lowzoo.data.pixels import orientation
 from lowzoo.data.pixels.decode import Rules, decode_rgb
 from lowzoo.data.pixels.jpeg import plain_jpeg
 from lowzoo.data.source import open_source
-from lowzoo.train.data.dataset import ViewDataset
+from lowzoo.train.data.dataset import EpochBatches, ViewDataset, make_loader
 from lowzoo.train.data.view_batch import ViewBatch
 from lowzoo.train.runs import device_decoding
 from lowzoo.train.runs.device_decoding import DeviceDecoder, require_decoder, resized, upright
@@ -156,6 +156,18 @@ def test_what_the_device_refuses_goes_to_the_cpu_and_what_nobody_reads_is_replac
     nothing = _batch(_write(tmp_path / "r", a=_damaged(_photo())), on_device=True)
     with pytest.raises(LowzooError, match="no image of a whole batch"):
         decoder.fill(nothing.crops, nothing)
+
+
+def test_files_come_from_a_worker_as_they_are(tmp_path: Path) -> None:
+    folder = _write(tmp_path / "p", a=_photo(), b=_photo("L"), c=_photo(format="PNG"), d=_photo(turn=8))
+    source = open_source(folder)
+    dataset = ViewDataset(source, GROUPS, 3, whole=True, on_device=True)
+    (batch,) = make_loader(dataset, EpochBatches(4, 4, epochs=1, seed=0), workers=1, pin=False)
+    wanted = _batch(folder, on_device=False)
+    assert len(batch.waiting) == 3
+    DeviceDecoder(GROUPS, CPU, _by_cpu).fill(batch.crops, batch)
+    for found, crops in zip(batch.crops, wanted.crops, strict=True):
+        assert (found.int() - crops[batch.indices].int()).abs().max() <= 1
 
 
 def test_too_many_pixels_are_decoded_part_by_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
