@@ -142,8 +142,8 @@ def report(result: dict[str, Any], wrong: list[str]) -> Iterator[str]:
     yield ""
     yield (
         "Memory is what the largest process holds for itself, while the first tenth, the fifth and the last tenth of "
-        "the shards came. Seconds hold the start of the processes. Where the load is beyond the cores, images/s tell of "
-        "what else the machine did, not of the way."
+        "the shards came. Seconds hold the start of the processes. Where the load is beyond the cores, images/s tell "
+        "of what else the machine did, not of the way."
     )
     yield ""
     yield "| way | images/s | seconds | load after | MB at 10, 50, 100 % | largest difference |"
