@@ -42,7 +42,7 @@ from lowzoo.train.runs import folder as run_folder
 from lowzoo.train.runs.ahead import PendingViews
 from lowzoo.train.runs.budget import Budget
 from lowzoo.train.runs.build import build_method
-from lowzoo.train.runs.device_views import DeviceViews
+from lowzoo.train.runs.device_views import DeviceViews, check_settings
 from lowzoo.train.runs.going_on import go_on
 from lowzoo.train.runs.memory import estimate, free_memory, taken_memory
 from lowzoo.train.runs.result import RunResult, Worked, conclude
@@ -106,6 +106,7 @@ class Run:
         self.config, self.source, self.folder = config, source, folder
         self.main = distributed.is_main()
         self.device = distributed.own_device(pick_device(config.device))
+        check_settings(config, self.device)
         if self.device.type == "cpu":
             keep_freed_memory()
         self.matmuls: Callable[[], AbstractContextManager[None]] = nullcontext

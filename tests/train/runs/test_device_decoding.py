@@ -214,6 +214,7 @@ def test_on_a_gpu_nothing_waits(
 def test_no_gpu_no_decoder(photographs: Path, tmp_path: Path) -> None:
     with pytest.raises(LowzooError, match="decode=device is for a CUDA GPU, and this run is on cpu"):
         Run(config_of("sslight_dino", photographs, "decode=device"), open_source(photographs), None, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
     if not torch.cuda.is_available():
         with pytest.raises(LowzooError, match="needs nvJPEG"):
             require_decoder(torch.device("cuda"))
