@@ -263,8 +263,10 @@ def _into_folder(
         if images is not None:
             for line in found_lines(source):
                 run.say(line)
-        place = pick_device(how["device"])
-        if place.type == "cuda" and place.index is None:
+        # The GPUs of a cluster need not be on the machine that asks.
+        asked = how["device"]
+        place = torch.device("cuda") if engine == "ray" and asked.startswith("cuda") else pick_device(asked)
+        if place.type == "cuda" and place.index is None and engine != "ray":
             place = torch.device("cuda", local)
         resolved = headed(resolved_model(model, image_size=how["image_size"]), how["head"])
         # A lock on each shard divides the work, so these processes are not joined.

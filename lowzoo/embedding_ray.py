@@ -1,10 +1,17 @@
 """Embedding by a Ray cluster: its actors hold the model and write shards; Ray tries again what failed with a node.
 
 What an actor does is `lowzoo.embedding_shards.write_shard`, so the folder is the same as that of processes, and a call
-of either goes on with what the other has left. The folder and the images have to be reachable from every node.
+of either goes on with what the other has left. The folder and the images have to be reachable from every node, by the
+same paths.
 """
 
-from collections.abc import Callable, Mapping
+import contextlib
+import inspect
+import logging
+import os
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +24,14 @@ if TYPE_CHECKING:
     from lowzoo.zoo.resolve import Resolved
 
 _RETRIES = 3
+_SEE_NODES = "See what `ray status` and the nodes' logs say, and call again: shards that are there are kept"
 
 
 class _Worker:
-    """Opens the images and the network once, in the actor that holds it."""
+    """Opens the images and the network once, in the actor that holds it.
+
+    An error that a user can mend is a value, as one that is raised comes back inside Ray's own, with its traces.
+    """
 
     def __init__(self, words: Mapping[str, Any]) -> None:
         from lowzoo.data.reading.options import source_options
@@ -29,15 +40,29 @@ class _Worker:
         from lowzoo.zoo.given import resolved_model
 
         self._words = words
-        self._source = open_source(words["images"], words["split"], source_options(words["reading"]))
-        self._resolved = headed(resolved_model(words["model"], image_size=words["image_size"]), words["head"])
+        self._error: LowzooError | None = None
+        # Relative paths are those of the caller.
+        with contextlib.suppress(OSError):
+            os.chdir(words["cwd"])
+        try:
+            self._source = open_source(words["images"], words["split"], source_options(words["reading"]))
+            model = resolved_model(words["model"], image_size=words["image_size"])
+            self._resolved = headed(model, words["head"])
+        except LowzooError as error:
+            self._error = error
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Write the shards of these numbers; gives what was written."""
+        """Write the shard of a number, a batch of one; gives whether it was written, and what went wrong."""
         words = self._words
         folder, how, rows = Path(words["folder"]), words["how"], words["rows"]
-        written = [write_shard(self._resolved, self._source, folder, how, int(n), rows) for n in batch["id"]]
-        return {"id": batch["id"], "written": written}
+        written, error = False, self._error
+        if error is None:
+            try:
+                written = write_shard(self._resolved, self._source, folder, how, int(batch["id"][0]), rows)
+            except LowzooError as failure:
+                error = failure
+        told = ("", "") if error is None else (error.message, error.remedy)
+        return {"id": batch["id"], "written": [written], "error": [told[0]], "remedy": [told[1]]}
 
 
 def embed_by_ray(
@@ -69,7 +94,8 @@ def embed_by_ray(
         say: Takes lines.
 
     Raises:
-        LowzooError: Ray is missing, a cluster does not answer, or images that only this process holds.
+        LowzooError: Ray is missing, a cluster does not answer, has no device of the kind that is asked for, or loses an
+            actor again and again; images that only this process holds; or what `write_shard` says of a shard.
     """
     try:
         import ray
@@ -92,8 +118,14 @@ def embed_by_ray(
             ) from error
     try:
         gpus = 1 if str(how.device).startswith("cuda") else 0
-        nodes = ray.cluster_resources()
-        actors = max(1, min(len(missing), int(nodes.get("GPU", 0) if gpus else nodes.get("CPU", 1))))
+        # An actor that no node has room for waits without end.
+        room = int(ray.cluster_resources().get("GPU" if gpus else "CPU", 0))
+        if not room:
+            raise LowzooError(
+                f"the Ray cluster has no {'GPU' if gpus else 'CPU'} for an actor",
+                "Start nodes that have one" + (", or name --device cpu" if gpus else ""),
+            )
+        actors = min(len(missing), room)
         say(f"Ray: {len(missing)} of {count} shards by {actors} actors")
         place = None if images is None else str(Path(images).absolute()) if Path(str(images)).exists() else str(images)
         given = {
@@ -104,21 +136,55 @@ def embed_by_ray(
             "image_size": words["image_size"],
             "head": words["head"],
             "folder": str(folder.absolute()),
-            "how": how,
+            "cwd": str(Path.cwd()),
+            # Ray shows an actor one GPU, which is its first.
+            "how": replace(how, device="cuda") if gpus else how,
             "rows": words["rows"],
         }
-        tasks = ray.data.from_items([{"id": number} for number in missing], override_num_blocks=len(missing))
-        done = tasks.map_batches(
-            _Worker,
-            fn_constructor_args=(given,),
-            batch_size=1,
-            compute=ray.data.ActorPoolStrategy(size=actors),
-            num_gpus=gpus,
-            max_restarts=_RETRIES,
-            max_task_retries=_RETRIES,
-        )
-        written = sum(bool(row["written"]) for row in done.iter_rows())
+        with _quiet(ray.data):
+            tasks = ray.data.from_items([{"id": number} for number in missing], override_num_blocks=len(missing))
+            done = tasks.map_batches(
+                _Worker,
+                fn_constructor_args=(given,),
+                batch_size=1,
+                compute=ray.data.ActorPoolStrategy(size=actors),
+                num_cpus=None if gpus else 1,
+                num_gpus=gpus or None,
+                **_limits(tasks.map_batches),
+            )
+            written = 0
+            for row in done.iter_rows():
+                if row["error"]:
+                    raise LowzooError(row["error"], row["remedy"])
+                written += bool(row["written"])
+                say(f"Shard {row['id']}: {'written' if row['written'] else 'written or held by another process'}")
+    except ray.exceptions.RayError as error:
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise LowzooError(f"the Ray cluster could not write all shards ({reason})", _SEE_NODES) from error
     finally:
         if started:
             ray.shutdown()
     return summary(folder, count, written)
+
+
+def _limits(map_batches: Callable[..., Any]) -> dict[str, Any]:
+    """Limits, without which an actor that dies of the same thing each time is restarted for ever; Ray 2.64 has none."""
+    if "ray_remote_args_fn" not in inspect.signature(map_batches).parameters:
+        return {}
+    return {"ray_remote_args_fn": lambda: {"max_restarts": _RETRIES, "max_task_retries": _RETRIES}}
+
+
+@contextlib.contextmanager
+def _quiet(data: Any) -> Iterator[None]:
+    """Without Ray's own bars, plans and notes on its next versions: the lines of the caller tell what comes."""
+    context, log = data.DataContext.get_current(), logging.getLogger("ray.data")
+    bars, level = context.enable_progress_bars, log.level
+    context.enable_progress_bars = False
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", category=DeprecationWarning)
+            yield
+    finally:
+        context.enable_progress_bars = bars
+        log.setLevel(level)

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -132,14 +133,48 @@ def test_a_frame_of_images_becomes_one_of_vectors(world: Path) -> None:
     np.testing.assert_allclose(np.stack(paths["vector"].tolist()), expected[:2], atol=1e-5)
 
 
-@pytest.mark.slow
-def test_a_ray_cluster_writes_the_same_folder(world: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[str]:
+    """Address of two nodes of a core each."""
     pytest.importorskip("ray")
+    from ray.cluster_utils import Cluster
+
+    with pytest.MonkeyPatch.context() as patch:
+        # Ray's workers are nice, which on a machine with other work means that they wait.
+        patch.setenv("RAY_worker_niceness", "0")
+        nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+        nodes.add_node(num_cpus=1)
+        yield nodes.address
+        nodes.shutdown()
+
+
+@pytest.mark.slow
+def test_two_nodes_write_the_same_folder(
+    world: Path, tmp_path: Path, cluster: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     _embed(world, tmp_path / "alone")
-    found = _embed(world, tmp_path / "ray", engine="ray")
+    monkeypatch.chdir(world)  # what is named from here has to be found by the actors
+    lines: list[str] = []
+    words = {"model": "local-dir:net", "shard": 4, "device": "cpu", "engine": "ray", "address": cluster}
+    found = lowzoo.embed("d/train", out=f"{tmp_path}/ray/", progress=lines.append, **words)
     assert (found.images, found.left, found.written) == (21, 0, 6)
+    assert "Ray: 6 of 6 shards by 2 actors" in lines
+    assert sorted(line for line in lines if line.startswith("Shard")) == [f"Shard {n}: written" for n in range(6)]
     paths, vectors = _rows(tmp_path / "ray")
     expected = _rows(tmp_path / "alone")
-    assert paths == expected[0]
+    assert [Path(path).name for path in paths] == [Path(path).name for path in expected[0]]
     np.testing.assert_allclose(vectors, expected[1], atol=1e-6)
-    assert _embed(world, tmp_path / "ray", engine="ray").written == 0
+    assert lowzoo.embed("d/train", out=f"{tmp_path}/ray/", **words).written == 0
+
+
+@pytest.mark.slow
+def test_what_goes_wrong_in_a_cluster_is_said_as_it_is_elsewhere(world: Path, tmp_path: Path, cluster: str) -> None:
+    words = {"model": f"local-dir:{world / 'net'}", "shard": 4, "engine": "ray", "address": cluster}
+    with pytest.raises(LowzooError, match="the Ray cluster has no GPU for an actor"):
+        lowzoo.embed(world / "d" / "train", out=f"{tmp_path}/gpu/", device="cuda", **words)
+    write_pictures(tmp_path / "d", {"train": 2})
+    for file in (tmp_path / "d" / "train").glob("*/*.png"):
+        file.write_bytes(file.read_bytes()[:60])
+    with pytest.raises(LowzooError, match=r"4 of 4 images of .* cannot be read") as refused:
+        lowzoo.embed(tmp_path / "d" / "train", out=f"{tmp_path}/bad/", device="cpu", **words)
+    assert "ray" not in str(refused.value).lower()

@@ -135,6 +135,8 @@ def describe(report: dict[str, Any]) -> list[str]:
     """The report for people."""
     shares = "   ".join(f"{name} {100 * share:.0f} %" for name, share in report["shares"].items())
     memory = f"{report['peak_memory_mb']:.0f} MB" if report["peak_memory_mb"] else "not known"
+    by_cpu = report.get("decoded_by_cpu", 0)
+    decoded = f"The CPU decoded {100 * by_cpu:.0f} % of the images: other formats, or what nvJPEG refused"
     return [
         f"{report['images_per_s']:.0f} images/s ({report['images_per_s_per_device']:.0f} a device, "
         f"{report['devices']} device(s): {report['device']}, {report['precision']})",
@@ -143,6 +145,7 @@ def describe(report: dict[str, Any]) -> list[str]:
         f"{report['gflop_per_image']:.2f} GFLOP an image: {100 * report['flop_utilisation']:.0f} % of the measured "
         f"matmul peak of {report['matmul_peak_gflops']:.0f} GFLOP/s; peak memory {memory}",
         f"Bottleneck: {report['bottleneck']} ({_ADVICE[report['bottleneck']]})",
+        *([decoded] if by_cpu else []),
     ]
 
 
@@ -242,6 +245,8 @@ class StepTimer:
             "matmul_peak_gflops": round(peak / 1e9, 1),
             "flop_utilisation": round(self._flops / seconds / peak, 4),
             "bottleneck": bottleneck(shares),
+            # Of all steps until here, those that warmed up included.
+            **({"decoded_by_cpu": round(run.by_cpu / (run.step * batch), 4)} if run.config.decode == "device" else {}),
             "versions": versions(),
         }
 

@@ -87,6 +87,13 @@ class ImageSource:
         """
         return self._identity
 
+    def facts(self) -> dict[str, str]:
+        """What has to be the same in processes that share this source, as `Processes.require_same` takes it."""
+        return {
+            "images": f"{len(self)} with digest {self.fingerprint()}",
+            "labels": self.labels_digest() or "none",
+        }
+
     def labels_digest(self) -> str:
         """Identify the class of each image by 16 hexadecimal digits; empty without classes."""
         if self.labels is None:

@@ -1,6 +1,6 @@
 """Detections of a whole set: image by image, each at its own size, so that no other image has a part in them."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -12,6 +12,26 @@ from lowzoo.detection.network.detector import Backbone, Detector
 from lowzoo.detection.scoring import as_coco
 from lowzoo.detection.sets.annotated import AnnotatedSet
 from lowzoo.detection.sets.batches import fitted, normalised, padded, read_pixels, resized
+from lowzoo.system.processes import Processes
+
+# Detections in COCO's form, and a message for the number of each image that cannot be read.
+Detected = tuple[list[dict[str, Any]], dict[int, str]]
+
+
+def detect_together(among: Processes, images: int, detected: Callable[[Sequence[int]], Detected]) -> Detected:
+    """Detections in all images of a set, in every process; each finds those in its part.
+
+    Args:
+        among: The processes.
+        images: How many images the set has.
+        detected: Finds objects in the images of these numbers.
+    """
+    merged: dict[int, str] = {}
+    # Every so many images, as the large ones of a set often lie together.
+    parts = among.gather(detected(range(among.rank, images, among.count)))
+    for _, unreadable in parts:
+        merged |= unreadable
+    return sorted((each for found, _ in parts for each in found), key=lambda each: each["image_id"]), merged
 
 
 @torch.no_grad()
@@ -26,7 +46,7 @@ def detect_all(
     device: torch.device,
     autocast: Callable[[], AbstractContextManager[Any]],
     wanted: bool = True,
-) -> tuple[list[dict[str, Any]], dict[int, str]]:
+) -> Detected:
     """Find objects in some images of a set.
 
     Args:

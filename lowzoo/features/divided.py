@@ -46,15 +46,14 @@ def require_same_inputs(
     if among.count == 1:
         return
     facts = {
-        "images": f"{len(source)} with digest {source.fingerprint()}",
-        "labels": source.labels_digest() or "none",
+        **source.facts(),
         "weights": weights_digest(network)[:16],
         "preprocessings": spec,
         "devices": torch.device(device).type,
         "precisions": precision,
         **options,
     }
-    among.require_same(facts, "See that all of them read the same files and were given the same options")
+    among.require_same(facts)
 
 
 def together(among: Processes, blocks: Iterable[Block], path: Path | None, check: Callable[[], None]) -> Stored:

@@ -8,9 +8,11 @@ A process that fails ends the others: an error in a part of divided work is rais
 dies, those that wait for it see that its connection is gone.
 """
 
+import contextlib
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -94,12 +96,11 @@ class Processes:
             raise error
         raise ToldElsewhere(*(failures[first] or ())) from error
 
-    def require_same(self, facts: Mapping[str, Any], remedy: str) -> None:
+    def require_same(self, facts: Mapping[str, Any]) -> None:
         """Refuse to go on where processes were given different things.
 
         Args:
             facts: What has to be the same, by its name in the plural: plain values, compared and shown as text.
-            remedy: What to do where it is not.
 
         Raises:
             LowzooError: Something differs; in all processes, and printed by process 0.
@@ -114,7 +115,10 @@ class Processes:
         ]
         if differing:
             error = LowzooError if self.is_main else ToldElsewhere
-            raise error(f"the {self.count} processes have different {' and '.join(differing)}", remedy)
+            raise error(
+                f"the {self.count} processes have different {' and '.join(differing)}",
+                "See that all of them read the same files and were given the same options",
+            )
 
     def collect(self, work: Callable[[], T]) -> list[T]:
         """What `work` gives in each process, by rank: plain values, which are sent to all; else as `attempt`."""
@@ -212,9 +216,43 @@ def join(device: torch.device) -> bool:
     return True
 
 
+_alone: ContextVar[bool] = ContextVar("alone", default=False)
+
+
 def joined() -> Processes:
-    """The processes that this one has joined; itself alone before that."""
-    return Processes(dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else ALONE
+    """The processes that this one has joined; itself alone before that, and inside `working`'s block without them."""
+    if _alone.get() or not dist.is_initialized():
+        return ALONE
+    return Processes(dist.get_rank(), dist.get_world_size())
+
+
+@contextlib.contextmanager
+def working(device: torch.device, divide: bool) -> Iterator[Processes]:
+    """Those that share the work of the block: all that were started, or this process alone, whomever it has joined.
+
+    A process group that was made elsewhere, as by a user's own script, is there afterwards, too.
+
+    Args:
+        device: Where this process computes.
+        divide: Whether they share it; all of them have to come here then.
+
+    Raises:
+        LowzooError: See `join`.
+    """
+    if not divide:
+        mark = _alone.set(True)
+        try:
+            yield ALONE
+        finally:
+            _alone.reset(mark)
+        return
+    made_elsewhere = dist.is_initialized()
+    join(device)
+    try:
+        yield joined()
+    finally:
+        if not made_elsewhere:
+            leave()
 
 
 def _require_cpu_backend() -> None:

@@ -17,7 +17,7 @@ from tests.docs.blocks import PAGES, ROOT, SHOWN, Block, blocks_of, name
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
 COMMANDS = [(block, words) for block in BLOCKS for words in block.commands() if words[0] == "lowzoo"]
 # Blocks that are not run, each with its reason. A new one is counted here by whoever writes it.
-NOT_RUN = 19
+NOT_RUN = 20
 
 
 def parse(words: list[str]) -> Any:

@@ -10,7 +10,7 @@ import torch.distributed as dist
 
 import lowzoo
 from lowzoo.base.errors import LowzooError
-from lowzoo.system.processes import exchange, join, joined
+from lowzoo.system.processes import ALONE, Processes, exchange, join, joined, working
 from tests.helpers.evaluate import pixel_network, write_pictures
 from tests.helpers.forked_processes import run_to_the_end
 
@@ -64,3 +64,26 @@ def test_a_group_with_a_short_timeout_is_told_apart_from_an_end(tmp_path: Path) 
     run_to_the_end(2, _late, tmp_path)
     said = (tmp_path / "said.txt").read_text()
     assert said.startswith("another process took longer than the timeout of the process group allows")
+
+
+def _alone_and_together(out: Path) -> None:
+    place, rank = torch.device("cpu"), joined().rank
+    if rank == 1:  # the other one does not come here
+        with working(place, divide=False) as among:
+            assert among == joined() == ALONE
+            joined().wait()
+    with pytest.raises(LowzooError, match="planted"), working(place, divide=False):
+        raise LowzooError("planted", "Nothing")
+    with working(place, divide=True) as among:
+        assert among == joined() == Processes(rank, 2)
+        assert among.gather(rank) == [0, 1]
+    # A group that was there before is there still.
+    assert joined().gather(rank) == [0, 1]
+    (out / str(rank)).touch()
+
+
+def test_a_call_works_alone_or_with_all_and_leaves_a_group_as_it_was(tmp_path: Path) -> None:
+    run_to_the_end(2, _alone_and_together, tmp_path)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["0", "1"]
+    with working(torch.device("cpu"), divide=True) as among:
+        assert among == ALONE

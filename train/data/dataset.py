@@ -2,7 +2,6 @@
 
 import multiprocessing
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from multiprocessing.context import BaseContext
 from typing import Any
 
@@ -43,6 +42,7 @@ class ViewDataset(Dataset[ViewBatch]):
         view_epochs: Global views repeat after so many epochs (for a teacher cache of that length); None is never.
         whole: Never decode a large photograph to less than its size, as with `view_epochs`: how small it may be depends
             on all views, and what a teacher cache keeps of global ones must not depend on the local ones.
+        on_device: Leave the decoding of photographs to the device, see `lowzoo.train.runs.device_decoding`.
     """
 
     def __init__(
@@ -53,9 +53,10 @@ class ViewDataset(Dataset[ViewBatch]):
         view_epochs: int | None = None,
         *,
         whole: bool = False,
+        on_device: bool = False,
     ) -> None:
         self.source = source
-        self.drawer = ViewDrawer(groups, seed, view_epochs, whole)
+        self.drawer = ViewDrawer(groups, seed, view_epochs, whole, on_device)
 
     def __len__(self) -> int:
         return len(self.source)
@@ -65,14 +66,14 @@ class ViewDataset(Dataset[ViewBatch]):
 
     def __getitems__(self, keys: Sequence[Key]) -> ViewBatch:
         """The batch of these (epoch, index) pairs, all of one epoch; torch's loader calls this."""
-        return self.drawer.batch(keys, self._image)
+        return self.drawer.batch(keys, self._image, self.source.rules)
 
     def _image(self, key: Key, bad: list[str]) -> Drawn | None:
         epoch, wanted = key
         for index in self._candidates(epoch, wanted):
             try:
-                read = partial(self.source.decoded, index)
-                return self.drawer.draw(read, self.source.where(index), epoch, index)
+                encoded, where = self.source.encoded(index), self.source.where(index)
+                return self.drawer.draw(encoded, where, self.source.rules, epoch, index)
             except BadImage as error:
                 bad.append(error.message)
         return None

@@ -8,13 +8,12 @@ share of an epoch starts again from its beginning.
 
 from collections import deque
 from collections.abc import Iterator
-from functools import partial
 from itertools import islice
 
 from torch.utils.data import IterableDataset, get_worker_info
 
 from lowzoo.base.errors import LowzooError
-from lowzoo.data.pixels.decode import BadImage, Rules, decode
+from lowzoo.data.pixels.decode import BadImage, Rules
 from lowzoo.data.stores.huggingface import cell_bytes
 from lowzoo.data.stores.stream import Cell, StreamReader
 from lowzoo.train.data.batches import EpochBatches, Key
@@ -56,7 +55,7 @@ class StreamBatches(IterableDataset[ViewBatch]):
             for position in range(begin, end, batches.micro_batch):
                 # Views are drawn for a number that no other image of the epoch has.
                 keys = [(epoch, (position + i) * parts + part) for i in range(batches.micro_batch)]
-                yield self.drawer.batch(keys, images.next)
+                yield self.drawer.batch(keys, images.next, self.rules)
 
     def _cells(self, epoch: int, part: int, parts: int) -> Iterator[Cell]:
         while True:
@@ -98,7 +97,7 @@ class _Images:
 
     def _draw(self, encoded: tuple[bytes, str], key: Key) -> Drawn:
         data, where = encoded
-        return self.drawer.draw(partial(decode, data, where, self.rules), where, *key)
+        return self.drawer.draw(data, where, self.rules, *key)
 
     def _encoded(self, cell: Cell) -> tuple[bytes, str]:
         where = f"{self.reader.name}: {(cell or {}).get('path') or 'a row without a name'}"

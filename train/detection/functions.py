@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Unpack
 
-from lowzoo.base.options import Model, Option
+from lowzoo.base.options import Divide, Model, Option
 from lowzoo.base.spelled import spelled_out
 from lowzoo.evaluate.protocols import Protocol
 from lowzoo.train.detection.options import DetectOptions
@@ -15,7 +15,9 @@ Boxes = Annotated[str | Path | None, Option(metavar="DIR|FILE|hf:ORG/NAME")]
 
 
 @spelled_out(DetectOptions)
-def detect(model: Model, *, data: Boxes = None, **options: Unpack[DetectOptions]) -> "Evaluation":
+def detect(
+    model: Model, *, data: Boxes = None, divide: Divide = False, **options: Unpack[DetectOptions]
+) -> "Evaluation":
     """Train Faster R-CNN on MODEL and measure its boxes.
 
     The whole network is trained; nothing is frozen. Without a preset its layers are small, and sizes of images and
@@ -30,6 +32,8 @@ def detect(model: Model, *, data: Boxes = None, **options: Unpack[DetectOptions]
             checkpoint; or the folder of a trained detector. In Python also what `lowzoo.load` gave, or a network of
             timm.
         data: Folder in COCO's layout or VOC's, an annotation file, or a table of `datasets` with boxes.
+        divide: In Python: train and measure together with the processes that torchrun started, or that this program's
+            process group has; all of them have to make this call then. Commands always do.
         **options: See `DetectOptions`.
 
     Returns:
@@ -38,11 +42,13 @@ def detect(model: Model, *, data: Boxes = None, **options: Unpack[DetectOptions]
     Raises:
         LowzooError: Unknown model, damaged or incomplete data, or settings that do not fit.
     """
-    return _transfer("detect", model, data, options)
+    return _transfer("detect", model, data, options, divide)
 
 
 @spelled_out(DetectOptions)
-def segment(model: Model, *, data: Boxes = None, **options: Unpack[DetectOptions]) -> "Evaluation":
+def segment(
+    model: Model, *, data: Boxes = None, divide: Divide = False, **options: Unpack[DetectOptions]
+) -> "Evaluation":
     """Train Mask R-CNN on MODEL and measure its masks and boxes.
 
     As `lowzoo eval detect`, with a mask for each object. The papers' mask AP comes from such a run, their box AP from
@@ -53,6 +59,8 @@ def segment(model: Model, *, data: Boxes = None, **options: Unpack[DetectOptions
             checkpoint; or the folder of a trained detector. In Python also what `lowzoo.load` gave, or a network of
             timm.
         data: Folder in COCO's layout, or an annotation file, with polygons or run lengths.
+        divide: In Python: train and measure together with the processes that torchrun started, or that this program's
+            process group has; all of them have to make this call then. Commands always do.
         **options: See `DetectOptions`.
 
     Returns:
@@ -61,10 +69,12 @@ def segment(model: Model, *, data: Boxes = None, **options: Unpack[DetectOptions
     Raises:
         LowzooError: Unknown model, damaged or incomplete data, or settings that do not fit.
     """
-    return _transfer("segment", model, data, options)
+    return _transfer("segment", model, data, options, divide)
 
 
-def _transfer(task: Literal["detect", "segment"], model: Any, data: Any, options: DetectOptions) -> "Evaluation":
+def _transfer(
+    task: Literal["detect", "segment"], model: Any, data: Any, options: DetectOptions, divide: bool
+) -> "Evaluation":
     import time
 
     began = time.monotonic()  # before the heavy imports, which a budget of minutes includes
@@ -77,8 +87,8 @@ def _transfer(task: Literal["detect", "segment"], model: Any, data: Any, options
     if data is None:
         raise LowzooError(f"nothing says which images to {task} objects in", "Name them with --data")
     with told(options.get("progress")) as say:
-        return transfer(task, model, data, options, say, began)
+        return transfer(task, model, data, options, say, began, divide=divide)
 
 
-DETECT = Protocol("detect", detect, trains=True)
-SEGMENT = Protocol("segment", segment, trains=True)
+DETECT = Protocol("detect", detect)
+SEGMENT = Protocol("segment", segment)

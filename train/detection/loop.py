@@ -19,7 +19,7 @@ from lowzoo.base.errors import LowzooError
 from lowzoo.data.pixels.decode import BadImage
 from lowzoo.detection.folder import TrainedDetector, save_detector
 from lowzoo.detection.network.detector import Backbone, Detector, parameters_by_part
-from lowzoo.detection.predicting import detect_all
+from lowzoo.detection.predicting import detect_all, detect_together
 from lowzoo.detection.sets.annotated import AnnotatedSet
 from lowzoo.detection.sets.augment import Augmentation
 from lowzoo.detection.sets.batches import Batch, Plan, StepNumbers, Steps, normalised
@@ -27,6 +27,7 @@ from lowzoo.detection.sets.opening import TrainTest
 from lowzoo.io.files import writable_folder, write_bytes, write_text
 from lowzoo.system.device import pick_device
 from lowzoo.system.machine import keep_freed_memory
+from lowzoo.system.processes import joined
 from lowzoo.system.signals import Stopped, StopRequest, leave_signals_to_the_parent, name_of
 from lowzoo.train.data.bad_images import BadImageLog
 from lowzoo.train.detection.config import DetectConfig
@@ -206,14 +207,7 @@ class DetectorRun:
 
     def detect(self, data: AnnotatedSet) -> tuple[list[dict[str, Any]], dict[int, str]]:
         """Detections in all images of a set, each process its share; those of all in each of them."""
-        rank = collectives.rank()
-        found, unreadable = self._detect(data, range(rank, len(data), self.processes))
-        parts = collectives.all_gather_values((found, unreadable))
-        merged: dict[int, str] = {}
-        for _, bad in parts:
-            merged |= bad
-        every = sorted((each for part, _ in parts for each in part), key=lambda each: each["image_id"])
-        return every, merged
+        return detect_together(joined(), len(data), lambda indices: self._detect(data, indices))
 
     def _detect(self, data: AnnotatedSet, indices: Sequence[int], *, wanted: bool = True) -> Any:
         return detect_all(

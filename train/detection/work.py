@@ -16,7 +16,7 @@ from lowzoo.detection.backbones import backbone_of
 from lowzoo.detection.folder import TrainedDetector, load_detector
 from lowzoo.detection.network.detector import Backbone
 from lowzoo.detection.picture import draw_detections
-from lowzoo.detection.predicting import detect_all
+from lowzoo.detection.predicting import Detected, detect_all, detect_together
 from lowzoo.detection.scoring import Score, score, truth_of
 from lowzoo.detection.sets.annotated import AnnotatedSet
 from lowzoo.detection.sets.opening import TrainTest, held_out, open_sets, open_test
@@ -25,6 +25,7 @@ from lowzoo.evaluate.result import DataFacts, EvaluationResult, Figure, ModelFac
 from lowzoo.io.files import writable_folder, write_text
 from lowzoo.system.device import pick_device
 from lowzoo.system.machine import device_name
+from lowzoo.system.processes import Processes, joined, own_device, working
 from lowzoo.train.detection.config import DetectConfig, resolve
 from lowzoo.train.detection.loop import DetectorRun
 from lowzoo.train.detection.options import DetectOptions
@@ -49,7 +50,14 @@ REMAINING = (
 
 
 def transfer(
-    task: Task, model: Any, data: Any, options: DetectOptions, say: Callable[[str], None], began: float
+    task: Task,
+    model: Any,
+    data: Any,
+    options: DetectOptions,
+    say: Callable[[str], None],
+    began: float,
+    *,
+    divide: bool = False,
 ) -> Evaluation:
     """Train and measure; see `lowzoo.train.detection.functions`."""
     for place in (options.get("out"), options.get("picture")):
@@ -57,10 +65,11 @@ def transfer(
             writable_folder(Path(place).parent)
     trained = load_detector(model) if is_detector(model) else None
     if trained is not None:
-        return _measure(task, trained, data, options, say, began)
+        with working(pick_device(options.get("device", "auto")), divide) as among:
+            return _measure(task, trained, data, options, say if among.is_main else _silent, began, among)
     folder = Path(options.get("folder") or Path("runs") / f"{task}-{_short(model)}")
     devices = options.get("devices", 1)
-    if devices > 1 and not distributed.under_torchrun():
+    if devices > 1 and not (divide and distributed.under_torchrun()):
         bare: Any = {**options, "progress": None}
         with relayed(say) as (relay, started):
             work = partial(_work_apart, task, model, data, bare, folder, relay, began)
@@ -69,23 +78,27 @@ def transfer(
         text = (folder / EVALUATION).read_text(encoding="utf-8")
         found = Evaluation(EvaluationResult.model_validate(json.loads(text)))
         return dataclasses.replace(found, written=_written(folder, options))
-    return _work(task, model, data, options, folder, say, began)
+    return _work(task, model, data, options, folder, say, began, divide)
 
 
 def _work_apart(
     task: Task, model: Any, data: Any, options: DetectOptions, folder: Path, say: Callable[[str], None], began: float
 ) -> None:
-    _work(task, model, data, options, folder, say, began)
+    _work(task, model, data, options, folder, say, began, True)
 
 
 def _work(
-    task: Task, model: Any, data: Any, options: DetectOptions, folder: Path, say: Callable[[str], None], began: float
+    task: Task,
+    model: Any,
+    data: Any,
+    options: DetectOptions,
+    folder: Path,
+    say: Callable[[str], None],
+    began: float,
+    divide: bool,
 ) -> Evaluation:
-    distributed.join(pick_device(options.get("device", "auto")))
-    try:
+    with working(pick_device(options.get("device", "auto")), divide):
         return _joined(task, model, data, options, folder, say, began)
-    finally:
-        distributed.leave()
 
 
 def _joined(
@@ -114,6 +127,14 @@ def _joined(
     )
     facts = ModelFacts.of(resolved)
     identity = {"task": task, "model": facts.name, "weights": facts.weights, "data": sets.train.fingerprint()}
+    joined().require_same(
+        {
+            "training images": f"{len(sets.train)} with digest {identity['data']}",
+            "test images": f"{len(sets.test)} with digest {sets.test.fingerprint()}",
+            "weights": facts.weights,
+            **config.model_dump(mode="json"),
+        }
+    )
     run = DetectorRun(
         config,
         backbone,
@@ -147,9 +168,15 @@ def _joined(
 
 
 def _measure(
-    task: Task, trained: TrainedDetector, data: Any, options: DetectOptions, say: Callable[[str], None], began: float
+    task: Task,
+    trained: TrainedDetector,
+    data: Any,
+    options: DetectOptions,
+    say: Callable[[str], None],
+    began: float,
+    among: Processes,
 ) -> Evaluation:
-    """The score of a detector that was trained before."""
+    """The score of a detector that was trained before; the first process draws and writes."""
     if task == "segment" and not trained.detector.masks:
         raise LowzooError(f"{trained.name} is a detector without masks", "Use `lowzoo eval detect`")
     if training := [
@@ -174,21 +201,10 @@ def _measure(
     if remark:
         test = dataclasses.replace(test, notes=(*test.notes, remark))
     _say_what_was_found("Test", test, say)
-    device = pick_device(options.get("device", "auto"))
+    device = own_device(pick_device(options.get("device", "auto")))
     bf16 = options.get("bf16", False)
     shorter = options.get("image_size") or trained.shorter
     longest = round(trained.longest * shorter / trained.shorter)
-    found, unreadable = detect_all(
-        trained.detector.to(device),
-        trained.backbone,
-        test,
-        range(len(test)),
-        shorter=shorter,
-        longest=longest,
-        device=device,
-        autocast=partial(torch.autocast, device.type, torch.bfloat16, enabled=bf16),
-    )
-    scores = _scores(task, test, found, unreadable)
     facts = ModelFacts(
         name=trained.name,
         revision=trained.revision,
@@ -197,6 +213,30 @@ def _measure(
         trained=True,
         weights=weights_digest(trained.detector)[:16],
     )
+    among.require_same(
+        {
+            "images": f"{len(test)} with digest {test.fingerprint()}",
+            "weights": facts.weights,
+            "sides": (shorter, longest),
+            "precisions": "bf16" if bf16 else "fp32",
+        }
+    )
+
+    def detected(indices: Sequence[int]) -> Detected:
+        return detect_all(
+            trained.detector.to(device),
+            trained.backbone,
+            test,
+            indices,
+            shorter=shorter,
+            longest=longest,
+            device=device,
+            autocast=partial(torch.autocast, device.type, torch.bfloat16, enabled=bf16),
+            wanted=among.is_main,
+        )
+
+    found, unreadable = detect_together(among, len(test), detected)
+    scores = _scores(task, test, found, unreadable)
     result = EvaluationResult(
         protocol=task,
         preset="",
@@ -214,7 +254,9 @@ def _measure(
         versions=versions("torchvision", "faster-coco-eval"),
         seconds=round(time.monotonic() - began, 1),
     )
-    written = []
+    written: list[Path] = []
+    if not among.is_main:
+        return Evaluation(result)
     if (picture := options.get("picture")) is not None:
         draw_detections(test, found, Path(picture), f"{trained.name}, AP {scores[0].figures.get('AP', 0):.1f}")
         written.append(Path(picture))

@@ -74,6 +74,9 @@ class TrainConfig(BaseModel):
             parts can do. The modes have not run on a GPU yet.
         ahead: On a GPU, finish views and read a teacher cache a step ahead, on a stream of their own. Proven on a
             traced device; it has not run on a GPU yet.
+        decode: Who decodes photographs: the workers (cpu), or on a GPU nvJPEG (device), which is for large ones.
+            Other formats stay with the workers and are counted. Colours differ a little along their edges, and
+            photographs of one colour are not looked for. Proven on a traced device; it has not run on a GPU yet.
         fused: AdamW by one kernel for many parameters.
         channels_last: Images and convolutions with the channels last.
         sync_bn: Batch statistics over all devices.
@@ -127,6 +130,7 @@ class TrainConfig(BaseModel):
     device: str = "auto"
     compile: bool | Literal["reduce-overhead", "max-autotune"] = False
     ahead: bool = False
+    decode: Literal["cpu", "device"] = "cpu"
     fused: bool = True
     channels_last: bool = True
     onednn: bool = False

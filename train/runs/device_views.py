@@ -11,10 +11,12 @@ from torch import Tensor
 
 from lowzoo.base.errors import LowzooError
 from lowzoo.data.source import ImageSource
+from lowzoo.system.device_trace import DeviceTrace
 from lowzoo.train.data.dataset import ViewBatch
 from lowzoo.train.networks.step import Views
 from lowzoo.train.recipes.base import TrainConfig
 from lowzoo.train.runs.ahead import PendingViews, ahead
+from lowzoo.train.runs.device_decoding import Counts, DecodeJpegs, DeviceDecoder, require_decoder
 from lowzoo.train.teacher_cache.frozen import FrozenTeacher
 from lowzoo.train.views import photometric
 from lowzoo.train.views.masks import block_mask
@@ -24,8 +26,10 @@ def check_settings(config: TrainConfig, device: torch.device) -> None:
     """Refuse settings that this device has no use for.
 
     Raises:
-        LowzooError: Views are to be made ahead on what is no GPU.
+        LowzooError: Views are to be made ahead, or photographs decoded, on what is no GPU; or there is no nvJPEG.
     """
+    if config.decode == "device" and not DeviceTrace.is_on():
+        require_decoder(device)
     if config.ahead and device.type != "cuda":
         raise LowzooError(
             f"ahead=true is for a CUDA GPU, and this run is on {device.type}, which prepares views beside the step",
@@ -42,9 +46,10 @@ class DeviceViews:
         device: Where the views go.
         patch: Side of the student's patches in pixels, for masks; of no use to a network without.
         teacher: Whose cache is read with the views, where they are made ahead.
+        decode: What decodes photographs on the device, where the configuration says so; nvJPEG if absent.
 
     Raises:
-        LowzooError: Views are to be made ahead on what is no GPU.
+        LowzooError: See `check_settings`.
     """
 
     def __init__(
@@ -54,8 +59,11 @@ class DeviceViews:
         device: torch.device,
         patch: int,
         teacher: FrozenTeacher | None = None,
+        decode: DecodeJpegs | None = None,
     ) -> None:
-        check_settings(config, device)
+        if decode is None:
+            check_settings(config, device)
+        self._decoder = DeviceDecoder(config.views, device, decode) if config.decode == "device" else None
         self._config = config
         self._teacher = teacher
         self._device = device
@@ -73,16 +81,23 @@ class DeviceViews:
         if len(batch) and not batch.crops:
             raise ValueError("this batch's crops have been released")
         groups, first = [], 0
-        for crops in batch.crops:
+        # What is lent may be overwritten as soon as it is given back; page-locked memory waits for its readers.
+        placed = [crops.to(self._device, non_blocking=batch.lease is None) for crops in batch.crops]
+        if self._decoder is not None:
+            self._decoder.fill(placed, batch)
+        for crops in placed:
             images, count = crops.shape[:2]
-            # What is lent may be overwritten as soon as it is given back; page-locked memory waits for its readers.
-            pixels = crops.to(self._device, non_blocking=batch.lease is None).transpose(0, 1).flatten(0, 1)
+            pixels = crops.transpose(0, 1).flatten(0, 1)
             params = batch.photometric[:, first : first + count].transpose(0, 1).flatten(0, 1)
             groups.append(photometric(pixels, params).unflatten(0, (count, images)))
             first += count
         batch.release()
         labels = self._labels[batch.indices].to(self._device, non_blocking=True) if self._labels is not None else None
         return Views(groups, batch.epoch, batch.indices, batch.records, labels, self._masks(batch))
+
+    def undecoded(self) -> Counts:
+        """What could not be decoded on the device since the last call."""
+        return Counts() if self._decoder is None else self._decoder.counts.take()
 
     def pair(self, batches: Iterable[ViewBatch]) -> Iterator[PendingViews]:
         """Each batch with what gives its views, in order.

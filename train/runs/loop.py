@@ -17,6 +17,7 @@ from lowzoo.data.source import ImageSource
 from lowzoo.io.files import writable_folder
 from lowzoo.system.device import pick_device
 from lowzoo.system.machine import default_workers, keep_freed_memory
+from lowzoo.system.processes import joined
 from lowzoo.system.signals import Stopped, StopRequest, name_of
 from lowzoo.train.data import run_data
 from lowzoo.train.data.bad_images import BadImageLog, OddImageLog
@@ -42,12 +43,13 @@ from lowzoo.train.runs.ahead import PendingViews
 from lowzoo.train.runs.budget import Budget
 from lowzoo.train.runs.build import build_method
 from lowzoo.train.runs.compatible import CompatibleTerm, same_target
-from lowzoo.train.runs.device_views import DeviceViews
+from lowzoo.train.runs.device_views import DeviceViews, check_settings
 from lowzoo.train.runs.going_on import go_on
 from lowzoo.train.runs.memory import estimate, free_memory, taken_memory
 from lowzoo.train.runs.result import RunResult, Worked, conclude
 from lowzoo.train.runs.traced_step import memory_on_gpu
 from lowzoo.train.settings.changes import (
+    FREE,
     Change,
     refuse_other_run,
     write_changes,
@@ -57,7 +59,8 @@ from lowzoo.train.teacher_cache.frozen import FrozenTeacher
 from lowzoo.train.teacher_cache.opening import open_cache
 from lowzoo.train.teachers import Teacher
 from lowzoo.train.teachers.of_run import announce_fit, complete_teacher, create_teacher
-from lowzoo.train.teachers.target import load_target
+from lowzoo.train.teachers.target import Target, load_target
+from lowzoo.zoo.digest import weights_digest
 
 _LOG_STEPS = 10
 # Epochs of batches where a budget decides how many there will be.
@@ -105,6 +108,7 @@ class Run:
         self.config, self.source, self.folder = config, source, folder
         self.main = distributed.is_main()
         self.device = distributed.own_device(pick_device(config.device))
+        check_settings(config, self.device)
         if self.device.type == "cpu":
             keep_freed_memory()
         self.matmuls: Callable[[], AbstractContextManager[None]] = nullcontext
@@ -128,10 +132,16 @@ class Run:
         started_from = load_init(backbone, config.init, config.global_size) if config.init and state is None else None
         teacher = create_teacher(config, source)
         processes = collectives.world_size()
+        if teacher_cache and config.decode == "device":
+            raise LowzooError(
+                "a teacher cache keeps what the teacher says of pictures that the CPU decoded",
+                "Leave out decode=device, or --teacher-cache",
+            )
+        target = load_target(config, feature_width(backbone, config.global_size)) if config.compatible_with else None
+        self._require_same(backbone, teacher, target)
         if not resume:
             scores = teacher.facts.prototypes if teacher is not None else 0
             config = self.config = self._in_parts(config, backbone, teacher, scores, processes, say)
-        target = load_target(config, feature_width(backbone, config.global_size)) if config.compatible_with else None
         if target is not None and state is not None:
             same_target(target.facts, state["compatible"], folder)
         per_epoch = len(source) // config.batch_size
@@ -188,7 +198,7 @@ class Run:
         self.bad = BadImageLog(folder / self._own("bad_images.txt"), config.max_bad_share)
         self.odd = OddImageLog(folder / self._own("odd_images.txt"))
         self.guard = Guard(self.method.outputs)
-        self.step = 0
+        self.step = self.by_cpu = 0
         self._worked, self._say = Worked(), say
         if resume:
             self._restore(state)
@@ -215,6 +225,18 @@ class Run:
             self.metrics = MetricsLog(folder / "metrics.jsonl", tracking)
             if config.monitor_epochs:
                 self._open_monitors(held_out)
+
+    def _require_same(self, backbone: torch.nn.Module, teacher: Teacher | None, target: Target | None) -> None:
+        """Refuse to train together with processes that were given other images, settings or weights."""
+        if (among := joined()).count == 1:
+            return
+        settings = self.config.model_dump(mode="json", exclude=set(FREE))
+        weights = {
+            "students": weights_digest(backbone)[:16],
+            "teachers": "none" if teacher is None else weights_digest(teacher.backbone)[:16],
+            "models to be compatible with": "none" if target is None else target.facts.weights[:16],
+        }
+        among.require_same({**self.source.facts(), **weights, **settings})
 
     def _in_parts(
         self,
@@ -278,6 +300,10 @@ class Run:
             if self.main:
                 self.metrics.close()
         unreadable, odd = self.bad.gather(), self.odd.gather()
+        by_cpu = sum(collectives.all_gather_values(self.by_cpu)) if self.config.decode == "device" else 0
+        if self.main and by_cpu:
+            images = (self.step - self._first) * self.config.batch_size
+            self._say(f"The CPU decoded {by_cpu} of {images} images: other formats, or what nvJPEG refused")
         if not self.main:
             return None
         return conclude(
@@ -408,7 +434,8 @@ class Run:
         view_epochs = (config.taught.view_epochs if config.taught else 0) or None
         cached = self.teacher is not None and self.teacher.cache is not None
         cached = cached or (self.compatible is not None and self.compatible.is_cached)
-        dataset = ViewDataset(self.source, config.views, config.seed, view_epochs, whole=cached)
+        on_device = config.decode == "device"
+        dataset = ViewDataset(self.source, config.views, config.seed, view_epochs, whole=cached, on_device=on_device)
         return make_loader(dataset, self.batches, workers=workers, pin=self.device.type == "cuda", say=self._say)
 
     def _one_step(self, parts: Iterable[PendingViews], counter: SampleCounter, clock: StepClock) -> torch.Tensor:
@@ -430,6 +457,7 @@ class Run:
                 )
             with clock.part("views"):
                 views = views_of_batch()
+            self._count_undecoded(batch.by_cpu)
             last = number + 1 == self.config.accumulate
             with nullcontext() if last or not hasattr(self._wrapped, "no_sync") else self._wrapped.no_sync():
                 if isinstance(self.config.compile, str):
@@ -448,6 +476,13 @@ class Run:
             self.updates.apply(self.method, now)
             self.method.after_step(now)
         return total
+
+    def _count_undecoded(self, by_cpu: int) -> None:
+        """Count what the device was to decode and did not."""
+        if self.config.decode == "device":
+            found = self.device_views.undecoded()
+            self.bad.add(found.bad, (self.step + 1) * self.config.batch_size // collectives.world_size())
+            self.by_cpu += by_cpu + found.by_cpu
 
     def _compile_and_wrap(self, processes: int) -> None:
         self._wrapped: Any = None

@@ -40,7 +40,8 @@ FREE = frozenset(
 _LENGTH_AND_RATE = {*LENGTHS, "lr", "lr_batch", "lr_start", "lr_end", "warmup", "schedule", "update"}
 _OPTIMISER = {"weight_decay", "weight_decay_end", "momentum", "betas", "clip_grad", "precision", "compile", "drop_path"}
 _WATCHING = {"monitor_epochs", "monitor_times", "monitor_bank", "monitor_queries", "max_bad_share"}
-_SHARED = frozenset(_LENGTH_AND_RATE | _OPTIMISER | _WATCHING | {"compatible_weight"})
+_READING = {"decode"}
+_SHARED = frozenset(_LENGTH_AND_RATE | _OPTIMISER | _WATCHING | _READING | {"compatible_weight"})
 
 
 @dataclass(frozen=True)

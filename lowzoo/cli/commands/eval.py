@@ -21,7 +21,7 @@ def _command(name: str) -> Callable[..., None]:
     def evaluated(**words: Any) -> Any:
         from lowzoo.system.processes import started_first, under_torchrun
 
-        if under_torchrun() and not more and not protocol.trains:
+        if under_torchrun() and not more:
             raise LowzooError(f"eval {name} runs in one process, and several were started", "Start it without torchrun")
         found = function(**words, **more)
         if not started_first():  # of several processes, the first one prints

@@ -12,7 +12,7 @@ import functools
 import io
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from types import ModuleType
 
@@ -23,12 +23,11 @@ from PIL import Image, ImageSequence
 from lowzoo.base.errors import LowzooError
 from lowzoo.data.pixels.formats import DECODERS, HEAD_BYTES, missing_decoder, register_heif
 from lowzoo.data.pixels.intensity import Intensity, Wide, deep_colour, wide_picture
-from lowzoo.data.pixels.orientation import UPRIGHT, Orientation, orientation_in, orientation_of, swaps_sides, upright
+from lowzoo.data.pixels.jpeg import plain_jpeg
+from lowzoo.data.pixels.orientation import UPRIGHT, Orientation, orientation_of, upright
 
 # PIL refuses beyond twice its warning threshold; the same bound here keeps both decoders to one rule.
 MAX_PIXELS = 178_956_970
-# Cameras and web servers append a few zero bytes or line ends after the end-of-image marker.
-_TAIL_BYTES = 32
 # What may be odd about a picture that can be read: all pixels alike, or numbers beyond the range that is shown.
 ODDITIES = ("constant", "clipped")
 
@@ -52,6 +51,10 @@ class Rules:
 
     orientation: Orientation = "exif"
     intensity: Intensity = field(default_factory=Intensity)
+
+    def as_stored(self) -> "Rules":
+        """The same, without turning."""
+        return replace(self, orientation="stored")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,11 +123,10 @@ def decode(
     """
     if not data:
         raise BadImage(where, "it is empty")
-    jpeg = _plain_jpeg(data)
+    jpeg = plain_jpeg(data)
     cv2 = opencv() if jpeg is not None else None
     if cv2 is not None and jpeg is not None:
-        turn = jpeg.orientation if rules.orientation == "exif" else UPRIGHT
-        size = (jpeg.width, jpeg.height) if swaps_sides(turn) else (jpeg.height, jpeg.width)
+        turn, size = jpeg.turn(rules.orientation), jpeg.size(rules.orientation)
         if size[0] * size[1] > MAX_PIXELS:
             raise _too_large(where, jpeg.width, jpeg.height)
         by = divisor(*size)
@@ -245,35 +247,3 @@ def opencv() -> ModuleType | None:
     silence(_SILENT)
     module: ModuleType = cv2
     return module
-
-
-@dataclass(frozen=True, slots=True)
-class _PlainJpeg:
-    height: int
-    width: int
-    orientation: int
-
-
-def _plain_jpeg(data: bytes) -> _PlainJpeg | None:
-    """What the header says of a whole baseline or progressive JPEG with 1 or 3 components; None for all others.
-
-    libjpeg fills a truncated file with grey and only prints a warning, so a file without its end marker is left to PIL.
-    """
-    if data[:3] != b"\xff\xd8\xff" or b"\xff\xd9" not in data[-_TAIL_BYTES:]:
-        return None
-    at, orientation = 2, UPRIGHT
-    while at + 10 <= len(data) and data[at] == 0xFF:
-        marker = data[at + 1]
-        if marker == 0xFF:  # a fill byte
-            at += 1
-            continue
-        length = int.from_bytes(data[at + 2 : at + 4])
-        if marker == 0xE1 and data[at + 4 : at + 10] == b"Exif\0\0":
-            orientation = orientation_in(data[at + 4 : at + 2 + length])
-        if marker in (0xC0, 0xC1, 0xC2):
-            height, width = int.from_bytes(data[at + 5 : at + 7]), int.from_bytes(data[at + 7 : at + 9])
-            return _PlainJpeg(height, width, orientation) if data[at + 9] in (1, 3) and height and width else None
-        if marker == 0xDA or (0xC3 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC)):
-            return None
-        at += 2 + length
-    return None

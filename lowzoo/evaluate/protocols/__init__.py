@@ -23,12 +23,10 @@ class Protocol:
         evaluate: Takes a MODEL and, after `*`, its own options; its signature and docstring are the command's, see
             `lowzoo.base.options`. With an argument `divide` it divides its work among several processes, see
             `lowzoo.base.options.Divide`; without one the command refuses them.
-        trains: Whether it divides its work as training does, without being asked.
     """
 
     name: str
     evaluate: "Callable[..., Evaluation]"
-    trains: bool = False
 
 
 PROTOCOLS = Registry(

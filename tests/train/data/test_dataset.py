@@ -1,7 +1,6 @@
 """What a step sees: the same images for any number of processes and micro-batches, whatever is broken among them."""
 
 import io
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +9,7 @@ import torch
 from PIL import Image
 
 from lowzoo.base.errors import LowzooError
-from lowzoo.data.pixels.decode import Rules, decode, decode_rgb
+from lowzoo.data.pixels.decode import Rules, decode_rgb
 from lowzoo.data.source import ImageSource, open_source
 from lowzoo.train.data.bad_images import BadImageLog
 from lowzoo.train.data.dataset import EpochBatches, SampleCounter, ViewBatch, ViewDataset, check_source, make_loader
@@ -232,7 +231,7 @@ def test_large_photographs_give_the_views_of_their_records(tmp_path: Path) -> No
     params = sample_params(LARGE, 7, 0, 0, 481, 643)
     # A quarter of every crop is as large as two views, an eighth of the smallest is not.
     assert 4 * 2 * 32 <= params.boxes[:, 2:].min() < 8 * 2 * 32
-    assert dataset.drawer.draw(partial(decode, data, "0.jpg", Rules()), "0.jpg", 0, 0).image.pixels.shape == (
+    assert dataset.drawer.draw(data, "0.jpg", Rules(), 0, 0).image.pixels.shape == (
         121,
         161,
         3,
@@ -251,15 +250,7 @@ def test_global_views_of_large_photographs_repeat_whatever_local_ones_are_drawn(
     data = (tmp_path / "photos" / "0.jpg").read_bytes()
     drawer = ViewDataset(source, groups, 7).drawer
     # The local view decides how small the photograph may be, and each epoch has another.
-    assert (
-        len(
-            {
-                drawer.draw(partial(decode, data, "0.jpg", Rules()), "0.jpg", epoch, 0).image.divisor
-                for epoch in range(8)
-            }
-        )
-        > 1
-    )
+    assert len({drawer.draw(data, "0.jpg", Rules(), epoch, 0).image.divisor for epoch in range(8)}) > 1
     repeating = ViewDataset(source, groups, 7, view_epochs=1)
     first = repeating[0, 0].crops[0]
     assert all(torch.equal(repeating[epoch, 0].crops[0], first) for epoch in range(1, 8))

@@ -27,6 +27,7 @@ def _detect(data: Path, folder: Path, resume: bool) -> None:
         random_init=True,
         device="cpu",
         resume=resume,
+        divide=True,
         settings=[*TINY, "checkpoint_steps=1"],
     )
 
