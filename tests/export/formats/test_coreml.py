@@ -138,6 +138,7 @@ def test_heads_that_do_not_fit(tmp_path, head):
 )
 def test_every_network_of_the_zoo(tmp_path, name, precision):
     resolved = load_model(name, image_size=64, pretrained=name == "rob_vit_tiny")
-    artifact = write_artifact(resolved, ExportSpec(format="coreml", precision=precision), tmp_path / "x.mlpackage")
+    spec, checker = ExportSpec(format="coreml", precision=precision), ParityChecker(resolved, pictures=6)
+    artifact = write_artifact(resolved, spec, tmp_path / "x.mlpackage", checker)
     assert artifact.parity.relative_error < (1e-4 if precision == "fp32" else 5e-2)
     assert artifact.parity.min_cosine > (0.99999 if precision == "fp32" else 0.9995)

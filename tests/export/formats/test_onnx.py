@@ -269,5 +269,5 @@ def test_the_bundled_model_at_another_size(tmp_path):
 @pytest.mark.parametrize("name", one_of_each_network())
 def test_every_network_of_the_zoo(tmp_path, name):
     resolved = load_model(name, image_size=64, pretrained=False)
-    artifact = write_artifact(resolved, ExportSpec(), tmp_path / "model.onnx")
+    artifact = write_artifact(resolved, ExportSpec(), tmp_path / "model.onnx", ParityChecker(resolved, pictures=6))
     assert artifact.parity.relative_error < 1e-4
