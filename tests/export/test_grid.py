@@ -116,7 +116,6 @@ def in_each_run(network: str, format_: str, target: str, precision: str, input_:
     return batch == "dynamic" or input_ == ("tensor" if network == "cnn" else "image")
 
 
-
 @pytest.mark.slow
 @pytest.mark.parametrize(("network", "format_", "target", "precision", "input_", "batch"), swept_but(GRID, in_each_run))
 def test_every_combination(network, format_, target, precision, input_, batch, tmp_path):

@@ -14,6 +14,7 @@ from lowzoo.export.artifact import write_artifact
 from lowzoo.export.formats.coreml.writer import open_coreml
 from lowzoo.export.mil import load_program
 from lowzoo.export.network.head import read_classes, read_head, with_head
+from lowzoo.export.parity.checker import ParityChecker
 from lowzoo.zoo.resolve import load_model
 from tests.helpers.export import SIDE, one_of_each_network, tiny_resolved
 from tests.helpers.slow import slow_but

@@ -19,7 +19,7 @@ from lowzoo.export.artifact import default_path, write_artifact
 from lowzoo.export.formats import FORMATS
 from lowzoo.export.formats.onnx.writer import write_onnx
 from lowzoo.export.network.graph import PixelsIn, exported_module
-from lowzoo.export.parity.checker import real_images
+from lowzoo.export.parity.checker import ParityChecker, real_images
 from lowzoo.preprocess.transform import preprocess, to_uint8_input
 from lowzoo.zoo.resolve import load_model
 from tests.helpers.export import SIDE, TinyNet, one_of_each_network, tiny_resolved
