@@ -30,6 +30,15 @@ def cache(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFact
 
 
 @pytest.fixture
+def shared_cache(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One cache for all workers: of tests that go through the whole sample set only the first computes its features."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared-cache"
+    monkeypatch.setenv("LOWZOO_CACHE", str(folder))
+    return folder
+
+
+@pytest.fixture
 def model(tmp_path: Path) -> Path:
     """The folder of a network that has random weights, for pictures of 32 px."""
     from tests.helpers.evaluate import write_network

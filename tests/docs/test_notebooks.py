@@ -1,6 +1,7 @@
 """The notebooks run from top to bottom, show their results with pictures, and are quiet."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,11 @@ def test_a_notebook_is_kept_without_outputs(path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_a_notebook_runs_from_top_to_bottom(path: Path, tmp_path: Path) -> None:
+def test_a_notebook_runs_from_top_to_bottom(path: Path, tmp_path: Path, shared_cache: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
+    for cell in notebook.cells:
+        # What a run learns is tested elsewhere.
+        cell.source = re.sub(r"\bsteps=\d+", "steps=4", cell.source)
     place = {"metadata": {"path": str(tmp_path)}}
     nbclient.NotebookClient(notebook, timeout=900, kernel_name="python3", resources=place).execute()
     shown = outputs(notebook)

@@ -12,11 +12,14 @@ import pytest
 import torch
 
 from lowzoo import catalog
+from lowzoo.export.parity import checker
 from tests.docs.blocks import PAGES, ROOT, SHOWN, blocks_of, name, registries, run_page
 
 CARDS = sorted((ROOT / "model_cards").glob("*.md"))
 RUN = [page for page in PAGES if any(not block.norun and block.language not in SHOWN for block in blocks_of(page))]
 CLASSES, TRAIN, VALIDATION = 3, 12, 4
+# A file is compared with PyTorch on so many drawings beside the photographs: how near it is, is tested elsewhere.
+COMPARED = 6
 # Of the student that few images get.
 WIDTH = catalog.models()["rob_mobilenetv3_large"].feature_dim
 
@@ -36,6 +39,10 @@ def make_photos(folder: Path) -> None:
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A reader's folder with photographs, where packages that a page writes are found."""
     make_photos(tmp_path / "photos")
+    spread = checker.spread
+    monkeypatch.setattr(
+        checker, "spread", lambda count, wanted: spread(count, COMPARED if wanted == checker.PICTURES else wanted)
+    )
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, (str(tmp_path), os.environ.get("PYTHONPATH")))))

@@ -1,6 +1,6 @@
-"""Mark the many cases of one test as slow, and leave a few for every run."""
+"""Mark the many cases of one test as slow or for a sweep, and leave some for every run."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import pytest
@@ -16,3 +16,10 @@ def slow_but(values: Iterable[Any], quick: Collection[Any]) -> list[Any]:
     assert not missing, f"{missing} are no cases of this test"
     cases = [(value, value if isinstance(value, tuple) else (value,)) for value in values]
     return [value if value in quick else pytest.param(*parts, marks=pytest.mark.slow) for value, parts in cases]
+
+
+def swept_but(values: Iterable[tuple[Any, ...]], each_run: Callable[..., bool]) -> list[Any]:
+    """Return the values of several arguments for `parametrize`; those that `each_run` refuses wait for `-m sweep`."""
+    return [
+        case if each_run(*case) else pytest.param(*case, marks=(pytest.mark.slow, pytest.mark.sweep)) for case in values
+    ]

@@ -15,12 +15,11 @@ run = runner("quickstart")
 
 
 @pytest.fixture(autouse=True)
-def offline(monkeypatch, tmp_path):
+def offline(monkeypatch, shared_cache):
     def refuse(*arguments, **options):
         raise AssertionError("the quickstart needs no network")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
-    monkeypatch.setenv("LOWZOO_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(lowzoo.quickstart, "PROTOCOL", Protocol(warmup_s=0, min_runs=3, min_s=0, max_s=1, repeats=1))
 
 

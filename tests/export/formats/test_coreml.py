@@ -14,6 +14,7 @@ from lowzoo.export.artifact import write_artifact
 from lowzoo.export.formats.coreml.writer import open_coreml
 from lowzoo.export.mil import load_program
 from lowzoo.export.network.head import read_classes, read_head, with_head
+from lowzoo.export.parity.checker import ParityChecker
 from lowzoo.zoo.resolve import load_model
 from tests.helpers.export import SIDE, one_of_each_network, tiny_resolved
 from tests.helpers.slow import slow_but
@@ -138,6 +139,7 @@ def test_heads_that_do_not_fit(tmp_path, head):
 )
 def test_every_network_of_the_zoo(tmp_path, name, precision):
     resolved = load_model(name, image_size=64, pretrained=name == "rob_vit_tiny")
-    artifact = write_artifact(resolved, ExportSpec(format="coreml", precision=precision), tmp_path / "x.mlpackage")
+    spec, checker = ExportSpec(format="coreml", precision=precision), ParityChecker(resolved, pictures=6)
+    artifact = write_artifact(resolved, spec, tmp_path / "x.mlpackage", checker)
     assert artifact.parity.relative_error < (1e-4 if precision == "fp32" else 5e-2)
     assert artifact.parity.min_cosine > (0.99999 if precision == "fp32" else 0.9995)
