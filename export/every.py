@@ -144,9 +144,10 @@ class Exports:
         for artifact in written:
             for warning in artifact.warnings:
                 yield f"Warning, {artifact.spec.format}: {warning}"
-        if len(written) > 1:
+        if written:
             yield ""
-            yield next_line(("check", *(artifact.path for artifact in written), "--cross"))
+            across = ["--cross"] if len(written) > 1 else []
+            yield next_line(("check", *(artifact.path for artifact in written), *across))
 
     def __str__(self) -> str:
         return "\n".join(self.lines())
