@@ -144,10 +144,9 @@ class Exports:
         for artifact in written:
             for warning in artifact.warnings:
                 yield f"Warning, {artifact.spec.format}: {warning}"
-        if written:
+        if runs := [artifact.path for artifact in written if not artifact.unchecked]:
             yield ""
-            across = ["--cross"] if len(written) > 1 else []
-            yield next_line(("check", *(artifact.path for artifact in written), *across))
+            yield next_line(("check", *runs, *(["--cross"] if len(runs) > 1 else [])))
 
     def __str__(self) -> str:
         return "\n".join(self.lines())
