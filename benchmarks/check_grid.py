@@ -7,8 +7,8 @@ classifier) x sizes (square, not square) x channels (1, 3, 4). What an export re
 Each file is made by the command line, in a folder of its own, from a small network of timm with random weights, and the
 command that the export prints is run as it stands. Rows are added to what FILE.json holds, so that formats whose
 packages want different environments are tried one after the other. Without --every, batches, heads, sizes and channels
-are varied one at a time, which tries each value with each format and precision. A format whose package is not here is
-left out and said.
+are varied one at a time, which tries each value with each format and precision. With --missing, only rows that
+FILE.json lacks are tried. A format whose package is not here is left out and said.
 """
 
 import argparse
@@ -154,18 +154,20 @@ def main() -> None:
     parser.add_argument("--formats", nargs="+", default=list(FORMATS), choices=list(FORMATS))
     parser.add_argument("--precisions", nargs="+")
     parser.add_argument("--every", action="store_true", help="all products of the lists, not one change at a time")
+    parser.add_argument("--missing", action="store_true", help="only rows that FILE.json does not hold")
     parser.add_argument("--out", type=Path, default=OUT)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     out = arguments.out.resolve()
     document = documents.read(out, {"rows": []})
     document["absent"] = []
+    held = {tuple(row[name] for name in NAMES) for row in document["rows"]} if arguments.missing else set()
     with tempfile.TemporaryDirectory() as cache:
         os.environ["LOWZOO_CACHE"] = cache
         pictures = Path(cache) / "pictures"
         make_pictures(pictures)
         for combination in combinations(arguments.formats, arguments.precisions, arguments.every):
-            if combination[0] in document["absent"]:
+            if combination[0] in document["absent"] or combination in held:
                 continue
             row = attempt(combination, pictures)
             if "is not installed" in row.get("said", ""):

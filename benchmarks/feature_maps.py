@@ -3,7 +3,8 @@
     python benchmarks/feature_maps.py [--models resnet18 ...] [--cells onnx:int8 ...] [--out FILE.json]
 
 Cells are added to what FILE.json holds, so that formats whose packages want different versions of torch are measured
-one after the other; FILE.md is the table that a person reads. A cell that fails says why.
+one after the other; FILE.md is the table that a person reads. A cell that fails says why; one whose format has no
+package here is left as it is, and said.
 
 - The networks and their weights are those of export_matrix.py. Each is written to a folder, and the files are made from
   that folder, as a user's are: what `lowzoo check` resolves is what the file says of itself.
@@ -31,11 +32,12 @@ from lowzoo.bench.host.machine import this_device
 from lowzoo.export import ExportSpec, MaxLoss
 from lowzoo.export.artifact import write_artifact
 from lowzoo.export.checking import check_artifact
-from lowzoo.export.formats import FORMATS
+from lowzoo.export.formats import FORMATS, Format
 from lowzoo.export.network.features import with_features
 from lowzoo.export.parity.checker import real_images
 from lowzoo.export.spec.spec import Features
 from lowzoo.preprocess.transform import preprocess
+from lowzoo.system.installed import require
 from lowzoo.zoo.resolve import Resolved, load_model
 
 OUT = Path(__file__).parent / "results" / "feature_maps.json"
@@ -44,7 +46,8 @@ MODELS: dict[str, tuple[str, Features]] = {
     "resnet18": ("resnet18", (2, 3, 4)),
     "vit_tiny": ("vit_tiny_patch16_224", (5, 11)),
 }
-CELLS = ("onnx:fp32", "onnx:fp16", "onnx:int8", "coreml:fp32", "coreml:fp16", "coreml:int8")
+_FORMATS = ("onnx", "coreml", "executorch", "litert")
+CELLS = tuple(f"{format_}:{precision}" for format_ in _FORMATS for precision in ("fp32", "fp16", "int8"))
 COLUMNS = ("MB", "export s", "output", "shape", "rel. error", "min cosine", "mean cosine", "k-NN lost", "check")
 
 
@@ -143,6 +146,15 @@ def table(document: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _missing(format_: Format) -> str:
+    try:
+        for distribution in format_.needs:
+            require(distribution, format_.extra)
+    except LowzooError as error:
+        return error.message
+    return ""
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", default=list(MODELS), choices=MODELS)
@@ -167,6 +179,9 @@ def main() -> None:
                 "timm": beside_timm(resolved, architecture),
             }
             for cell in arguments.cells:
+                if missing := _missing(FORMATS[cell.partition(":")[0]]):
+                    print(name, cell, f"left out: {missing}", flush=True)
+                    continue
                 found = measure(name, folder, plain.trained, cell, arguments)
                 facts["cells"][cell] = found | {"versions": documents.versions()}
                 print(name, cell, found, flush=True)

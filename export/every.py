@@ -144,9 +144,9 @@ class Exports:
         for artifact in written:
             for warning in artifact.warnings:
                 yield f"Warning, {artifact.spec.format}: {warning}"
-        if len(written) > 1:
+        if runs := [artifact.path for artifact in written if not artifact.unchecked]:
             yield ""
-            yield next_line(("check", *(artifact.path for artifact in written), "--cross"))
+            yield next_line(("check", *runs, *(["--cross"] if len(runs) > 1 else [])))
 
     def __str__(self) -> str:
         return "\n".join(self.lines())

@@ -42,7 +42,8 @@ def artifact_lines(artifact: "Artifact") -> Iterator[str]:
     for line in artifact.warnings:
         yield f"Warning: {line}"
     yield ""
-    yield next_line(*((step, artifact.path) for step in spec.kind.next_steps))
+    steps = spec.kind.next_steps if not artifact.unchecked else ("info",)  # nothing here runs the file
+    yield next_line(*((step, artifact.path) for step in steps))
 
 
 def report_lines(report: "Report") -> Iterator[str]:

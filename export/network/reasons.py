@@ -8,7 +8,8 @@ import re
 
 from lowzoo.base.errors import reason_of
 
-_OPERATOR = r"(?:torch\.ops\.)?['\"]?(?:aten[.:]+)?(\w+)"
+# Operators are named with torch's room or without, and with the overload behind them or without.
+_OPERATOR = r"(?:torch\.ops\.)?['\"]?(?:(?:aten|prims?|torchvision)(?:\.|::))?(\w+)"
 _BY_VALUES = "what it computes next depends on the values in the picture, which no fixed graph can follow"
 _KNOWN = (
     (

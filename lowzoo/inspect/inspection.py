@@ -101,6 +101,8 @@ def inspect(
         name=found_set.name,
         word=str(images) if isinstance(images, (str, Path)) else None,
         embedded=images is None,
+        all_splits=tuple(found_set.splits),
+        chosen=options.chosen(),
         found=tuple(found.lines()),
         files=found.files,
         left_out=dict(found.left_out),

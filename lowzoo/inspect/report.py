@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from lowzoo.base.printable import printable
@@ -134,6 +134,8 @@ class Report:
         name: Name of the set.
         word: How the user named it; None for the embedded one, and for pictures that a program holds.
         embedded: Whether it is the embedded one.
+        all_splits: Names of all its splits, those that were not looked at included.
+        chosen: How its images were asked to be found and read, where that is not the default.
         found: Lines about what lies there: files, what was left out, notes.
         files: Files, rows or members of any kind.
         left_out: How many of each kind are no pictures.
@@ -169,6 +171,8 @@ class Report:
     conflicts: tuple[Group, ...]
     lacking: tuple[tuple[str, str, tuple[str, ...]], ...]
     embedded: bool = False
+    all_splits: tuple[str, ...] = ("train",)
+    chosen: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def pictures(self) -> int:

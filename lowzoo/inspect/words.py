@@ -8,8 +8,8 @@ from lowzoo.inspect.report import IMBALANCE, Group, Item, Report, SplitFacts
 
 _MOST_NAMED = 3
 _MOST_KINDS = 6
-# Below this fraction of pictures without a flaw a training run would be stopped anyway.
-_LEAST_READABLE = 0.9
+# A training run stops at more unreadable pictures than this by default, `max_bad_share`.
+_MOST_UNREADABLE = 0.01
 
 
 def lines(report: Report) -> Iterator[str]:
@@ -111,10 +111,8 @@ def advice(report: Report) -> Iterator[str]:
     if report.conflicts:
         yield "look at the alike pictures with different classes: at most one of the classes is right"
     if report.unreadable:
-        many = len(report.unreadable) > (1 - _LEAST_READABLE) * report.pictures
-        yield "replace or remove the unreadable pictures" + (
-            ": there are too many to train or evaluate" if many else ""
-        )
+        stops = ": a training run stops at so many" if _too_many_unreadable(report) else ""
+        yield f"replace or remove the unreadable pictures{stops}"
     if report.constant or report.clipped:
         yield "check the range of the numbers (--intensity LOW,HIGH), or remove pictures that show nothing"
     if any(split.name == "train" for split in report.splits) and any(one == "train" for one, _, _ in report.lacking):
@@ -129,10 +127,31 @@ def advice(report: Report) -> Iterator[str]:
 
 
 def command(report: Report) -> str:
-    """What trains on these images."""
+    """What goes on with these images as they are: training, or else what they allow."""
+    splits = [split.name for split in report.splits]
+    verb: tuple[str, ...]
+    named: dict[str, str]
+    if "train" not in report.all_splits:
+        verb, named = ("embed",), {"split": splits[0], "out": "features.parquet"}
+    elif "train" in splits and _too_many_unreadable(report):
+        verb, named = ("data",), {}  # once they are mended
+    else:
+        verb, named = ("train", "rob"), {}
+    named |= report.chosen
     if report.word is None and not report.embedded:
-        return "lowzoo.train.rob(images)"
-    return "lowzoo train rob" + (f" --data {shlex.quote(printable(report.word))}" if report.word is not None else "")
+        function = {"data": "data_report", "train": "train.rob"}.get(verb[0], verb[0])
+        return f"lowzoo.{function}({', '.join(['images', *(f'{name}={value!r}' for name, value in named.items())])})"
+    words = ["lowzoo", *verb]
+    if report.word is not None:
+        words += [*(["--data"] if verb[0] == "train" else []), printable(report.word)]
+    for name, value in named.items():
+        words += [f"--{name.replace('_', '-')}", printable(value)]
+    return shlex.join(words)
+
+
+def _too_many_unreadable(report: Report) -> bool:
+    broken = sum(item.split == "train" for item, _ in report.unreadable)
+    return broken > _MOST_UNREADABLE * sum(split.pictures for split in report.splits if split.name == "train")
 
 
 def short(item: Item) -> str:

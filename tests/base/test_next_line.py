@@ -3,10 +3,13 @@
 import dataclasses
 import json
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import timm
 import torch
@@ -17,6 +20,8 @@ from lowzoo.base.next_line import commands_of, next_line
 from lowzoo.bench.results import protocol
 from lowzoo.cli.commands import quickstart
 from lowzoo.cli.main import main
+from lowzoo.data.source import open_set
+from lowzoo.export.formats import FORMATS
 from tests.helpers.bench import SHORT
 from tests.helpers.train import SETTINGS, make_pictures, make_teacher
 
@@ -121,6 +126,68 @@ def test_of_the_quickstart(scratch, capsys, monkeypatch):
             run(words, capsys)
     assert [words[1] for words in commands] == ["-c", "list", "eval", "export", "train"]
     assert len(trained) == 1
+
+
+@pytest.fixture
+def trained(monkeypatch):
+    """The sets that `train` was given, opened for training as it does."""
+    opened = []
+
+    def open_them(args, say, began):
+        opened.append(open_set(args.data, args.reading).open("train"))
+        return Path("runs"), {}
+
+    monkeypatch.setattr("lowzoo.train.command.run_training", open_them)
+    return opened
+
+
+def _classes(source):
+    return sorted({source.class_names[label] for label in source.labels})
+
+
+def test_of_a_folder_of_images(scratch, capsys, trained):
+    make_pictures(scratch / "my pictures", count=4)
+    assert follow(run(["data", "my pictures", "--no-features"], capsys), capsys) == ["train"]
+    assert (len(trained[0]), _classes(trained[0])) == (4, ["cold", "warm"])
+
+
+def test_of_images_that_are_found_and_read_in_a_way_of_their_own(scratch, capsys, trained):
+    files = [file.read_bytes() for file in sorted((make_pictures(scratch / "p", 4) / "train").rglob("*.png"))]
+    columns = {"other": ["x"] * 4, "photo": files, "the kind": ["ant", "bee"] * 2}
+    pq.write_table(pa.table(columns), "t.parquet")
+    words = ["--image-column", "photo", "--label-column", "the kind", "--orientation", "stored"]
+    assert follow(run(["data", "t.parquet", "--no-features", *words], capsys), capsys) == ["train"]
+    Path("flat").mkdir()
+    for place, content in enumerate(files):
+        Path("flat", f"{place}.png").write_bytes(content)
+    Path("its list.csv").write_text("".join(f"{place}.png,{'cd'[place % 2]}\n" for place in range(4)))
+    words = ["--labels", "its list.csv", "--intensity", "0,255"]
+    assert follow(run(["data", "flat", "--no-features", *words], capsys), capsys) == ["train"]
+    assert [_classes(source) for source in trained] == [["ant", "bee"], ["c", "d"]]
+    assert trained[0].rules.orientation == "stored"
+
+
+@pytest.mark.slow
+def test_of_images_that_nobody_can_train_on(scratch, capsys, trained):
+    shutil.rmtree(make_pictures(scratch / "p", 2) / "train")
+    assert follow(run(["data", "p", "--no-features"], capsys), capsys) == ["embed"]
+    make_pictures(scratch / "q", 4)
+    (scratch / "q" / "train" / "cold" / "broken.png").write_bytes(b"no picture")
+    text = run(["data", "q", "--no-features"], capsys)
+    assert "a training run stops at so many" in text
+    assert follow(text, capsys) == ["data"]
+    assert not trained
+
+
+@pytest.mark.slow
+def test_of_every_format_at_once(scratch, capsys, monkeypatch):
+    pytest.importorskip("openvino")
+    folder = model_folder(scratch / "tuned.v1", "test_resnet", num_classes=0)
+    monkeypatch.setattr(FORMATS, "names", lambda: ["onnx", "openvino"])
+    text = run(["export", f"./{folder.name}", "--format", "all", "--out", "its files"], capsys)
+    (words,) = commands_of(text)
+    assert (words[1], words[-1]) == ("check", "--cross")
+    assert "every pair keeps its bounds" in run(words[1:], capsys)
 
 
 def test_words_are_taken_for_what_they_are():

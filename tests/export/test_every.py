@@ -7,6 +7,7 @@ from importlib.util import find_spec
 import pytest
 
 from lowzoo.base.errors import LowzooError
+from lowzoo.base.next_line import next_line
 from lowzoo.cli.main import main
 from lowzoo.export import every
 from lowzoo.export.every import export_all
@@ -62,6 +63,7 @@ def test_a_failure_of_one_keeps_the_others(few, tmp_path, monkeypatch):
     assert [row.format for row in found.failed] == ["onnx"]
     assert [artifact.spec.format for artifact in found.artifacts] == ["coreml"]
     assert "FAILED onnx: tiny cannot be exported to ONNX (no reason). Name another" in str(found)
+    assert str(found).splitlines()[-1] == next_line(("check", found.artifacts[0].path))
 
 
 def test_a_precision_that_one_format_has_not_is_told(few, tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ import pytest
 from torch import nn
 
 from lowzoo.base.errors import LowzooError
+from lowzoo.base.next_line import commands_of
 from lowzoo.bench.phones import iphone
 from lowzoo.cli.main import main
 from lowzoo.export import ExportSpec, ParityError
@@ -96,8 +97,11 @@ def test_the_command_line_says_it(tmp_path, monkeypatch, capsys):
     assert _status(words) == 2
     assert "--unchecked" in capsys.readouterr().err
     assert _status([*words, "--unchecked"]) == 0
-    assert "Warning: UNCHECKED: " in capsys.readouterr().out
-    assert _status(["info", str(path)]) == 0
+    text = capsys.readouterr().out
+    assert "Warning: UNCHECKED: " in text
+    (words,) = commands_of(text)
+    assert words == ["lowzoo", "info", f"./{path}"], "a check of it would be refused"
+    assert _status(words[1:]) == 0
     assert "unchecked" in capsys.readouterr().out
     assert _status(["info", str(path), "--json"]) == 0
     assert "conv" in json.loads(capsys.readouterr().out)["unchecked"]

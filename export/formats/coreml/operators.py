@@ -37,7 +37,8 @@ def for_coreml(program: ExportedProgram) -> ExportedProgram:
     lower_ranks(lowered)
     left = sorted({str(node.target) for node in lowered.graph.nodes if node.op == "call_function" and _unknown(node)})
     if left:
-        raise LowzooError(f"coremltools knows no {', '.join(name.removesuffix('.default') for name in left)}", "")
+        names = ", ".join(name.removesuffix(".default").partition(".")[2] for name in left)
+        raise LowzooError(f"it uses torch's {names}, which coremltools does not know", "")
     return lowered
 
 

@@ -78,7 +78,8 @@ def write_coreml(
         except Exception as error:  # a converter pass may raise anything
             reason = plain_reason(error)
             raise LowzooError(
-                f"{resolved.name} cannot be exported to Core ML ({reason})", "Try another model; --debug shows all"
+                f"{resolved.name} cannot be exported to Core ML ({reason})",
+                "Name another model or format; --debug shows all",
             ) from error
         _save(package, path)
     tidy(path)

@@ -1,5 +1,6 @@
 """What a user may say about a source of images beside its name."""
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,14 @@ class SourceOptions:
         if self.orientation not in ("exif", "stored"):
             raise LowzooError(f"an orientation of {self.orientation!r} is impossible", "Choose exif or stored")
         return Rules(self.orientation, parse_intensity(self.intensity))
+
+    def chosen(self) -> dict[str, str]:
+        """What differs from the default, as a command's options or a function's arguments take it."""
+        return {
+            field.name: str(value)
+            for field in dataclasses.fields(self)
+            if (value := getattr(self, field.name)) != field.default
+        }
 
 
 DEFAULT_OPTIONS = SourceOptions()

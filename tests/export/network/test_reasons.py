@@ -16,6 +16,10 @@ SAID = {
     "No ONNX function found for <OpOverload(op='aten._fft_r2c', overload='default')>. Failure message": (
         "it uses torch's _fft_r2c, which the ONNX exporter does not know"
     ),
+    "No ONNX function found for <OpOverload(op='prims.lgamma', overload='default')>. Failure message": (
+        "it uses torch's lgamma, which the ONNX exporter does not know"
+    ),
+    "Lowering not found: torchvision::roi_align": "it uses torch's roi_align, which litert-torch does not know",
     "Missing out variants: {'aten::_fft_r2c'}": "it uses the operator _fft_r2c, which ExecuTorch has no code for",
     "Missing out variants: {'quantized_decomposed::choose_qparams'}": (
         "it uses the operator choose_qparams, which ExecuTorch has no code for"
