@@ -10,6 +10,7 @@ break, and to name it. FILE.md is what a person reads.
 """
 
 import argparse
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,15 @@ from lowzoo.system.installed import require
 
 OUT = Path(__file__).parent / "results" / "cross_matrix.json"
 PLANTED = "planted.onnx"
+RUNTIMES = {
+    "onnx": "onnxruntime",
+    "coreml": "coremltools",
+    "executorch": "executorch",
+    "litert": "ai_edge_litert",
+    "openvino": "openvino",
+    "ncnn": "ncnn",
+    "mnn": "MNN",
+}
 # A core of other runtimes that agree, so that the one that does not is told by all pairs.
 BESIDE_PLANTED = ("onnx-fp32", "openvino-fp32", "coreml-fp32")
 
@@ -74,8 +84,10 @@ def files_of(work: Path) -> list[Path]:
         facts = FORMATS[name]
         for precision in facts.precisions:
             file = work / f"{name}-{precision}{facts.suffix}"
-            if file.exists():
+            if file.exists() and find_spec(RUNTIMES[name]):
                 found.append(file)
+            elif file.exists():
+                print(f"{file.name} is not asked: {RUNTIMES[name]} is not installed", flush=True)
     return found
 
 

@@ -12,8 +12,8 @@ from PIL import Image, ImageEnhance
 
 # Of an object that a crop cuts, the least fraction of its box that is still called the object.
 _VISIBLE = 0.25
-# Hue turns by less than the other three change; a fourth of the colour jitter is a fourth of the way to the opposite.
-_HUE = 0.25
+# The hue shifts by at most an eighth of the colour jitter, in turns.
+_HUE = 1 / 8
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Augmentation:
         if not self.color:
             return Change(flip and self.flip, scale, place)
         factors = random.uniform(1 - self.color, 1 + self.color, 3)
-        hue = random.uniform(-1, 1) * _HUE * self.color / 2
+        hue = random.uniform(-1, 1) * _HUE * self.color
         return Change(flip and self.flip, scale, place, (*map(float, factors), float(hue)))
 
 
