@@ -141,7 +141,7 @@ def test_a_run_that_broke_off_resumes_to_the_same_bits(data, whole, tmp_path, mo
 
 
 def test_another_run_is_not_resumed(data, whole):
-    with pytest.raises(LowzooError, match=r"learning_rate was 0\.0005, not 0\.1"):
+    with pytest.raises(LowzooError, match=r"learning_rate was 0\.001, not 0\.1"):
         _segment(data, whole[0], resume=True, learning_rate=0.1)
     with pytest.raises(LowzooError, match="already holds a run"):
         _segment(data, whole[0])
