@@ -117,9 +117,11 @@ def open_ncnn(path: Path) -> Runnable:
     import ncnn
 
     def run(rows: NDArray[Any]) -> tuple[Array, ...]:
-        planes = np.ascontiguousarray(rows[0], np.float32)  # ncnn has no batch
+        lent = np.ascontiguousarray(rows[0], np.float32)  # ncnn has no batch
+        # Into memory that it was lent a layer of one channel writes where it must not, and the process ends.
+        planes = ncnn.Mat(lent).clone()
         extractor = net.create_extractor()
-        extractor.input(taken, ncnn.Mat(planes))  # which does not hold the array, so it has to stay until the run ends
+        extractor.input(taken, planes)
         found = []
         for name in outputs:
             status, value = extractor.extract(name)

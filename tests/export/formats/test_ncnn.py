@@ -1,5 +1,6 @@
 """ncnn files of tiny networks in ncnn itself, and ncnn's graph as a text that carries our metadata."""
 
+import dataclasses
 import json
 import shutil
 
@@ -52,9 +53,9 @@ def test_a_batch_and_int8_are_refused_by_name():
 class Small(nn.Module):
     """A convolution and its mean."""
 
-    def __init__(self):
+    def __init__(self, channels=3):
         super().__init__()
-        self.conv = nn.Conv2d(3, 16, 5, 2)
+        self.conv = nn.Conv2d(channels, 16, 5, 2)
 
     def forward(self, x):
         return self.conv(x).relu().mean((2, 3))
@@ -66,6 +67,15 @@ def exact(tmp_path_factory):
     pytest.importorskip("pnnx", reason="needs lowzoo[ncnn]")
     path = tmp_path_factory.mktemp("ncnn") / "x.ncnn.param"
     return write_artifact(tiny_resolved(Small()), ExportSpec(format="ncnn"), path)
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_other_channels(tmp_path, exact, channels):
+    resolved = dataclasses.replace(
+        tiny_resolved(Small(channels)), input_size=(channels, SIDE, SIDE), mean=(0.5,) * channels, std=(0.5,) * channels
+    )
+    made = write_artifact(resolved, ExportSpec(format="ncnn"), tmp_path / "x.ncnn.param")
+    assert made.parity.relative_error < 1e-5
 
 
 def test_a_file_says_what_it_is(exact):
