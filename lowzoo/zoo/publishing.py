@@ -38,13 +38,11 @@ class Published:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values."""
-        from lowzoo.zoo.publish import FILES
-
         return {
             "repo": self.repo,
             "url": self.url,
             "revision": self.revision,
-            "files": list(FILES),
+            "files": list(self.publication.files),
             "architecture": self.publication.config["architecture"],
             "needs_lowzoo": self.publication.needs_lowzoo,
         }
