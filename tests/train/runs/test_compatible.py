@@ -432,7 +432,7 @@ def test_the_next_line_names_the_model_and_the_data_of_the_run(trained: Path, tm
     shutil.copytree(trained, folder)
     facts = json.loads((folder / "run.json").read_text())
     said: list[str] = []
-    _report(RunResult(folder, 1.0, None, None, facts), TrainArgs("rob", data="my photos"), said.append)
+    _report(RunResult(folder, 1.0, None, None, facts), TrainArgs("rob", (), data="my photos"), said.append)
     first = commands_of("\n".join(said))[0]
     assert first[:4] == ["lowzoo", "eval", "knn", str(folder)]
     assert first[4:] == ["--bank", read_config(folder).compatible_with, "--data", "my photos"]
