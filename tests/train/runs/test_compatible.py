@@ -436,3 +436,11 @@ def test_the_next_line_names_the_model_and_the_data_of_the_run(trained: Path, tm
     first = commands_of("\n".join(said))[0]
     assert first[:4] == ["lowzoo", "eval", "knn", str(folder)]
     assert first[4:] == ["--bank", read_config(folder).compatible_with, "--data", "my photos"]
+
+
+def test_each_search_by_an_index_is_told_by_its_name(trained: Path, other: Path, world: Path) -> None:
+    pytest.importorskip("faiss")
+    found = knn(trained, data=world, bank=other, k=3, neighbors="approximate")
+    assert list(found.result.settings["approximation"]) == ["cross_knn", "knn", "bank_knn"]
+    assert all(0 < each["recall"] <= 1 for each in found.result.settings["approximation"].values())
+    assert "Neighbours of bank_knn: approximate" in str(found)
