@@ -105,7 +105,7 @@ def check_artifact(
     """
     artifact = open_artifact(path)
     if isinstance(against, Resolved):
-        reference = given_reference(against, path, artifact.metadata, features)
+        reference = given_reference(against, path, artifact.metadata, head, features)
     else:
         reference = reference_of(path, artifact.metadata, artifact.side, against, head, features)
         _refuse_other_preparation(reference.resolved, artifact)

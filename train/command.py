@@ -34,6 +34,7 @@ from lowzoo.train.runs.result import RunResult
 from lowzoo.train.settings.changes import changed_keys, first_config, read_changes, refuse_other_run
 from lowzoo.train.settings.config import named_fields, resolve, validate
 from lowzoo.train.settings.view_sizes import fitting_views, sizes_named
+from lowzoo.train.teachers.target import word_and_size
 
 # Fewer held-out images tell nothing.
 _FEWEST_HELD_OUT = 10
@@ -311,7 +312,7 @@ def _work(
     """One process's part of the run."""
     result = open_run(args, config, folder, say, began, images).train(Progress())
     if result:
-        _report(result, say)
+        _report(result, args, say)
     return result
 
 
@@ -345,7 +346,7 @@ def _resumed(args: TrainArgs, folder: Path) -> TrainConfig:
     return config
 
 
-def _report(result: RunResult, say: Callable[[str], None]) -> None:
+def _report(result: RunResult, args: TrainArgs, say: Callable[[str], None]) -> None:
     facts = result.facts
     speed = f", {facts['images_per_s']:.0f} images/s" if facts["images_per_s"] else ""
     loss = f", loss {result.loss:.3f}" if result.loss is not None else ""
@@ -356,9 +357,12 @@ def _report(result: RunResult, say: Callable[[str], None]) -> None:
             say(result.verdict.remedy)
     if distances := facts["result"].get("compatible"):
         say(
-            f"Cosine distance to {facts['compatible']['model']}: {distances[0]:.3f} -> {distances[-1]:.3f}; what that "
-            f"is worth, `lowzoo eval knn {result.folder} --bank {read_config(result.folder).compatible_with}` tells"
+            f"Cosine distance to {facts['compatible']['model']}: {distances[0]:.3f} -> {distances[-1]:.3f}; "
+            "k-NN by its index tells what that is worth"
         )
+        word, _ = word_and_size(read_config(result.folder))
+        data = ("--data", args.data) if isinstance(args.data, str | Path) else ()
+        say(next_line(("eval", "knn", result.folder, "--bank", word, *data)))
     if facts["data"]["unreadable"]:
         unreadable = facts["data"]["unreadable"]
         say(f"Images that could not be read, repeats counted: {unreadable}; see {result.folder / 'bad_images.txt'}")

@@ -170,7 +170,11 @@ def reference_of(
 
 
 def given_reference(
-    resolved: Resolved, path: Path, notes: Mapping[str, str], features: Features | None = None
+    resolved: Resolved,
+    path: Path,
+    notes: Mapping[str, str],
+    head: str | None = None,
+    features: Features | None = None,
 ) -> Reference:
     """A network that is loaded, and whether its weights are those that a file was made from.
 
@@ -178,11 +182,15 @@ def given_reference(
         resolved: The network.
         path: Path of the file.
         notes: Its metadata.
+        head: "compatible" for the map into another model's space; what the file names if None.
         features: The maps that the file gives; what it names if None.
 
     Raises:
-        LowzooError: It does not have the feature maps that the file gives, or is not the one that was taught.
+        LowzooError: It does not have the feature maps that the file gives, is not the one that was taught, or has no
+            map into another model's space, or one of other weights.
     """
+    if not resolved.head and (head or _source(notes).get("head")) == COMPATIBLE:
+        resolved = with_map(resolved)
     # By its tensors alone: a program may have trained it on since it was loaded.
     stated = notes.get("lowzoo.weights")
     resolved = giving_maps(resolved, notes, features)

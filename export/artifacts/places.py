@@ -27,15 +27,15 @@ def atomic_place(path: Path, *, folder: bool) -> Iterator[Path]:
     Raises:
         LowzooError: The place cannot be written to, or is a folder of something else.
     """
-    refuse_special_file(path)
-    if folder and path.exists() and not (path / "Manifest.json").is_file():
-        what = "a folder of something else" if path.is_dir() else "a file"
-        raise LowzooError(f"cannot write {path}: it is {what}", "Name another place with --out")
-    if not folder and path.is_dir():
-        raise LowzooError(f"cannot write {path}: it is a directory", "Name a file")
     beside: Path | None = None
     given: Path | None = None
     try:
+        refuse_special_file(path)
+        if folder and path.exists() and not (path / "Manifest.json").is_file():
+            what = "a folder of something else" if path.is_dir() else "a file"
+            raise LowzooError(f"cannot write {path}: it is {what}", "Name another place with --out")
+        if not folder and path.is_dir():
+            raise LowzooError(f"cannot write {path}: it is a directory", "Name a file")
         path.parent.mkdir(parents=True, exist_ok=True)
         beside = Path(tempfile.mkdtemp(prefix=f".{path.stem}.", dir=path.parent))
         yield (given := plain_path(beside / path.name))

@@ -53,6 +53,9 @@ def card_of_run(facts: dict[str, Any], repo: str, license: str, *, needs_lowzoo:
     teacher = facts.get("teacher")
     if teacher:
         _check_teacher(teacher, license)
+    compatible = facts.get("compatible")
+    if compatible:
+        _check_license(f"model {compatible.get('model')} that the run is compatible with", compatible, license)
     figures = _figures(facts)
     trained = f"A headless `{facts['architecture']}` trained by {facts['method']} with lowzoo"
     parts = [
@@ -126,19 +129,30 @@ def _check_teacher(teacher: dict[str, Any], license: str) -> None:
             f"run.json does not state training and licence of the teacher {name}, which the card needs",
             "Train with a teacher of `lowzoo teachers`, or add what is known of it to run.json",
         )
-    allowed = teacher.get("derivatives_may_be_published")
+    _check_license(f"teacher {name}", teacher, license)
+
+
+def _check_license(whose: str, source: dict[str, Any], license: str) -> None:
+    """Refuse weights that the licence of what they were trained with does not allow."""
+    theirs = source.get("license") or ""
+    if not theirs:
+        raise LowzooError(
+            f"run.json does not state the licence of the {whose}, which the card needs",
+            "Add what is known of it to run.json, or train with one whose licence is known",
+        )
+    allowed = source.get("derivatives_may_be_published")
     if allowed is False or "ND" in theirs.upper().split("-"):
         raise LowzooError(
-            f"the licence of the teacher {name}, {theirs}, forbids publishing weights derived from it",
-            "Keep them to yourself, or train with another teacher",
+            f"the licence of the {whose}, {theirs}, forbids publishing weights derived from it",
+            "Keep them to yourself, or train with another one",
         )
     if allowed is None and theirs == "NOASSERTION":
         raise LowzooError(
-            f"nobody states whether weights derived from the teacher {name} may be published", "Ask its authors first"
+            f"nobody states whether weights derived from the {whose} may be published", "Ask its authors first"
         )
     if "NC" in theirs.upper().split("-") and "NC" not in license.upper().split("-"):
         raise LowzooError(
-            f"the teacher {name} stands under {theirs}, which {license} would not keep to", f"Name --license {theirs}"
+            f"the {whose} stands under {theirs}, which {license} would not keep to", f"Name --license {theirs}"
         )
 
 
@@ -152,6 +166,12 @@ def _run_lines(facts: dict[str, Any], teacher: dict[str, Any] | None, license: s
             lines.append("**Extension of the paper**: the head was fitted; the paper uses the teacher's own.")
     else:
         lines.append("**Teacher**: none.")
+    compatible = facts.get("compatible")
+    if compatible:
+        lines.append(
+            f"**Compatible with**: {compatible['model']} ({compatible['license']}, weights "
+            f"`sha256:{compatible['weights'][:12]}`), by the map in `compatible.safetensors`."
+        )
     lines += [
         f"**Length**: {facts['epochs']} epochs, {facts['steps']} steps of {facts['batch_size']} images.",
         f"**Licences**: weights {license}; teacher {teacher['license'] if teacher else 'none'}; the data's own terms "

@@ -111,6 +111,11 @@ def main(arguments: list[str] | None = None) -> None:
         # The reader (`| head`) has what it wanted; without this the interpreter complains while it shuts down.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)  # as typer does when the pipe breaks earlier
+    except OSError as error:
+        # Of a path that a name on the command line leads to: it is too long, or its folder may not be searched.
+        if debug or error.filename is None:
+            raise
+        sys.exit(_report(f"{error.filename}: {error.strerror}. Name another file or folder"))
     except Stopped as stopped:
         if not stopped.told:
             print(f"lowzoo: {stopped.message}", file=sys.stderr)

@@ -70,7 +70,7 @@ def score_cross_knn(
         for name, (bank, queries) in pairs.items()
     }
     main = preset.ks[0] if preset.ks[0] in chosen else chosen[0]
-    searched = found["cross_knn"][1]
+    searched = {name: how_found.as_dict() for name, (_, how_found) in found.items() if how_found}
     result = EvaluationResult(
         protocol="knn",
         preset=preset.name,
@@ -84,7 +84,7 @@ def score_cross_knn(
             "temperature": preset.temperature,
             "similarity": "cosine",
             "neighbors": neighbors,
-            **({"approximation": searched.as_dict()} if searched else {}),
+            **({"approximation": searched} if searched else {}),
             "precision": how.precision,
             "preprocessing": dataclasses.asdict(Preprocessing.of(student)),
             "bank_model": ModelFacts.of(model).model_dump(),

@@ -103,8 +103,9 @@ def _report(result: EvaluationResult) -> Iterator[str]:
         yield f"{part.capitalize()}: {data_line(facts)}"
     if any(facts.orientation == "stored" for facts in result.data.values()):
         yield "Photographs were left as they are stored, not turned as their cameras noted"
-    if searched := result.settings.get("approximation"):
-        yield f"Neighbours: {Approximation(**searched)}"
+    searched = result.settings.get("approximation") or {}
+    for name, each in ({"": searched} if "index" in searched else searched).items():
+        yield f"Neighbours{f' of {name}' if name else ''}: {Approximation(**each)}"
     if chosen := result.settings.get("chosen"):
         yield f"Chosen: {', '.join(f'{name} {value}' for name, value in chosen.items() if value is not None)}"
     yield ""

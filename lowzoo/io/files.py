@@ -30,9 +30,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
         LowzooError: The place cannot be written to, is no place for a file, or the disk is full.
     """
     path = Path(path)
-    refuse_special_file(path)
     temporary: Path | None = None
     try:
+        refuse_special_file(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_dir():
             raise LowzooError(f"cannot write {path}: it is a directory", "Name a file")

@@ -24,6 +24,10 @@ class NoRevisionError(LowzooError):
     """A revision that the repository has not, or the cache where there is no way to the Hub."""
 
 
+class NoFileError(LowzooError):
+    """A file that the repository has not."""
+
+
 def fetch_model(repository: str, cache_dir: str | Path | None = None, *, folder: str = "") -> tuple[Path, str]:
     """Fetch configuration and weights of a model, or take them from the cache.
 
@@ -194,7 +198,7 @@ def _explained(name: str, revision: str, files: Sequence[str]) -> Iterator[None]
     except RevisionNotFoundError as error:
         raise NoRevisionError(f"the repository {name} has no revision {revision}", _revisions(name)) from error
     except EntryNotFoundError as error:
-        raise LowzooError(
+        raise NoFileError(
             f"the repository {name}{at} holds no {' and '.join(files)}", _models(name, revision)
         ) from error
     except HfHubHTTPError as error:

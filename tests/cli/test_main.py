@@ -252,3 +252,13 @@ def test_cards_name_a_place_that_cannot_be_written(capsys, tmp_path):
     status, _, err = run(capsys, "cards", "--out", str(tmp_path / "file"))
     assert status == 2
     assert err.startswith("lowzoo: error: cannot write to the folder")
+
+
+@pytest.mark.parametrize("words", [["check", "x" * 300], ["info", f"{'x' * 300}.onnx"]])
+def test_a_name_that_no_file_can_have_is_one_line(words, capsys):
+    with pytest.raises(SystemExit) as error:
+        cli.main(words)
+    assert error.value.code == 2
+    said = capsys.readouterr().err
+    assert "File name too long" in said
+    assert said.count("\n") == 1

@@ -52,3 +52,12 @@ def test_a_link_to_a_plain_file_gives_way_as_a_file_does(tmp_path):
     write_text(tmp_path / "link", "new")
     assert (tmp_path / "link").read_text() == "new"
     assert (tmp_path / "old").read_text() == "old"
+
+
+@pytest.mark.parametrize("folder", [False, True])
+def test_a_name_that_is_too_long_is_a_place_that_takes_no_file(tmp_path, folder):
+    path = tmp_path / ("x" * 300)
+    for write in (lambda: write_text(path, "words"), lambda: atomic_place(path, folder=folder).__enter__()):
+        with pytest.raises(LowzooError, match=r"cannot write .*: File name too long"):
+            write()
+    assert not list(tmp_path.iterdir())

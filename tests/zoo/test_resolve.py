@@ -11,6 +11,7 @@ from timm.models import save_for_hf
 
 from lowzoo import catalog
 from lowzoo.base.errors import LowzooError
+from lowzoo.zoo.find import architecture_of, find
 from lowzoo.zoo.resolve import load_model
 from tests.helpers.hostile import Runs
 
@@ -249,3 +250,17 @@ def test_a_pickle_in_a_folder_that_is_no_network_is_refused(tmp_path, monkeypatc
     with pytest.raises(LowzooError, match=said):
         load_model(str(tmp_path / "m"))
     assert not (tmp_path / "made").exists()
+
+
+def test_a_file_of_a_teacher_is_that_teacher_whether_weights_are_wanted_or_not(tmp_path):
+    file = tmp_path / "dino.pth"
+    file.write_bytes(b"")
+    assert architecture_of(f"dino_vits16@{file}") == "vit_small_patch16_224"
+    for word, message in (
+        (f"dino_vits16@{tmp_path / 'missing'}", "missing of teacher dino_vits16 does not exist"),
+        ("dino_vits16@", "dino_vits16@ names no file"),
+    ):
+        for pretrained in (True, False):
+            with pytest.raises(LowzooError, match=message) as caught:
+                find(word, pretrained=pretrained)
+            assert "dino_vits16@FILE" in caught.value.remedy

@@ -59,7 +59,8 @@ class DetectConfig(BaseModel):
         test_size: Shorter side in testing; of the data if 0.
         longest: Most pixels of the other side; of the data if 0.
         flip: Mirror images at random.
-        scale_jitter: Least and largest factor of an image's size, drawn at random; of a larger one a part is cut out.
+        scale_jitter: Least and largest factor of an image's size, drawn at random; of a larger one a part is cut out,
+            unless no object would be left in it.
         color_jitter: How far brightness, contrast and saturation may be from 1, at random; hue by an eighth of it.
         empty_images: Whether images without an object are trained on.
         sync_bn: Batch norms over all processes.

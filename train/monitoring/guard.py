@@ -38,14 +38,19 @@ class Guard:
         self._stuck = 0
         self._moved = False
 
-    def loss(self, value: float, step: int) -> None:
+    def loss(self, value: float, step: int, beside: float = 0.0) -> None:
         """Check a loss.
 
+        Args:
+            value: The recipe's own.
+            step: At which.
+            beside: What is added to it for the gradient.
+
         Raises:
-            LowzooError: It is not finite, or has stood at ln K.
+            LowzooError: Their sum is not finite, or the recipe's own has stood at ln K.
         """
-        if not math.isfinite(value):
-            raise LowzooError(f"the loss became {value} at step {step}", DIVERGED)
+        if not math.isfinite(value + beside):
+            raise LowzooError(f"the loss became {value + beside} at step {step}", DIVERGED)
         at_uniform = abs(value - self.uniform) <= _CLOSE * abs(self.uniform)
         self._moved = self._moved or not at_uniform
         self._stuck = self._stuck + 1 if at_uniform else 0

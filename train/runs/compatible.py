@@ -6,6 +6,7 @@ it. The recipe's step is left as it is, and its own loss is reported as before.
 
 from collections.abc import Callable
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -60,15 +61,10 @@ class CompatibleTerm:
         network.layout = config.layout
         kept = None
         if cache is not None:
-            checksum = network.checksum()
-            kept = open_cache(
-                cache / f"compatible-{checksum[:16]}",
-                network,
-                config,
-                source,
-                precision,
-                preparation=str(self.facts.preparation),
-            )
+            preparation = str(self.facts.preparation)
+            name = sha256(f"{network.checksum()} {preparation}".encode()).hexdigest()[:16]
+            place = cache / f"compatible-{name}"
+            kept = open_cache(place, network, config, source, precision, preparation=preparation)
             say(f"Cache of {self.facts.model}'s embeddings: {kept}")
         elif teacher is not None and is_same(target, teacher.teacher, config.global_size):
             self._teacher = teacher

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Generator, Iterable
 from contextlib import AbstractContextManager, closing, nullcontext
+from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -141,7 +142,7 @@ class Run:
         self._require_same(backbone, teacher, target)
         if not resume:
             scores = teacher.facts.prototypes if teacher is not None else 0
-            config = self.config = self._in_parts(config, backbone, teacher, scores, processes, say)
+            config = self.config = self._in_parts(config, backbone, teacher, target, scores, processes, say)
         if target is not None and state is not None:
             same_target(target.facts, state["compatible"], folder)
         per_epoch = len(source) // config.batch_size
@@ -243,6 +244,7 @@ class Run:
         config: TrainConfig,
         backbone: torch.nn.Module,
         teacher: Teacher | None,
+        target: Target | None,
         scores: int,
         processes: int,
         say: Callable[[str], None],
@@ -259,6 +261,12 @@ class Run:
             )
         if needed is None:
             needed = estimate(config, backbone, scores or config.needs.outputs, self.device, self.autocast)
+        if target is not None:
+            if self.device.type != "cpu":  # on the CPU it is there already
+                tensors = target.teacher.state_dict().values()
+                weights = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+                needed = replace(needed, fixed=needed.fixed + weights)
+            say(f"Memory: what {target.facts.model} takes while it computes embeddings is not in the estimate")
         # Processes on one CPU share its memory.
         sharing = processes if self.device.type == "cpu" else 1
         parts = collectives.any_of(needed.parts(images, free // sharing, taken_memory(self.device)))
@@ -513,12 +521,12 @@ class Run:
 
     def _log(self, loss: torch.Tensor, clock: StepClock, bar: Progress) -> None:
         value = float(collectives.all_reduce_sum(loss.clone()) / collectives.world_size())
-        if self.config.guard:
-            self.guard.loss(value, self.step)
-        extra = {}
+        extra, beside = {}, 0.0
         if self.compatible is not None:
-            distance = collectives.all_reduce_sum(self._distance.clone()) / collectives.world_size()
-            extra = {"compatible": float(distance)}
+            distance = float(collectives.all_reduce_sum(self._distance.clone()) / collectives.world_size())
+            extra, beside = {"compatible": distance}, self.compatible.weight * distance
+        if self.config.guard:
+            self.guard.loss(value, self.step, beside)
         timing = clock.report(self.config.batch_size // self.config.accumulate)
         if not self.main:
             return

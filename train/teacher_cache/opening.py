@@ -50,7 +50,8 @@ def open_cache(
             "a teacher cache needs to know how many views of an image there will be, and minutes do not tell",
             f"{views} --epochs or --steps",
         )
-    view_epochs = repeated or config.epochs or -(-config.steps * config.batch_size // len(source))
+    # An epoch has whole batches alone, so that steps go through more epochs than there are images for.
+    view_epochs = repeated or config.epochs or -(-config.steps // (len(source) // config.batch_size))
     if patches:
         grid = (config.global_size // patch_side(teacher.backbone)) ** 2
         refuse_patch_targets(len(source), view_epochs, config.global_views, grid, teacher.bottleneck_width)

@@ -94,7 +94,7 @@ def load_target(config: TrainConfig, features: int) -> Target:
     Raises:
         LowzooError: Unknown model, one that takes no colour pictures or no squares, or an impossible size.
     """
-    word, size = _word_and_size(config)
+    word, size = word_and_size(config)
     resolved = load_model(word, image_size=size)
     channels, height, width = resolved.input_size
     if channels != 3:
@@ -126,7 +126,8 @@ def load_target(config: TrainConfig, features: int) -> Target:
     return Target(Teacher(in_parts, PlainEmbedding(dimensions), about), in_parts, fed, facts)
 
 
-def _word_and_size(config: TrainConfig) -> tuple[str, int | None]:
+def word_and_size(config: TrainConfig) -> tuple[str, int | None]:
+    """The word that means the model anywhere, and the side in pixels that it is asked for; None for its own."""
     word, size, taught = config.compatible_with, config.compatible_size or None, config.taught
     if taught is not None and word == taught.teacher:
         size = size or taught.teacher_size or config.global_size

@@ -184,7 +184,7 @@ def _metric_line(metric: Metric) -> str:
 
 
 def describe_other(model_spec: str) -> dict[str, Any]:
-    """The facts as plain data (JSON-ready); nothing is built, and of weights only the header is read.
+    """The facts as plain data (JSON-ready); nothing is built but where a map has to fit the weights.
 
     Args:
         model_spec: A folder, `hf-hub:ORG/NAME[/FOLDER][@REVISION]`, a timm name, or a file of `lowzoo export`.
@@ -297,9 +297,21 @@ def _made(folder: Path) -> dict[str, dict[str, Any]]:
 
 def _compatible(folder: Path) -> dict[str, dict[str, Any]]:
     """In whose embedding space the folder's map leads; nothing where it has none."""
-    from lowzoo.zoo.compatible import FILE, read_map
+    from lowzoo.zoo.compatible import FILE, map_of, read_map
+    from lowzoo.zoo.find import FOLDER_SCHEME
+    from lowzoo.zoo.resolve import load_model
 
-    return {"compatible": read_map(folder)[1].as_dict()} if (folder / FILE).is_file() else {}
+    if not (folder / FILE).is_file():
+        return {}
+    try:
+        said = read_map(folder)[1].as_dict()
+    except LowzooError as error:
+        return {"compatible": {"damaged": error.message}}
+    try:
+        map_of(load_model(f"{FOLDER_SCHEME}{folder}"))
+    except LowzooError as error:
+        said["unusable"] = error.message
+    return {"compatible": said}
 
 
 def _shown(value: Any) -> str:

@@ -201,6 +201,9 @@ def prepare(data: AnnotatedSet, one: Drawn, longest: int, *, with_masks: bool) -
     moved = own.boxes[own.objects] * np.tile(scale, 2) - np.array([column, row] * 2, np.float32)
     # An object that annotations call one stays one unless the crop took it away.
     boxes, seen = (moved, np.ones(len(moved), bool)) if whole == size else clipped(moved, size)
+    if len(own.objects) and not seen.any():
+        # The part that was drawn shows none of them: nothing would be learned but background. The whole image does.
+        return prepare(data, replace(one, change=replace(one.change, scale=1.0)), longest, with_masks=with_masks)
     chosen, boxes = own.objects[seen], boxes[seen]
     drawn: NDArray[np.uint8] | None = None
     if with_masks and own.segments is not None:

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from lowzoo.base.errors import LowzooError
-from lowzoo.detection.sets.augment import Augmentation
-from lowzoo.detection.sets.batches import Plan, Steps, fitted, normalised
+from lowzoo.detection.sets.augment import Augmentation, Change
+from lowzoo.detection.sets.batches import Drawn, Plan, Steps, fitted, normalised, prepare
 from lowzoo.detection.sets.opening import open_sets
 from tests.helpers.detection import drawn_set
 
@@ -91,3 +91,13 @@ def test_an_image_of_another_size_than_annotated_is_refused_by_name(tmp_path):
     data = open_sets(folder, with_masks=False).train
     with pytest.raises(LowzooError, match=r"3\.png is 50 x 60 pixels, and its annotations are for 96 x 96"):
         Steps(data, _plan([(96, 96)] * 6, 6), with_masks=False)[0]
+
+
+def test_an_image_whose_objects_were_all_cut_away_is_seen_whole(data):
+    index = 0
+    width, height = data.images[index].width, data.images[index].height
+    for place in ((0.0, 0.0), (1.0, 1.0), (0.0, 1.0), (1.0, 0.0)):
+        one = Drawn(index, 96, 0, Change(scale=8.0, place=place))
+        found = prepare(data, one, 96, with_masks=True)
+        assert found.pixels.shape[:2] == (height, width) == (96, 96)
+        assert len(found.boxes) == len(found.labels) == len(found.masks) > 0

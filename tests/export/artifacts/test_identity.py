@@ -265,9 +265,10 @@ def test_a_map_into_another_space_goes_with_its_backbone_and_is_told_from_others
     said = json.loads(notes["lowzoo.compatible"])
     assert said == facts.as_dict() | {"normalised": "L2, in the graph", "similarity": "cosine"}
     assert "unit vectors in the embedding space of tiny.tag" in json.loads(notes["lowzoo.output"])["meaning"]
-    report = check_artifact(artifact.path)
-    assert report.same_weights
-    assert not report.broken
+    for against in (None, load_model(str(folder))):
+        report = check_artifact(artifact.path, against=against)
+        assert report.same_weights
+        assert not report.broken
     plain = export(folder)
     assert plain.path != artifact.path
     assert "lowzoo.compatible" not in notes_of_onnx(plain.path)

@@ -1,6 +1,7 @@
 """A student that keeps another model's index: the map in training, in the run folder, and what is refused."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,20 +10,28 @@ import timm
 import torch
 from safetensors.torch import load_file, save_file
 
+from lowzoo import catalog
 from lowzoo.base.errors import LowzooError
+from lowzoo.base.next_line import commands_of
 from lowzoo.cli.commands.info import describe_other, sections
 from lowzoo.embedding import embed
 from lowzoo.evaluate import knn
+from lowzoo.io import hub
 from lowzoo.preprocess.transform import Preprocessing
+from lowzoo.train.command import TrainArgs, _report
+from lowzoo.train.monitoring.guard import Guard
 from lowzoo.train.monitoring.metrics import read_metrics
 from lowzoo.train.monitoring.progress import Progress, StepClock
 from lowzoo.train.networks.step import Views
 from lowzoo.train.recipes.base import TrainConfig
 from lowzoo.train.recipes.sslight.method import MocoMethod
 from lowzoo.train.runs.compatible import CompatibleTerm
+from lowzoo.train.runs.folder import read_config
 from lowzoo.train.runs.loop import Run
-from lowzoo.zoo.compatible import FILE, read_map, with_map
+from lowzoo.train.runs.result import RunResult
+from lowzoo.zoo.compatible import FILE, CompatibleFacts, read_map, with_map
 from lowzoo.zoo.digest import weights_digest
+from lowzoo.zoo.publish import prepare
 from lowzoo.zoo.resolve import load_model
 from tests.helpers.slow import slow_but
 from tests.helpers.train import METHODS, WIDTH, config_of, start
@@ -304,3 +313,134 @@ def test_a_recipe_that_encodes_by_itself_is_refused(world: Path, other: Path, tm
     run.method.encode = lambda groups, masks, now: run.student(groups)  # type: ignore[method-assign]
     with pytest.raises(LowzooError, match=r"does not encode its views by Method\.encode"):
         first_loss(run)
+
+
+def test_steps_over_epochs_of_whole_batches_stay_within_the_cache(world: Path, other: Path, tmp_path: Path) -> None:
+    # 24 images in batches of 10: two steps an epoch, so that seven go through four epochs.
+    config = compatible("rob_dino", world, other, "batch_size=10", "monitor_epochs=0", "steps=7")
+    for name in ("filling", "reading"):
+        start(world, tmp_path / name, config, cache=tmp_path / "cache").train(Progress())
+    assert column(tmp_path / "reading", "loss") == column(tmp_path / "filling", "loss")
+
+
+def test_two_preparations_of_the_same_weights_have_caches_of_their_own(world: Path, tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    first = write_model(tmp_path / "first")
+    torch.manual_seed(1)
+    second = write_model(tmp_path / "second", crop_pct=0.5)
+    for model in (first, second):
+        start(world, tmp_path / f"run_{model.name}", compatible("rob_dino", world, model), cache=tmp_path / "cache")
+    assert len(list((tmp_path / "cache").glob("compatible-*"))) == 2
+
+
+def test_a_distance_that_is_no_number_ends_the_run() -> None:
+    guard = Guard(outputs=8)
+    guard.loss(1.0, 10, 0.5)
+    with pytest.raises(LowzooError, match="the loss became nan at step 20"):
+        guard.loss(1.0, 20, float("nan"))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"dimensions": "96"}, "damaged at dimensions"),
+        ({"dimensions": 10**12}, "its tensors are not those of a linear map"),
+        ({"map": "cubic"}, "damaged at map"),
+        ({"input_size": [3, 32]}, "damaged at input_size"),
+        ({"colour": 1}, "the unknown colour"),
+        ([1, 2], "is no map"),
+    ],
+)
+def test_a_map_that_says_nonsense_is_refused_in_plain_words(trained: Path, tmp_path: Path, change, message) -> None:
+    facts = read_map(trained)[1].as_dict()
+    said = facts | change if isinstance(change, dict) else change
+    save_file(load_file(trained / FILE), tmp_path / FILE, {"lowzoo.compatible": json.dumps(said)})
+    with pytest.raises(LowzooError, match=message):
+        read_map(tmp_path)
+
+
+def test_info_says_what_a_map_is_worth(trained: Path, tmp_path: Path) -> None:
+    assert "unusable" not in describe_other(str(trained))["compatible"]
+    for name in ("config.json", FILE):
+        (tmp_path / name).write_bytes((trained / name).read_bytes())
+    state = load_file(trained / "model.safetensors")
+    save_file({key: value + 1 for key, value in state.items()}, tmp_path / "model.safetensors", {"format": "pt"})
+    assert "was trained with other weights" in describe_other(str(tmp_path))["compatible"]["unusable"]
+    (tmp_path / FILE).write_bytes(b"no map")
+    said = describe_other(str(tmp_path))
+    assert "is no map" in said["compatible"]["damaged"]
+    assert "Compatible with" in dict(sections(said))
+
+
+def test_the_licence_of_the_model_is_kept_to_and_the_map_is_published(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(trained, folder)
+    facts = json.loads((folder / "run.json").read_text())
+    facts["teacher"] = None
+
+    def state(**compatible: object) -> None:
+        (folder / "run.json").write_text(json.dumps(facts | {"compatible": facts["compatible"] | compatible}))
+
+    for said, message in (
+        ({}, "does not state the licence of the model other"),
+        ({"license": "CC-BY-ND-4.0"}, "forbids publishing"),
+        ({"license": "MIT", "derivatives_may_be_published": False}, "forbids publishing"),
+        ({"license": "CC-BY-NC-4.0"}, "which MIT would not keep to"),
+    ):
+        state(**said)
+        with pytest.raises(LowzooError, match=message):
+            prepare(folder, "me/mine", license="MIT")
+    state(license="Apache-2.0")
+    found = prepare(folder, "me/mine", license="MIT")
+    assert "**Compatible with**: other (Apache-2.0, weights" in found.card
+    assert found.files[-1] == FILE
+    assert found.map == folder / FILE
+    # What a repository holds is asked for by its name at its commit.
+    resolved = replace(load_model(f"local-dir:{folder}"), source=f"hf-hub:me/mine/sub@{'0' * 40}")
+    asked = []
+
+    def fetched(repository: str, files: list[str]) -> tuple[Path, str]:
+        asked.append((repository, *files))
+        (tmp_path / "sub").mkdir()
+        shutil.copy(folder / FILE, tmp_path / "sub")
+        return tmp_path, "0" * 40
+
+    monkeypatch.setattr(hub, "fetch_files", fetched)
+    assert with_map(resolved).compatible == read_map(folder)[1]
+    assert asked == [(f"me/mine@{'0' * 40}", f"sub/{FILE}")]
+
+    def missing(repository: str, files: list[str]) -> None:
+        raise hub.NoFileError("no", "no")
+
+    monkeypatch.setattr(hub, "fetch_files", missing)
+    with pytest.raises(LowzooError, match="has no map") as caught:
+        with_map(resolved)
+    assert "where it was published" in caught.value.remedy
+
+
+def test_facts_keep_the_licence_of_a_teacher_of_the_catalog() -> None:
+    network = replace(load_model("test_resnet", pretrained=False), source="dino_vits16@/x.pth", license="Apache-2.0")
+    facts = CompatibleFacts.of(network, dimensions=4, features=4, map="linear", weight=1.0)
+    entry = catalog.teacher("dino_vits16")
+    assert (facts.license, facts.derivatives_may_be_published) == ("Apache-2.0", entry.derivatives_may_be_published)
+
+
+def test_the_next_line_names_the_model_and_the_data_of_the_run(trained: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "a run"
+    shutil.copytree(trained, folder)
+    facts = json.loads((folder / "run.json").read_text())
+    said: list[str] = []
+    _report(RunResult(folder, 1.0, None, None, facts), TrainArgs("rob", (), data="my photos"), said.append)
+    first = commands_of("\n".join(said))[0]
+    assert first[:4] == ["lowzoo", "eval", "knn", str(folder)]
+    assert first[4:] == ["--bank", read_config(folder).compatible_with, "--data", "my photos"]
+
+
+def test_each_search_by_an_index_is_told_by_its_name(trained: Path, other: Path, world: Path) -> None:
+    pytest.importorskip("faiss")
+    found = knn(trained, data=world, bank=other, k=3, neighbors="approximate")
+    assert list(found.result.settings["approximation"]) == ["cross_knn", "knn", "bank_knn"]
+    assert all(0 < each["recall"] <= 1 for each in found.result.settings["approximation"].values())
+    assert "Neighbours of bank_knn: approximate" in str(found)
