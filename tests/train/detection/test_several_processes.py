@@ -89,7 +89,7 @@ def _fails_in_one(data: Path, out: Path) -> None:
     # More processes are not started by one that has others already.
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(distributed, "spawn", None)
-        with pytest.raises(LowzooError, match="there is no .*data"):
+        with pytest.raises(LowzooError, match=r"there is no .*data"):
             _detect(data, out / "run", divide=True, devices=2)
     (out / f"{rank}.refused").touch()
 
