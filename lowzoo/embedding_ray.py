@@ -138,7 +138,8 @@ def embed_by_ray(
             )
         actors = min(len(missing), room)
         say(f"Ray: {len(missing)} of {count} shards by {actors} actors" + (", each with a GPU" if gpus else ""))
-        if ray.available_resources().get(kind, 0) < 1:
+        free = ray.available_resources()  # without what is used up; empty before the nodes have told
+        if free and free.get(kind, 0) < 1:
             say(f"Ray: waiting for a {kind}, as others use {'the only one' if room == 1 else f'all {room}'}")
         place = None if images is None else str(Path(images).absolute()) if Path(str(images)).exists() else str(images)
         given = {

@@ -3,6 +3,8 @@
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from lowzoo.data.pixels import orientation
 from lowzoo.data.pixels.decode import Rules, decode_rgb
 from lowzoo.data.pixels.jpeg import plain_jpeg
 from lowzoo.data.source import open_source
+from lowzoo.system.processes import joined
 from lowzoo.train.data import view_batch
 from lowzoo.train.data.dataset import EpochBatches, ViewDataset, make_loader
 from lowzoo.train.data.view_batch import ViewBatch
@@ -24,6 +27,7 @@ from lowzoo.train.runs.device_decoding import DeviceDecoder, require_decoder, re
 from lowzoo.train.runs.loop import Run
 from lowzoo.train.views import ViewGroup
 from tests.helpers.device_trace import ON_GPU, traced_steps
+from tests.helpers.forked_processes import run_to_the_end
 from tests.helpers.train import config_of
 
 pytest.importorskip("cv2")
@@ -227,3 +231,14 @@ def test_no_gpu_no_decoder(photographs: Path, tmp_path: Path) -> None:
     if not torch.cuda.is_available():
         with pytest.raises(LowzooError, match="needs nvJPEG"):
             require_decoder(torch.device("cuda"))
+
+
+def _count(out: Path) -> None:
+    rank = joined().rank
+    run: Any = SimpleNamespace(config=SimpleNamespace(decode="device"), by_cpu=rank + 2)
+    (out / f"{rank}.txt").write_text(str(Run.decoded_by_cpu(run)))
+
+
+def test_what_the_cpu_decoded_is_counted_in_all_processes(tmp_path: Path) -> None:
+    run_to_the_end(2, _count, tmp_path)
+    assert [file.read_text() for file in tmp_path.iterdir()] == ["5", "5"]
