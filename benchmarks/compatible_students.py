@@ -82,7 +82,7 @@ def measure(kind: str, seed: int, steps: int) -> dict[str, Any]:
         "images": steps * BATCH,
         **{name: figures.get(metric) for name, metric in FIGURES.items()},
         "distance": None if distances is None else round(distances[-1], 4),
-        "processor_seconds": round(spent),
+        "cpu_seconds": round(spent),
     }
 
 
@@ -95,12 +95,12 @@ def table(rows: list[dict[str, Any]]) -> str:
         "standard deviation over seeds (`benchmarks/compatible_students.py`). Across: bank by the model, queries by",
         "the student.",
         "",
-        "| map | steps | seeds | student alone | model alone | across | cosine distance | processor seconds |",
+        "| map | steps | seeds | student alone | model alone | across | cosine distance | CPU seconds |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for kind, steps in dict.fromkeys((row["kind"], row["steps"]) for row in rows):
         these = [row for row in rows if (row["kind"], row["steps"]) == (kind, steps)]
-        cells = [over_seeds(these, name) for name in ("own", "model", "cross", "distance", "processor_seconds")]
+        cells = [over_seeds(these, name) for name in ("own", "model", "cross", "distance", "cpu_seconds")]
         lines.append(f"| {kind} | {steps} | {len(these)} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
@@ -110,7 +110,7 @@ def over_seeds(rows: list[dict[str, Any]], name: str) -> str:
     values = [row[name] for row in rows if row[name] is not None]
     if not values:
         return "-"
-    digits = {"distance": 3, "processor_seconds": 0}.get(name, 1)
+    digits = {"distance": 3, "cpu_seconds": 0}.get(name, 1)
     spread = f" ± {statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
     return f"{statistics.fmean(values):.{digits}f}{spread}"
 

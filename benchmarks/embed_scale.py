@@ -19,6 +19,7 @@ that only import torch stay "pending" for minutes: the cluster that is made here
 """
 
 import argparse
+import contextlib
 import importlib.metadata
 import json
 import os
@@ -122,9 +123,13 @@ def faults(rows: dict[str, Any]) -> list[str]:
     for name, row in rows.items():
         if (difference := row.get("largest_difference", 0.0)) is None or difference > 1e-6:
             wrong.append(f"{name}: other rows")
-        memory = row.get("memory_mb", {})
-        if {"10", "100"} <= set(memory) and memory["100"] > FLAT * memory["10"]:
+        memory = row.get("memory_mb")
+        if memory is not None and (missing := [f"{at} %" for at in ("10", "100") if at not in memory]):
+            wrong.append(f"{name}: no memory was seen at {' and '.join(missing)}")
+        elif memory is not None and memory["100"] > FLAT * memory["10"]:
             wrong.append(f"{name}: memory grows")
+        if row.get("killed_at", "some shards") is None:
+            wrong.append(f"{name}: nothing was killed")
     if rows["a second call"]["written"]:
         wrong.append("a second call writes")
     return wrong
@@ -160,7 +165,8 @@ def report(result: dict[str, Any], wrong: list[str]) -> Iterator[str]:
         if "killed_at" in row:
             wrote = "".join(f", {key.replace('_', ' ')} {row[key]}" for key in row if key.endswith("_wrote"))
             there = "every image is there once" if row["same_order"] else "images are missing or there twice"
-            yield f"- {name}: killed with {row['killed_at']} written{wrote}; {there}."
+            killed = f"killed with {row['killed_at']} written" if row["killed_at"] else "nothing was killed"
+            yield f"- {name}: {killed}{wrote}; {there}."
     again = result["rows"]["a second call"]
     yield f"- A second call wrote {again['written']} shards in {again['seconds']} s."
     yield f"- Wrong: {', '.join(wrong) or 'nothing'}."
@@ -222,7 +228,7 @@ def watched(
     folder: Path,
     processes: "list[subprocess.Popen[str]]",
     measured: Callable[[], list[int]],
-    at_a_quarter: Callable[[], None] = lambda: None,
+    at_a_quarter: Callable[[], bool] = lambda: True,
 ) -> dict[str, float]:
     """Wait for processes; the most memory of one while each tenth of the shards was made, in MB.
 
@@ -231,14 +237,13 @@ def watched(
         folder: Folder of the shards.
         processes: They are waited for.
         measured: Process numbers of those that hold the network.
-        at_a_quarter: Called once a quarter of the shards is there.
+        at_a_quarter: Called once a quarter of the shards is there, again and again until it says that it is done.
     """
     shards, memory, called = -(-options.images // options.shard), dict[str, float](), False
     while any(process.poll() is None for process in processes):
         there = len(list(folder.glob("part-*.json")))
         if there >= shards / 4 and not called:
-            called = True
-            at_a_quarter()
+            called = at_a_quarter()
         # Before the first shard a process imports what it needs.
         tenth = str(10 * max(1, -(-10 * there // shards)))
         if there and (held := [own_memory_mb(pid) for pid in measured()]):
@@ -285,12 +290,14 @@ def killed(options: argparse.Namespace, data: Path) -> dict[str, Any]:
     folder = options.work / "pk"
     began = time.monotonic()
     survivor, victim = (start(options, data, "pk", rank, 2) for rank in range(2))
-    at = []
+    at: list[int] = []
 
-    def kill() -> None:
-        os.kill(victim.pid, signal.SIGKILL)
-        victim.wait()
-        at.append(len(list(folder.glob("part-*.json"))))
+    def kill() -> bool:
+        if victim.poll() is None:
+            victim.kill()
+            if victim.wait() == -signal.SIGKILL:
+                at.append(len(list(folder.glob("part-*.json"))))
+        return True  # it may have ended before
 
     memory = watched(options, folder, [survivor, victim], lambda: [survivor.pid], kill)
     row = finished(options, [survivor], time.monotonic() - began)
@@ -298,7 +305,7 @@ def killed(options: argparse.Namespace, data: Path) -> dict[str, Any]:
     shards = -(-options.images // options.shard)
     return row | {
         "memory_mb": memory,
-        "killed_at": f"{at[0]} of {shards} shards" if at else "no time",
+        "killed_at": f"{at[0]} of {shards} shards" if at else None,
         "survivor_wrote": row["written"],
         "next_call_wrote": rest["written"],
     }
@@ -311,9 +318,13 @@ def by_ray(options: argparse.Namespace, data: Path, name: str, *, kill: bool = F
 
     folder, at = options.work / name, list[int]()
 
-    def end_one() -> None:
-        os.kill(actors()[0], signal.SIGKILL)
-        at.append(len(list(folder.glob("part-*.json"))))
+    def end_one() -> bool:
+        for pid in actors():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+                at.append(len(list(folder.glob("part-*.json"))))
+                return True
+        return False
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     try:
@@ -325,15 +336,17 @@ def by_ray(options: argparse.Namespace, data: Path, name: str, *, kill: bool = F
     finally:
         cluster.shutdown()
     del row["cpu_seconds"], row["peak_mb"]  # of the process that asks; actors do the work
-    return row | {"killed_at": f"{at[0]} of {-(-options.images // options.shard)} shards"} if at else row
+    shards = -(-options.images // options.shard)
+    return row | ({"killed_at": f"{at[0]} of {shards} shards" if at else None} if kill else {})
 
 
 def actors() -> list[int]:
-    """Process numbers of the actors that hold the network."""
+    """Process numbers of the actors that hold the network, of the cluster that this program has started alone."""
     found = []
-    for each in psutil.process_iter(["cmdline"]):
-        if (each.info["cmdline"] or [""])[0].startswith(RAY_ACTOR):
-            found.append(each.pid)
+    for each in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):  # it has just ended
+            if (each.cmdline() or [""])[0].startswith(RAY_ACTOR):
+                found.append(each.pid)
     return found
 
 

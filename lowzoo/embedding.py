@@ -159,7 +159,7 @@ def embed(
         head: compatible: unit vectors in the space of the model that a run was trained to be --compatible-with, instead
             of features.
         image_size: Side of the network's input, or height x width, such as 128x256; the model's own if absent.
-        device: cpu, cuda, cuda:1, mps or auto.
+        device: cpu, cuda, cuda:1, mps or auto; with --engine ray auto takes the cluster's GPUs, if it has any.
         workers: Processes that decode; 0 decodes in this one.
         bf16: Run the network in bfloat16.
         engine: Who makes the shards of a folder: processes, this one and those that torchrun started beside it, or ray,
@@ -263,9 +263,10 @@ def _into_folder(
         if images is not None:
             for line in found_lines(source):
                 run.say(line)
-        # The GPUs of a cluster need not be on the machine that asks.
+        # The GPUs of a cluster need not be on the machine that asks, so `embed_by_ray` chooses among its own.
         asked = how["device"]
-        place = torch.device("cuda") if engine == "ray" and asked.startswith("cuda") else pick_device(asked)
+        elsewhere = engine == "ray" and (asked == "auto" or asked.startswith("cuda"))
+        place = torch.device("cpu") if elsewhere else pick_device(asked)
         if place.type == "cuda" and place.index is None and engine != "ray":
             place = torch.device("cuda", local)
         resolved = headed(resolved_model(model, image_size=how["image_size"]), how["head"])

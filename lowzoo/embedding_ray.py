@@ -6,6 +6,7 @@ same paths.
 """
 
 import contextlib
+import importlib.metadata
 import inspect
 import logging
 import os
@@ -15,7 +16,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lowzoo.base.errors import LowzooError
+from lowzoo.base.errors import LowzooError, reason_of
+from lowzoo.base.printable import harmless, printable
 from lowzoo.embedding_shards import EmbeddedShards, begin, is_whole, summary, write_shard
 
 if TYPE_CHECKING:
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
     from lowzoo.zoo.resolve import Resolved
 
 _RETRIES = 3
+# What Python writes between an error and the one that was made from it.
+_CHAINED = "The above exception was the direct cause of the following exception:"
 _SEE_NODES = "See what `ray status` and the nodes' logs say, and call again: shards that are there are kept"
 
 
@@ -88,8 +92,9 @@ def embed_by_ray(
         reading: How images are found and read.
         source: The images, opened.
         folder: Where shards go.
-        how: How features are computed.
-        words: `rows` in a shard, `image_size` and `head`.
+        how: How features are computed; where, as far as `words` leave it to the cluster.
+        words: `rows` in a shard, `image_size`, `head`, and the `device` that was asked for: auto takes the cluster's
+            GPUs, where it has any, and else its CPUs.
         address: A cluster's address; None starts one here.
         say: Takes lines.
 
@@ -101,6 +106,8 @@ def embed_by_ray(
         import ray
     except ImportError as error:
         raise LowzooError("engine ray needs Ray", "Run: pip install 'lowzoo[ray]'") from error
+    import torch
+
     if images is not None and not isinstance(images, str | Path):
         raise LowzooError("a cluster cannot read images that this process holds", "Name a folder, parquet or tars")
     begin(resolved, source, folder, how, words["rows"])
@@ -117,16 +124,23 @@ def embed_by_ray(
                 f"the Ray cluster at {address} does not answer ({error})", "Start it, or leave out --address"
             ) from error
     try:
-        gpus = 1 if str(how.device).startswith("cuda") else 0
+        there = ray.cluster_resources()
+        device = torch.device(actor_device(words["device"], there))
+        gpus = 1 if device.type == "cuda" else 0
+        kind = "GPU" if gpus else "CPU"
+        how = replace(how, device=device)
         # An actor that no node has room for waits without end.
-        room = int(ray.cluster_resources().get("GPU" if gpus else "CPU", 0))
+        room = int(there.get(kind, 0))
         if not room:
             raise LowzooError(
-                f"the Ray cluster has no {'GPU' if gpus else 'CPU'} for an actor",
+                f"the Ray cluster has no {kind} for an actor",
                 "Start nodes that have one" + (", or name --device cpu" if gpus else ""),
             )
         actors = min(len(missing), room)
-        say(f"Ray: {len(missing)} of {count} shards by {actors} actors")
+        say(f"Ray: {len(missing)} of {count} shards by {actors} actors" + (", each with a GPU" if gpus else ""))
+        free = ray.available_resources()  # without what is used up; empty before the nodes have told
+        if free and free.get(kind, 0) < 1:
+            say(f"Ray: waiting for a {kind}, as others use {'the only one' if room == 1 else f'all {room}'}")
         place = None if images is None else str(Path(images).absolute()) if Path(str(images)).exists() else str(images)
         given = {
             "images": place,
@@ -137,8 +151,7 @@ def embed_by_ray(
             "head": words["head"],
             "folder": str(folder.absolute()),
             "cwd": str(Path.cwd()),
-            # Ray shows an actor one GPU, which is its first.
-            "how": replace(how, device="cuda") if gpus else how,
+            "how": how,
             "rows": words["rows"],
         }
         with _quiet(ray.data):
@@ -159,18 +172,49 @@ def embed_by_ray(
                 written += bool(row["written"])
                 say(f"Shard {row['id']}: {'written' if row['written'] else 'written or held by another process'}")
     except ray.exceptions.RayError as error:
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise LowzooError(f"the Ray cluster could not write all shards ({reason})", _SEE_NODES) from error
+        raise LowzooError(f"the Ray cluster could not write all shards ({reason_in(error)})", _SEE_NODES) from error
     finally:
         if started:
             ray.shutdown()
     return summary(folder, count, written)
 
 
+def reason_in(error: BaseException) -> str:
+    """What an error of Ray says went wrong, in one line: that of the worker, without its traces.
+
+    Ray's own text begins with the name of a task or an actor and ends with the reason. Where Ray Data puts an error of
+    its own around that of a worker, only the text still holds the first of them.
+    """
+    cause = getattr(error, "cause", None)
+    if isinstance(cause, BaseException) and not type(cause).__module__.startswith("ray."):
+        return harmless(printable(f"{type(cause).__name__}: {reason_of(cause)}"))
+    lines = [line for line in str(error).partition(_CHAINED)[0].splitlines() if line.strip()]
+    return harmless(printable(reason_of(RuntimeError(lines[-1])))) if lines else type(error).__name__
+
+
+def actor_device(asked: str, there: Mapping[str, float]) -> str:
+    """The device of each actor: as asked, or a GPU where that is left to a cluster that has any.
+
+    Args:
+        asked: Word for a device. Ray shows an actor one GPU, which is its first, so its number does not count.
+        there: What the cluster has, by Ray's names.
+    """
+    if asked == "auto":
+        return "cuda" if there.get("GPU", 0) >= 1 else "cpu"
+    return "cuda" if asked.startswith("cuda") else asked
+
+
 def _limits(map_batches: Callable[..., Any]) -> dict[str, Any]:
-    """Limits, without which an actor that dies of the same thing each time is restarted for ever; Ray 2.64 has none."""
+    """Limits, without which an actor that dies of the same thing each time is restarted for ever.
+
+    Raises:
+        LowzooError: This Ray takes none, as from 2.64 on.
+    """
     if "ray_remote_args_fn" not in inspect.signature(map_batches).parameters:
-        return {}
+        raise LowzooError(
+            f"Ray {importlib.metadata.version('ray')} takes no limit on how often an actor that dies is started again",
+            "Run: pip install 'lowzoo[ray]'",
+        )
     return {"ray_remote_args_fn": lambda: {"max_restarts": _RETRIES, "max_task_retries": _RETRIES}}
 
 

@@ -14,6 +14,7 @@ import pytest
 import lowzoo
 from lowzoo.base.errors import LowzooError
 from lowzoo.embedding_frames import FrameEmbedder, over_frames
+from lowzoo.embedding_ray import actor_device, reason_in
 from tests.helpers.evaluate import write_network, write_pictures
 
 parquet = pytest.importorskip("pyarrow.parquet")
@@ -131,6 +132,51 @@ def test_a_frame_of_images_becomes_one_of_vectors(world: Path) -> None:
     np.testing.assert_allclose(np.stack(found["vector"][:3].tolist()), expected, atol=1e-5)
     (paths,) = over_frames(model, device="cpu", column="path")(iter([pandas.DataFrame({"path": map(str, files[:2])})]))
     np.testing.assert_allclose(np.stack(paths["vector"].tolist()), expected[:2], atol=1e-5)
+
+
+class _OfRay(Exception):
+    __module__ = "ray.exceptions"
+
+    def __init__(self, text: str, cause: BaseException | None = None) -> None:
+        super().__init__(text)
+        self.cause = cause
+
+
+_TRACE = """ray::MapWorker(MapBatches(_Worker)).submit() (pid=7, ip=127.0.0.1)
+  File "embedding_ray.py", line 44, in __call__
+    write_shard()
+OSError: disk \x07full
+"""
+_AROUND = f"""{_TRACE}
+The above exception was the direct cause of the following exception:
+
+ray::MapWorker(MapBatches(_Worker)).submit() (pid=7, ip=127.0.0.1)
+ray.exceptions.UserCodeException: UDF failed to process a data block.
+"""
+
+
+def test_the_reason_of_a_cluster_is_that_of_the_worker() -> None:
+    assert reason_in(_OfRay(_TRACE, OSError("disk full"))) == "OSError: disk full"
+    assert reason_in(_OfRay(_TRACE)) == "OSError: disk \N{REPLACEMENT CHARACTER}full"
+    assert reason_in(_OfRay(_AROUND, _OfRay("UDF failed"))) == "OSError: disk \N{REPLACEMENT CHARACTER}full"
+    assert (
+        reason_in(_OfRay("The actor died unexpectedly.\n\tpid: 7\nIts worker was killed.\n"))
+        == "Its worker was killed."
+    )
+    assert reason_in(_OfRay("")) == "_OfRay"
+
+
+@pytest.mark.parametrize(
+    ("asked", "there", "on"),
+    [
+        ("auto", {"CPU": 4.0}, "cpu"),
+        ("auto", {"CPU": 4.0, "GPU": 1.0}, "cuda"),
+        ("cpu", {"GPU": 1.0}, "cpu"),
+        ("cuda:1", {}, "cuda"),
+    ],
+)
+def test_a_cluster_chooses_among_its_own_devices(asked: str, there: dict[str, float], on: str) -> None:
+    assert actor_device(asked, there) == on
 
 
 @pytest.fixture(scope="module")

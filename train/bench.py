@@ -22,8 +22,10 @@ from lowzoo.system.machine import device_name, versions
 from lowzoo.system.memory import peak_memory_mb
 from lowzoo.train.command import TrainArgs, check_installed, open_run, resolve_args
 from lowzoo.train.distributed import collectives
+from lowzoo.train.distributed import processes as distributed
 from lowzoo.train.monitoring.progress import StepClock, track
 from lowzoo.train.recipes.base import TrainConfig
+from lowzoo.train.runs.device_decoding import LEFT_TO_THE_CPU
 from lowzoo.train.runs.device_views import check_settings
 from lowzoo.train.runs.loop import Run
 from lowzoo.train.settings.config import resolve
@@ -52,8 +54,9 @@ def run_bench(args: TrainArgs, say: Callable[[str], None], compare: Sequence[str
     check_installed()
     config = _quiet(resolve_args(args, say=say))
     others = {words: _with(config, words) for words in compare}
+    check_settings(config, distributed.own_device(pick_device(config.device)), args.teacher_cache)
     for words, other in others.items():
-        check_settings(other, pick_device(other.device))
+        check_settings(other, distributed.own_device(pick_device(other.device)), args.teacher_cache)
         if other == config:
             raise LowzooError(f"--compare {words!r} is what the run has already", "Name another value")
     if others and args.teacher_cache:
@@ -136,7 +139,10 @@ def describe(report: dict[str, Any]) -> list[str]:
     shares = "   ".join(f"{name} {100 * share:.0f} %" for name, share in report["shares"].items())
     memory = f"{report['peak_memory_mb']:.0f} MB" if report["peak_memory_mb"] else "not known"
     by_cpu = report.get("decoded_by_cpu", 0)
-    decoded = f"The CPU decoded {100 * by_cpu:.0f} % of the images: other formats, or what nvJPEG refused"
+    decoded = f"The CPU decoded {100 * by_cpu:.0f} % of the images: {LEFT_TO_THE_CPU}"
+    bound = report["bottleneck"]
+    # Beside the views themselves this part holds the decoding then.
+    advice = _ADVICE_DECODING if bound == "views" and "decoded_by_cpu" in report else _ADVICE[bound]
     return [
         f"{report['images_per_s']:.0f} images/s ({report['images_per_s_per_device']:.0f} a device, "
         f"{report['devices']} device(s): {report['device']}, {report['precision']})",
@@ -144,7 +150,7 @@ def describe(report: dict[str, Any]) -> list[str]:
         f"The loader alone gives {report['loader_images_per_s']:.0f} images/s",
         f"{report['gflop_per_image']:.2f} GFLOP an image: {100 * report['flop_utilisation']:.0f} % of the measured "
         f"matmul peak of {report['matmul_peak_gflops']:.0f} GFLOP/s; peak memory {memory}",
-        f"Bottleneck: {report['bottleneck']} ({_ADVICE[report['bottleneck']]})",
+        f"Bottleneck: {bound} ({advice})",
         *([decoded] if by_cpu else []),
     ]
 
@@ -155,6 +161,7 @@ _ADVICE = {
     "student": "a larger device, --precision bf16, --set compile=true, or onednn=true on an AMD CPU",
     "views": "fewer or smaller views",
 }
+_ADVICE_DECODING = "smaller images on disk, decode=cpu with more --set workers=N, or fewer or smaller views"
 
 
 class StepTimer:
@@ -246,7 +253,11 @@ class StepTimer:
             "flop_utilisation": round(self._flops / seconds / peak, 4),
             "bottleneck": bottleneck(shares),
             # Of all steps until here, those that warmed up included.
-            **({"decoded_by_cpu": round(run.by_cpu / (run.step * batch), 4)} if run.config.decode == "device" else {}),
+            **(
+                {"decoded_by_cpu": round(run.decoded_by_cpu() / (run.step * batch), 4)}
+                if run.config.decode == "device"
+                else {}
+            ),
             "versions": versions(),
         }
 

@@ -98,7 +98,7 @@ def run_training(
         first = os.environ.get("RANK", "0") == "0"
         config = resolve_args(args, images.open("train") if images else None, say if first else _silent)
         folder = args.out or _RUNS / f"{args.recipe}-{config.student}"
-    if args.devices > 1 and not distributed.under_torchrun():
+    if args.devices > 1 and distributed.started_together() == 1:
         script = needs_script(args, config, RECIPES[args.recipe])
         with relayed(say) as (relay, started):
             work = partial(_work_apart, args, config, folder, relay, began)
@@ -175,7 +175,8 @@ def resolve_args(
 
 
 def _processes(args: TrainArgs) -> int:
-    return int(os.environ["WORLD_SIZE"]) if distributed.under_torchrun() else args.devices
+    together = distributed.started_together()
+    return together if together > 1 else args.devices
 
 
 def _run_to_resume(args: TrainArgs) -> Path:

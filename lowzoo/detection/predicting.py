@@ -25,10 +25,13 @@ def detect_together(among: Processes, images: int, detected: Callable[[Sequence[
         among: The processes.
         images: How many images the set has.
         detected: Finds objects in the images of these numbers.
+
+    Raises:
+        LowzooError: Of `detected` in any process; in all of them.
     """
     merged: dict[int, str] = {}
     # Every so many images, as the large ones of a set often lie together.
-    parts = among.gather(detected(range(among.rank, images, among.count)))
+    parts = among.collect(lambda: detected(range(among.rank, images, among.count)))
     for _, unreadable in parts:
         merged |= unreadable
     return sorted((each for found, _ in parts for each in found), key=lambda each: each["image_id"]), merged

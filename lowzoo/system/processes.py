@@ -162,6 +162,13 @@ def under_torchrun() -> bool:
     return int(os.environ.get("WORLD_SIZE", "1")) > 1 and "RANK" in os.environ
 
 
+def started_together() -> int:
+    """How many processes this program has, joined or not; 1 for one that was started alone."""
+    if dist.is_initialized():
+        return dist.get_world_size()
+    return int(os.environ["WORLD_SIZE"]) if under_torchrun() else 1
+
+
 def started_first() -> bool:
     """Whether this process was started alone or as the first of several, joined or not."""
     return not under_torchrun() or os.environ["RANK"] == "0"
@@ -173,10 +180,12 @@ def local_rank() -> int:
 
 
 def own_device(device: torch.device) -> torch.device:
-    """This process's GPU, where `device` names none of several."""
-    if device.type == "cuda" and device.index is None and dist.is_initialized():
-        return torch.device("cuda", local_rank())
-    return device
+    """This process's GPU, where `device` names none of several; of processes that were not joined, too."""
+    if device.type != "cuda" or device.index is not None:
+        return device
+    # A scheduler may show each process one GPU alone, whatever its number on the machine.
+    alone = under_torchrun() and local_rank() < torch.cuda.device_count()
+    return torch.device("cuda", local_rank()) if dist.is_initialized() or alone else device
 
 
 def is_main() -> bool:

@@ -10,7 +10,7 @@ import torch.distributed as dist
 
 import lowzoo
 from lowzoo.base.errors import LowzooError
-from lowzoo.system.processes import ALONE, Processes, exchange, join, joined, working
+from lowzoo.system.processes import ALONE, Processes, exchange, join, joined, own_device, started_together, working
 from tests.helpers.evaluate import pixel_network, write_pictures
 from tests.helpers.forked_processes import run_to_the_end
 
@@ -29,6 +29,19 @@ def test_processes_that_cannot_find_each_other_say_so() -> None:
     with pytest.raises(LowzooError, match="without MASTER_ADDR and MASTER_PORT they cannot find") as refused:
         join(torch.device("cpu"))
     assert "unset WORLD_SIZE" in refused.value.remedy
+
+
+@pytest.mark.usefixtures("scheduler")
+def test_a_process_that_has_not_joined_the_others_takes_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    gpu = torch.device("cuda")
+    assert started_together() == 4
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert own_device(gpu) == torch.device("cuda:1")
+    assert own_device(torch.device("cuda:0")) == torch.device("cuda:0")
+    assert own_device(torch.device("cpu")) == torch.device("cpu")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)  # the scheduler shows it no other
+    assert own_device(gpu) == gpu
 
 
 @pytest.mark.usefixtures("scheduler", "cache")

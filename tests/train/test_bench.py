@@ -52,6 +52,25 @@ def test_a_report_without_memory_says_so() -> None:
         "bottleneck": "data",
     }
     assert "peak memory not known" in describe(report)[-2]
+    assert "decode=cpu" not in describe({**report, "bottleneck": "views"})[-1]
+    lines = describe({**report, "bottleneck": "views", "decoded_by_cpu": 0.25})
+    assert "decode=cpu" in lines[-2]
+    assert lines[-1].startswith("The CPU decoded 25 % of the images: other formats, more than 64 megapixels")
+
+
+def test_a_teacher_cache_and_a_decoding_device_are_refused_before_anything_is_timed(tmp_path: Path) -> None:
+    make_pictures(tmp_path / "pictures")
+    settings = [*SETTINGS, f"teacher={make_teacher(tmp_path / 'teacher')}", "epochs=3"]
+    words = {"settings": settings, "out": tmp_path / "out", "teacher_cache": tmp_path / "cache"}
+    said: list[str] = []
+    with pytest.raises(LowzooError, match="a teacher cache keeps what the teacher says of pictures that the CPU"):
+        run_bench(
+            TrainArgs("rob", ("rob_dino",), str(tmp_path / "pictures"), **words),  # type: ignore[arg-type]
+            said.append,
+            ("decode=device",),
+        )
+    assert not [line for line in said if "teacher cache" in line]
+    assert not (tmp_path / "cache").exists()
 
 
 @pytest.mark.slow

@@ -9,12 +9,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lowzoo.data.pixels.decode import MAX_PIXELS, Decoded, Rules, decode
+from lowzoo.data.pixels.decode import Decoded, Rules, decode
 from lowzoo.data.pixels.jpeg import plain_jpeg
 from lowzoo.train.data.batches import Key
 from lowzoo.train.data.shared_pixels import Lease, SharedPixels
 from lowzoo.train.views import ViewGroup, ViewParams, sample_params
 from lowzoo.train.views.crops import crop_into, largest_divisor
+
+# Decoded pixels that wait on the device at once, 200 MB of them; a photograph of more is decoded here.
+MOST_PIXELS = 64_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +174,7 @@ class ViewDrawer:
         # What nvJPEG reads as libjpeg does: eight bits, grey or luma and chroma. All else is for the CPU's decoders.
         if jpeg is not None and jpeg.bits == 8 and (jpeg.components == 1 or jpeg.chroma):
             size = jpeg.size(rules.orientation)
-            if size[0] * size[1] <= MAX_PIXELS:
+            if size[0] * size[1] <= MOST_PIXELS:
                 image = Undecoded(data, jpeg.turn(rules.orientation), jpeg.components == 1, size[0] * size[1])
                 params = sample_params(self.groups, self.seed, epoch, index, *size, view_epochs=self.view_epochs)
                 return Drawn(index, image, params, where)

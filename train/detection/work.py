@@ -67,9 +67,16 @@ def transfer(
     if trained is not None:
         with working(pick_device(options.get("device", "auto")), divide) as among:
             return _measure(task, trained, data, options, say if among.is_main else _silent, began, among)
+    devices, together = options.get("devices", 1), distributed.started_together()
+    if together > 1 and not divide and (devices > 1 or not options.get("folder")):
+        raise LowzooError(
+            f"each of the {together} processes of this program would train a detector of its own, all of them "
+            + (f"on the same {devices} devices" if devices > 1 else "in the same folder"),
+            "Say divide=True to train one together, or "
+            + ("leave devices out" if devices > 1 else "name a folder for each process"),
+        )
     folder = Path(options.get("folder") or Path("runs") / f"{task}-{_short(model)}")
-    devices = options.get("devices", 1)
-    if devices > 1 and not (divide and distributed.under_torchrun()):
+    if devices > 1 and together == 1:
         bare: Any = {**options, "progress": None}
         with relayed(say) as (relay, started):
             work = partial(_work_apart, task, model, data, bare, folder, relay, began)

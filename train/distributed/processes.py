@@ -18,7 +18,16 @@ from torch import nn
 
 from lowzoo.base.errors import LowzooError, ToldElsewhere
 from lowzoo.base.printable import forgiving_streams
-from lowzoo.system.processes import barrier, is_main, join, leave, local_rank, own_device, under_torchrun
+from lowzoo.system.processes import (
+    barrier,
+    is_main,
+    join,
+    leave,
+    local_rank,
+    own_device,
+    started_together,
+    under_torchrun,
+)
 from lowzoo.system.signals import Stopped, StopRequest, sigterm_as_exception
 from lowzoo.train.distributed.child_processes import script_hidden
 
@@ -30,6 +39,7 @@ __all__ = [
     "local_rank",
     "own_device",
     "spawn",
+    "started_together",
     "under_torchrun",
     "wrap_ddp",
 ]

@@ -23,13 +23,14 @@ from torch.nn.functional import interpolate
 from lowzoo.base.errors import LowzooError, reason_of
 from lowzoo.data.pixels.decode import BadImage, decode_rgb
 from lowzoo.data.pixels.orientation import swaps_sides
-from lowzoo.train.data.view_batch import ViewBatch, Waiting
+from lowzoo.train.data.view_batch import MOST_PIXELS, ViewBatch, Waiting
 from lowzoo.train.views import ViewGroup
 
 # Files (bytes,) uint8 on the CPU, all grey or all in colour, to pixels (1 or 3, H, W) uint8 on the device.
 DecodeJpegs = Callable[[list[Tensor], bool], list[Tensor]]
-# Decoded pixels that wait on the device at once: 200 MB of them.
-_PIXELS = 64_000_000
+# What the device takes while it decodes, at most: pixels as bytes, and those of one photograph as floats beside them.
+DECODING_BYTES = MOST_PIXELS * 3 * (1 + 4)
+LEFT_TO_THE_CPU = f"other formats, more than {MOST_PIXELS // 1_000_000} megapixels, or what nvJPEG refused"
 
 
 @dataclass(slots=True)
@@ -73,12 +74,13 @@ class DeviceDecoder:
             batch: The batch; where an image turns out to be damaged, its row becomes that of another one.
 
         Raises:
-            LowzooError: No image of the batch can be read.
+            LowzooError: No image of the batch can be read; the first is named.
         """
         if not batch.waiting:
             return
         encoded = torch.frombuffer(batch.encoded, dtype=torch.uint8)
         lost: list[int] = []
+        known = len(self.counts.bad)
         for part in _parts(batch.waiting):
             files = [encoded[each.start : each.end] for each in part]
             for each, image in zip(part, self._decoded(part, files, batch), strict=True):
@@ -86,7 +88,7 @@ class DeviceDecoder:
                     lost.append(each.row)
                 else:
                     self._cut([views[each.row] for views in crops], upright(image, each.turn), each)
-        _replace_rows(lost, crops, batch)
+        _replace_rows(lost, crops, batch, self.counts.bad[known:])
 
     def _decoded(self, part: Sequence[Waiting], files: list[Tensor], batch: ViewBatch) -> Iterator[Tensor | None]:
         """Pixels (1 or 3, H, W) of each file on the device, as it is stored; None for what nobody can read."""
@@ -207,7 +209,7 @@ def _parts(waiting: Sequence[Waiting]) -> Iterator[list[Waiting]]:
         for each in waiting:
             if each.grey is not grey:
                 continue
-            if part and pixels + each.pixels > _PIXELS:
+            if part and pixels + each.pixels > MOST_PIXELS:
                 yield part
                 part, pixels = [], 0
             part.append(each)
@@ -216,13 +218,22 @@ def _parts(waiting: Sequence[Waiting]) -> Iterator[list[Waiting]]:
             yield part
 
 
-def _replace_rows(lost: Sequence[int], crops: Sequence[Tensor], batch: ViewBatch) -> None:
-    """Put another image of the batch, with all that is known of it, in the place of each that is damaged."""
+def _replace_rows(lost: Sequence[int], crops: Sequence[Tensor], batch: ViewBatch, why: Sequence[str]) -> None:
+    """Put another image of the batch, with all that is known of it, in the place of each that is damaged.
+
+    Args:
+        lost: Rows of the damaged ones.
+        crops: As of `DeviceDecoder.fill`.
+        batch: The batch.
+        why: A message for each damaged one.
+    """
     if not lost:
         return
     there = [row for row in range(len(batch)) if row not in set(lost)]
     if not there:
-        raise LowzooError("no image of a whole batch can be read", "Mend the data and go on with --resume")
+        raise LowzooError(
+            f"no image of a whole batch can be read; of the first: {why[0]}", "Mend the data and go on with --resume"
+        )
     for number, row in enumerate(lost):
         other = there[number % len(there)]
         for rows in (*crops, batch.photometric, batch.indices, batch.records):

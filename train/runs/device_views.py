@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -22,12 +23,23 @@ from lowzoo.train.views import photometric
 from lowzoo.train.views.masks import block_mask
 
 
-def check_settings(config: TrainConfig, device: torch.device) -> None:
-    """Refuse settings that this device has no use for.
+def check_settings(config: TrainConfig, device: torch.device, teacher_cache: Path | None = None) -> None:
+    """Refuse settings that this device has no use for, or that do not go together.
+
+    Args:
+        config: Configuration of a run.
+        device: Where it trains, with its number where processes have one each.
+        teacher_cache: Folder of a teacher cache, if it has one.
 
     Raises:
-        LowzooError: Views are to be made ahead, or photographs decoded, on what is no GPU; or there is no nvJPEG.
+        LowzooError: Views are to be made ahead, or photographs decoded, on what is no GPU; there is no nvJPEG; or a
+            teacher's words are kept for pictures that the device decodes.
     """
+    if config.decode == "device" and teacher_cache is not None:
+        raise LowzooError(
+            "a teacher cache keeps what the teacher says of pictures that the CPU decoded",
+            "Leave out decode=device, or --teacher-cache",
+        )
     if config.decode == "device" and not DeviceTrace.is_on():
         require_decoder(device)
     if config.ahead and device.type != "cuda":
@@ -41,15 +53,12 @@ class DeviceViews:
     """Finishes batches for one run.
 
     Args:
-        config: Configuration of the run.
+        config: Configuration of the run, which `check_settings` has passed.
         source: Training images, for their labels.
         device: Where the views go.
         patch: Side of the student's patches in pixels, for masks; of no use to a network without.
         teacher: Whose cache is read with the views, where they are made ahead.
         decode: What decodes photographs on the device, where the configuration says so; nvJPEG if absent.
-
-    Raises:
-        LowzooError: See `check_settings`.
     """
 
     def __init__(
@@ -61,8 +70,6 @@ class DeviceViews:
         teacher: FrozenTeacher | None = None,
         decode: DecodeJpegs | None = None,
     ) -> None:
-        if decode is None:
-            check_settings(config, device)
         self._decoder = DeviceDecoder(config.views, device, decode) if config.decode == "device" else None
         self._config = config
         self._teacher = teacher
@@ -100,7 +107,7 @@ class DeviceViews:
         return Counts() if self._decoder is None else self._decoder.counts.take()
 
     def pair(self, batches: Iterable[ViewBatch]) -> Iterator[PendingViews]:
-        """Each batch with what gives its views, in order.
+        """Yield (batch, thunk) in order; the thunk returns the batch's views.
 
         A GPU makes them when they are asked for, beside the host, or a step ahead (see `lowzoo.train.runs.ahead`). A
         CPU makes them in a thread of their own while the step before trains: between its large operations a step leaves

@@ -44,6 +44,7 @@ from lowzoo.train.runs.ahead import PendingViews
 from lowzoo.train.runs.budget import Budget
 from lowzoo.train.runs.build import build_method
 from lowzoo.train.runs.compatible import CompatibleTerm, same_target
+from lowzoo.train.runs.device_decoding import DECODING_BYTES, LEFT_TO_THE_CPU
 from lowzoo.train.runs.device_views import DeviceViews, check_settings
 from lowzoo.train.runs.going_on import go_on
 from lowzoo.train.runs.memory import estimate, free_memory, taken_memory
@@ -109,7 +110,7 @@ class Run:
         self.config, self.source, self.folder = config, source, folder
         self.main = distributed.is_main()
         self.device = distributed.own_device(pick_device(config.device))
-        check_settings(config, self.device)
+        check_settings(config, self.device, teacher_cache)
         if self.device.type == "cpu":
             keep_freed_memory()
         self.matmuls: Callable[[], AbstractContextManager[None]] = nullcontext
@@ -133,11 +134,6 @@ class Run:
         started_from = load_init(backbone, config.init, config.global_size) if config.init and state is None else None
         teacher = create_teacher(config, source)
         processes = collectives.world_size()
-        if teacher_cache and config.decode == "device":
-            raise LowzooError(
-                "a teacher cache keeps what the teacher says of pictures that the CPU decoded",
-                "Leave out decode=device, or --teacher-cache",
-            )
         target = load_target(config, feature_width(backbone, config.global_size)) if config.compatible_with else None
         self._require_same(backbone, teacher, target)
         if not resume:
@@ -234,7 +230,7 @@ class Run:
         settings = self.config.model_dump(mode="json", exclude=set(FREE))
         weights = {
             "students": weights_digest(backbone)[:16],
-            "teachers": "none" if teacher is None else weights_digest(teacher.backbone)[:16],
+            "teachers": "none" if teacher is None else weights_digest(teacher)[:16],  # its head and prototypes included
             "models to be compatible with": "none" if target is None else target.facts.weights[:16],
         }
         among.require_same({**self.source.facts(), **weights, **settings})
@@ -267,6 +263,8 @@ class Run:
                 weights = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
                 needed = replace(needed, fixed=needed.fixed + weights)
             say(f"Memory: what {target.facts.model} takes while it computes embeddings is not in the estimate")
+        if config.decode == "device":
+            needed = replace(needed, fixed=needed.fixed + DECODING_BYTES)
         # Processes on one CPU share its memory.
         sharing = processes if self.device.type == "cpu" else 1
         parts = collectives.any_of(needed.parts(images, free // sharing, taken_memory(self.device)))
@@ -308,10 +306,10 @@ class Run:
             if self.main:
                 self.metrics.close()
         unreadable, odd = self.bad.gather(), self.odd.gather()
-        by_cpu = sum(collectives.all_gather_values(self.by_cpu)) if self.config.decode == "device" else 0
+        by_cpu = self.decoded_by_cpu()
         if self.main and by_cpu:
             images = (self.step - self._first) * self.config.batch_size
-            self._say(f"The CPU decoded {by_cpu} of {images} images: other formats, or what nvJPEG refused")
+            self._say(f"The CPU decoded {by_cpu} of {images} images: {LEFT_TO_THE_CPU}")
         if not self.main:
             return None
         return conclude(
@@ -484,6 +482,10 @@ class Run:
             self.updates.apply(self.method, now)
             self.method.after_step(now)
         return total
+
+    def decoded_by_cpu(self) -> int:
+        """Images that the device was to decode and the CPU did, of all processes; each of them has to ask."""
+        return sum(collectives.all_gather_values(self.by_cpu)) if self.config.decode == "device" else 0
 
     def _count_undecoded(self, by_cpu: int) -> None:
         """Count what the device was to decode and did not."""

@@ -19,7 +19,7 @@ class PlainJpeg:
         width: In pixels, as it is stored.
         orientation: The orientation 1 to 8 that the camera noted.
         components: 1 (grey) or 3.
-        bits: Of a component.
+        bits: Bits a component.
         chroma: Whether its three components are luma and chroma, as libjpeg decides it, and not the colours themselves.
     """
 

@@ -120,14 +120,18 @@ def label_of(text: bytes, kind: str, where: str) -> str:
     try:
         decoded = decode_text(text, where).strip()
     except LowzooError:
-        # Beside pictures lies JSON of all kinds; what is none says nothing of a class.
-        if kind == ".json":
+        # Beside pictures lies JSON of all kinds; what names no class in any encoding says nothing of one. The names of
+        # fields are ASCII, and in Latin-1 all bytes are text.
+        if kind == ".json" and not _class_in(text.decode("latin-1")):
             return ""
         raise
-    if kind == ".cls":
-        return decoded
+    return decoded if kind == ".cls" else _class_in(decoded)
+
+
+def _class_in(document: str) -> str:
+    """The class that a JSON document names; empty where it names none, or is no JSON."""
     try:
-        fields = json.loads(decoded)
+        fields = json.loads(document)
     except ValueError:
         return ""
     if not isinstance(fields, dict):

@@ -150,3 +150,16 @@ def test_no_room_for_a_compressed_tar_leaves_nothing_behind(tmp_path, cache, mon
     with pytest.raises(LowzooError, match="the disk is full: cannot unpack"):
         open_source(path)
     assert list((cache / "tars").iterdir()) == []
+
+
+def test_a_class_in_json_of_another_encoding_is_named_and_counted(tmp_path):
+    document, other = '{"label": "caf\u00e9"}'.encode("latin-1"), '{"caption": "caf\u00e9"}'.encode("latin-1")
+    labelled = [(f"{n}.json", b'{"label": 1}') for n in range(2)]
+    path = tar(
+        tmp_path / "a.tar", "0.png", "1.png", "2.png", "3.png", *labelled, ("2.json", document), ("3.json", other)
+    )
+    source = open_source(path)
+    notes, left_out = " ".join(source.found.notes), source.found.left_out
+    assert "1 labels cannot be read: " in notes
+    assert "2.json is no text in UTF-8" in notes
+    assert ("label files that are no text", 1) in left_out

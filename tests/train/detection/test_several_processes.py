@@ -7,14 +7,16 @@ from typing import Any
 import pytest
 
 from lowzoo.base.errors import LowzooError, ToldElsewhere
+from lowzoo.detection.predicting import detect_together
 from lowzoo.system.processes import joined
+from lowzoo.train.distributed import processes as distributed
 from tests.helpers.detection import TINY, drawn_set
 from tests.helpers.forked_processes import run_to_the_end
 
 pytest.importorskip("faster_coco_eval")
 
 
-def _detect(data: Path, folder: Path, **more: Any) -> Any:
+def _detect(data: Path, folder: Path | None, **more: Any) -> Any:
     import lowzoo.evaluate
 
     words = {"steps": 1, "batch_size": 2, "random_init": True, "device": "cpu", **more}
@@ -58,3 +60,41 @@ def test_calls_in_python_work_alone_unless_they_say_otherwise(tmp_path: Path) ->
     alone, divided = (json.loads((tmp_path / name).read_text()) for name in ("measured_alone.json", "0.json"))
     assert divided["figures"] == alone["figures"]
     assert not (tmp_path / "1.json").exists()
+
+
+@pytest.mark.parametrize("more", [{"folder": None}, {"devices": 2}])
+def test_processes_that_would_write_over_each_other_are_refused(
+    more: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    with pytest.raises(LowzooError, match="each of the 2 processes of this program would train") as refused:
+        _detect(tmp_path / "set", **{"folder": tmp_path / "run", **more})
+    assert refused.value.remedy.startswith("Say divide=True to train one together")
+    assert list(tmp_path.iterdir()) == []
+
+
+def _fails_in_one(data: Path, out: Path) -> None:
+    rank = joined().rank
+
+    def detected(_: Any) -> Any:
+        if rank == 1:
+            raise LowzooError("a picture is gone", "Bring it back")
+        return [], {}
+
+    with pytest.raises(LowzooError, match="a picture is gone") as refused:
+        detect_together(joined(), 4, detected)
+    (out / f"{rank}.txt").write_text(type(refused.value).__name__)
+    # More processes are not started by one that has others already.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(distributed, "spawn", None)
+        with pytest.raises(LowzooError, match=r"there is no .*data"):
+            _detect(data, out / "run", divide=True, devices=2)
+    (out / f"{rank}.refused").touch()
+
+
+def test_a_failure_of_one_process_is_raised_in_all(tmp_path: Path) -> None:
+    run_to_the_end(2, _fails_in_one, tmp_path / "data", tmp_path)
+    assert [file.read_text() for file in sorted(tmp_path.glob("*.txt"))] == ["ToldElsewhere", "LowzooError"]
+    assert len(list(tmp_path.glob("*.refused"))) == 2

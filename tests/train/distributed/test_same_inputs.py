@@ -3,12 +3,15 @@
 from pathlib import Path
 
 import pytest
+import torch
 
 from lowzoo.base.errors import LowzooError, ToldElsewhere
 from lowzoo.system.processes import joined
+from lowzoo.train.heads import HeadSpec
+from lowzoo.train.heads.files import save_head
 from lowzoo.train.recipes.base import TrainConfig
 from tests.helpers.forked_processes import run_to_the_end
-from tests.helpers.train import config_of, make_pictures, start
+from tests.helpers.train import OUTPUTS, WIDTH, config_of, make_pictures, make_teacher, start
 
 
 def _start(cases: dict[str, list[tuple[Path, TrainConfig]]], out: Path) -> None:
@@ -28,6 +31,11 @@ def test_other_images_settings_or_weights_are_refused(tmp_path: Path) -> None:
         "seed": [(world, config), (world, config.model_copy(update={"seed": 1}))],
         "lr": [(world, config), (world, config.model_copy(update={"lr": 0.5, "workers": 1}))],
     }
+    head = HeadSpec(kind="dino", layers=2, hidden=16, bottleneck=8)
+    teacher = make_teacher(tmp_path / "teacher")
+    torch.manual_seed(6)
+    save_head(teacher / "head.safetensors", head.build(WIDTH, OUTPUTS), head, WIDTH, OUTPUTS)
+    cases["head"] = [(world, config), (world, config.model_copy(update={"teacher": str(teacher)}))]
     run_to_the_end(2, _start, cases, tmp_path)
     said = {name: [(tmp_path / f"{name}.{rank}.txt").read_text() for rank in range(2)] for name in cases}
     assert all(first == second for first, second in said.values())
@@ -36,4 +44,6 @@ def test_other_images_settings_or_weights_are_refused(tmp_path: Path) -> None:
     assert "seed (0, 1)" in said["seed"][0]
     assert "lr (" in said["lr"][0]
     assert "workers" not in said["lr"][0]
+    assert "teachers (" not in said["lr"][0]
+    assert "teachers (" in said["head"][0]
     assert not list(tmp_path.glob("*/config.toml"))

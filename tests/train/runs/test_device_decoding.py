@@ -3,6 +3,8 @@
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +18,8 @@ from lowzoo.data.pixels import orientation
 from lowzoo.data.pixels.decode import Rules, decode_rgb
 from lowzoo.data.pixels.jpeg import plain_jpeg
 from lowzoo.data.source import open_source
+from lowzoo.system.processes import joined
+from lowzoo.train.data import view_batch
 from lowzoo.train.data.dataset import EpochBatches, ViewDataset, make_loader
 from lowzoo.train.data.view_batch import ViewBatch
 from lowzoo.train.runs import device_decoding
@@ -23,6 +27,7 @@ from lowzoo.train.runs.device_decoding import DeviceDecoder, require_decoder, re
 from lowzoo.train.runs.loop import Run
 from lowzoo.train.views import ViewGroup
 from tests.helpers.device_trace import ON_GPU, traced_steps
+from tests.helpers.forked_processes import run_to_the_end
 from tests.helpers.train import config_of
 
 pytest.importorskip("cv2")
@@ -154,8 +159,16 @@ def test_what_the_device_refuses_goes_to_the_cpu_and_what_nobody_reads_is_replac
     assert batch.indices.tolist() == [0, 0, 2]
     assert torch.equal(batch.photometric[1], batch.photometric[0])
     nothing = _batch(_write(tmp_path / "r", a=_damaged(_photo())), on_device=True)
-    with pytest.raises(LowzooError, match="no image of a whole batch"):
+    with pytest.raises(LowzooError, match=r"no image of a whole batch can be read; of the first: .*r/a\.jpg is not"):
         decoder.fill(nothing.crops, nothing)
+
+
+def test_a_photograph_of_too_many_pixels_is_left_to_the_workers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(view_batch, "MOST_PIXELS", 90 * 70)
+    batch = _batch(_write(tmp_path / "p", a=_photo(), b=_photo(size=(91, 70))), on_device=True)
+    assert ([each.row for each in batch.waiting], batch.by_cpu) == ([0], 1)
 
 
 def test_files_come_from_a_worker_as_they_are(tmp_path: Path) -> None:
@@ -172,7 +185,7 @@ def test_files_come_from_a_worker_as_they_are(tmp_path: Path) -> None:
 
 def test_too_many_pixels_are_decoded_part_by_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = _write(tmp_path / "p", a=_photo(), b=_photo("L"), c=_photo(), d=_photo())
-    monkeypatch.setattr(device_decoding, "_PIXELS", 2 * 90 * 70)
+    monkeypatch.setattr(device_decoding, "MOST_PIXELS", 2 * 90 * 70)
     calls: list[tuple[int, bool]] = []
 
     def noted(files: list[Tensor], grey: bool) -> list[Tensor]:
@@ -218,3 +231,14 @@ def test_no_gpu_no_decoder(photographs: Path, tmp_path: Path) -> None:
     if not torch.cuda.is_available():
         with pytest.raises(LowzooError, match="needs nvJPEG"):
             require_decoder(torch.device("cuda"))
+
+
+def _count(out: Path) -> None:
+    rank = joined().rank
+    run: Any = SimpleNamespace(config=SimpleNamespace(decode="device"), by_cpu=rank + 2)
+    (out / f"{rank}.txt").write_text(str(Run.decoded_by_cpu(run)))
+
+
+def test_what_the_cpu_decoded_is_counted_in_all_processes(tmp_path: Path) -> None:
+    run_to_the_end(2, _count, tmp_path)
+    assert [file.read_text() for file in tmp_path.iterdir()] == ["5", "5"]
