@@ -4,9 +4,9 @@
     python benchmarks/cross_matrix.py --work DIR               where most runtimes are: asks every bank
 
 Packages that convert to LiteRT and to ExecuTorch want different versions of torch, so that no environment makes all
-files; to run them, each has a runtime that needs no torch or takes any. A file that is there is not made again. Beside
-them a copy of the fp32 ONNX file is written with one weight changed, and the second matrix has it: its pairs have to
-break, and to name it. FILE.md is what a person reads.
+files; to run them, each has a runtime that needs no torch or takes any. A file that is there is not made again. What a
+browser computes is a table of `cross_browser.py`. Beside them a copy of the fp32 ONNX file is written with one weight
+changed, and the second matrix has it: its pairs have to break, and to name it. FILE.md is what a person reads.
 """
 
 import argparse
@@ -88,7 +88,8 @@ def files_of(work: Path) -> list[Path]:
                 found.append(file)
             elif file.exists():
                 print(f"{file.name} is not asked: {RUNTIMES[name]} is not installed", flush=True)
-    return found
+    # Of a browser: see cross_browser.py.
+    return [*found, *sorted(work.glob("*.parquet"))]
 
 
 def asked(files: list[Path], model: str) -> CrossReport:

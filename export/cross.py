@@ -7,7 +7,8 @@ the queries are of the other, leave-one-out on labelled pictures.
 Two things fail a pair. Its queries lose more k-NN points (k = 10) than `bound` on the bank that its own runtime loses
 nothing on: 1.0, what an int8 file may lose against PyTorch by itself, so a pair is no worse than its worse half may be.
 And where both are of 16 bits or more, the features of some picture differ by more than both may from PyTorch: twice the
-angle, or the sum of the relative errors, of the bounds of `lowzoo.export.spec.bounds`.
+angle, or the sum of the relative errors, of the bounds of `lowzoo.export.spec.bounds`. A table of features, of
+`lowzoo embed` or of a phone, is one more member; of one that does not say its precision only the points are bound.
 """
 
 import dataclasses
@@ -22,8 +23,10 @@ import torch
 
 from lowzoo.base import html
 from lowzoo.base.errors import LowzooError
+from lowzoo.base.printable import printable
 from lowzoo.data.source import Images
 from lowzoo.export.checking import open_artifact
+from lowzoo.export.cross_tables import HASH, FeatureTable, is_table, open_table
 from lowzoo.export.formats import FORMATS
 from lowzoo.export.parity.checker import KNN_K, KNN_PICTURES, decoded, open_part, spread, torch_outputs
 from lowzoo.export.parity.parity import compare
@@ -193,7 +196,7 @@ def cross(
     """Ask the bank of each file by the queries of every other.
 
     Args:
-        files: Files of one network, in any formats and precisions.
+        files: Files of one network, in any formats and precisions, and tables of its features.
         against: The network in PyTorch, as one more.
         data: Labelled pictures; the sample set if None.
         bound: k-NN points that the queries of a pair may lose.
@@ -207,17 +210,18 @@ def cross(
         raise LowzooError("a bank is asked by another runtime, and one is named", "Name two files, or --against MODEL")
     if not 0 <= bound <= 100:
         raise LowzooError(f"a bound of {bound:g} points is impossible", "Use points from 0 to 100")
-    opened = [open_artifact(Path(file)) for file in files]
+    opened = [open_table(path) if is_table(path) else open_artifact(path) for path in map(Path, files)]
     model = _one_network(opened, against)
-    preparation = _one_preparation(opened, against)
-    pictures, labels, name = _labelled(data, images or KNN_PICTURES, preparation.input_size[0], bound)
+    preparation = _one_preparation([each for each in opened if isinstance(each, Runnable)], against)
+    pictures, labels, places, name = _labelled(data, images or KNN_PICTURES, preparation.input_size[0], bound)
     rows: list[Array] = []
-    for artifact in opened:
-        say(f"features by {artifact.path}")
-        rows.append(_features(artifact, outputs_of(artifact, pictures, preparation)))
+    for member in opened:
+        say(f"features by {member.path}")
+        found = (member.of(places),) if isinstance(member, FeatureTable) else outputs_of(member, pictures, preparation)
+        rows.append(_features(member, found))
     # What each file was held to by itself; a format may have bounds of its own.
     limits = [_limits(each) for each in opened] + [BOUNDS["fp32"]] * (against is not None)
-    names = [(str(each.path), each.engine, each.metadata.get("lowzoo.precision", "fp32")) for each in opened]
+    names = [(str(each.path), each.engine, _precision(each)) for each in opened]
     if against is not None:
         say("features by PyTorch")
         rows.append(_features(None, torch_outputs(against, pictures)))
@@ -233,7 +237,7 @@ def cross(
     for i, bank in enumerate(members):
         for j, asking in enumerate(members):
             if i != j:
-                found = compare(rows[i], rows[j], asking.engine)
+                alike = compare(rows[i], rows[j], asking.engine)
                 top1 = _top1(units[i], units[j], labels)
                 pair = CrossPair(
                     bank.label,
@@ -241,21 +245,21 @@ def cross(
                     top1,
                     bank.top1 - top1,
                     _agreement(units[i], units[j]),
-                    found.min_cosine,
-                    found.relative_error,
+                    alike.min_cosine,
+                    alike.relative_error,
                 )
                 pairs.append(_judged(pair, limits[i], limits[j], bound))
     return CrossReport(model, name, len(pictures), bound, members, tuple(pairs))
 
 
-def _one_network(opened: Sequence[Runnable], against: Resolved | None) -> str:
+def _one_network(opened: Sequence[Runnable | FeatureTable], against: Resolved | None) -> str:
     """Refuse files that say that they were made from different weights; give the name of the network."""
     stated = {str(each.path): each.metadata["lowzoo.weights"] for each in opened if "lowzoo.weights" in each.metadata}
     if against is not None:
         stated[f"{against.name} in PyTorch"] = f"sha256:{weights_digest(against.model)}"
     for place, weights in stated.items():
         first, other = next(iter(stated.items()))
-        if weights != other:
+        if weights[:HASH] != other[:HASH]:
             raise LowzooError(
                 f"{first} was made from weights {other[:19]}, and {place} from {weights[:19]}: an index of one says "
                 "nothing to the other",
@@ -316,7 +320,9 @@ def _preparation(artifact: Runnable) -> Preprocessing | None:
         raise LowzooError(f"the preprocessing inside {artifact.path} cannot be read", "Export it again") from error
 
 
-def _labelled(data: Images, most: int, channels: int, bound: float) -> tuple[list[np.ndarray], torch.Tensor, str]:
+def _labelled(
+    data: Images, most: int, channels: int, bound: float
+) -> tuple[list[np.ndarray], torch.Tensor, list[str], str]:
     source = open_part(data, "train")
     labels = source.require_labels()
     chosen = spread(len(source), most)
@@ -328,10 +334,11 @@ def _labelled(data: Images, most: int, channels: int, bound: float) -> tuple[lis
             "Name a larger set, or allow more by --bound",
         )
     pictures = [decoded(source, i, channels, data) for i in chosen]
-    return pictures, torch.from_numpy(labels[chosen]), source.name
+    places = [printable(source.where(i)) for i in chosen]
+    return pictures, torch.from_numpy(labels[chosen]), places, source.name
 
 
-def _features(artifact: Runnable | None, found: tuple[Array, ...]) -> Array:
+def _features(artifact: Runnable | FeatureTable | None, found: tuple[Array, ...]) -> Array:
     who = "PyTorch" if artifact is None else str(artifact.path)
     if len(found) != 1 or found[0].ndim != 2:
         raise LowzooError(f"{who} gives no single row of features a picture", "Name a file of features")
@@ -362,10 +369,18 @@ def _agreement(bank: torch.Tensor, queries: torch.Tensor) -> float:
     return float((lost <= _TIE).double().mean())
 
 
-def _limits(artifact: Runnable) -> Bounds | None:
+def _precision(member: Runnable | FeatureTable) -> str:
+    """As the file says; one that was made elsewhere has float32 weights, and of a table nobody knows."""
+    return member.metadata.get("lowzoo.precision", "unknown" if isinstance(member, FeatureTable) else "fp32")
+
+
+def _limits(member: Runnable | FeatureTable) -> Bounds | None:
     """What a file of 16 bits or more was held to; None of a lossy one, and of a precision that nobody knows."""
-    precision = artifact.metadata.get("lowzoo.precision", "fp32")
-    return (FORMATS[artifact.format].bounds.get(precision) or BOUNDS[precision]) if precision in EXACT else None
+    precision = _precision(member)
+    if precision not in EXACT:
+        return None
+    own = {} if isinstance(member, FeatureTable) else FORMATS[member.format].bounds
+    return own.get(precision) or BOUNDS[precision]
 
 
 def _judged(pair: CrossPair, bank: Bounds | None, queries: Bounds | None, bound: float) -> CrossPair:

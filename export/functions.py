@@ -191,7 +191,8 @@ def check(
     The exit status is 1 if a bound of its precision is broken, or that of a pair.
 
     Args:
-        artifact: An .onnx, .tflite, .pte, .xml, .param or .mnn file, or an .mlpackage folder; several with --cross.
+        artifact: An .onnx, .tflite, .pte, .xml, .param or .mnn file, or an .mlpackage folder; several with --cross,
+            which takes tables of features, too: .parquet with path and vector, of `lowzoo embed` or made on a phone.
         cross: Compare every file with every other, and with --against MODEL: can an index of one be asked by the other?
         bound: k-NN points that the queries of one may lose on the bank of another, with --cross.
         against: What it should compute; what it was made from if absent. In Python also what `lowzoo.load` gave, or a
@@ -257,7 +258,8 @@ def cross_check(
     """Ask a bank of features by each file with the queries of every other: what `check --cross` does.
 
     Args:
-        artifacts: Files of one network, in any formats and precisions.
+        artifacts: Files of one network, in any formats and precisions, and tables of its features (.parquet with
+            columns path and vector, of `lowzoo embed` or made elsewhere).
         against: The network in PyTorch, as one more.
         data: Labelled images; the sample set if absent.
         bound: k-NN points that the queries of one may lose on the bank of another.
