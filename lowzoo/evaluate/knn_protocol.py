@@ -215,7 +215,7 @@ def require_answerable(
 def scored_pairs(
     resolved: Resolved,
     data: TrainTestData,
-    pairs: Mapping[str, tuple[Features, ...]],
+    pairs: Mapping[str, Sequence[Features]],
     *,
     preset: KnnPreset,
     ks: Sequence[int] | None,

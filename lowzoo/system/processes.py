@@ -178,7 +178,7 @@ def started_first() -> bool:
     return not under_torchrun() or os.environ["RANK"] == "0"
 
 
-def may_write(*places: Path | None, divide: bool = False) -> bool:
+def may_write(*places: str | Path | None, divide: bool = False) -> bool:
     """Whether this process writes its result: of several the first one alone, or they would write over one another.
 
     Args:

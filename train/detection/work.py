@@ -267,7 +267,7 @@ def _measure(
     written: list[Path] = []
     if not among.is_main:
         return Evaluation(result)
-    picture, out = (None if (place := options.get(name)) is None else Path(place) for name in ("picture", "out"))
+    picture, out = (None if place is None else Path(place) for place in (options.get("picture"), options.get("out")))
     if not may_write(picture, out):
         return Evaluation(result)
     if picture is not None:
