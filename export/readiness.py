@@ -15,6 +15,7 @@ from typing import Any
 import onnx
 
 from lowzoo.base.quiet import quiet
+from lowzoo.export.artifacts.float32_left import Float32Left
 from lowzoo.export.artifacts.places import size_of
 from lowzoo.export.mil import operators_of
 from lowzoo.export.parity.runnable import Runnable
@@ -65,25 +66,28 @@ class Readiness:
 
 
 def advice_of(artifact: Runnable) -> tuple[str, ...]:
-    """What a runtime here could not do with the file and a phone does, as advice."""
-    return (f"{artifact.not_run[0].upper()}{artifact.not_run[1:]}",) if artifact.not_run else ()
+    """What the file says of itself that an app's author should know: what has not run it, and what is not float16."""
+    not_run = (f"{artifact.not_run[0].upper()}{artifact.not_run[1:]}",) if artifact.not_run else ()
+    left = Float32Left.said_by(artifact.metadata)
+    return (*not_run, *(left.sentences() if left else ()))
 
 
-def onnx_readiness(path: Path, _: object = None) -> Readiness:
-    """Analyse an ONNX file."""
+def onnx_readiness(path: Path, artifact: Runnable | None = None) -> Readiness:
+    """Analyse an ONNX file; what it says of itself is told where it has been loaded."""
+    said = () if artifact is None else advice_of(artifact)
     model = onnx.load(path, load_external_data=False)
     operators = dict(Counter(node.op_type for node in model.graph.node).most_common())
     if data_files(path):
         too_large = "What accelerators take was not analysed: the weights lie in a file of their own"
-        return Readiness(size_of(path), operators, (), (*_advice(model, operators, ()), too_large))
+        return Readiness(size_of(path), operators, (), (*said, *_advice(model, operators, ()), too_large))
     accelerators = _accelerators(path)
-    return Readiness(size_of(path), operators, accelerators, tuple(_advice(model, operators, accelerators)))
+    return Readiness(size_of(path), operators, accelerators, (*said, *_advice(model, operators, accelerators)))
 
 
-def coreml_readiness(path: Path, _: object = None) -> Readiness:
+def coreml_readiness(path: Path, artifact: Runnable | None = None) -> Readiness:
     """Analyse a Core ML package, which Core ML runs whole; what it places where only a Mac tells."""
     operators = dict(sorted(operators_of(path).items(), key=lambda item: -item[1]))
-    return Readiness(size_of(path), operators)
+    return Readiness(size_of(path), operators, (), () if artifact is None else advice_of(artifact))
 
 
 def _accelerators(path: Path) -> tuple[Accelerator, ...]:

@@ -20,6 +20,7 @@ from lowzoo.system.device import pick_device
 from lowzoo.system.flops import arithmetic
 from lowzoo.system.machine import device_name, versions
 from lowzoo.system.memory import peak_memory_mb
+from lowzoo.system.processes import may_write, started_first
 from lowzoo.train.command import TrainArgs, check_installed, open_run, resolve_args
 from lowzoo.train.distributed import collectives
 from lowzoo.train.distributed import processes as distributed
@@ -46,12 +47,13 @@ def run_bench(args: TrainArgs, say: Callable[[str], None], compare: Sequence[str
 
     Returns:
         The report: images/s, shares of a step, memory, arithmetic, bottleneck; and `compared`, where there is something
-        to compare, the same of each.
+        to compare, the same of each. Empty in a process that is not the first of several.
 
     Raises:
         LowzooError: Settings that do not exist or do not fit, before anything is timed.
     """
     check_installed()
+    say = say if started_first() else _silent
     config = _quiet(resolve_args(args, say=say))
     others = {words: _with(config, words) for words in compare}
     check_settings(config, distributed.own_device(pick_device(config.device)), args.teacher_cache)
@@ -82,10 +84,15 @@ def run_bench(args: TrainArgs, say: Callable[[str], None], compare: Sequence[str
         for row in rows:
             say(f"{row['settings']:{width}} {row['images_per_s']:10.1f} images/s, {row['times_as_fast']} times as fast")
     file = (args.out or Path("runs")) / "bench.json"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_text(file, json.dumps(report, indent=2) + "\n")
+    if may_write(file, divide=True):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_text(file, json.dumps(report, indent=2) + "\n")
     say(f"Stored in {file}")
-    return report
+    return report if started_first() else {}
+
+
+def _silent(_: str) -> None:
+    """Of several processes the first one says it."""
 
 
 def _quiet(config: TrainConfig) -> TrainConfig:

@@ -182,22 +182,40 @@ def given_reference(
         resolved: The network.
         path: Path of the file.
         notes: Its metadata.
-        head: "compatible" for the map into another model's space; what the file names if None.
+        head: "own", the path of a linear probe, or "compatible" for the map into another model's space; None takes the
+            network as it is, and the map if the file names it.
         features: The maps that the file gives; what it names if None.
 
     Raises:
-        LowzooError: It does not have the feature maps that the file gives, is not the one that was taught, or has no
-            map into another model's space, or one of other weights.
+        LowzooError: It does not have the feature maps that the file gives, is not the one that was taught, has no map
+            into another model's space, or one of other weights; or it does not go with the head.
     """
-    if not resolved.head and (head or _source(notes).get("head")) == COMPATIBLE:
-        resolved = with_map(resolved)
+    resolved = _given_head(resolved, head or (COMPATIBLE if _source(notes).get("head") == COMPATIBLE else None), head)
     # By its tensors alone: a program may have trained it on since it was loaded.
     stated = notes.get("lowzoo.weights")
     resolved = giving_maps(resolved, notes, features)
     same = None if stated is None else stated == f"sha256:{weights_digest(resolved.model)}"
-    if not taught(notes):
+    if not taught(notes) or head is not None:
         return Reference(resolved, same)
     return Reference(with_prototypes(resolved, read_prototypes(path, _source(notes)), str(path)), same, resolved)
+
+
+def _given_head(resolved: Resolved, wanted: str | None, asked: str | None) -> Resolved:
+    """A network that is loaded, with the head that is wanted of it, which a file may want and a caller asks for."""
+    if asked == OWN and resolved.headless and resolved.classes:
+        raise LowzooError(
+            f"{resolved.name} was loaded without its classifier", "Load it with classes=True, or name it by its word"
+        )
+    if wanted is None or wanted == OWN:
+        return resolved
+    if resolved.head:
+        is_it = resolved.head in (wanted, str(Path(wanted).resolve()))
+        if asked is not None and not is_it:
+            raise LowzooError(f"{resolved.name} ends in a head already ({resolved.head})", "Leave head out")
+        return resolved
+    if wanted == COMPATIBLE:
+        return with_map(resolved)
+    return attach(resolved, *read_head(Path(wanted)), source=Path(wanted))
 
 
 def taught(notes: Mapping[str, str]) -> bool:

@@ -6,7 +6,14 @@ numbers. This does, with the operators that the zoo's programs use: the package 
 the program declares, so a float16 program shows float16's errors. An operator that is not known is an error by name.
 """
 
-from lowzoo.export.mil.program import MODEL_FILE, Program, load_program, operators_of, read_specification
+from lowzoo.export.mil.program import (
+    MODEL_FILE,
+    Program,
+    constants_of,
+    load_program,
+    operators_of,
+    read_specification,
+)
 from lowzoo.export.mil.values import MilError, UnknownOperatorError
 
 __all__ = [
@@ -14,6 +21,7 @@ __all__ = [
     "MilError",
     "Program",
     "UnknownOperatorError",
+    "constants_of",
     "load_program",
     "operators_of",
     "read_specification",

@@ -20,7 +20,7 @@ from lowzoo.export.mil.images import IMAGES
 from lowzoo.export.mil.layers import LAYERS
 from lowzoo.export.mil.reductions import REDUCTIONS
 from lowzoo.export.mil.shapes import SHAPES
-from lowzoo.export.mil.values import MilError, UnknownOperatorError, decode, torch_type
+from lowzoo.export.mil.values import FLOAT16, FLOAT32, MilError, UnknownOperatorError, decode, torch_type
 
 _DATA = Path("Data/com.apple.CoreML")
 MODEL_FILE = _DATA / "model.mlmodel"
@@ -88,6 +88,22 @@ def operators_of(path: Path) -> dict[str, int]:
     return {
         name: types.count(name) for name in sorted(set(types)) if name != "const" and not name.startswith("constexpr_")
     }
+
+
+def constants_of(specification: Any) -> list[tuple[tuple[int, ...], bool]]:
+    """The shape of each constant of float16 or float32 in a program, and whether it is float32."""
+    types = [
+        operation.outputs[0].type.tensorType
+        for function in specification.mlProgram.functions.values()
+        for block in function.block_specializations.values()
+        for operation in block.operations
+        if operation.type == "const"
+    ]
+    return [
+        (tuple(side.constant.size for side in each.dimensions), each.dataType == FLOAT32)
+        for each in types
+        if each.dataType in (FLOAT16, FLOAT32)
+    ]
 
 
 def _main(path: Path, specification: Any) -> Any:

@@ -4,7 +4,7 @@ import contextlib
 import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from lowzoo.base.options import Option, OutFile, Progress, read_literally
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lowzoo.bench.timing import Latency, TimedPair
     from lowzoo.zoo.resolve import Resolved
 
+Found = TypeVar("Found", "Latency", "TimedPair")
 Timed = Annotated["str | Path | nn.Module | Resolved", Option(metavar="MODEL|ARTIFACT")]
 Size = Annotated[
     int | tuple[int, int] | None, Option(metavar="PX|HxW", read="lowzoo.preprocess.input_facts:parse_size")
@@ -112,9 +113,7 @@ def latency(
             interrupted=lambda: stopped.append(True),
         )
         results = target.run(request)
-    found = Latency(results, document, bool(stopped), resolved_place(target.shower))
-    _write(document, found)
-    return found
+    return _written(Latency(results, document, bool(stopped), resolved_place(target.shower)))
 
 
 def compare(
@@ -171,9 +170,7 @@ def compare(
         if len(counts) != 1:
             raise LowzooError("a comparison takes one number of threads", "Use --threads N")
         comparison = compare_host(pair, protocol=protocol, threads=counts[0], engine=chosen, refuse_load=refuse_load)
-    found = TimedPair(comparison, document)
-    _write(document, found)
-    return found
+    return _written(TimedPair(comparison, document))
 
 
 def _engine(on: str, engines: Sequence[str], engine: str | None, model: Any) -> str:
@@ -203,11 +200,23 @@ def _place(out: str | Path | None) -> Path | None:
     return path
 
 
-def _write(path: Path | None, found: "Latency | TimedPair") -> None:
-    from lowzoo.io.files import write_text
+def _written(found: "Found") -> "Found":
+    """The result, written where it was asked for by the first of several processes alone."""
+    import dataclasses
 
-    if path is not None:
-        write_text(path, found.to_json())
+    from lowzoo.io.files import write_text
+    from lowzoo.system.processes import may_write
+
+    if found.written is None:
+        return found
+    if not may_write(found.written):
+        return dataclasses.replace(found, written=None)
+    write_text(found.written, found.to_json())
+    return found
+    if not may_write(found.out):
+        return dataclasses.replace(found, out=None)
+    write_text(found.out, found.to_json())
+    return found
 
 
 def _protocol(quick: bool, repeats: int | None) -> "Protocol":

@@ -11,10 +11,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from lowzoo.evaluate.knn_protocol import KnnPreset, Neighbors, TrainTestData, fitting_ks, predictions_of
-from lowzoo.evaluate.result import DataFacts, EvaluationResult, Figure, ModelFacts, Scored, percent_right, versions
-from lowzoo.evaluate.sets.subsets import require_classes
-from lowzoo.features.approximate import require_faiss
+from lowzoo.evaluate.knn_protocol import KnnPreset, Neighbors, TrainTestData, require_answerable, scored_pairs
+from lowzoo.evaluate.result import ModelFacts, Scored
 from lowzoo.features.extraction import Extraction
 from lowzoo.features.features import Features
 from lowzoo.preprocess.transform import Preprocessing
@@ -52,56 +50,28 @@ def score_cross_knn(
     """
     network, facts = map_of(student)
     model = load_bank_model(facts, lambda side: resolved_model(bank_model, image_size=side), student.name)
-    require_classes(data.bank.require_labels(), data.bank.name)
-    if neighbors == "approximate":
-        require_faiss()
-    fitting_ks(ks, len(data.bank), preset)
+    require_answerable(data, preset=preset, ks=ks, neighbors=neighbors)
     own_bank, own_queries = how.run(student, (data.bank, data.queries))
     their_bank, their_queries = how.run(model, (data.bank, data.queries))
-    # A model of more pixels may refuse a picture that the other has read; every figure is of its own images.
-    chosen = fitting_ks(ks, min(len(own_bank.x), len(their_bank.x)), preset)
-    pairs = {
-        "cross_knn": (their_bank, mapped(network, own_queries)),
-        "knn": (own_bank, own_queries),
-        "bank_knn": (their_bank, their_queries),
-    }
-    found = {
-        name: predictions_of(bank, queries, chosen, preset.temperature, neighbors, how)
-        for name, (bank, queries) in pairs.items()
-    }
-    main = preset.ks[0] if preset.ks[0] in chosen else chosen[0]
-    searched = {name: how_found.as_dict() for name, (_, how_found) in found.items() if how_found}
-    result = EvaluationResult(
-        protocol="knn",
-        preset=preset.name,
-        model=ModelFacts.of(student),
-        data={
-            "bank": DataFacts.of_features(data.bank, their_bank),
-            "queries": DataFacts.of_features(data.queries, own_queries),
+    return scored_pairs(
+        student,
+        data,
+        {
+            "cross_knn": (their_bank, mapped(network, own_queries)),
+            "knn": (own_bank, own_queries),
+            "bank_knn": (their_bank, their_queries),
         },
+        preset=preset,
+        ks=ks,
+        neighbors=neighbors,
+        how=how,
         settings={
-            "k": list(chosen),
-            "temperature": preset.temperature,
-            "similarity": "cosine",
-            "neighbors": neighbors,
-            **({"approximation": searched} if searched else {}),
-            "precision": how.precision,
-            "preprocessing": dataclasses.asdict(Preprocessing.of(student)),
             "bank_model": ModelFacts.of(model).model_dump(),
             "bank_preprocessing": dataclasses.asdict(Preprocessing.of(model)),
             "compatible": facts.as_dict(),
         },
-        figures=tuple(
-            Figure.accuracy(
-                f"{name}_top1_k{k}", [percent_right(found[name][0][k], queries.labels)], len(queries.labels)
-            )
-            for name, (_, queries) in pairs.items()
-            for k in chosen
-        ),
-        versions=versions(),
+        bank_by=model.name,
     )
-    words = f"k-NN, k = {main}, bank by {model.name}"
-    return Scored(result, own_queries.labels, found["cross_knn"][0][main], words)
 
 
 @torch.inference_mode()

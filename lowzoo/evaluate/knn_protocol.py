@@ -1,8 +1,9 @@
 """The k-NN protocol from sources to a result: features of both sets, votes, figures."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
@@ -192,13 +193,60 @@ def score_knn(
     Raises:
         LowzooError: A k does not fit, one class only, or images cannot be read.
     """
+    require_answerable(data, preset=preset, ks=ks, neighbors=neighbors)
+    pairs = {"knn": how.run(resolved, (data.bank, data.queries))}
+    return scored_pairs(resolved, data, pairs, preset=preset, ks=ks, neighbors=neighbors, how=how)
+
+
+def require_answerable(
+    data: TrainTestData, *, preset: KnnPreset, ks: Sequence[int] | None, neighbors: Neighbors
+) -> None:
+    """Refuse, before any feature is computed, what k-NN would refuse after.
+
+    Raises:
+        LowzooError: A k does not fit, one class only, or faiss is wanted and not there.
+    """
     require_classes(data.bank.require_labels(), data.bank.name)
     if neighbors == "approximate":
         require_faiss()
     fitting_ks(ks, len(data.bank), preset)
-    bank, queries = how.run(resolved, (data.bank, data.queries))
-    chosen = fitting_ks(ks, len(bank.x), preset)
-    found, searched = predictions_of(bank, queries, chosen, preset.temperature, neighbors, how)
+
+
+def scored_pairs(
+    resolved: Resolved,
+    data: TrainTestData,
+    pairs: Mapping[str, Sequence[Features]],
+    *,
+    preset: KnnPreset,
+    ks: Sequence[int] | None,
+    neighbors: Neighbors,
+    how: Extraction,
+    settings: Mapping[str, object] = MappingProxyType({}),
+    bank_by: str = "",
+) -> Scored:
+    """Give the result of every k-NN, of one network or across two.
+
+    Args:
+        resolved: The network whose result it is.
+        data: What the features are of.
+        pairs: Features of a bank and of queries, under the name of their figures; facts of the data and predictions are
+            of the first.
+        preset: Temperature, and numbers of neighbours.
+        ks: Other numbers of neighbours.
+        neighbors: Find the nearest neighbours exactly, or nearly all of them by an index.
+        how: How features were computed.
+        settings: What else the figures depend on.
+        bank_by: Name of the model that made the bank, if it is another one.
+    """
+    # A model of more pixels may refuse a picture that another has read; every figure is of its own images.
+    chosen = fitting_ks(ks, min(len(bank.x) for bank, _ in pairs.values()), preset)
+    found = {
+        name: predictions_of(bank, queries, chosen, preset.temperature, neighbors, how)
+        for name, (bank, queries) in pairs.items()
+    }
+    searched = {name: how_found.as_dict() for name, (_, how_found) in found.items() if how_found}
+    first = next(iter(pairs))
+    bank, queries = pairs[first]
     main = preset.ks[0] if preset.ks[0] in chosen else chosen[0]
     result = EvaluationResult(
         protocol="knn",
@@ -213,17 +261,21 @@ def score_knn(
             "temperature": preset.temperature,
             "similarity": "cosine",
             "neighbors": neighbors,
-            **({"approximation": searched.as_dict()} if searched else {}),
+            # Of one search its facts alone, of several by the names of their figures.
+            **({"approximation": searched if len(pairs) > 1 else searched[first]} if searched else {}),
             "precision": how.precision,
             "preprocessing": dataclasses.asdict(Preprocessing.of(resolved)),
+            **settings,
         },
         figures=tuple(
-            Figure.accuracy(f"knn_top1_k{k}", [percent_right(found[k], queries.labels)], len(queries.labels))
+            Figure.accuracy(f"{name}_top1_k{k}", [percent_right(found[name][0][k], asked.labels)], len(asked.labels))
+            for name, (_, asked) in pairs.items()
             for k in chosen
         ),
         versions=versions(),
     )
-    return Scored(result, queries.labels, found[main], f"k-NN, k = {main}")
+    words = f"k-NN, k = {main}" + (f", bank by {bank_by}" if bank_by else "")
+    return Scored(result, queries.labels, found[first][0][main], words)
 
 
 def predictions_of(

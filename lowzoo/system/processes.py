@@ -16,6 +16,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -24,6 +25,7 @@ from torch import Tensor
 from torch.distributed.rendezvous import rendezvous
 
 from lowzoo.base.errors import LowzooError, ToldElsewhere, reason_of
+from lowzoo.base.notes import say_once
 
 T = TypeVar("T")
 
@@ -171,7 +173,26 @@ def started_together() -> int:
 
 def started_first() -> bool:
     """Whether this process was started alone or as the first of several, joined or not."""
+    if dist.is_initialized():
+        return dist.get_rank() == 0
     return not under_torchrun() or os.environ["RANK"] == "0"
+
+
+def may_write(*places: str | Path | None, divide: bool = False) -> bool:
+    """Whether this process writes its result: of several the first one alone, or they would write over one another.
+
+    Args:
+        places: Where it was asked to; None for nowhere. A process that leaves something out for it says so.
+        divide: Whether all made the result together, so that the first one's is everybody's.
+    """
+    if started_first():
+        return True
+    if not divide and (left := [str(place) for place in places if place is not None]):
+        say_once(
+            f"{' and '.join(left)} is left to the first of {started_together()} processes to write; write the result "
+            "of another one yourself"
+        )
+    return False
 
 
 def local_rank() -> int:

@@ -6,8 +6,10 @@ from pathlib import Path
 import pytest
 
 from lowzoo.base.errors import LowzooError
+from lowzoo.system.processes import joined
 from lowzoo.train.bench import describe, run_bench
 from lowzoo.train.command import TrainArgs
+from tests.helpers.forked_processes import run_to_the_end
 from tests.helpers.train import SETTINGS, make_pictures, make_teacher
 
 
@@ -25,6 +27,34 @@ def test_a_bench_measures_and_leaves_only_its_report(tmp_path: Path) -> None:
     assert 0 < report["flop_utilisation"] < 1.5
     assert report["gflop_per_image"] > 0
     assert report["bottleneck"] in said[-2]
+
+
+def _bench(words: TrainArgs, folder: Path) -> None:
+    said: list[str] = []
+    report = run_bench(words, said.append)
+    (folder / f"{joined().rank}.json").write_text(json.dumps([bool(report), bool(said)]))
+
+
+@pytest.mark.slow
+def test_of_several_processes_the_first_one_speaks_and_writes(tmp_path: Path) -> None:
+    make_pictures(tmp_path / "pictures")
+    settings = [*SETTINGS, f"teacher={make_teacher(tmp_path / 'teacher')}", "epochs=3"]
+    words = TrainArgs("rob", ("rob_dino",), str(tmp_path / "pictures"), settings=settings, out=tmp_path / "out")
+    run_to_the_end(2, _bench, words, tmp_path)
+    assert [json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1)] == [[True, True], [False, False]]
+    assert json.loads((tmp_path / "out" / "bench.json").read_text())["devices"] == 2
+
+
+def test_another_process_leaves_the_report_to_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lowzoo.train.bench._timed", lambda *_: {"images_per_s": 1.0})
+    monkeypatch.setattr("lowzoo.train.bench.describe", lambda _: ["a line"])
+    settings = [*SETTINGS, f"teacher={make_teacher(tmp_path / 'teacher')}"]
+    words = TrainArgs("rob", ("rob_dino",), None, settings=settings, out=tmp_path / "out")
+    said: list[str] = []
+    for rank in ("1", "0"):
+        monkeypatch.setenv("RANK", rank)
+        monkeypatch.setenv("WORLD_SIZE", "2")
+        assert bool(run_bench(words, said.append)) == bool(said) == (tmp_path / "out").exists() == (rank == "0")
 
 
 def test_a_run_too_short_to_be_timed_is_refused(tmp_path: Path) -> None:

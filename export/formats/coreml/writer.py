@@ -22,9 +22,10 @@ from torch import nn
 from lowzoo.base.errors import LowzooError
 from lowzoo.base.quiet import quiet
 from lowzoo.base.scratch import scratch
+from lowzoo.export.artifacts.float32_left import Float32Left
 from lowzoo.export.artifacts.metadata import UNCHECKED, input_facts, metadata, output_meanings, output_names
 from lowzoo.export.formats.coreml.operators import for_coreml
-from lowzoo.export.mil import MODEL_FILE, MilError, load_program, read_specification
+from lowzoo.export.mil import MODEL_FILE, MilError, constants_of, load_program, read_specification
 from lowzoo.export.network.reasons import plain_reason
 from lowzoo.export.network.trace import traced
 from lowzoo.export.parity.checker import ParityChecker
@@ -34,6 +35,7 @@ from lowzoo.export.spec.spec import ExportSpec
 from lowzoo.zoo.resolve import Resolved
 
 _LABEL = "classLabel"
+CORE_ML_KEEPS = "coremltools keeps what float16 cannot hold"
 # Below this number of values a weight costs accuracy and saves nothing.
 _LEAST_COMPRESSED = 2048
 
@@ -51,7 +53,7 @@ def write_coreml(
         checker: Not needed: no search is made.
 
     Returns:
-        No warnings.
+        Warnings, one sentence each.
 
     Raises:
         LowzooError: coremltools is not there or cannot convert the network.
@@ -75,6 +77,9 @@ def write_coreml(
             with quiet():
                 package = _compressed(coremltools, _convert(coremltools, module, resolved, spec), spec)
                 _describe(package, resolved, spec)
+                left = Float32Left.among(constants_of(package.get_spec()))
+                if spec.precision == "fp16":
+                    package.user_defined_metadata.update(left.note)
         except Exception as error:  # a converter pass may raise anything
             reason = plain_reason(error)
             raise LowzooError(
@@ -83,7 +88,7 @@ def write_coreml(
             ) from error
         _save(package, path)
     tidy(path)
-    return ()
+    return left.sentences(CORE_ML_KEEPS) if spec.precision == "fp16" else ()
 
 
 def open_coreml(path: Path) -> Runnable:

@@ -6,6 +6,8 @@ gives.
 """
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
@@ -18,15 +20,20 @@ from torch import Tensor, nn
 
 from lowzoo.base.errors import LowzooError, reason_of
 from lowzoo.base.quiet import quiet
+from lowzoo.export.artifacts.float32_left import Float32Left
 from lowzoo.export.artifacts.metadata import metadata
+from lowzoo.export.formats.coreml.writer import CORE_ML_KEEPS
 from lowzoo.export.formats.executorch.coreml import (
     NOT_RUN,
     NOTES,
     hands_to_core_ml,
     lower_to_core_ml,
     open_core_ml_program,
+    package_of,
     runs_here,
 )
+from lowzoo.export.formats.executorch.halves import TRANSPOSED_KEPT, halves_stay, weights_of
+from lowzoo.export.mil import constants_of
 from lowzoo.export.network.reasons import in_plain_words, plain_reason
 from lowzoo.export.network.trace import traced
 from lowzoo.export.parity.checker import ParityChecker
@@ -34,13 +41,11 @@ from lowzoo.export.parity.runnable import Array, Runnable
 from lowzoo.export.quantization.calibrate import calibration_images
 from lowzoo.export.quantization.int8 import before_products, first_that_holds, graph_input
 from lowzoo.export.spec.bounds import ParityError
-from lowzoo.export.spec.large import parameter_bytes
 from lowzoo.export.spec.spec import ExportSpec
 from lowzoo.system.installed import require
 from lowzoo.zoo.resolve import Resolved
 
 _TYPES = {0: np.uint8, 6: np.float32}  # ScalarType numbers
-_SMALLER = 0.75  # of the bytes in float32, which a file of halves should be well below
 _PRODUCTS = (torch.ops.aten.conv2d.default, torch.ops.aten.linear.default)
 
 
@@ -73,8 +78,24 @@ def write_executorch(
         if spec.core_ml_delegate:
             said |= {"lowzoo.delegate": "coreml", "lowzoo.deployment_target": spec.deployment_target}
             said |= {} if runs_here() else {"lowzoo.not_run": NOT_RUN}
-            path.write_bytes(lower_to_core_ml(module, example, {NOTES: json.dumps(said)}, spec))
-            return ()
+            if spec.precision != "fp16":
+                path.write_bytes(lower_to_core_ml(module, example, {NOTES: json.dumps(said)}, spec))
+                return ()
+
+            def write_core_ml(notes: str) -> Float32Left:
+                path.write_bytes(lower_to_core_ml(module, example, {NOTES: notes}, spec))
+                return Float32Left.among(constants_of(package_of(path).specification))
+
+            return _said_in_file(said, weights_of(module), write_core_ml).sentences(CORE_ML_KEEPS)
+        if spec.precision == "fp16":
+            weights = weights_of(module)
+
+            def write_halves(notes: str) -> Float32Left:
+                with halves_stay() as kept:
+                    path.write_bytes(_lowered(module, example, notes))
+                return replace(weights, kept=weights.kept + sum(kept.values()))
+
+            return _said_in_file(said, weights, write_halves).sentences(TRANSPOSED_KEPT)
         notes = json.dumps(said)
         if spec.precision.startswith("int8"):
             with quiet():  # what does not fit this torch fails here, and not once for every way
@@ -113,12 +134,6 @@ def write_executorch(
             if reason == in_plain_words(str(error))
             else "Install the executorch of your torch, or name another format",
         ) from error
-    wide = parameter_bytes(resolved.model, spec)
-    if spec.precision == "fp16" and path.stat().st_size > _SMALLER * wide:
-        return (
-            f"the file is {path.stat().st_size / 1e6:.1f} MB, and the weights in float32 are {wide / 1e6:.1f} MB: "
-            "XNNPACK keeps those of convolutions in float32",
-        )
     return ()
 
 
@@ -179,6 +194,13 @@ def _said(program: Any) -> dict[str, str]:
         return {}
     said: dict[str, str] = json.loads(program.load_method(NOTES).execute([])[0])
     return said
+
+
+def _said_in_file(said: dict[str, str], weights: Float32Left, write: Callable[[str], Float32Left]) -> Float32Left:
+    """Write a program that says how many of its weights are float32, which is known when it has been written."""
+    hoped = replace(weights, kept=0)
+    left = write(json.dumps(said | hoped.note))
+    return write(json.dumps(said | left.note)) if left != hoped else left
 
 
 def _lowered(module: nn.Module, example: Tensor, notes: str) -> bytes:

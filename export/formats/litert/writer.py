@@ -5,6 +5,7 @@ ai-edge-litert alone. What the file was made from stands in a piece of its metad
 """
 
 import json
+from collections.abc import Iterator
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,6 +18,7 @@ from torch import nn
 
 from lowzoo.base.errors import LowzooError, reason_of
 from lowzoo.base.quiet import quiet
+from lowzoo.export.artifacts.float32_left import Float32Left
 from lowzoo.export.artifacts.metadata import metadata
 from lowzoo.export.network.reasons import plain_reason
 from lowzoo.export.network.trace import traced
@@ -92,7 +94,11 @@ def write_litert(
         }
         _, warnings = first_that_holds(ways, spec, checker)
     said = metadata(resolved, spec)
-    _note(path, said | ({"lowzoo.not_run": _HALF_NOT_RUN} if spec.precision == "fp16" else {}))
+    if spec.precision == "fp16":
+        left = Float32Left.among((shape, kind == "float32") for shape, kind in _constants(path.read_bytes()))
+        said |= {"lowzoo.not_run": _HALF_NOT_RUN} | left.note
+        warnings = left.sentences("LiteRT has float16 for those of convolutions and fully connected layers alone")
+    _note(path, said)
     return warnings
 
 
@@ -193,24 +199,25 @@ def _rewritten(exact: bytes, way: str, feeds: list[NDArray[np.generic]], path: P
         reason = reason_of(error)
         raise ParityError(f"the quantizer fails ({reason})", "Use fp32") from error
     wanted = "int8" if feeds or way == "dynamic" else "float16"
-    if not _has_weights_in(content, wanted):
+    if not any(kind == wanted and np.prod(shape) > 1 for shape, kind in _constants(content, (wanted,))):
         raise ParityError(f"a file in which no weight is {wanted}", "Use fp32")
     path.write_bytes(content)
 
 
-def _has_weights_in(content: bytes, wanted: str) -> bool:
-    """Whether a constant of more than one number has the type, and not only what is computed or a scale."""
+def _constants(
+    content: bytes, kinds: tuple[str, ...] = ("float16", "float32")
+) -> Iterator[tuple[tuple[int, ...], str]]:
+    """Yield shape and type of each constant, and not of what is computed."""
     from ai_edge_litert import schema_py_generated as schema
 
-    number = getattr(schema.TensorType, wanted.upper())
+    names = {getattr(schema.TensorType, kind.upper()): kind for kind in kinds}
     model = schema.Model.GetRootAs(content)
     graph = model.Subgraphs(0)
     for tensor in map(graph.Tensors, range(graph.TensorsLength())):
         buffer = model.Buffers(tensor.Buffer())
         held = buffer.DataLength() or buffer.Size()  # a large one lies behind the flatbuffer
-        if tensor.Type() == number and held and np.prod(tensor.ShapeAsNumpy()) > 1:
-            return True
-    return False
+        if held and tensor.Type() in names and tensor.ShapeLength():
+            yield tuple(int(side) for side in tensor.ShapeAsNumpy()), names[tensor.Type()]
 
 
 def _by_signature(exact: bytes, feeds: list[NDArray[np.generic]]) -> dict[str, list[dict[str, NDArray[np.generic]]]]:

@@ -18,14 +18,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from lowzoo.base.errors import LowzooError, reason_of
 from lowzoo.base.native import native_quiet
+from lowzoo.export.artifacts.float32_left import Float32Left
 from lowzoo.export.artifacts.metadata import metadata
-from lowzoo.export.formats.onnx.writer import write_graph
+from lowzoo.export.formats.onnx.writer import float32_left, write_graph
 from lowzoo.export.parity.checker import ParityChecker
 from lowzoo.export.parity.runnable import Array, Runnable
 from lowzoo.export.spec.bounds import ParityError
@@ -79,6 +81,12 @@ def write_mnn(
             if not gained:
                 wanted = "float16" if spec.precision == "fp16" else "int8"
                 raise ParityError(f"a file in which no weight is {wanted}", "Use fp32")
+            if spec.precision == "fp16":
+                # The file does not show its types, but what it lost in bytes: two for each number.
+                whole = float32_left(onnx.load(graph)).of
+                left = Float32Left(max(0, whole - gained // 2), whole)
+                _convert(resolved, graph, path, said | left.note, _WAYS["fp16"])
+                return left.sentences("MNN rounds those of its layers alone")
             if gained < 0:
                 return (f"the file is {-gained / 1e3:.1f} kB larger than in fp32: its scales outweigh its weights",)
     return ()

@@ -17,17 +17,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from lowzoo.base.errors import LowzooError
 from lowzoo.base.native import native_quiet
+from lowzoo.export.artifacts.float32_left import Float32Left, weights_in
 from lowzoo.export.artifacts.metadata import metadata, output_names
 from lowzoo.export.artifacts.parts import note_of_parts, require_parts
 from lowzoo.export.artifacts.places import size_of
 from lowzoo.export.formats.ncnn.graph import Layer, append_notes, layers_of, notes_of_ncnn, write_layers
-from lowzoo.export.formats.onnx.writer import write_graph
+from lowzoo.export.formats.onnx.writer import float32_left, write_graph
 from lowzoo.export.parity.checker import ParityChecker
 from lowzoo.export.parity.runnable import Array, Runnable
 from lowzoo.export.readiness import Readiness, advice_of
@@ -82,6 +84,7 @@ def write_ncnn(
             raise _refused(resolved, str(error)) from error
         if unknown := sorted({layer.kind for layer in layers if "." in layer.kind or "::" in layer.kind}):
             raise _refused(resolved, f"it uses {', '.join(unknown)}, which ncnn has no layer for")
+        left = _float32_left(layers, graph)
         write_layers(path, _named(layers, resolved, spec))
         path.with_suffix(".bin").write_bytes(made.with_suffix(".bin").read_bytes())
         try:
@@ -93,8 +96,8 @@ def write_ncnn(
     said = metadata(resolved, spec) | note_of_parts(path, (".bin",))
     if spec.precision == "fp16" and platform.machine() not in _ARM:
         said["lowzoo.not_run"] = _HALF_NOT_RUN
-    append_notes(path, said)
-    return ()
+    append_notes(path, said | (left.note if spec.precision == "fp16" else {}))
+    return left.sentences("pnnx rounds those of layers alone") if spec.precision == "fp16" else ()
 
 
 def open_ncnn(path: Path) -> Runnable:
@@ -187,6 +190,17 @@ def readiness_of_ncnn(path: Path, artifact: Runnable) -> Readiness:
     """Layers of the graph by number."""
     kinds = Counter(layer.kind for layer in layers_of(path) if layer.kind not in ("Input", "Split", "MemoryData"))
     return Readiness(size_of(path), dict(kinds.most_common()), (), advice_of(artifact))
+
+
+def _float32_left(layers: list[Layer], graph: Path) -> Float32Left:
+    """What pnnx leaves in float32: constants that are no layer's, such as the positions of a transformer."""
+    kept = 0
+    for layer in layers:
+        settings = dict(setting.split("=", 1) for setting in layer.settings)
+        if layer.kind == "MemoryData" and settings.get("21", "1") == "1":  # 0: by the type that stands before the data
+            kept += weights_in([int(settings[key]) for key in ("0", "1", "11", "2") if key in settings])
+    whole = float32_left(onnx.load(graph)).of
+    return Float32Left(kept, max(kept, whole))
 
 
 def _named(layers: list[Layer], resolved: Resolved, spec: ExportSpec) -> list[Layer]:

@@ -9,6 +9,7 @@ from torch import nn
 
 from lowzoo.base.errors import LowzooError
 from lowzoo.base.quiet import quiet
+from lowzoo.export.artifacts.float32_left import Float32Left
 from lowzoo.export.artifacts.metadata import IR_OF_OPSET, input_facts, metadata, output_meanings, output_names
 from lowzoo.export.formats.onnx.quantize import quantize_onnx
 from lowzoo.export.network.reasons import plain_reason
@@ -51,7 +52,8 @@ def write_onnx(
                 model = program.model_proto
         if spec.target == "coreml-ep":
             global_pools(model)
-        _describe(model, resolved, spec)
+        left = float32_left(model)
+        _describe(model, resolved, spec, left)
         # The exporter claims the newest file version; the operators need no more than this one.
         model.ir_version = IR_OF_OPSET[spec.opset]
         if not large:
@@ -62,9 +64,10 @@ def write_onnx(
             onnx.checker.check_model(str(path))
     except Exception as error:  # every stage of the exporter has a family of errors of its own
         raise _refusal(error, resolved, spec) from error
+    kept = left.sentences() if spec.precision == "fp16" else ()
     if large:
-        return (large_warning(module, spec, path),)
-    return quantize_onnx(path, resolved, spec, checker) if spec.precision == "int8" else ()
+        return (large_warning(module, spec, path), *kept)
+    return quantize_onnx(path, resolved, spec, checker) if spec.precision == "int8" else kept
 
 
 def write_graph(module: nn.Module, resolved: Resolved, spec: ExportSpec, path: Path) -> None:
@@ -127,7 +130,18 @@ def _trace(module: nn.Module, resolved: Resolved, spec: ExportSpec) -> torch.onn
         return write(module)
 
 
-def _describe(model: onnx.ModelProto, resolved: Resolved, spec: ExportSpec) -> None:
+def float32_left(model: onnx.ModelProto) -> Float32Left:
+    """What a graph holds in float32 of its weights, which may lie in a file of their own."""
+    held = [node.attribute[0].t for node in model.graph.node if node.op_type == "Constant"]
+    floats = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16)
+    return Float32Left.among(
+        (tuple(each.dims), each.data_type == onnx.TensorProto.FLOAT)
+        for each in (*model.graph.initializer, *held)
+        if each.data_type in floats
+    )
+
+
+def _describe(model: onnx.ModelProto, resolved: Resolved, spec: ExportSpec, left: Float32Left) -> None:
     """Replace the exporter's notes by ours."""
     # It notes a stack trace beside every node: 3 % of the file, and the folders of whoever exported it.
     graph: Any = model.graph
@@ -137,4 +151,4 @@ def _describe(model: onnx.ModelProto, resolved: Resolved, spec: ExportSpec) -> N
     graph.input[0].doc_string = input_facts(spec, resolved)["values"]
     for output, meaning in zip(graph.output, output_meanings(resolved, spec).values(), strict=True):
         output.doc_string = meaning
-    onnx.helper.set_model_props(model, metadata(resolved, spec))
+    onnx.helper.set_model_props(model, metadata(resolved, spec) | (left.note if spec.precision == "fp16" else {}))

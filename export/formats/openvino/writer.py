@@ -21,6 +21,7 @@ from torch import nn
 from lowzoo.base.errors import LowzooError, reason_of
 from lowzoo.base.native import native_quiet
 from lowzoo.base.quiet import quiet
+from lowzoo.export.artifacts.float32_left import Float32Left
 from lowzoo.export.artifacts.metadata import metadata
 from lowzoo.export.artifacts.parts import note_of_parts, require_parts
 from lowzoo.export.artifacts.places import size_of
@@ -85,6 +86,10 @@ def write_openvino(
                 openvino.save_model(model, str(path), compress_to_fp16=spec.precision == "fp16")
                 # The hash of the weights, which are the same when they are written again, stands in the graph.
                 _describe(model, note_of_parts(path, (".bin",)))
+                if spec.precision == "fp16":
+                    left = _float32_left(path)
+                    _describe(model, left.note)
+                    warnings = left.sentences("OpenVINO keeps what float16 would lose too much of")
                 openvino.save_model(model, str(path), compress_to_fp16=spec.precision == "fp16")
         except Exception as error:  # the converter raises what its C++ throws
             raise LowzooError(
@@ -152,6 +157,15 @@ def readiness_of_openvino(path: Path, artifact: Runnable) -> Readiness:
     kinds = [layer.get("type", "") for layer in ElementTree.parse(path).iterfind("layers/layer")]
     operators = dict(Counter(kind for kind in kinds if kind not in _STORED).most_common())
     return Readiness(size_of(path), operators, (), advice_of(artifact))
+
+
+def _float32_left(path: Path) -> Float32Left:
+    data = (each.attrib for each in ElementTree.parse(path).iterfind("layers/layer/data"))
+    return Float32Left.among(
+        ([int(side) for side in each.get("shape", "").split(",") if side.strip()], each["element_type"] == "f32")
+        for each in data
+        if "offset" in each and each.get("element_type") in ("f32", "f16")
+    )
 
 
 def _describe(model: Any, said: dict[str, str]) -> None:

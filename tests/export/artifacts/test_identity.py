@@ -15,12 +15,12 @@ from torch import nn
 
 from lowzoo.base.errors import LowzooError, LowzooWarning
 from lowzoo.cli.main import main
-from lowzoo.export import ExportSpec, ParityError, export
+from lowzoo.export import ExportSpec, ParityError, check, export
 from lowzoo.export.artifact import default_path, write_artifact
 from lowzoo.export.checking import check_artifact
 from lowzoo.export.formats.onnx.runtime import notes_of_onnx
 from lowzoo.export.network.graph import exported_module
-from lowzoo.export.network.head import read_head
+from lowzoo.export.network.head import read_head, with_head
 from lowzoo.zoo.compatible import CompatibleFacts, EmbeddingMap, save_map
 from lowzoo.zoo.digest import weights_digest
 from lowzoo.zoo.find import find
@@ -278,3 +278,25 @@ def test_a_map_into_another_space_goes_with_its_backbone_and_is_told_from_others
         check_artifact(artifact.path)
     save_map(folder, made, facts)
     assert check_artifact(artifact.path).same_weights
+
+
+def test_a_loaded_network_is_checked_with_the_head_that_is_named(scratch):
+    """A file that gives scores is no file of features: left out in silence, the head would make other figures."""
+    weight = torch.randn(4, 6)
+    save_file({"weight": weight}, "probe.safetensors")
+    save_file({"weight": -weight}, "other.safetensors")
+    probe = Path("probe.safetensors")
+    classifier = with_head(tiny_resolved(), *read_head(probe), tuple("abcd"), probe)
+    file = write_artifact(classifier, ExportSpec(classes=tuple("abcd")), "x.onnx").path
+    report = check(file, against=tiny_resolved(), head=probe)
+    assert (report.broken, report.same_weights) == ((), True)
+    assert check(file, against=classifier, head=probe).same_weights is True
+    wrong = check(file, against=tiny_resolved(), head="other.safetensors")
+    assert wrong.broken
+    assert wrong.same_weights is False
+    with pytest.raises(LowzooError, match=r"ends in a head already \(.*probe.safetensors\)"):
+        check(file, against=classifier, head="other.safetensors")
+    with pytest.raises(LowzooError, match="cannot be read as a head"):
+        check(file, against=tiny_resolved(), head="missing.safetensors")
+    with pytest.raises(LowzooError, match="was loaded without its classifier"):
+        check(file, against=tiny_resolved(classes=4), head="own")

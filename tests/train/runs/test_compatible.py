@@ -263,6 +263,12 @@ def test_knn_asks_a_bank_of_the_model_by_the_student(trained: Path, other: Path,
     assert found.settings["bank_model"]["name"] == "other"
     for metric, model in (("knn_top1_k3", trained), ("bank_knn_top1_k3", other)):
         assert figures[metric] == knn(model, data=world, k=3).result.figures[0].mean
+    # What is said of it is what k-NN of the student alone says, and what the bank adds.
+    alone = knn(trained, data=world, k=3).result
+    added = ("bank_model", "bank_preprocessing", "compatible")
+    assert tuple(found.settings) == (*alone.settings, *added)
+    assert {key: found.settings[key] for key in alone.settings} == alone.settings
+    assert (found.figures[1], found.data["queries"]) == (alone.figures[0], alone.data["queries"])
     # The same from what `embed` writes: unit vectors of the queries, the model's own of the bank.
     queries = embed(world, model=trained, split="validation", head="compatible")
     bank = embed(world, model=other)
