@@ -186,7 +186,7 @@ def embed(
     from lowzoo.evaluate.result import DataFacts, ModelFacts
     from lowzoo.evaluate.run import begin, extraction
     from lowzoo.system.device import pick_device
-    from lowzoo.system.processes import may_write
+    from lowzoo.system.processes import started_first
     from lowzoo.zoo.compatible import headed
     from lowzoo.zoo.given import resolved_model
 
@@ -221,13 +221,11 @@ def embed(
         place = pick_device(device)
         resolved = headed(resolved_model(model, image_size=image_size), head)
         (features,) = extraction(place, workers, bf16, divide).run(resolved, (source,))
-        first = may_write(table, drawing, divide=divide)
+        first = not divide or started_first()
         if table is not None and first:
             write_embeddings(table, source, features, ModelFacts.of(resolved), resolved.compatible)
         facts = DataFacts.of_features(source, features)
-        # Divided, it is the table of all; alone, a process that left it to the first one has written none.
-        places = (table, drawing) if first or divide else (None, None)
-        found = Embeddings(resolved, source, features, facts, *places)
+        found = Embeddings(resolved, source, features, facts, table, drawing)
         if drawing is not None and first:
             found.draw_neighbours(drawing, rows=rows, columns=columns)
     return found

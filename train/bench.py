@@ -20,7 +20,7 @@ from lowzoo.system.device import pick_device
 from lowzoo.system.flops import arithmetic
 from lowzoo.system.machine import device_name, versions
 from lowzoo.system.memory import peak_memory_mb
-from lowzoo.system.processes import may_write, started_first
+from lowzoo.system.processes import started_first
 from lowzoo.train.command import TrainArgs, check_installed, open_run, resolve_args
 from lowzoo.train.distributed import collectives
 from lowzoo.train.distributed import processes as distributed
@@ -84,7 +84,7 @@ def run_bench(args: TrainArgs, say: Callable[[str], None], compare: Sequence[str
         for row in rows:
             say(f"{row['settings']:{width}} {row['images_per_s']:10.1f} images/s, {row['times_as_fast']} times as fast")
     file = (args.out or Path("runs")) / "bench.json"
-    if may_write(file, divide=True):
+    if started_first():
         file.parent.mkdir(parents=True, exist_ok=True)
         write_text(file, json.dumps(report, indent=2) + "\n")
     say(f"Stored in {file}")

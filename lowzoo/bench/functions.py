@@ -4,7 +4,7 @@ import contextlib
 import inspect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from lowzoo.base.options import Option, OutFile, Progress, read_literally
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from lowzoo.bench.timing import Latency, TimedPair
     from lowzoo.zoo.resolve import Resolved
 
-Found = TypeVar("Found", "Latency", "TimedPair")
 Timed = Annotated["str | Path | nn.Module | Resolved", Option(metavar="MODEL|ARTIFACT")]
 Size = Annotated[
     int | tuple[int, int] | None, Option(metavar="PX|HxW", read="lowzoo.preprocess.input_facts:parse_size")
@@ -113,7 +112,9 @@ def latency(
             interrupted=lambda: stopped.append(True),
         )
         results = target.run(request)
-    return _written(Latency(results, document, bool(stopped), resolved_place(target.shower)))
+    found = Latency(results, document, bool(stopped), resolved_place(target.shower))
+    _write(document, found)
+    return found
 
 
 def compare(
@@ -170,7 +171,9 @@ def compare(
         if len(counts) != 1:
             raise LowzooError("a comparison takes one number of threads", "Use --threads N")
         comparison = compare_host(pair, protocol=protocol, threads=counts[0], engine=chosen, refuse_load=refuse_load)
-    return _written(TimedPair(comparison, document))
+    found = TimedPair(comparison, document)
+    _write(document, found)
+    return found
 
 
 def _engine(on: str, engines: Sequence[str], engine: str | None, model: Any) -> str:
@@ -200,23 +203,11 @@ def _place(out: str | Path | None) -> Path | None:
     return path
 
 
-def _written(found: "Found") -> "Found":
-    """The result, written where it was asked for by the first of several processes alone."""
-    import dataclasses
-
+def _write(path: Path | None, found: "Latency | TimedPair") -> None:
     from lowzoo.io.files import write_text
-    from lowzoo.system.processes import may_write
 
-    if found.written is None:
-        return found
-    if not may_write(found.written):
-        return dataclasses.replace(found, written=None)
-    write_text(found.written, found.to_json())
-    return found
-    if not may_write(found.out):
-        return dataclasses.replace(found, out=None)
-    write_text(found.out, found.to_json())
-    return found
+    if path is not None:
+        write_text(path, found.to_json())
 
 
 def _protocol(quick: bool, repeats: int | None) -> "Protocol":

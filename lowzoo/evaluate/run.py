@@ -22,7 +22,7 @@ from lowzoo.features.extraction import Extraction
 from lowzoo.io.files import writable_folder, write_text
 from lowzoo.preprocess.input_facts import Side
 from lowzoo.system.device import pick_device
-from lowzoo.system.processes import ALONE, join, joined, may_write, own_device, started_first
+from lowzoo.system.processes import ALONE, join, joined, own_device, started_first
 from lowzoo.zoo.given import resolved_model
 from lowzoo.zoo.resolve import Resolved
 
@@ -83,7 +83,7 @@ class Run:
         timed = result.model_copy(update={"seconds": round(time.monotonic() - self.began, 1)})
         names = images.bank.class_names if images is not None else None
         evaluation = Evaluation(timed, (), scored, names)
-        if not may_write(self.confusion, self.out, divide=self.divide):
+        if self.divide and not started_first():
             return evaluation
         if self.confusion is not None:
             evaluation.draw_confusion(self.confusion)

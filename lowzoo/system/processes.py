@@ -16,7 +16,6 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -25,7 +24,6 @@ from torch import Tensor
 from torch.distributed.rendezvous import rendezvous
 
 from lowzoo.base.errors import LowzooError, ToldElsewhere, reason_of
-from lowzoo.base.notes import say_once
 
 T = TypeVar("T")
 
@@ -176,23 +174,6 @@ def started_first() -> bool:
     if dist.is_initialized():
         return dist.get_rank() == 0
     return not under_torchrun() or os.environ["RANK"] == "0"
-
-
-def may_write(*places: str | Path | None, divide: bool = False) -> bool:
-    """Whether this process writes its result: of several the first one alone, or they would write over one another.
-
-    Args:
-        places: Where it was asked to; None for nowhere. A process that leaves something out for it says so.
-        divide: Whether all made the result together, so that the first one's is everybody's.
-    """
-    if started_first():
-        return True
-    if not divide and (left := [str(place) for place in places if place is not None]):
-        say_once(
-            f"{' and '.join(left)} is left to the first of {started_together()} processes to write; write the result "
-            "of another one yourself"
-        )
-    return False
 
 
 def local_rank() -> int:

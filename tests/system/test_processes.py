@@ -1,6 +1,5 @@
 """How processes find each other, and what they say where they do not, or wait too long."""
 
-import contextlib
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -10,17 +9,15 @@ import torch
 import torch.distributed as dist
 
 import lowzoo
-from lowzoo.base.errors import LowzooError, LowzooWarning
-from lowzoo.bench.functions import _written as stored
-from lowzoo.bench.timing import Latency
+from lowzoo.base.errors import LowzooError
 from lowzoo.system.processes import (
     ALONE,
     Processes,
     exchange,
     join,
     joined,
-    may_write,
     own_device,
+    started_first,
     started_together,
     working,
 )
@@ -61,41 +58,17 @@ def test_a_process_that_has_not_joined_the_others_takes_its_own_gpu(monkeypatch:
 def test_a_call_in_python_is_made_by_its_own_process(tmp_path: Path) -> None:
     lines: list[str] = []
     data = write_pictures(tmp_path / "d", {"train": 4, "val": 2})
-    lowzoo.evaluate.knn(pixel_network(), data=data, progress=lines.append)
+    lowzoo.evaluate.knn(pixel_network(), data=data, out=tmp_path / "out.json", progress=lines.append)
+    assert (tmp_path / "out.json").exists()
     assert lines
 
 
-@pytest.mark.parametrize("rank", [0, 1])
-@pytest.mark.usefixtures("scheduler", "cache")
-def test_of_several_processes_the_first_alone_writes_and_another_says_so(
-    rank: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("RANK", str(rank))
-    data = write_pictures(tmp_path / "d", {"train": 4, "val": 2})
-    table, times, document = tmp_path / "x.parquet", tmp_path / "times.json", tmp_path / "out.json"
-
-    def told() -> contextlib.AbstractContextManager[object]:
-        words = "is left to the first of 4 processes"
-        return pytest.warns(LowzooWarning, match=words) if rank else contextlib.nullcontext()
-
-    with told():
-        found = lowzoo.evaluate.knn(pixel_network(), data=data, out=document, confusion=tmp_path / "c.png")
-    with told():
-        embedded = lowzoo.embed(data, model=pixel_network(), out=table)
-    with told():
-        latency = stored(Latency((), times))
-    written = [path for path in (document, tmp_path / "c.png", table, times) if path.exists()]
-    assert len(written) == (0 if rank else 4)
-    assert set(found.written) == set(written[:2])
-    assert (embedded.out, latency.written) == ((None, None) if rank else (table, times))
-
-
-def test_a_member_of_a_group_made_elsewhere_knows_whether_it_writes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_member_of_a_group_made_elsewhere_knows_whether_it_is_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
     """No environment says which process it is, as where a program spawned it."""
     monkeypatch.setattr(dist, "is_initialized", lambda: True)
     for rank in (0, 1):
         monkeypatch.setattr(dist, "get_rank", lambda rank=rank: rank)
-        assert may_write(Path("x"), divide=True) == (rank == 0)
+        assert started_first() == (rank == 0)
 
 
 def test_a_group_without_a_cpu_backend_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,7 +25,7 @@ from lowzoo.evaluate.result import DataFacts, EvaluationResult, Figure, ModelFac
 from lowzoo.io.files import writable_folder, write_text
 from lowzoo.system.device import pick_device
 from lowzoo.system.machine import device_name
-from lowzoo.system.processes import Processes, joined, may_write, own_device, working
+from lowzoo.system.processes import Processes, joined, own_device, working
 from lowzoo.train.detection.config import DetectConfig, resolve
 from lowzoo.train.detection.loop import DetectorRun
 from lowzoo.train.detection.options import DetectOptions
@@ -166,9 +166,6 @@ def _joined(
         return Evaluation(_result(task, facts, sets, config, run, found, unreadable, 0, began)[0])
     result, scores = _result(task, facts, sets, config, run, found, unreadable, trained_bad, began)
     write_text(folder / EVALUATION, result.to_json())
-    # Processes that train apart have a folder each; a place beside it may be the same for all of them.
-    if not may_write(options.get("picture"), options.get("out")):
-        options = {**options, "picture": None, "out": None}
     title = f"{run.title}, {scores[0].kind} AP {scores[0].figures.get('AP', 0):.1f}"
     for place in dict.fromkeys((folder / PICTURE, Path(options.get("picture") or folder / PICTURE))):
         draw_detections(sets.test, found, place, title)
@@ -267,15 +264,12 @@ def _measure(
     written: list[Path] = []
     if not among.is_main:
         return Evaluation(result)
-    picture, out = (None if place is None else Path(place) for place in (options.get("picture"), options.get("out")))
-    if not may_write(picture, out):
-        return Evaluation(result)
-    if picture is not None:
-        draw_detections(test, found, picture, f"{trained.name}, AP {scores[0].figures.get('AP', 0):.1f}")
-        written.append(picture)
-    if out is not None:
-        write_text(out, result.to_json())
-        written.append(out)
+    if (picture := options.get("picture")) is not None:
+        draw_detections(test, found, Path(picture), f"{trained.name}, AP {scores[0].figures.get('AP', 0):.1f}")
+        written.append(Path(picture))
+    if (out := options.get("out")) is not None:
+        write_text(Path(out), result.to_json())
+        written.append(Path(out))
     return Evaluation(result, tuple(written))
 
 
