@@ -67,7 +67,8 @@ def plant(file: Path, out: Path) -> str:
     """A copy of an ONNX file with the largest weight of its last product negated; returns which."""
     document = onnx.load(file)
     by_name = {each.name: each for each in document.graph.initializer}
-    node = [each for each in document.graph.node if any(name in by_name for name in each.input)][-1]
+    products = [each for each in document.graph.node if each.op_type in ("Conv", "Gemm", "MatMul")]
+    node = [each for each in products if any(name in by_name for name in each.input)][-1]
     name = next(name for name in node.input if name in by_name)
     values = numpy_helper.to_array(by_name[name]).copy()
     place = abs(values).argmax()
