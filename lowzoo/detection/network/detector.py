@@ -134,7 +134,7 @@ def parameters_by_part(detector: Detector) -> dict[str, int]:
     """Parameters that are trained: of the backbone, the pyramid, proposals, box and mask heads."""
     parts: dict[str, Sequence[nn.Module | None]] = {
         "backbone": (getattr(detector.pyramid, "maps", None) or detector.pyramid.vit,),
-        "pyramid": (getattr(detector.pyramid, "fpn", None), getattr(detector.pyramid, "scales", None)),
+        "pyramid": tuple(getattr(detector.pyramid, name, None) for name in ("fpn", "scales", "prior")),
         "proposals": (detector.rpn,),
         "boxes": (detector.heads.box_head, detector.heads.box_predictor),
         "masks": (detector.heads.mask_head,),

@@ -2,6 +2,7 @@
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -20,6 +21,8 @@ from lowzoo.zoo.architectures.positions import resize_positions
 
 # Sides of the image that a network's maps are tried with.
 _TRIED = 128
+# Width of a spatial prior's first convolution.
+_NARROWEST = 32
 
 
 def level_name(stride: int) -> str:
@@ -123,8 +126,9 @@ class VitPyramid(nn.Module):
     """A simple feature pyramid over a plain ViT (Li et al., arXiv 2203.16527).
 
     Patch tokens of the last block become a map; each level scales it by transposed convolutions or pooling, then by
-    1 x 1 and 3 x 3 convolutions with layer norms. With windowed attention, prefix tokens are left out, as they belong
-    to no window. Unlike there, the network's final norm is kept, as it was trained with it.
+    1 x 1 and 3 x 3 convolutions with layer norms; where the shape has one, a `SpatialPrior` is added between these.
+    With windowed attention, prefix tokens are left out, as they belong to no window. Unlike there, the network's final
+    norm is kept, as it was trained with it.
 
     Args:
         vit: A ViT of timm with absolute positions.
@@ -160,13 +164,18 @@ class VitPyramid(nn.Module):
                 token.requires_grad_(False)
         width = int(network.embed_dim)
         self.scales = nn.ModuleList(_scaled(width, self.patch, stride, shape.channels) for stride in shape.strides)
+        self.prior = SpatialPrior(shape.channels, shape.strides) if shape.spatial_prior else None
         self.widths = (shape.channels,) * (len(shape.strides) + 1)
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """(B, 3, H, W) to the levels by name, the finest first."""
         found = self._map(x)
+        maps = [scale[:-2](found) for scale in self.scales]
+        if self.prior is not None:
+            maps = [scaled + prior for scaled, prior in zip(maps, self.prior(x), strict=True)]
         levels = OrderedDict(
-            (level_name(stride), scale(found)) for stride, scale in zip(self.strides, self.scales, strict=True)
+            (level_name(stride), scale[-2:](scaled))
+            for stride, scale, scaled in zip(self.strides, self.scales, maps, strict=True)
         )
         top = levels[level_name(self.strides[-1])]
         levels[level_name(2 * self.strides[-1])] = max_pool2d(top, 1, 2)
@@ -206,6 +215,39 @@ class VitPyramid(nn.Module):
         """Tokens that stand for no patch, in their order."""
         named = (getattr(self.vit, name, None) for name in ("cls_token", "dist_token", "reg_token"))
         return [token for token in named if token is not None]
+
+
+class SpatialPrior(nn.Module):
+    """Maps of a few convolutions on the image itself (Chen et al., arXiv 2205.08534, there with cross-attention).
+
+    A ViT tells what an object is, by patches that are coarser than its edges; in a short training on few images these
+    convolutions find the edges sooner.
+
+    Args:
+        channels: Of each map.
+        strides: Their strides, rising powers of two.
+    """
+
+    def __init__(self, channels: int, strides: Sequence[int]) -> None:
+        super().__init__()
+        halvings = strides[0].bit_length() - 1
+        widths = [3, *(_NARROWEST * 2**i for i in range(halvings - 1)), channels]
+        stem = [_convolved(before, after, 2) for before, after in pairwise(widths)]
+        later = [_convolved(channels, channels, after // before) for before, after in pairwise(strides)]
+        self.stages = nn.ModuleList([nn.Sequential(*stem, _convolved(channels, channels)), *later])
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        """(B, 3, H, W) to a map (B, C, h, w) of each stride."""
+        found = []
+        for stage in self.stages:
+            x = stage(x)
+            found.append(x)
+        return found
+
+
+def _convolved(width: int, channels: int, stride: int = 1) -> nn.Sequential:
+    convolution = nn.Conv2d(width, channels, 3, stride, padding=1, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(channels), nn.ReLU())
 
 
 def _scaled(width: int, patch: int, stride: int, channels: int) -> nn.Sequential:

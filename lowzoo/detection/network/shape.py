@@ -21,6 +21,7 @@ class DetectorShape(BaseModel):
         head_map: Take the last map behind the convolution that ends the network (1280 channels of MobileNetV2).
         attention: Whether the tokens of a ViT look at all of the image, or only those of every fourth block do.
         window: Side of the windows of the other blocks, in patches.
+        spatial_prior: Add maps of a few convolutions on the image to the pyramid over a ViT, whose patches are coarse.
         channels: Channels of the pyramid.
         pyramid_norm: Norm behind the convolutions of the pyramid over a CNN; a ViT's pyramid has layer norms.
         anchor_sizes: Sides of the anchors in pixels, a row a level, the finest first.
@@ -45,6 +46,7 @@ class DetectorShape(BaseModel):
     head_map: bool = False
     attention: Literal["global", "window"] = "global"
     window: int = 14
+    spatial_prior: bool = False
     channels: int = 256
     pyramid_norm: Literal["", "batch"] = ""
     anchor_sizes: tuple[tuple[float, ...], ...] = ((32,), (64,), (128,), (256,), (512,))

@@ -80,3 +80,23 @@ def test_what_carries_no_detector_is_refused():
     vit = timm.create_model("vit_tiny_patch16_224", num_classes=0, patch_size=14, img_size=112, depth=1)
     with pytest.raises(LowzooError, match="patches of 14 px do not scale to strides 8, 16, 32"):
         VitPyramid(vit, _shape(), "a ViT", "timm")
+
+
+@pytest.mark.parametrize("strides", [(8, 16, 32), (4, 8, 32)])
+def test_a_spatial_prior_is_added_to_every_level(strides):
+    shape = DetectorShape(strides=strides, anchor_sizes=LEVELS, channels=16, spatial_prior=True)
+    pyramid = VitPyramid(_vit(), shape, "test_vit", "timm").eval()
+    x = torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        prior = pyramid.prior(x)
+        assert [tuple(each.shape) for each in prior] == [(1, 16, 64 // s, 96 // s) for s in strides]
+        found = pyramid._map(x)
+        for scale, added, level in zip(pyramid.scales, prior, pyramid(x).values(), strict=False):
+            assert torch.equal(scale[-2:](scale[:-2](found) + added), level)
+            assert added.abs().max() > 0
+
+
+def test_there_is_no_spatial_prior_unless_a_shape_has_one():
+    pyramid = VitPyramid(_vit(), _shape(), "test_vit", "timm")
+    assert pyramid.prior is None
+    assert not any("prior" in name for name in pyramid.state_dict())
