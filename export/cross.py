@@ -23,12 +23,12 @@ import torch
 from lowzoo.base import html
 from lowzoo.base.errors import LowzooError
 from lowzoo.data.source import Images
-from lowzoo.export.checking import open_artifact
+from lowzoo.export.checking import open_artifact, precision_of
 from lowzoo.export.formats import FORMATS
-from lowzoo.export.parity.checker import KNN_K, KNN_PICTURES, decoded, open_part, spread, torch_outputs
+from lowzoo.export.parity.checker import KNN_K, KNN_PICTURES, labelled_pictures, torch_outputs
 from lowzoo.export.parity.parity import compare
 from lowzoo.export.parity.runnable import Array, Runnable, outputs_of
-from lowzoo.export.spec.bounds import BOUNDS, Bounds
+from lowzoo.export.spec.bounds import BOUNDS, Bounds, ParityError
 from lowzoo.export.spec.spec import EXACT
 from lowzoo.features.votes import TEMPERATURE, votes
 from lowzoo.preprocess.input_facts import size_text
@@ -203,21 +203,22 @@ def cross(
     Raises:
         LowzooError: Fewer than two, files of different networks or preparations, or something else than features.
     """
-    if len(files) + (against is not None) < 2:
+    paths = _each_once(files)
+    if len(paths) + (against is not None) < 2:
         raise LowzooError("a bank is asked by another runtime, and one is named", "Name two files, or --against MODEL")
     if not 0 <= bound <= 100:
         raise LowzooError(f"a bound of {bound:g} points is impossible", "Use points from 0 to 100")
-    opened = [open_artifact(Path(file)) for file in files]
+    opened = [open_artifact(path) for path in paths]
     model = _one_network(opened, against)
     preparation = _one_preparation(opened, against)
     pictures, labels, name = _labelled(data, images or KNN_PICTURES, preparation.input_size[0], bound)
     rows: list[Array] = []
     for artifact in opened:
         say(f"features by {artifact.path}")
-        rows.append(_features(artifact, outputs_of(artifact, pictures, preparation)))
+        rows.append(_run(artifact, pictures, preparation))
     # What each file was held to by itself; a format may have bounds of its own.
     limits = [_limits(each) for each in opened] + [BOUNDS["fp32"]] * (against is not None)
-    names = [(str(each.path), each.engine, each.metadata.get("lowzoo.precision", "fp32")) for each in opened]
+    names = [(str(each.path), each.engine, precision_of(each)) for each in opened]
     if against is not None:
         say("features by PyTorch")
         rows.append(_features(None, torch_outputs(against, pictures)))
@@ -229,6 +230,7 @@ def cross(
     units = [_unit(each) for each in rows]
     own = [_top1(unit, unit, labels) for unit in units]
     members = tuple(CrossMember(letter, *facts, top1) for letter, facts, top1 in zip(labelled, names, own, strict=True))
+    guessed = 100 * labels.bincount().max().item() / len(labels)
     pairs = []
     for i, bank in enumerate(members):
         for j, asking in enumerate(members):
@@ -244,7 +246,7 @@ def cross(
                     found.min_cosine,
                     found.relative_error,
                 )
-                pairs.append(_judged(pair, limits[i], limits[j], bound))
+                pairs.append(_judged(pair, bank.top1, guessed, limits[i], limits[j], bound))
     return CrossReport(model, name, len(pictures), bound, members, tuple(pairs))
 
 
@@ -262,6 +264,8 @@ def _one_network(opened: Sequence[Runnable], against: Resolved | None) -> str:
                 "Name files of one network",
             )
     for each in opened:
+        if "lowzoo.suppression" in each.metadata:
+            raise LowzooError(f"{each.path} is a detector, and an index is of features", "Name files of a backbone")
         if "lowzoo.classes" in each.metadata:
             raise LowzooError(f"{each.path} is a classifier, and an index is of features", "Export it without --head")
         if "lowzoo.outputs" in each.metadata:
@@ -317,18 +321,31 @@ def _preparation(artifact: Runnable) -> Preprocessing | None:
 
 
 def _labelled(data: Images, most: int, channels: int, bound: float) -> tuple[list[np.ndarray], torch.Tensor, str]:
-    source = open_part(data, "train")
-    labels = source.require_labels()
-    chosen = spread(len(source), most)
-    if len(chosen) <= KNN_K:
-        raise LowzooError(f"{len(chosen)} labelled images are too few for k-NN", "Name a larger set")
-    if 0 < bound < 100 / len(chosen):
+    pictures, labels, name = labelled_pictures(data, most, channels)
+    if 0 < bound < 100 / len(pictures):
         raise LowzooError(
-            f"one of {len(chosen)} pictures is {100 / len(chosen):.1f} points, and the bound is {bound:g}",
+            f"one of {len(pictures)} pictures is {100 / len(pictures):.1f} points, and the bound is {bound:g}",
             "Name a larger set, or allow more by --bound",
         )
-    pictures = [decoded(source, i, channels, data) for i in chosen]
-    return pictures, torch.from_numpy(labels[chosen]), source.name
+    return pictures, labels, name
+
+
+def _each_once(files: Sequence[str | Path]) -> list[Path]:
+    """Refuse a file that is named twice: a pair with itself keeps every bound."""
+    found: dict[Path, Path] = {}
+    for file in map(Path, files):
+        if (place := file.resolve()) in found:
+            other = f" ({found[place]})" if found[place] != file else ""
+            raise LowzooError(f"{file} is named twice{other}, and agrees with itself", "Name each file once")
+        found[place] = file
+    return list(found.values())
+
+
+def _run(artifact: Runnable, pictures: list[np.ndarray], preparation: Preprocessing) -> Array:
+    try:
+        return _features(artifact, outputs_of(artifact, pictures, preparation))
+    except ParityError as error:
+        raise ParityError(f"{artifact.path}: {error.message}", error.remedy) from error
 
 
 def _features(artifact: Runnable | None, found: tuple[Array, ...]) -> Array:
@@ -363,13 +380,20 @@ def _agreement(bank: torch.Tensor, queries: torch.Tensor) -> float:
 
 
 def _limits(artifact: Runnable) -> Bounds | None:
-    """What a file of 16 bits or more was held to; None of a lossy one, and of a precision that nobody knows."""
-    precision = artifact.metadata.get("lowzoo.precision", "fp32")
+    """What a file of 16 bits or more was held to; None of a lossy one."""
+    precision = precision_of(artifact)
     return (FORMATS[artifact.format].bounds.get(precision) or BOUNDS[precision]) if precision in EXACT else None
 
 
-def _judged(pair: CrossPair, bank: Bounds | None, queries: Bounds | None, bound: float) -> CrossPair:
+def _judged(
+    pair: CrossPair, own: float, guessed: float, bank: Bounds | None, queries: Bounds | None, bound: float
+) -> CrossPair:
     wrong = []
+    if not own > guessed and (bank is None or queries is None):
+        wrong.append(
+            f"the bank's own top-1 of {own:.2f} % is no better than guessing ({guessed:.2f} %), so that points lost, "
+            "the one bound of an int8 file, say nothing"
+        )
     if not pair.lost <= bound:
         wrong.append(f"top-1 {pair.top1:.2f} % is {pair.lost:.2f} points below the bank's own, at most {bound:g}")
     if bank is not None and queries is not None:
