@@ -29,7 +29,7 @@ from lowzoo.export.parity.parity import Parity, bounds_of, enforce
 from lowzoo.export.parity.runnable import Runnable
 from lowzoo.export.quantization.calibrate import calibration_source
 from lowzoo.export.spec.bounds import ParityError
-from lowzoo.export.spec.large import refuse_too_large
+from lowzoo.export.spec.large import least_bytes, refuse_too_large
 from lowzoo.export.spec.spec import ExportSpec
 from lowzoo.preprocess.input_facts import both_sides, size_text
 from lowzoo.preprocess.transform import Preprocessing
@@ -170,7 +170,7 @@ def write_artifact(
         refuse_to_replace(path, kind.notes(path), own)
     if checker is None or checker.resolved.features != resolved.features:
         checker = ParityChecker(resolved, say=say)
-    with atomic_place(path, folder=kind.folder) as temporary:
+    with atomic_place(path, folder=kind.folder, needed=least_bytes(resolved.model, spec)) as temporary:
         module = exported_module(resolved, spec)
         with known_reason(resolved, spec):
             warnings: tuple[str, ...] = kind.call("writer", module, resolved, spec, temporary, checker)

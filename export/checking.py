@@ -116,10 +116,7 @@ def check_artifact(
         # Bounds are of features, so these are compared, and the head is computed from them once more.
         resolved = reference.backbone
         artifact, head_error = open_inside(artifact)
-    precision = artifact.metadata.get("lowzoo.precision", "fp32")
-    known = FORMATS[artifact.format].precisions
-    if precision not in known:
-        raise LowzooError(f"{path} says that its precision is {precision!r}", f"Use one of {', '.join(known)}")
+    precision = precision_of(artifact)
     # What was promised when it was exported, and not what is usual.
     promised = artifact.metadata.get("lowzoo.max_loss")
     max_loss = MaxLoss.parse(promised) if promised else MaxLoss()
@@ -168,6 +165,18 @@ def open_artifact(path: Path) -> Runnable:
     except ParityError as error:
         # Here the artifact is what the user named, so a damaged one is misuse.
         raise LowzooError(f"{path} cannot be opened: {error.message}", "Export it again") from error
+
+
+def precision_of(artifact: Runnable) -> str:
+    """What an artifact says of its precision, "fp32" if nothing.
+
+    Raises:
+        LowzooError: The format has no such precision, so that no bounds are known for it.
+    """
+    precision, known = artifact.metadata.get("lowzoo.precision", "fp32"), FORMATS[artifact.format].precisions
+    if precision not in known:
+        raise LowzooError(f"{artifact.path} says that its precision is {precision!r}", f"Use one of {', '.join(known)}")
+    return precision
 
 
 def _refuse_other_preparation(resolved: Resolved, artifact: Runnable) -> None:

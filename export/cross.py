@@ -23,15 +23,14 @@ import torch
 
 from lowzoo.base import html
 from lowzoo.base.errors import LowzooError
-from lowzoo.base.printable import printable
 from lowzoo.data.source import Images
-from lowzoo.export.checking import open_artifact
+from lowzoo.export.checking import open_artifact, precision_of
 from lowzoo.export.cross_tables import HASH, FeatureTable, is_table, open_table
 from lowzoo.export.formats import FORMATS
-from lowzoo.export.parity.checker import KNN_K, KNN_PICTURES, decoded, open_part, spread, torch_outputs
+from lowzoo.export.parity.checker import KNN_K, KNN_PICTURES, labelled_pictures, torch_outputs
 from lowzoo.export.parity.parity import compare
 from lowzoo.export.parity.runnable import Array, Runnable, outputs_of
-from lowzoo.export.spec.bounds import BOUNDS, Bounds
+from lowzoo.export.spec.bounds import BOUNDS, Bounds, ParityError
 from lowzoo.export.spec.spec import EXACT
 from lowzoo.features.votes import TEMPERATURE, votes
 from lowzoo.preprocess.input_facts import size_text
@@ -206,19 +205,19 @@ def cross(
     Raises:
         LowzooError: Fewer than two, files of different networks or preparations, or something else than features.
     """
-    if len(files) + (against is not None) < 2:
+    paths = _each_once(files)
+    if len(paths) + (against is not None) < 2:
         raise LowzooError("a bank is asked by another runtime, and one is named", "Name two files, or --against MODEL")
     if not 0 <= bound <= 100:
         raise LowzooError(f"a bound of {bound:g} points is impossible", "Use points from 0 to 100")
-    opened = [open_table(path) if is_table(path) else open_artifact(path) for path in map(Path, files)]
+    opened = [open_table(path) if is_table(path) else open_artifact(path) for path in paths]
     model = _one_network(opened, against)
     preparation = _one_preparation([each for each in opened if isinstance(each, Runnable)], against)
     pictures, labels, places, name = _labelled(data, images or KNN_PICTURES, preparation.input_size[0], bound)
     rows: list[Array] = []
     for member in opened:
         say(f"features by {member.path}")
-        found = (member.of(places),) if isinstance(member, FeatureTable) else outputs_of(member, pictures, preparation)
-        rows.append(_features(member, found))
+        rows.append(_run(member, pictures, places, preparation))
     # What each file was held to by itself; a format may have bounds of its own.
     limits = [_limits(each) for each in opened] + [BOUNDS["fp32"]] * (against is not None)
     names = [(str(each.path), each.engine, _precision(each)) for each in opened]
@@ -233,6 +232,7 @@ def cross(
     units = [_unit(each) for each in rows]
     own = [_top1(unit, unit, labels) for unit in units]
     members = tuple(CrossMember(letter, *facts, top1) for letter, facts, top1 in zip(labelled, names, own, strict=True))
+    guessed = 100 * labels.bincount().max().item() / len(labels)
     pairs = []
     for i, bank in enumerate(members):
         for j, asking in enumerate(members):
@@ -248,7 +248,7 @@ def cross(
                     alike.min_cosine,
                     alike.relative_error,
                 )
-                pairs.append(_judged(pair, limits[i], limits[j], bound))
+                pairs.append(_judged(pair, bank.top1, guessed, limits[i], limits[j], bound))
     return CrossReport(model, name, len(pictures), bound, members, tuple(pairs))
 
 
@@ -266,6 +266,8 @@ def _one_network(opened: Sequence[Runnable | FeatureTable], against: Resolved | 
                 "Name files of one network",
             )
     for each in opened:
+        if "lowzoo.suppression" in each.metadata:
+            raise LowzooError(f"{each.path} is a detector, and an index is of features", "Name files of a backbone")
         if "lowzoo.classes" in each.metadata:
             raise LowzooError(f"{each.path} is a classifier, and an index is of features", "Export it without --head")
         if "lowzoo.outputs" in each.metadata:
@@ -323,19 +325,35 @@ def _preparation(artifact: Runnable) -> Preprocessing | None:
 def _labelled(
     data: Images, most: int, channels: int, bound: float
 ) -> tuple[list[np.ndarray], torch.Tensor, list[str], str]:
-    source = open_part(data, "train")
-    labels = source.require_labels()
-    chosen = spread(len(source), most)
-    if len(chosen) <= KNN_K:
-        raise LowzooError(f"{len(chosen)} labelled images are too few for k-NN", "Name a larger set")
-    if 0 < bound < 100 / len(chosen):
+    pictures, labels, places, name = labelled_pictures(data, most, channels)
+    if 0 < bound < 100 / len(pictures):
         raise LowzooError(
-            f"one of {len(chosen)} pictures is {100 / len(chosen):.1f} points, and the bound is {bound:g}",
+            f"one of {len(pictures)} pictures is {100 / len(pictures):.1f} points, and the bound is {bound:g}",
             "Name a larger set, or allow more by --bound",
         )
-    pictures = [decoded(source, i, channels, data) for i in chosen]
-    places = [printable(source.where(i)) for i in chosen]
-    return pictures, torch.from_numpy(labels[chosen]), places, source.name
+    return pictures, labels, places, name
+
+
+def _each_once(files: Sequence[str | Path]) -> list[Path]:
+    """Refuse a file that is named twice: a pair with itself keeps every bound."""
+    found: dict[Path, Path] = {}
+    for file in map(Path, files):
+        if (place := file.resolve()) in found:
+            other = f" ({found[place]})" if found[place] != file else ""
+            raise LowzooError(f"{file} is named twice{other}, and agrees with itself", "Name each file once")
+        found[place] = file
+    return list(found.values())
+
+
+def _run(
+    member: Runnable | FeatureTable, pictures: list[np.ndarray], places: list[str], preparation: Preprocessing
+) -> Array:
+    if isinstance(member, FeatureTable):
+        return _features(member, (member.of(places),))
+    try:
+        return _features(member, outputs_of(member, pictures, preparation))
+    except ParityError as error:
+        raise ParityError(f"{member.path}: {error.message}", error.remedy) from error
 
 
 def _features(artifact: Runnable | FeatureTable | None, found: tuple[Array, ...]) -> Array:
@@ -370,8 +388,8 @@ def _agreement(bank: torch.Tensor, queries: torch.Tensor) -> float:
 
 
 def _precision(member: Runnable | FeatureTable) -> str:
-    """As the file says; one that was made elsewhere has float32 weights, and of a table nobody knows."""
-    return member.metadata.get("lowzoo.precision", "unknown" if isinstance(member, FeatureTable) else "fp32")
+    """As the file says; of a table that does not, nobody knows."""
+    return member.precision if isinstance(member, FeatureTable) else precision_of(member)
 
 
 def _limits(member: Runnable | FeatureTable) -> Bounds | None:
@@ -383,8 +401,15 @@ def _limits(member: Runnable | FeatureTable) -> Bounds | None:
     return own.get(precision) or BOUNDS[precision]
 
 
-def _judged(pair: CrossPair, bank: Bounds | None, queries: Bounds | None, bound: float) -> CrossPair:
+def _judged(
+    pair: CrossPair, own: float, guessed: float, bank: Bounds | None, queries: Bounds | None, bound: float
+) -> CrossPair:
     wrong = []
+    if not own > guessed and (bank is None or queries is None):
+        wrong.append(
+            f"the bank's own top-1 of {own:.2f} % is no better than guessing ({guessed:.2f} %), so that points lost, "
+            "the one bound of an int8 file, say nothing"
+        )
     if not pair.lost <= bound:
         wrong.append(f"top-1 {pair.top1:.2f} % is {pair.lost:.2f} points below the bank's own, at most {bound:g}")
     if bank is not None and queries is not None:

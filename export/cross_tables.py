@@ -39,6 +39,11 @@ class FeatureTable:
         """What has made the features, as far as the table says."""
         return self.metadata.get("lowzoo.engine", "a table of features")
 
+    @property
+    def precision(self) -> str:
+        """What they were computed in, "unknown" if the table does not say."""
+        return self.metadata.get("lowzoo.precision", "unknown")
+
     def of(self, wanted: Sequence[str]) -> Array:
         """The rows of these pictures.
 

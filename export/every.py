@@ -9,7 +9,7 @@ import errno
 import json
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from lowzoo.base import html
-from lowzoo.base.errors import LowzooError
+from lowzoo.base.errors import LowzooError, reason_of
 from lowzoo.base.next_line import next_line
 from lowzoo.export.artifact import Artifact, write_artifact
 from lowzoo.export.formats import FORMATS, Format
@@ -202,16 +202,28 @@ def export_all(
             artifact = write_artifact(resolved, spec, f"{folder}/", checker, force=force, unchecked=unchecked, say=say)
         except LowzooError as error:
             if isinstance(error.__cause__, OSError) and error.__cause__.errno in _PLACE:
-                raise
+                raise _with_those_there(error, rows) from error.__cause__
             rows.append(FormatRow(name, refused=error.message, remedy=error.remedy))
+            continue
+        except Exception as error:  # a tool that fails in a way of its own is no reason to lose the other files
+            refused = f"{type(error).__name__}: {reason_of(error)}"
+            rows.append(FormatRow(name, refused=refused, remedy=f"`--format {name} --debug` shows where; report it"))
             continue
         seconds = time.perf_counter() - start
         try:
             timed = None if artifact.unchecked else host_ms(artifact, resolved)
-        except LowzooError:  # the file is there and checked; only its time is not known
+        except Exception:  # the file is there and checked; only its time is not known
             timed = None
         rows.append(FormatRow(name, artifact, seconds, timed))
     return Exports(resolved.name, wanted[0].precision, torch.get_num_threads(), tuple(rows))
+
+
+def _with_those_there(error: LowzooError, rows: Sequence[FormatRow]) -> LowzooError:
+    """The end of the whole, with what came of the formats before."""
+    written = ", ".join(str(row.artifact.path) for row in rows if row.artifact is not None)
+    failed = ", ".join(f"{row.format} ({row.refused})" for row in rows if row.failed)
+    more = [f"{words} before: {what}" for words, what in (("written", written), ("failed", failed)) if what]
+    return LowzooError("; ".join([error.message, *more]), error.remedy)
 
 
 def host_ms(artifact: Artifact, resolved: Resolved) -> float | None:

@@ -166,7 +166,7 @@ def check(
     artifact: Annotated[str | Path | Sequence[str | Path], Option(metavar="ARTIFACT...")],
     *,
     cross: bool = False,
-    bound: float = 1.0,
+    bound: float | None = None,
     against: Annotated[
         "str | Path | nn.Module | Resolved | None",
         Option(metavar="MODEL", early="lowzoo.checkpoints.early:refuse_early"),
@@ -194,7 +194,7 @@ def check(
         artifact: An .onnx, .tflite, .pte, .xml, .param or .mnn file, or an .mlpackage folder; several with --cross,
             which takes tables of features, too: .parquet with path and vector, of `lowzoo embed` or made on a phone.
         cross: Compare every file with every other, and with --against MODEL: can an index of one be asked by the other?
-        bound: k-NN points that the queries of one may lose on the bank of another, with --cross.
+        bound: k-NN points that the queries of one may lose on the bank of another, with --cross; 1 if absent.
         against: What it should compute; what it was made from if absent. In Python also what `lowzoo.load` gave, or a
             network.
         head: Classifier, or compatible; what it was made with if absent.
@@ -220,7 +220,11 @@ def check(
     if cross:
         if head is not None or features is not None:
             raise LowzooError("an index is of features, and not of scores or maps", "Leave out --head and --features")
-        return cross_check(files, against=against, data=data, bound=bound, progress=progress)
+        if knn:
+            raise LowzooError("--cross measures k-NN of every pair, and --knn is of one file", "Leave out --knn")
+        return cross_check(files, against=against, data=data, bound=1.0 if bound is None else bound, progress=progress)
+    if bound is not None:
+        raise LowzooError("a bound on pairs needs pairs", "Add --cross, or leave out --bound")
     if len(files) != 1:
         raise LowzooError(
             f"{len(files)} files are checked by themselves or against one another", "Name one, or add --cross"

@@ -1,6 +1,7 @@
 """Where an artifact is put: a file, two, or a folder, that appears whole or not at all."""
 
 import contextlib
+import errno
 import hashlib
 import os
 import shutil
@@ -13,9 +14,12 @@ from lowzoo.export.spec.large import data_files
 from lowzoo.io.files import cannot_write, plain_path, refuse_special_file
 from lowzoo.io.safetensors_file import sha256
 
+# Bytes that the least artifact needs.
+_LITTLE = 2**16
+
 
 @contextlib.contextmanager
-def atomic_place(path: Path, *, folder: bool) -> Iterator[Path]:
+def atomic_place(path: Path, *, folder: bool, needed: int = 0) -> Iterator[Path]:
     """Give a temporary name in a folder beside `path`, which takes its place when the block succeeds.
 
     Further files that the block puts beside the temporary name, such as the weights of a large model, come along.
@@ -23,6 +27,7 @@ def atomic_place(path: Path, *, folder: bool) -> Iterator[Path]:
     Args:
         path: The final name.
         folder: An artifact that is a folder: the temporary one is made, and may replace another artifact.
+        needed: Bytes that the block writes at least.
 
     Raises:
         LowzooError: The place cannot be written to, or is a folder of something else.
@@ -42,14 +47,37 @@ def atomic_place(path: Path, *, folder: bool) -> Iterator[Path]:
         _put(beside / path.name, path, folder)
     except OSError as error:
         raise cannot_write(path, error) from error
-    except LowzooError as error:
-        if given is None or str(given) not in error.message:
+    except Exception as error:
+        # Tools in C++ leave a short file and blame something else, or nothing.
+        if beside is not None and (full := _full(beside, needed)):
+            raise cannot_write(path, full) from full
+        if not isinstance(error, LowzooError) or given is None or str(given) not in error.message:
             raise
         # The temporary name is nobody's business, and is gone when this is read.
         raise type(error)(error.message.replace(str(given), str(path)), error.remedy) from error
     finally:
         if beside is not None:
             shutil.rmtree(beside, ignore_errors=True)
+
+
+def _full(beside: Path, needed: int) -> OSError | None:
+    """What the system says where there is no room beside the artifact, or not even a little among temporary files.
+
+    Args:
+        beside: The folder of the temporary name, with what was written so far.
+        needed: Bytes that belong into it; some tools take away what they could not finish.
+    """
+    room = shutil.disk_usage(beside).free + sum(each.stat().st_size for each in beside.rglob("*") if each.is_file())
+    if room < needed:
+        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    for folder in (str(beside), tempfile.gettempdir()):
+        try:
+            with tempfile.TemporaryFile(dir=folder, buffering=0) as probe:
+                probe.write(bytes(_LITTLE))
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                return error
+    return None
 
 
 def _put(temporary: Path, path: Path, folder: bool) -> None:

@@ -1,5 +1,6 @@
 """The door of a detector's export: the folder of its run in, a checked file out."""
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -14,7 +15,8 @@ from numpy.typing import NDArray
 
 from lowzoo.base import html
 from lowzoo.base.errors import LowzooError
-from lowzoo.data.pixels.decode import decode_rgb
+from lowzoo.base.next_line import next_line
+from lowzoo.data.pixels.decode import BadImage, decode_rgb
 from lowzoo.data.stores.samples import demonstration_photos
 from lowzoo.detection.folder import TrainedDetector, load_detector
 from lowzoo.detection.sets.batches import fitted
@@ -23,6 +25,7 @@ from lowzoo.export.artifacts.places import atomic_place, digest_of, size_of
 from lowzoo.export.detection.graph import DetectorGraph
 from lowzoo.export.detection.onnx_file import DetectorFile, write_detector
 from lowzoo.export.detection.parity import DetectionParity, compare, enforce, framed
+from lowzoo.export.detection.snippet import detector_snippet
 from lowzoo.export.formats.onnx.runtime import notes_of_onnx
 from lowzoo.export.spec.spec import ExportSpec
 from lowzoo.preprocess.input_facts import both_sides, size_text
@@ -51,6 +54,7 @@ class DetectorArtifact:
         parity: How far it is from PyTorch.
         size_bytes: Size of the file.
         sha256: SHA-256 of the file.
+        snippet: Python that finds objects in a photograph of any size.
         warnings: What a user should know, one sentence each.
     """
 
@@ -64,6 +68,7 @@ class DetectorArtifact:
     parity: DetectionParity
     size_bytes: int
     sha256: str
+    snippet: str
     warnings: tuple[str, ...] = ()
 
     def to_json(self) -> str:
@@ -82,8 +87,13 @@ class DetectorArtifact:
         yield f"Suppression of overlapping boxes: {inside}; that of proposals is in the graph"
         yield f"Classes: {', '.join(self.classes)}"
         yield self.parity.line()
+        yield ""
+        for line in self.snippet.splitlines():
+            yield f"  {line}".rstrip()
         for warning in self.warnings:
             yield f"Note: {warning}"
+        yield ""
+        yield next_line(("check", self.path), ("bench", self.path))
 
     def __str__(self) -> str:
         return "\n".join(self.lines())
@@ -116,7 +126,7 @@ def export_detector(
         ParityError: The file finds something else; nothing is written.
     """
     if spec.format != "onnx":
-        reason = _REFUSED.get(spec.format, f"{spec.kind.title} takes networks that give features")
+        reason = _REFUSED.get(spec.format, f"what lowzoo writes for {spec.kind.title} gives features, and no boxes")
         raise LowzooError(f"a detector does not go into {spec.kind.title}: {reason}", "Use --format onnx")
     for name, wanted, option in (
         (spec.precision, "fp32", "--precision"),
@@ -168,6 +178,7 @@ def export_detector(
         parity,
         size_of(path),
         digest_of(path),
+        detector_snippet(path.name, size, trained.backbone.mean, suppressed=suppressed, masks=trained.detector.masks),
         tuple(warnings),
     )
 
@@ -201,7 +212,10 @@ def runner(
 def pictures_of(folder: Path) -> list[NDArray[np.uint8]]:
     """Pictures that a run was tested on, which its folder keeps, and the photographs inside the package."""
     own = sorted((folder / PICTURES).glob("*")) if (folder / PICTURES).is_dir() else []
-    found = [decode_rgb(each.read_bytes(), each.name) for each in own]
+    found = []
+    for each in own:
+        with contextlib.suppress(BadImage):  # the number of those that were compared is said
+            found.append(decode_rgb(each.read_bytes(), str(each)))
     return found + [decode_rgb(data, name) for name, data in demonstration_photos()]
 
 

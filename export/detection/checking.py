@@ -103,6 +103,12 @@ def check_detector(path: Path, against: Any, data: Any) -> DetectorReport:
         found = [source.pixels(i) for i in range(min(_MOST, len(source)))]
     pictures = [framed(each, size, trained.backbone.mean) for each in found]
     file = DetectorFile(path)
+    if ("masks" in file.names) != trained.detector.masks:
+        gives = "masks" if "masks" in file.names else "no masks"
+        raise LowzooError(
+            f"{path} gives {gives}, and {trained.name} does otherwise, so that they cannot be compared",
+            f"Name the folder of the run of {name} with --against",
+        )
     inside = notes["lowzoo.suppression"] == "inside"
     parity = compare(trained, pictures, runner(file, trained, suppressed=inside), file.engine)
     broken = (_NOTHING,) if parity.empty else parity.broken()

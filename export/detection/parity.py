@@ -11,7 +11,7 @@ from PIL import Image
 from torchvision.ops import box_iou
 
 from lowzoo.detection.folder import TrainedDetector
-from lowzoo.detection.sets.batches import fitted, normalised
+from lowzoo.detection.sets.batches import normalised
 from lowzoo.export.spec.bounds import ParityError
 
 # Two detections are the same if they are of one class, overlap by so much and differ by so little in score.
@@ -89,8 +89,7 @@ def framed(pixels: NDArray[np.uint8], size: tuple[int, int], mean: Sequence[floa
     """A picture of any size as the file takes it: as large as fits, at the upper left, the rest the mean colour."""
     height, width = pixels.shape[:2]
     scale = min(size[0] / height, size[1] / width)
-    inner = fitted(height, width, max(1, round(min(height, width) * scale)), max(size))
-    inner = (min(inner[0], size[0]), min(inner[1], size[1]))
+    inner = max(1, round(height * scale)), max(1, round(width * scale))
     found = np.empty((*size, 3), np.uint8)
     found[:] = np.rint(255 * np.asarray(mean)).astype(np.uint8)
     shown = Image.fromarray(pixels).resize((inner[1], inner[0]), Image.Resampling.BILINEAR)

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from lowzoo.base.errors import LowzooError
+from lowzoo.base.printable import printable
 from lowzoo.base.notes import say_once
 from lowzoo.base.printable import printable
 from lowzoo.data.pixels.channels import of_colours
@@ -119,12 +120,34 @@ class ParityChecker:
 
     @functools.cached_property
     def _labelled(self) -> tuple[list[Image], torch.Tensor, tuple[Array, ...]]:
-        source = open_part(self._data, "train")
-        labels = source.require_labels()
-        chosen = spread(len(source), self._knn_pictures)
-        channels = self.resolved.input_size[0]
-        images = [decoded(source, i, channels, self._data) for i in chosen]
-        return images, torch.from_numpy(labels[chosen]), torch_outputs(self.resolved, images, pooled)
+        images, labels, *_ = labelled_pictures(self._data, self._knn_pictures, self.resolved.input_size[0])
+        return images, labels, torch_outputs(self.resolved, images, pooled)
+
+
+def labelled_pictures(data: Images, most: int, channels: int) -> tuple[list[Image], torch.Tensor, list[str], str]:
+    """Pictures for leave-one-out k-NN, their classes (N,), their places, and what the set is called.
+
+    Raises:
+        LowzooError: It has no labels, too few pictures, or such that k-NN is right or wrong whatever the features are.
+    """
+    source = open_part(data, "train")
+    labels = source.require_labels()
+    chosen = spread(len(source), most)
+    if len(chosen) <= KNN_K:
+        raise LowzooError(f"{len(chosen)} labelled images are too few for k-NN", "Name a larger set")
+    _, counts = np.unique(labels[chosen], return_counts=True)
+    if len(counts) < 2 or counts.max() < 2:
+        one = "are of one class, so that every answer is right"
+        all_ = "are of a class each, so that every answer is wrong"
+        raise LowzooError(
+            f"the {len(chosen)} images of {source.name} {one if len(counts) < 2 else all_}, whatever the features are",
+            "Name a set of two classes and more, with several images of each",
+        )
+    pictures, places = (
+        [decoded(source, i, channels, data) for i in chosen],
+        [printable(source.where(i)) for i in chosen],
+    )
+    return pictures, torch.from_numpy(labels[chosen]), places, source.name
 
 
 def real_images(pictures: int = PICTURES, data: Images = None, channels: int = 3) -> list[Image]:

@@ -24,6 +24,12 @@ def parameter_bytes(network: nn.Module, spec: ExportSpec) -> int:
     return sum(tensor.numel() * (wide if tensor.is_floating_point() else tensor.element_size()) for tensor in tensors)
 
 
+def least_bytes(network: nn.Module, spec: ExportSpec) -> int:
+    """Bytes that a file of this precision has at least: palettes have 4 bits a weight."""
+    bits = {"fp32": 32, "fp16": 16}.get(spec.precision, 4)
+    return sum(tensor.numel() for tensor in network.parameters()) * bits // 8
+
+
 def needs_data_file(network: nn.Module, spec: ExportSpec) -> bool:
     """Whether the weights of an ONNX file have to lie beside it."""
     return spec.format == "onnx" and parameter_bytes(network, spec) > LIMIT

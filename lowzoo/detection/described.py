@@ -59,7 +59,7 @@ def _figures(file: Path) -> dict[str, Any]:
     try:
         document = json.loads(file.read_bytes())
         settings, data = document["settings"], document["data"]
-        shown = {each["metric"]: f"{100 * each['mean']:.1f}" for each in document["figures"] if "AP" in each["metric"]}
+        shown = {each["metric"]: f"{each['mean']:.1f}" for each in document["figures"] if "AP" in each["metric"]}
         wanted = [f"{name} {shown[name]}" for name in ("box AP", "box AP50", "mask AP", "mask AP50") if name in shown]
         return {
             "preset": document["preset"],

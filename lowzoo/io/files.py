@@ -109,6 +109,8 @@ def writable_folder(path: Path) -> Path:
         if error.errno == errno.ENOENT:
             # /proc and its like say of a new file that it does not exist.
             reason = "no file can be made there"
+        elif path.exists() and not path.is_dir():
+            reason = "it is a file"
         raise LowzooError(f"cannot write to the folder {path}: {reason}", "Name another place with --out") from error
     return path
 

@@ -32,7 +32,7 @@ def folder(tmp_path):
         "preset": "own",
         "settings": {"steps": 12, "batch_size": 16},
         "data": {"train": {"name": "t", "images": 400}, "test": {"name": "v", "images": 120}},
-        "figures": [{"metric": "box AP50", "mean": 0.37}, {"metric": "mask AP50", "mean": 0.167}],
+        "figures": [{"metric": "box AP50", "mean": 37.0}, {"metric": "mask AP50", "mean": 16.7}],
     }
     (folder / "evaluation.json").write_text(json.dumps(document))
     return folder

@@ -404,12 +404,16 @@ class DetectorRun:
 
 def _keep_pictures(data: AnnotatedSet, place: Path) -> None:
     """Keep a few of the images that are tested on: an export is compared with PyTorch on them."""
-    kept = [i for i, each in enumerate(data.images) if len(each.labels)][:_PICTURES_KEPT]
-    for number, index in enumerate(kept):
+    number = 0
+    for index, each in enumerate(data.images):
+        if not len(each.labels) or number == _PICTURES_KEPT:
+            continue
         with contextlib.suppress(BadImage):
+            data.source.pixels(index)  # one that cannot be read is of no use to whoever compares
             write_bytes(
                 place / f"{number}{Path(data.source.where(index)).suffix or '.img'}", data.source.encoded(index)
             )
+            number += 1
 
 
 @dataclass(frozen=True)

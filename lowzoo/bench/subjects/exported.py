@@ -15,6 +15,8 @@ from lowzoo.preprocess.input_facts import Side
 from lowzoo.zoo.given import resolved_model
 from lowzoo.zoo.resolve import Resolved
 
+_ANY_NAME = ".onnx"
+
 
 @contextlib.contextmanager
 def artifact_of(
@@ -41,13 +43,15 @@ def artifact_of(
     """
     if isinstance(model, (str, Path)):
         path = Path(model)
+        # Of files that exist an ONNX file alone may have any name.
+        known = path.suffix in suffixes() or (path.is_file() and suffix != _ANY_NAME)
+        if known and not path.name.endswith(suffix):
+            raise LowzooError(f"{path} is no {suffix} file, which this engine runs", f"Name a {suffix} file or a MODEL")
         if path.name.endswith(suffix) or path.is_file():
             if size is not None:
                 raise LowzooError(f"{path} has a size already", "Leave out --size, or name the MODEL")
             yield path
             return
-        if path.suffix in suffixes():
-            raise LowzooError(f"{path} is no {suffix} file, which this engine runs", f"Name a {suffix} file or a MODEL")
     kind = _format_of(suffix)
     if kind is None:
         raise LowzooError(f"{model} cannot be exported as {suffix} here", f"Name a {suffix} file")

@@ -18,6 +18,8 @@ _LEAST_SIDE = 1e-3
 # Fraction of the boxes that may leave their image by mistakes of those who drew them.
 _FEW = 0.05
 _TEXT_DIGITS = 16
+# Largest number that an annotation may hold; float64 counts whole ones up to here.
+_MOST = 2**53
 
 
 @dataclass(frozen=True)
@@ -176,6 +178,12 @@ class Drafts:
                 f"{some_of(self.outside)}"
             )
         return found
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value of a JSON file is a number that can be computed with, and neither true, nan nor beyond floats."""
+    # Written so that a whole number of any length can be compared.
+    return isinstance(value, int | float) and not isinstance(value, bool) and -_MOST <= value <= _MOST
 
 
 def require_extra() -> None:

@@ -1,23 +1,22 @@
 """COCO's layout: a JSON file of images, annotations and categories, and a folder of images."""
 
 import json
-import math
 import os
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
+from reprlib import repr
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from lowzoo.base.errors import LowzooError, reason_of
-from lowzoo.data.pixels.orientation import upright_size
 from lowzoo.data.reading.found import Found, some_of
 from lowzoo.data.source import ImageSource
 from lowzoo.data.stores.folder import FolderReader
 from lowzoo.detection.sets import masks
-from lowzoo.detection.sets.annotated import Annotated, AnnotatedSet, Drafts
+from lowzoo.detection.sets.agreement import refuse_other_sizes, stored_size
+from lowzoo.detection.sets.annotated import Annotated, AnnotatedSet, Drafts, is_number
 
 _PARTS = ("images", "annotations", "categories")
 
@@ -41,10 +40,14 @@ def read_coco(file: Path, images: Path | None = None, *, with_masks: bool) -> An
     drafts, own = Drafts(), dict[int, list[dict[str, Any]]]()
     seen = set[Any]()
     for place, annotation in enumerate(content["annotations"]):
-        where = f"annotation {annotation.get('id', place) if isinstance(annotation, Mapping) else place} of {file}"
+        given = annotation.get("id", place) if isinstance(annotation, Mapping) else place
+        where = f"annotation {given if isinstance(given, int | str) else place} of {file}"
         if not isinstance(annotation, Mapping):
             raise _fault(where, f"is a {type(annotation).__name__}")
         number = annotation.get("id")
+        for key in ("id", "image_id", "category_id"):
+            if isinstance(annotation.get(key), list | dict):
+                raise _fault(where, f"has {key} = {annotation[key]!r}")
         if number is not None and number in seen:
             raise _fault(where, "has the id of another one")
         seen.add(number)
@@ -56,6 +59,10 @@ def read_coco(file: Path, images: Path | None = None, *, with_masks: bool) -> An
             raise _fault(where, f"has {reason}")
         if annotation.get("iscrowd", 0) not in (0, 1):
             raise _fault(where, f"has iscrowd = {annotation['iscrowd']!r}")
+        area = annotation.get("area")
+        if area is not None and not (is_number(area) and area >= 0):
+            # Counted as it stands, such an object would belong to every size, or to none.
+            raise _fault(where, f"has area = {repr(area)}")
         own.setdefault(annotation["image_id"], []).append({**annotation, "where": where})
     number_of = {category: i + 1 for i, category in enumerate(categories)}
     found = [
@@ -64,9 +71,11 @@ def read_coco(file: Path, images: Path | None = None, *, with_masks: bool) -> An
     ]
     drafts.refuse_corners(f"{file}")
     names = [entry["file_name"] for entry in entries.values()]
+    source = ImageSource(file.stem, FolderReader.of(folder, names), found=Found.of(len(names)))
+    refuse_other_sizes(f"{file}", source, [(each.height, each.width) for each in found])
     return AnnotatedSet(
         name=file.stem,
-        source=ImageSource(file.stem, FolderReader.of(folder, names), found=Found.of(len(names))),
+        source=source,
         images=tuple(found),
         class_names=tuple(categories.values()),
         category_ids=tuple(categories),
@@ -172,9 +181,9 @@ def _require_images(folder: Path, names: list[str], file: Path) -> None:
 
 def _fault_of_box(box: Any) -> str:
     if not isinstance(box, list | tuple) or len(box) != 4:
-        return f"the box {box!r}, which is not four numbers"
-    if not all(isinstance(n, int | float) and not isinstance(n, bool) and math.isfinite(n) for n in box):
-        return f"the box {box!r}, which is not four numbers"
+        return f"the box {repr(box)}, which is not four numbers"
+    if not all(map(is_number, box)):
+        return f"the box {repr(box)}, which is not four numbers"
     return f"the box {box!r} of negative size" if box[2] < 0 or box[3] < 0 else ""
 
 
@@ -202,7 +211,7 @@ def _annotated(
         segments = tuple(each["segmentation"] for each in kept)
     areas = [
         float(each["area"])
-        if isinstance(each.get("area"), int | float)
+        if each.get("area") is not None
         else masks.area(each["segmentation"], height, width)
         if with_masks
         else float(each["bbox"][2] * each["bbox"][3])
@@ -219,19 +228,6 @@ def _annotated(
         segments=segments,
         given_boxes=given[left],
     )
-
-
-def stored_size(path: Path) -> tuple[int, int]:
-    """Height and width of an image as it is decoded, from its header.
-
-    Raises:
-        LowzooError: It is no image.
-    """
-    try:
-        with Image.open(path) as image:
-            return upright_size(image)
-    except Exception as error:  # PIL's plug-ins raise anything on hostile bytes
-        raise LowzooError(f"{path} is not a readable image ({reason_of(error)})", "Replace or remove it") from error
 
 
 def _fault(where: str, reason: str) -> LowzooError:

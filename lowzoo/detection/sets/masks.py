@@ -1,11 +1,15 @@
 """Masks as COCO writes them: polygons and run lengths, checked, drawn and made."""
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from lowzoo.detection.sets.annotated import is_number
+
+# Sides of an image by which a polygon may leave it.
+_FAR = 100
 
 
 def fault_of(segment: Any, height: int, width: int) -> str:
@@ -17,7 +21,7 @@ def fault_of(segment: Any, height: int, width: int) -> str:
         width: Of the image in pixels.
     """
     if isinstance(segment, Sequence) and not isinstance(segment, str):
-        return _fault_of_polygons(segment)
+        return _fault_of_polygons(segment, _FAR * max(height, width))
     if not isinstance(segment, Mapping):
         return f"a segmentation that is a {type(segment).__name__}"
     size, counts = segment.get("size"), segment.get("counts")
@@ -51,7 +55,7 @@ def _unpacked(text: bytes) -> list[int]:
     return [-1] if shift else found
 
 
-def _fault_of_polygons(polygons: Sequence[Any]) -> str:
+def _fault_of_polygons(polygons: Sequence[Any], most: float) -> str:
     if not polygons:
         return "no polygon"
     for polygon in polygons:
@@ -59,8 +63,11 @@ def _fault_of_polygons(polygons: Sequence[Any]) -> str:
             return "a polygon that is no list of numbers"
         if len(polygon) < 6 or len(polygon) % 2:
             return f"a polygon of {len(polygon)} numbers"
-        if not all(isinstance(n, int | float) and math.isfinite(n) for n in polygon):
+        if not all(map(is_number, polygon)):
             return "a polygon that holds something else than numbers"
+        # Filling one takes memory by the length of its sides.
+        if (reach := max(map(abs, polygon))) > most:
+            return f"a polygon that reaches to {reach:g}, far beyond its image"
     return ""
 
 

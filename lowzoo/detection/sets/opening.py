@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lowzoo.base.errors import LowzooError
+from lowzoo.detection.sets.agreement import with_remarks
 from lowzoo.detection.sets.annotated import AnnotatedSet, require_extra
 from lowzoo.detection.sets.coco import read_coco
 from lowzoo.detection.sets.tables import SAVED, SCHEME, is_table, read_table
@@ -73,7 +74,7 @@ def open_sets(
     else:
         found = _coco(Path(data), files, with_masks=with_masks)
     _check_parts(found, word, with_masks=with_masks)
-    return found
+    return TrainTest(*with_remarks(found.train, found.test))
 
 
 def open_test(

@@ -1,11 +1,11 @@
 """A table of `datasets` with a column of boxes, as the Hub's detection sets have it: from a folder or the Hub.
 
-The column `objects` holds `bbox`, (x, y, width, height) in pixels, and `category` (or `categories`, `label`, `labels`).
+The column `objects` holds `bbox`, (x, y, width, height) in pixels, and `category` (or `categories`, `label`, `labels`);
+perhaps `iscrowd` and `area`, as COCO's own do.
 """
 
 import hashlib
 import io
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,14 @@ from lowzoo.data.pixels.decode import BadImage
 from lowzoo.data.pixels.orientation import upright_size
 from lowzoo.data.reading.found import Found
 from lowzoo.data.source import ImageSource
-from lowzoo.detection.sets.annotated import Annotated, AnnotatedSet, Drafts
+from lowzoo.detection.sets.annotated import Annotated, AnnotatedSet, Drafts, is_number
 
 SCHEME = "hf:"
 SAVED = "dataset_dict.json"  # what `save_to_disk` leaves
 _LABELS = ("category", "categories", "label", "labels")
 _BOXES = ("bbox", "boxes")
+_CROWDS = ("iscrowd", "is_crowd")
+_AREA = "area"
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +98,9 @@ def read_table(word: str, wanted: str) -> AnnotatedSet | None:
         raise LowzooError(f"objects of {word} has {', '.join(inside)}, and no bbox and category", "Name another set")
     reader, drafts = TableReader(rows, column, name), Drafts()
     objects = rows.select_columns(["objects"])
-    cells = [_columns(objects[i]["objects"], box, label) for i in range(len(rows))]
+    held = [objects[i]["objects"] for i in range(len(rows))]
+    cells = [_columns(each, box, label) for each in held]
+    crowds = next((key for key in _CROWDS if key in inside), None)
     classes = _class_names(inside[label], cells)
     numbers = {value: i + 1 for i, value in enumerate(classes[1])}
     images = []
@@ -105,6 +109,15 @@ def read_table(word: str, wanted: str) -> AnnotatedSet | None:
         given = _boxes(boxes, where)
         if len(given) != len(labels):
             raise LowzooError(f"{where} has {len(given)} boxes and {len(labels)} classes", "Mend the set")
+        areas, crowd = given[:, 2] * given[:, 3], np.zeros(len(given), np.bool_)
+        if _AREA in inside:
+            areas = np.array([_area(value, where) for value in _columns(held[index], box, _AREA)[1]], np.float64)
+        if crowds is not None:
+            crowd = np.array([value in (1, True) for value in _columns(held[index], box, crowds)[1]], np.bool_)
+        if not len(areas) == len(crowd) == len(given):
+            raise LowzooError(
+                f"{where} has {len(given)} boxes, {len(areas)} areas and {len(crowd)} crowds", "Mend the set"
+            )
         height, width = _size(reader, index)
         corners, left = drafts.clip(given, height, width, where)
         try:
@@ -118,8 +131,8 @@ def read_table(word: str, wanted: str) -> AnnotatedSet | None:
                 width=width,
                 boxes=corners[left],
                 labels=own[left],
-                crowd=np.zeros(int(left.sum()), np.bool_),
-                areas=given[left, 2] * given[left, 3],
+                crowd=crowd[left],
+                areas=areas[left],
                 segments=None,
                 given_boxes=given[left],
             )
@@ -178,9 +191,15 @@ def _class_names(kind: Any, cells: list[tuple[list[Any], list[Any]]]) -> tuple[t
 
 def _boxes(boxes: list[Any], where: str) -> Any:
     for box in boxes:
-        if len(box) != 4 or not all(isinstance(n, int | float) and math.isfinite(n) for n in box) or min(box[2:]) < 0:
+        if len(box) != 4 or not all(map(is_number, box)) or min(box[2:]) < 0:
             raise LowzooError(f"{where} has the box {box!r}, which is not x, y, width and height", "Mend the set")
     return np.array(boxes, np.float64).reshape(-1, 4)
+
+
+def _area(value: Any, where: str) -> float:
+    if not is_number(value) or value < 0:
+        raise LowzooError(f"{where} has the area {value!r}", "Mend the set")
+    return float(value)
 
 
 def _size(reader: TableReader, index: int) -> tuple[int, int]:

@@ -14,6 +14,7 @@ from lowzoo.base.errors import LowzooError, reason_of
 from lowzoo.data.reading.found import Found, some_of
 from lowzoo.data.source import ImageSource
 from lowzoo.data.stores.folder import FolderReader
+from lowzoo.detection.sets.agreement import refuse_other_sizes
 from lowzoo.detection.sets.annotated import Annotated, AnnotatedSet, Drafts
 from lowzoo.io.text_file import read_lines
 
@@ -67,9 +68,11 @@ def read_voc(folder: Path, split: str) -> AnnotatedSet:
     notes = drafts.notes()
     if difficult := sum(int(each.crowd.sum()) for each in images):
         notes.append(f"{difficult} objects marked difficult are trained on, and count in the score neither way")
+    source = ImageSource(title, FolderReader.of(folder, [str(path) for path in files]), found=Found.of(len(files)))
+    refuse_other_sizes(title, source, [(each.height, each.width) for each in images])
     return AnnotatedSet(
         name=title,
-        source=ImageSource(title, FolderReader.of(folder, [str(path) for path in files]), found=Found.of(len(files))),
+        source=source,
         images=tuple(images),
         class_names=classes,
         category_ids=tuple(range(1, len(classes) + 1)),

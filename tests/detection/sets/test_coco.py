@@ -9,7 +9,8 @@ from PIL import Image
 
 from lowzoo.base.errors import LowzooError
 from lowzoo.detection.sets import masks
-from lowzoo.detection.sets.coco import read_coco, stored_size
+from lowzoo.detection.sets.agreement import stored_size
+from lowzoo.detection.sets.coco import read_coco
 from lowzoo.detection.sets.opening import open_sets
 from tests.helpers.detection import drawn_set, part, write_annotations
 
