@@ -14,7 +14,6 @@ import numpy as np
 import torch
 
 from lowzoo.base.errors import LowzooError
-from lowzoo.base.printable import printable
 from lowzoo.base.notes import say_once
 from lowzoo.base.printable import printable
 from lowzoo.data.pixels.channels import of_colours

@@ -163,7 +163,7 @@ class VitPyramid(nn.Module):
             for token in self._tokens():  # without a place in the network, they would get no gradient
                 token.requires_grad_(False)
         width = int(network.embed_dim)
-        self.scales = nn.ModuleList(_scaled(width, self.patch, stride, shape.channels) for stride in shape.strides)
+        self.scales: Any = nn.ModuleList(_scaled(width, self.patch, stride, shape.channels) for stride in shape.strides)
         self.prior = SpatialPrior(shape.channels, shape.strides) if shape.spatial_prior else None
         self.widths = (shape.channels,) * (len(shape.strides) + 1)
 
