@@ -149,10 +149,14 @@ def test_another_run_is_not_resumed(data, whole):
 
 def test_an_error_of_a_process_that_reads_images_is_its_own_line(tmp_path):
     folder = drawn_set(tmp_path / "set")
-    for picture in (folder / "train").iterdir():
-        Image.new("RGB", (50, 60)).save(picture)
+
+    def changed_once_opened(line):
+        if line.startswith("Train:"):
+            for picture in (folder / "train").iterdir():
+                Image.new("RGB", (50, 60)).save(picture)
+
     with pytest.raises(LowzooError, match="is 50 x 60 pixels") as caught:
-        _segment(folder, tmp_path / "run", workers=1, steps=1)
+        _segment(folder, tmp_path / "run", workers=1, steps=1, progress=changed_once_opened)
     assert "Traceback" not in str(caught.value)
     assert caught.value.remedy.startswith("Get the image again")
 
