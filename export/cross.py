@@ -212,14 +212,14 @@ def cross(
         raise LowzooError(f"a bound of {bound:g} points is impossible", "Use points from 0 to 100")
     opened = [open_table(path) if is_table(path) else open_artifact(path) for path in paths]
     model = _one_network(opened, against)
+    # What each file was held to by itself; a format may have bounds of its own.
+    limits = [_limits(each) for each in opened] + [BOUNDS["fp32"]] * (against is not None)
     preparation = _one_preparation([each for each in opened if isinstance(each, Runnable)], against)
     pictures, labels, places, name = _labelled(data, images or KNN_PICTURES, preparation.input_size[0], bound)
     rows: list[Array] = []
     for member in opened:
         say(f"features by {member.path}")
         rows.append(_run(member, pictures, places, preparation))
-    # What each file was held to by itself; a format may have bounds of its own.
-    limits = [_limits(each) for each in opened] + [BOUNDS["fp32"]] * (against is not None)
     names = [(str(each.path), each.engine, _precision(each)) for each in opened]
     if against is not None:
         say("features by PyTorch")

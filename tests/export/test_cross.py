@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
+from PIL import Image
 from torch import nn
 
 import lowzoo
@@ -109,6 +110,42 @@ def test_the_functions(files, monkeypatch):
     report = lowzoo.export.cross_check([files["fp32"], str(files["fp16"])], bound=3)
     assert [one.label for one in report.members] == ["A", "B"]
     assert check([files["fp32"], files["fp16"]], cross=True, bound=3).pairs == report.pairs
+
+
+def test_a_pair_with_itself_is_no_pair(files, tmp_path):
+    with pytest.raises(LowzooError, match="named twice, and agrees with itself"):
+        cross([files["fp32"], files["fp32"]], images=PICTURES)
+    (tmp_path / "other.onnx").symlink_to(files["fp32"])
+    with pytest.raises(LowzooError, match=r"other\.onnx is named twice \("):
+        cross([files["fp32"], tmp_path / "other.onnx"], images=PICTURES)
+
+
+def test_pictures_that_say_nothing_of_features_are_refused(files, tmp_path):
+    def folder(name, classes):
+        for i in range(12):
+            place = tmp_path / name / f"class{i % classes}"
+            place.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (32, 32), (20 * i, 90, 30)).save(place / f"{i}.png")
+        return str(tmp_path / name)
+
+    for classes, words in ((1, "are of one class"), (12, "are of a class each")):
+        with pytest.raises(LowzooError, match=words):
+            cross([files["fp32"], files["fp16"]], data=folder(f"of{classes}", classes), bound=0)
+
+
+def test_a_precision_that_the_format_does_not_have_is_refused(files, tmp_path):
+    model = onnx.load(files["fp16"])
+    next(each for each in model.metadata_props if each.key == "lowzoo.precision").value = "fp15"
+    onnx.save(model, tmp_path / "odd.onnx")
+    with pytest.raises(LowzooError, match=r"odd\.onnx says that its precision is 'fp15'"):
+        cross([files["fp32"], tmp_path / "odd.onnx"], images=PICTURES)
+
+
+def test_words_that_would_have_no_effect_are_refused(files):
+    with pytest.raises(LowzooError, match="needs pairs"):
+        check(files["fp32"], bound=2)
+    with pytest.raises(LowzooError, match="of one file"):
+        check([files["fp32"], files["fp16"]], cross=True, knn=True)
 
 
 def test_the_command(files, capsys):

@@ -111,6 +111,8 @@ def _table(folder: Path, objects, orientation=1):
 
     pictures = [_encoded((40, 30), (10 * i, 90, 90), orientation) for i in range(len(objects))]
     inside = {"bbox": Sequence(Sequence(Value("float32"))), "category": Sequence(ClassLabel(names=["cat", "dog"]))}
+    if "iscrowd" in objects[0]:
+        inside |= {"iscrowd": Sequence(Value("int64")), "area": Sequence(Value("float32"))}
     features = Features({"image": datasets.Image(), "objects": inside})
     made = datasets.Dataset.from_dict({"image": pictures, "objects": objects}, features=features)
     datasets.DatasetDict({"train": made, "validation": made}).save_to_disk(str(folder))
@@ -146,3 +148,14 @@ def test_pictures_that_a_camera_turned_have_the_sides_of_their_pixels(tmp_path):
     assert (found.train.images[0].height, found.train.images[0].width) == (40, 30)
     assert found.train.source.pixels(0).shape == (40, 30, 3)
     assert found.train.images[0].boxes.tolist() == [[1, 2, 11, 37]]
+
+
+def test_crowds_and_areas_of_a_table_are_its_own(tmp_path):
+    boxes = {"bbox": [[1, 2, 10, 12], [0, 0, 5, 5]], "category": [1, 0], "iscrowd": [0, 1], "area": [60.0, 25.0]}
+    _table(tmp_path / "set", [boxes])
+    first = open_sets(tmp_path / "set", with_masks=False).train.images[0]
+    assert first.crowd.tolist() == [False, True]
+    assert first.areas.tolist() == [60, 25]
+    _table(tmp_path / "bad", [{**boxes, "area": [-1.0, 25.0]}])
+    with pytest.raises(LowzooError, match=r"row 0 .*the area -1\.0"):
+        open_sets(tmp_path / "bad", with_masks=False)
