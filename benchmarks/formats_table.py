@@ -1,6 +1,7 @@
 """The table format x precision x model: size, parity, time on this machine, and each refusal with its reason.
 
     python benchmarks/formats_table.py [--models ...] [--cells openvino:fp32 ...] [--pictures N] [--again]
+    python benchmarks/formats_table.py --join OTHER.json ...      takes the cells that are missing from other results
 
 A row that FILE.json holds already is not made again (unless `--again`), so that the script may be ended and started as
 often as one likes, and run in several environments one after the other: formats whose packages want different versions
@@ -76,6 +77,15 @@ def measure(checker: ParityChecker, cell: str, folder: Path) -> dict[str, Any]:
     }
 
 
+def join(cells: dict[str, Any], others: dict[str, Any], file: Path) -> None:
+    """Take the cells that are missing, each with its own date, versions and number of pictures."""
+    for name in MODELS:
+        rows = cells.setdefault(name, {})
+        for cell, facts in others.get(name, {}).items():
+            if cell in CELLS and cell not in rows:
+                rows[cell] = facts | ({"from": "export_matrix.json"} if file.stem == "export_matrix" else {})
+
+
 def table(document: dict[str, Any]) -> str:
     """The document as markdown."""
     lines = [
@@ -83,7 +93,8 @@ def table(document: dict[str, Any]) -> str:
         "",
         f"Made by `benchmarks/formats_table.py` on {document['machine']['cpu']}, one thread, a shared machine: the "
         "load average of each cell, the versions and the number of pictures stand in the JSON file. What each column "
-        "means stands in the script. A cell that is not here was not measured.",
+        "means stands in the script. A cell that is not here was not measured; those of `export_matrix.json` keep their "
+        "date.",
         "",
         "| model | weights | format | precision | " + " | ".join(COLUMNS) + " |",
         "|" + "---|" * (len(COLUMNS) + 4),
@@ -124,11 +135,17 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=28, help="that every file is run on, beside four photographs")
     parser.add_argument("--knn-pictures", type=int, default=512, help="for the k-NN points")
     parser.add_argument("--again", action="store_true", help="make rows anew that are there")
+    parser.add_argument("--join", type=Path, nargs="+", help="results of this script or of export_matrix.py")
     parser.add_argument("--out", type=Path, default=OUT)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     document = documents.read(arguments.out, {"cells": {}})
     document |= {"size": arguments.size, "machine": this_device().model_dump()}
+    if arguments.join:
+        for file in arguments.join:
+            join(document["cells"], documents.read(file, {"cells": {}})["cells"], file)
+        documents.write(arguments.out, document, table)
+        return
     here = {name for name in {cell.partition(":")[0] for cell in arguments.cells} if is_here(name)}
     for name in arguments.models:
         rows = document["cells"].setdefault(name, {})
