@@ -93,8 +93,8 @@ def table(document: dict[str, Any]) -> str:
         "",
         f"Made by `benchmarks/formats_table.py` on {document['machine']['cpu']}, one thread, a shared machine: the "
         "load average of each cell, the versions and the number of pictures stand in the JSON file. What each column "
-        "means stands in the script. A cell that is not here was not measured; those of `export_matrix.json` keep their "
-        "date.",
+        "means stands in the script. A cell that is not here was not measured; those of `export_matrix.json` keep "
+        "their date.",
         "",
         "| model | weights | format | precision | " + " | ".join(COLUMNS) + " |",
         "|" + "---|" * (len(COLUMNS) + 4),
