@@ -66,6 +66,26 @@ def test_a_failure_of_one_keeps_the_others(few, tmp_path, monkeypatch):
     assert str(found).splitlines()[-1] == next_line(("check", found.artifacts[0].path))
 
 
+def test_a_tool_that_fails_in_a_way_of_its_own_keeps_the_others(few, tmp_path, monkeypatch):
+    real = every.write_artifact
+
+    def write(resolved, spec, *others, **named):
+        if spec.format == "coreml":
+            raise ValueError("a pass\nof the converter")
+        return real(resolved, spec, *others, **named)
+
+    def full(*_):
+        raise RuntimeError("no memory")
+
+    monkeypatch.setattr(every, "write_artifact", write)
+    monkeypatch.setattr(every, "host_ms", full)
+    found = export(tiny_resolved(), format="all", out=tmp_path)
+    assert [row.format for row in found.failed] == ["coreml"]
+    assert "FAILED coreml: ValueError: a pass of the converter. `--format coreml --debug` shows" in str(found)
+    assert found.rows[0].artifact.path.is_file()
+    assert found.rows[0].host_ms is None
+
+
 def test_a_precision_that_one_format_has_not_is_told(few, tmp_path, monkeypatch):
     monkeypatch.setattr(FORMATS, "names", lambda: ["onnx", "coreml"])
     found = export(tiny_resolved(), format="all", precision="palette6", max_loss="cosine:0.5", out=tmp_path)
@@ -80,15 +100,19 @@ def test_a_place_that_cannot_be_written_to_ends_it_in_one_line(few, tmp_path, mo
     (tmp_path / "file").touch()
     with pytest.raises(LowzooError, match="cannot write to the folder"):
         export(tiny_resolved(), format="all", out=tmp_path / "file" / "folder")
+    with pytest.raises(LowzooError, match="file: it is a file"):
+        export(tiny_resolved(), format="all", out=tmp_path / "file")
     with pytest.raises(LowzooError, match="several files do not go into one"):
         export(tiny_resolved(), format="all", out=tmp_path / "x.onnx")
 
-    def full(*_, **__):
+    def full(_, spec, *__, **___):
+        if spec.format == "onnx":
+            raise LowzooError("of its own", "Name another")
         error = OSError(errno.ENOSPC, "No space left on device")
         raise LowzooError("cannot write x: No space left on device", "Free some space") from error
 
     monkeypatch.setattr(every, "write_artifact", full)
-    with pytest.raises(LowzooError, match="No space left on device"):
+    with pytest.raises(LowzooError, match=r"No space left on device; failed before: onnx \(of its own\)\. Free"):
         export_all(tiny_resolved(), {"onnx": ExportSpec(), "coreml": ExportSpec(format="coreml")}, tmp_path)
 
 

@@ -21,7 +21,12 @@ from lowzoo.detection import is_detector
 _WIDTH = 80
 _INDENT = 14
 _HEADS = {"own": "the teacher's own", "fitted": "fitted"}
-_SHORT = {"converted_from": "from", "converted_from_sha256": "sha256", "batch_size": "batch"}
+_SHORT = {
+    "converted_from": "from",
+    "converted_from_sha256": "sha256",
+    "batch_size": "batch",
+    "derivatives_may_be_published": "students",
+}
 _RUN = ("method", "student", "epochs", "steps", "batch_size")
 
 
@@ -76,7 +81,8 @@ def _wrapped(name: str, text: str) -> str:
     return textwrap.fill(
         text,
         _WIDTH,
-        initial_indent=f"  {name:<{_INDENT}}",
+        # A space even where the name fills its column, as it may end in a figure.
+        initial_indent=f"  {name + chr(32):<{_INDENT}}",
         subsequent_indent=" " * (2 + _INDENT),
         break_on_hyphens=False,
         break_long_words=False,
@@ -245,7 +251,10 @@ def sections(facts: dict[str, Any]) -> Iterator[tuple[str, list[tuple[str, str]]
     lines.append(("licence", facts.get("license", "not stated")))
     yield facts["id"], lines
     if space := facts.get("compatible"):
-        yield "Compatible with", [(_SHORT.get(key, key), _shown(value)) for key, value in space.items()]
+        yield (
+            "Compatible with",
+            [(_SHORT.get(key, key), _shown(value)) for key, value in space.items() if value is not None],
+        )
     if made := facts.get("made"):
         yield "Provenance", [(_SHORT.get(key, key), str(value)) for key, value in made.items()]
 
@@ -315,6 +324,8 @@ def _compatible(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def _shown(value: Any) -> str:
+    if isinstance(value, bool):
+        return "may be published" if value else "may not be published"
     return " x ".join(map(str, value)) if isinstance(value, list) and isinstance(value[0], int) else str(value)
 
 

@@ -18,6 +18,7 @@ from lowzoo.bench.host.target import bench_host
 from lowzoo.bench.results.protocol import QUICK, spread, statistics
 from lowzoo.bench.results.schema import BenchResult
 from lowzoo.bench.subjects.artifact import open_onnx, real_input
+from lowzoo.bench.subjects.exported import artifact_of
 from lowzoo.system.cores import check_threads, usable_cores
 from lowzoo.system.memory import peak_memory_mb
 from tests.helpers.bench import SHORT, described, onnx_file
@@ -184,3 +185,13 @@ def test_this_computer():
     condition = condition_now()
     assert condition.load_average is None or condition.load_average >= 0
     assert condition.temperature_c is None or -50 < condition.temperature_c < 150
+
+
+def test_a_file_of_another_engine_is_refused_by_name(tmp_path):
+    for name, suffix in (("a.onnx", ".param"), ("a.mnn", ".onnx"), ("a.bin", ".xml")):
+        (tmp_path / name).write_bytes(b"weights")
+        with pytest.raises(LowzooError, match=rf"{name} is no {suffix} file, which this engine runs"):
+            artifact_of(tmp_path / name, suffix, untrained=False).__enter__()
+    (tmp_path / "any.name").write_bytes(b"weights")
+    with artifact_of(tmp_path / "any.name", ".onnx", untrained=False) as found:
+        assert found == tmp_path / "any.name"

@@ -116,6 +116,22 @@ FAULTS = {
     "short run lengths": (_set("annotations", 1, "segmentation", "counts", value=[5, 5]), "10 pixels"),
     "packed run lengths cut short": (_set("annotations", 1, "segmentation", "counts", value="Rl4"), "run lengths"),
     "letters that pack nothing": (_set("annotations", 1, "segmentation", "counts", value="\x01 \xff"), "run lengths"),
+    "annotation of a list": (_set("annotations", 0, "id", value=[1]), "id = [1]"),
+    "image of a list": (_set("annotations", 0, "image_id", value=[10]), "image_id = [10]"),
+    "category of an object": (_set("annotations", 0, "category_id", value={}), "category_id = {}"),
+    "area that is no number": (_set("annotations", 0, "area", value=float("nan")), "area = nan"),
+    "negative area": (_set("annotations", 0, "area", value=-1), "area = -1"),
+    "area of words": (_set("annotations", 0, "area", value="12"), "area = '12'"),
+    "box beyond all numbers": (_set("annotations", 0, "bbox", value=[0, 0, 10**400, 4]), "not four numbers"),
+    "polygon of all memory": (
+        _set("annotations", 0, "segmentation", value=[[0, 0, 1e9, 0, 9, 9]]),
+        "far beyond",
+    ),
+    "polygon beyond numbers": (
+        _set("annotations", 0, "segmentation", value=[[0, 0, 10**400, 0, 9, 9]]),
+        "else than",
+    ),
+    "other size than the picture": (_set("images", 2, "width", value=97), "another size than their annotations"),
     "crowd of many": (_set("annotations", 0, "iscrowd", value=7), "iscrowd = 7"),
 }
 

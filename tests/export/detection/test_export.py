@@ -1,17 +1,26 @@
 """A detector's ONNX file finds what the detector finds, and other formats are refused by name."""
 
+import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+from PIL import Image
 
 import lowzoo.evaluate
 from lowzoo.base.errors import LowzooError
 from lowzoo.cli.main import main
+from lowzoo.detection.folder import load_detector, save_detector
+from lowzoo.detection.network.detector import Detector
+from lowzoo.detection.sets.opening import open_sets
 from lowzoo.export import check, export
+from lowzoo.export.detection.artifact import pictures_of
+from lowzoo.export.detection.onnx_file import DetectorFile
 from lowzoo.export.detection.parity import framed
+from lowzoo.train.detection.loop import _keep_pictures
 from tests.helpers.detection import TINY, drawn_set
 
 pytest.importorskip("faster_coco_eval")
@@ -53,6 +62,45 @@ def test_masks_boxes_and_classes_are_pytorchs(segmenter, tmp_path):
             check(tmp_path / "m.onnx", against=segmenter, **words)
     with pytest.raises(LowzooError, match="is no folder of a trained detector"):
         check(tmp_path / "m.onnx", against=tmp_path)
+    shutil.copy(tmp_path / "m.onnx", tmp_path / "m2.onnx")
+    with pytest.raises(LowzooError, match="is a detector, and an index is of features"):
+        check([tmp_path / "m.onnx", tmp_path / "m2.onnx"], cross=True)
+    facts = json.loads((segmenter / "detector.json").read_text())
+    bare = shutil.copytree(segmenter, tmp_path / "bare")
+    trained = load_detector(segmenter)
+    boxes = Detector(trained.backbone, trained.detector.shape, len(facts["classes"]), masks=False)
+    save_detector(bare, dataclasses.replace(trained, detector=boxes))
+    with pytest.raises(LowzooError, match="gives masks, and bare does otherwise"):
+        check(tmp_path / "m.onnx", against=bare)
+
+
+@pytest.mark.slow
+def test_the_code_that_is_printed_gives_boxes_in_pixels_of_the_photograph(segmenter, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = export(segmenter, out="m.onnx", size=(96, 128))
+    random = np.random.default_rng(0).integers(0, 255, (40, 100, 3), np.uint8)
+    Image.fromarray(random).save("photo.jpg", quality=100)
+    pixels = np.asarray(Image.open("photo.jpg"))
+    code = found.snippet.replace("score >= 0.5", "score > 0")
+    assert all(f"  {line}".rstrip() in str(found).splitlines() for line in found.snippet.splitlines())
+    exec(code, {})  # it is ours
+    printed = np.array([line.split("[")[1].rstrip("]").split() for line in capsys.readouterr().out.splitlines()], float)
+    size = (96, 128)
+    given = DetectorFile(Path("m.onnx")).run(framed(pixels, size, load_detector(segmenter).backbone.mean))
+    wanted = given["boxes"][given["scores"] > 0] * np.array([100 / 128, 40 / 51] * 2)
+    assert len(wanted)
+    np.testing.assert_allclose(printed, wanted, atol=1e-3)
+
+
+def test_a_picture_that_cannot_be_read_is_not_kept_and_does_not_stop_an_export(segmenter, tmp_path):
+    folder = shutil.copytree(segmenter, tmp_path / "run")
+    whole = len(pictures_of(folder))
+    (folder / "pictures" / "9.png").write_bytes(b"no picture")
+    assert len(pictures_of(folder)) == whole
+    data = open_sets(drawn_set(tmp_path / "set"), with_masks=False).test
+    Path(data.source.where(0)).write_bytes(b"no picture")
+    _keep_pictures(data, tmp_path / "kept")
+    assert sorted(each.name for each in (tmp_path / "kept").iterdir()) == ["0.png", "1.png"]
 
 
 @pytest.mark.slow
