@@ -78,11 +78,12 @@ def measure(checker: ParityChecker, cell: str, folder: Path) -> dict[str, Any]:
 
 
 def join(cells: dict[str, Any], others: dict[str, Any], file: Path) -> None:
-    """Take the cells that are missing, each with its own date, versions and number of pictures."""
+    """Take the cells of the same weights that are missing, each with its own date, versions and number of pictures."""
     for name in MODELS:
         rows = cells.setdefault(name, {})
         for cell, facts in others.get(name, {}).items():
-            if cell in CELLS and cell not in rows:
+            same = not rows or facts["weights"] in {each["weights"] for each in rows.values()}
+            if cell in CELLS and cell not in rows and same:
                 rows[cell] = facts | ({"from": "export_matrix.json"} if file.stem == "export_matrix" else {})
 
 

@@ -1,8 +1,8 @@
 """Weights of an fp16 program for XNNPACK, in the type that they have.
 
 ExecuTorch stores the weights of every convolution in float32, whatever they are in, so that a ResNet in fp16 is as
-large as in fp32. XNNPACK computes a convolution by weights of float16 as well, and gives the same numbers; a transposed
-one it refuses when the program is loaded.
+large as in fp32. XNNPACK computes a convolution by weights of float16 as well; a transposed one it refuses when the
+program is loaded.
 """
 
 from collections.abc import Iterator

@@ -47,3 +47,12 @@ def test_preset_sizes_move_along(data):
     assert found.longest == 666
     assert found.milestones == pytest.approx((2 / 3, 8 / 9))
     assert found.warmup == pytest.approx(1 / 90)
+
+
+def test_a_vit_sees_twelve_patches_a_side_and_has_a_spatial_prior(data):
+    vit = timm.create_model("vit_tiny_patch16_224", num_classes=0, depth=1)
+    config = resolve(None, vit, data, masks=False, options={})
+    assert (config.test_size, config.train_sizes, config.network.spatial_prior) == (192, (192,), True)
+    named = resolve(None, vit, data, masks=False, options={"image_size": 96}, settings=["network.spatial_prior=false"])
+    assert (named.test_size, named.network.spatial_prior) == (96, False)
+    assert not _config(data).network.spatial_prior
