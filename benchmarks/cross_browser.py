@@ -22,6 +22,7 @@ from PIL import Image
 
 import lowzoo
 from lowzoo.base.printable import printable
+from lowzoo.export.artifacts.places import digest_of
 from lowzoo.export.parity.checker import KNN_PICTURES, decoded, open_part, spread
 from lowzoo.zoo.digest import weights_digest
 
@@ -77,7 +78,9 @@ def main() -> None:
         work = Path(place)
         files = pictures(work, resolved.input_size[0])
         artifact = folder / "onnx-fp32.onnx"
-        found = features(artifact, given.ort_dist, files, folder / "browser.json", work)
+        # Of this file alone: what another one has given does not go on.
+        kept = folder / f"browser-{digest_of(artifact)[:16]}.json"
+        found = features(artifact, given.ort_dist, files, kept, work)
     version = subprocess.run([program, "--version"], capture_output=True, text=True).stdout.split(" built")[0].strip()
     runtime: Any = json.loads((given.ort_dist.parent / "package.json").read_text())["version"]
     said = {

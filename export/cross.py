@@ -214,7 +214,7 @@ def cross(
     model = _one_network(opened, against)
     # What each file was held to by itself; a format may have bounds of its own.
     limits = [_limits(each) for each in opened] + [BOUNDS["fp32"]] * (against is not None)
-    preparation = _one_preparation([each for each in opened if isinstance(each, Runnable)], against)
+    preparation = _one_preparation(opened, against)
     pictures, labels, places, name = _labelled(data, images or KNN_PICTURES, preparation.input_size[0], bound)
     rows: list[Array] = []
     for member in opened:
@@ -276,12 +276,12 @@ def _one_network(opened: Sequence[Runnable | FeatureTable], against: Resolved | 
     return against.name if against is not None else next(iter(said), "files that do not say what they are")
 
 
-def _one_preparation(opened: Sequence[Runnable], against: Resolved | None) -> Preprocessing:
+def _one_preparation(opened: Sequence[Runnable | FeatureTable], against: Resolved | None) -> Preprocessing:
     """How pictures are prepared for all; refuse files that differ in it."""
     found: Preprocessing | None = None if against is None else Preprocessing.of(against)
     first = "" if against is None else against.name
     for each in opened:
-        own = _preparation(each)
+        own = each.preparation if isinstance(each, FeatureTable) else _preparation(each)
         if own is None:
             continue
         if found is None:
@@ -297,7 +297,7 @@ def _one_preparation(opened: Sequence[Runnable], against: Resolved | None) -> Pr
     if found is None:
         raise LowzooError("no file says how its pictures are prepared", "Name the network by --against MODEL")
     for each in opened:
-        if (each.channels, *each.side) != found.input_size:
+        if isinstance(each, Runnable) and (each.channels, *each.side) != found.input_size:
             raise LowzooError(
                 f"{each.path} takes {size_text(each.side)} px, and {first} {size_text(found.input_size[1:])} px",
                 "Name files that were exported alike",

@@ -1,5 +1,6 @@
 """Features that something else has made, a phone, a browser or a server's index, as one more of the matrix."""
 
+import contextlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +11,9 @@ from typing import Any
 import numpy as np
 
 from lowzoo.base.errors import LowzooError, reason_of
+from lowzoo.export.formats import FORMATS
 from lowzoo.export.parity.runnable import Array
+from lowzoo.preprocess.transform import Preprocessing
 
 SUFFIX = ".parquet"
 # What an index of `lowzoo embed` says of its weights: so many digits of their hash.
@@ -27,12 +30,14 @@ class FeatureTable:
         vectors: Features (N, D).
         metadata: What the table says of itself, by the keys of an exported file: `lowzoo.model`, `lowzoo.weights`,
             `lowzoo.precision`, `lowzoo.engine`.
+        preparation: How pictures were prepared; None where the table does not say.
     """
 
     path: Path
     places: tuple[str, ...]
     vectors: Array
     metadata: dict[str, str]
+    preparation: Preprocessing | None = None
 
     @property
     def engine(self) -> str:
@@ -94,21 +99,27 @@ def open_table(path: Path) -> FeatureTable:
         table = parquet.read_table(path)
     except (pyarrow.ArrowException, OSError) as error:
         raise LowzooError(f"{path} cannot be read ({reason_of(error)})", "Make the table again") from error
-    if absent := [name for name in ("path", "vector") if name not in table.column_names]:
+    columns = table.column_names
+    if absent := [name for name in ("path", "vector") if name not in columns]:
         raise LowzooError(
-            f"{path} has no column {absent[0]!r}, but {', '.join(table.column_names) or 'none'}",
+            f"{path} has no column {absent[0]!r}, but {', '.join(columns) or 'none'}",
             "Write a row for each picture: its path, and its features as vector",
         )
-    try:
-        vectors = np.array(table["vector"].to_pylist(), np.float32)
-    except (TypeError, ValueError) as error:
-        raise LowzooError(f"the vectors of {path} are no numbers of one width", "Make the table again") from error
-    if vectors.ndim != 2 or not vectors.size:
+    if not len(table):
         raise LowzooError(f"{path} holds no vectors", "Make the table again")
-    return FeatureTable(path, tuple(map(str, table["path"].to_pylist())), vectors, _metadata(path, table.schema))
+    held = getattr(table["vector"].type, "value_type", None)
+    vectors: Array = np.empty(0, np.float32)
+    if held is not None and pyarrow.types.is_floating(held):
+        with contextlib.suppress(TypeError, ValueError):  # a row is missing, or of another width
+            vectors = np.array(table["vector"].to_pylist(), np.float32)
+    if vectors.ndim != 2 or np.isnan(vectors).any():
+        raise LowzooError(f"the vectors of {path} are no numbers of one width", "Make the table again")
+    places = tuple(map(str, table["path"].to_pylist()))
+    return FeatureTable(path, places, vectors, *_said(path, table.schema))
 
 
-def _metadata(path: Path, schema: Any) -> dict[str, str]:
+def _said(path: Path, schema: Any) -> tuple[dict[str, str], Preprocessing | None]:
+    """What a table says of its model, and of how pictures were prepared."""
     try:
         found = {key.decode(): value.decode() for key, value in (schema.metadata or {}).items()}
         said = json.loads(found.pop("lowzoo", "{}"))
@@ -122,9 +133,18 @@ def _metadata(path: Path, schema: Any) -> dict[str, str]:
             found.setdefault("lowzoo.model", model["name"])
         if model.get("weights"):
             found.setdefault("lowzoo.weights", f"sha256:{model['weights']}")
+        held = said.get("preprocessing")
+        fields: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in (held or {}).items()}
+        preparation = Preprocessing(**fields) if fields else None
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise LowzooError(f"what {path} says of itself cannot be read", "Make the table again") from error
-    return {key: value for key, value in found.items() if key.startswith("lowzoo.")}
+    known = {each for name in FORMATS for each in FORMATS[name].precisions}
+    if (precision := found.get("lowzoo.precision")) is not None and precision not in known:
+        raise LowzooError(
+            f"{path} says that its precision is {precision!r}",
+            f"Use one of {', '.join(sorted(known))}, or leave it out",
+        )
+    return {key: value for key, value in found.items() if key.startswith("lowzoo.")}, preparation
 
 
 def _below_root(places: Sequence[str]) -> list[str]:

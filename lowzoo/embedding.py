@@ -183,7 +183,7 @@ def embed(
     from lowzoo.data.source import open_source
     from lowzoo.evaluate.embeddings import require_pyarrow, write_embeddings
     from lowzoo.evaluate.evaluation import found_lines
-    from lowzoo.evaluate.result import DataFacts, ModelFacts
+    from lowzoo.evaluate.result import DataFacts
     from lowzoo.evaluate.run import begin, extraction
     from lowzoo.system.device import pick_device
     from lowzoo.system.processes import started_first
@@ -223,7 +223,7 @@ def embed(
         (features,) = extraction(place, workers, bf16, divide).run(resolved, (source,))
         first = not divide or started_first()
         if table is not None and first:
-            write_embeddings(table, source, features, ModelFacts.of(resolved), resolved.compatible)
+            write_embeddings(table, source, features, resolved)
         facts = DataFacts.of_features(source, features)
         found = Embeddings(resolved, source, features, facts, table, drawing)
         if drawing is not None and first:

@@ -160,7 +160,6 @@ def write_shard(
     import numpy as np
 
     from lowzoo.evaluate.embeddings import write_embeddings
-    from lowzoo.evaluate.result import ModelFacts
     from lowzoo.features.features import extract_features
 
     lock_file = folder / f".part-{number:05}.lock"
@@ -184,7 +183,7 @@ def write_shard(
             cache=False,
         )
         file = folder / f"part-{number:05}.parquet"
-        write_embeddings(file, part, features, ModelFacts.of(resolved), resolved.compatible)
+        write_embeddings(file, part, features, resolved)
         facts = {
             "file": file.name,
             "first": start,

@@ -40,7 +40,7 @@ class Float32Left:
         try:
             found = json.loads(notes[FLOAT32_LEFT])
             return cls(int(found["kept"]), int(found["of"]))
-        except (KeyError, ValueError, TypeError):
+        except (KeyError, ValueError, TypeError, OverflowError):
             return None
 
     @property
@@ -52,8 +52,10 @@ class Float32Left:
         """A sentence on it, or none where every weight is float16."""
         if not self.kept:
             return ()
-        share = f"{self.kept:,} of {self.of:,} weights stay in float32 ({4 * self.kept / 1e6:.2g} MB)"
-        return (f"{share}{f': {why}' if why else ''}",)
+        megabytes = 4 * self.kept / 1e6
+        size = f"{megabytes:,.1f}" if megabytes >= 1 else f"{megabytes:.2g}"
+        told = f"{self.kept:,} of {self.of:,} weights stay in float32 ({size} MB)"
+        return (f"{told}{f': {why}' if why else ''}",)
 
 
 def weights_in(shape: Sequence[int]) -> int:

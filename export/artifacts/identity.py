@@ -202,10 +202,9 @@ def given_reference(
 
 def _given_head(resolved: Resolved, wanted: str | None, asked: str | None) -> Resolved:
     """A network that is loaded, with the head that is wanted of it, which a file may want and a caller asks for."""
-    if asked == OWN and resolved.headless and resolved.classes:
-        raise LowzooError(
-            f"{resolved.name} was loaded without its classifier", "Load it with classes=True, or name it by its word"
-        )
+    if asked == OWN and (resolved.headless or resolved.head not in ("", OWN)):
+        ends = "was loaded without its classifier" if resolved.headless else f"ends in another head ({resolved.head})"
+        raise LowzooError(f"{resolved.name} {ends}", "Load it with classes=True, or name it by its word")
     if wanted is None or wanted == OWN:
         return resolved
     if resolved.head:

@@ -1,5 +1,6 @@
 """Features as a parquet file for search and clustering: one row an image, with its path, its vector and its label."""
 
+import dataclasses
 import json
 from pathlib import Path
 from types import ModuleType
@@ -11,7 +12,8 @@ from lowzoo.data.source import ImageSource
 from lowzoo.evaluate.result import DataFacts, ModelFacts
 from lowzoo.features.features import Features
 from lowzoo.io.files import atomic_path
-from lowzoo.zoo.compatible import CompatibleFacts
+from lowzoo.preprocess.transform import Preprocessing
+from lowzoo.zoo.resolve import Resolved
 
 _ROWS = 8192
 
@@ -21,26 +23,24 @@ def require_pyarrow() -> ModuleType:
     try:
         import pyarrow
     except ImportError as error:
-        raise LowzooError("writing parquet needs pyarrow", "Run: pip install 'lowzoo[eval]'") from error
+        raise LowzooError("parquet needs pyarrow", "Run: pip install 'lowzoo[eval]'") from error
     module: ModuleType = pyarrow
     return module
 
 
-def write_embeddings(
-    path: Path, source: ImageSource, features: Features, model: ModelFacts, compatible: CompatibleFacts | None = None
-) -> None:
+def write_embeddings(path: Path, source: ImageSource, features: Features, resolved: Resolved) -> None:
     """Write columns `path` (text), `vector` (D float32) and, for a labelled source, `label` (with its names).
 
     The label of an image without a class is empty. Bytes of paths that are no UTF-8 are written out by their numbers.
-    The file says in its metadata, under `lowzoo`, which network and which images these are. pandas reads it as it is;
-    `datasets` reads labels as classes.
+    The file says in its metadata, under `lowzoo`, which network and which images these are, how these were prepared,
+    and in whose space the vectors lie, where it is another model's. pandas reads it as it is; `datasets` reads labels
+    as classes.
 
     Args:
         path: The parquet file.
         source: The images.
         features: Theirs.
-        model: The network's.
-        compatible: In whose space the vectors lie, where it is another model's.
+        resolved: The network.
 
     Raises:
         LowzooError: pyarrow is missing, or the place cannot be written to.
@@ -56,9 +56,10 @@ def write_embeddings(
         metadata={
             "lowzoo": json.dumps(
                 {
-                    "model": model.model_dump(),
+                    "model": ModelFacts.of(resolved).model_dump(),
+                    "preprocessing": dataclasses.asdict(Preprocessing.of(resolved)),
                     "data": DataFacts.of_features(source, features).model_dump(),
-                    **({"compatible": compatible.as_dict()} if compatible else {}),
+                    **({"compatible": resolved.compatible.as_dict()} if resolved.compatible else {}),
                 }
             ),
             "huggingface": json.dumps({"info": {"features": _features(source, width)}}),

@@ -1,12 +1,15 @@
 """Features made elsewhere, as one more of the matrix: matched by path, never by order, and refused if they misfit."""
 
+import dataclasses
 import json
 
 import numpy as np
 import pyarrow
 import pyarrow.parquet as parquet
 import pytest
+from PIL import Image
 
+import lowzoo
 from lowzoo.base.errors import LowzooError
 from lowzoo.base.printable import printable
 from lowzoo.export import ExportSpec
@@ -14,6 +17,7 @@ from lowzoo.export.artifact import write_artifact
 from lowzoo.export.cross import cross
 from lowzoo.export.cross_tables import open_table
 from lowzoo.export.parity.checker import decoded, open_part, spread, torch_outputs
+from lowzoo.preprocess.transform import Preprocessing
 from lowzoo.zoo.digest import weights_digest
 from tests.helpers.export import tiny_resolved
 
@@ -87,7 +91,10 @@ def test_a_table_of_other_weights_is_refused(file, features, tmp_path):
     [
         ({"path": ["a"], "features": [[1.0]]}, {}, r"has no column 'vector', but path, features"),
         ({"path": ["a", "b"], "vector": [[1.0], [1.0, 2.0]]}, {}, "are no numbers of one width"),
-        ({"path": ["a"], "vector": [None]}, {}, "are no numbers of one width|holds no vectors"),
+        ({"path": ["a"], "vector": [None]}, {}, "are no numbers of one width"),
+        ({"path": ["a"], "vector": [[1.0, None]]}, {}, "are no numbers of one width"),
+        ({"path": ["a"], "vector": [["1", "2"]]}, {}, "are no numbers of one width"),
+        ({"path": ["a"], "vector": [[1.0]]}, {"lowzoo.precision": "FP32"}, "says that its precision is 'FP32'"),
         ({"path": [], "vector": []}, {}, "holds no vectors"),
         ({"path": ["a"], "vector": [[1.0]]}, {"lowzoo": "[]"}, "what .* says of itself cannot be read"),
         ({"path": ["a"], "vector": [[1.0]]}, {"lowzoo": '{"compatible": {"model": "other"}}'}, "another model, other"),
@@ -113,3 +120,33 @@ def test_pictures_twice_are_refused(features, tmp_path):
     table = open_table(write(tmp_path / "twice.parquet", [*places, places[0]], np.concatenate([rows, rows[:1]])))
     with pytest.raises(LowzooError, match="twice"):
         table.of(places)
+
+
+def test_a_column_that_is_there_twice_is_refused(tmp_path):
+    column = pyarrow.array(["a"])
+    names = ["path", "path", "vector"]
+    parquet.write_table(
+        pyarrow.Table.from_arrays([column, column, pyarrow.array([[1.0]])], names), tmp_path / "t.parquet"
+    )
+    with pytest.raises(LowzooError, match="cannot be read"):
+        open_table(tmp_path / "t.parquet")
+
+
+def test_a_table_of_another_preparation_is_refused(file, features, tmp_path):
+    places, rows = features
+    preparation = dataclasses.asdict(Preprocessing.of(tiny_resolved()))
+    same = write(tmp_path / "same.parquet", places, rows, lowzoo=json.dumps({"preprocessing": preparation}))
+    assert not cross([file, same], images=PICTURES, bound=3).broken
+    preparation["input_size"] = [3, 64, 96]
+    other = write(tmp_path / "other.parquet", places, rows, lowzoo=json.dumps({"preprocessing": preparation}))
+    with pytest.raises(LowzooError, match=r"has input_size .*other\.parquet has 64 x 96.* they see different pictures"):
+        cross([file, other], images=PICTURES, bound=3)
+
+
+def test_embed_says_how_pictures_were_prepared(tmp_path):
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    Image.new("RGB", (80, 60), (200, 10, 10)).save(photos / "a.png")
+    lowzoo.embed(photos, model="rob_vit_tiny", image_size=64, out=tmp_path / "t.parquet")
+    wanted = dataclasses.replace(Preprocessing.of(lowzoo.load("rob_vit_tiny")), input_size=(3, 64, 64))
+    assert open_table(tmp_path / "t.parquet").preparation == wanted

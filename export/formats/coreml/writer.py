@@ -77,8 +77,8 @@ def write_coreml(
             with quiet():
                 package = _compressed(coremltools, _convert(coremltools, module, resolved, spec), spec)
                 _describe(package, resolved, spec)
-                left = Float32Left.among(constants_of(package.get_spec()))
-                if spec.precision == "fp16":
+                left = Float32Left.among(constants_of(package.get_spec())) if spec.precision == "fp16" else None
+                if left:
                     package.user_defined_metadata.update(left.note)
         except Exception as error:  # a converter pass may raise anything
             reason = plain_reason(error)
@@ -88,7 +88,7 @@ def write_coreml(
             ) from error
         _save(package, path)
     tidy(path)
-    return left.sentences(CORE_ML_KEEPS) if spec.precision == "fp16" else ()
+    return left.sentences(CORE_ML_KEEPS) if left else ()
 
 
 def open_coreml(path: Path) -> Runnable:

@@ -38,6 +38,7 @@ from lowzoo.zoo.resolve import Resolved
 _CONVERT = "import sys, _tools; _tools.mnnconvert(sys.argv)"
 _WAYS = {"fp32": (), "fp16": ("--fp16",), "int8-dynamic": ("--weightQuantBits", "8")}
 _SHAPE = "lowzoo.shape"
+_LEAST_TOLD = 0.01  # of the weights
 _HALF_NOT_RUN = (
     "the weights are float16 and were computed with in float32, as MNN does on this CPU; a phone computes in "
     "float16 as well where an app asks for low precision, which was not run here"
@@ -82,9 +83,11 @@ def write_mnn(
                 wanted = "float16" if spec.precision == "fp16" else "int8"
                 raise ParityError(f"a file in which no weight is {wanted}", "Use fp32")
             if spec.precision == "fp16":
-                # The file does not show its types, but what it lost in bytes: two for each number.
+                # The file does not show its types, but what it lost in bytes: two for each number. Numbers of a channel
+                # and the file's own structure are among these bytes, so that little says nothing.
                 whole = float32_left(onnx.load(graph)).of
-                left = Float32Left(max(0, whole - gained // 2), whole)
+                kept = whole - gained // 2
+                left = Float32Left(kept if kept > _LEAST_TOLD * whole else 0, whole)
                 _convert(resolved, graph, path, said | left.note, _WAYS["fp16"])
                 return left.sentences("MNN rounds those of its layers alone")
             if gained < 0:

@@ -84,7 +84,7 @@ def write_ncnn(
             raise _refused(resolved, str(error)) from error
         if unknown := sorted({layer.kind for layer in layers if "." in layer.kind or "::" in layer.kind}):
             raise _refused(resolved, f"it uses {', '.join(unknown)}, which ncnn has no layer for")
-        left = _float32_left(layers, graph)
+        left = _float32_left(layers, graph) if spec.precision == "fp16" else None
         write_layers(path, _named(layers, resolved, spec))
         path.with_suffix(".bin").write_bytes(made.with_suffix(".bin").read_bytes())
         try:
@@ -96,8 +96,8 @@ def write_ncnn(
     said = metadata(resolved, spec) | note_of_parts(path, (".bin",))
     if spec.precision == "fp16" and platform.machine() not in _ARM:
         said["lowzoo.not_run"] = _HALF_NOT_RUN
-    append_notes(path, said | (left.note if spec.precision == "fp16" else {}))
-    return left.sentences("pnnx rounds those of layers alone") if spec.precision == "fp16" else ()
+    append_notes(path, said | (left.note if left else {}))
+    return left.sentences("pnnx rounds those of layers alone") if left else ()
 
 
 def open_ncnn(path: Path) -> Runnable:

@@ -46,6 +46,8 @@ def pyramid_of(network: nn.Module, shape: DetectorShape, name: str, positions: R
         if shape.kind == "c4":
             raise LowzooError(f"a C4 detector ends in a stage of a ResNet, and {name} is a ViT", "Take an FPN preset")
         return VitPyramid(network, shape, name, positions)
+    if shape.spatial_prior:
+        raise LowzooError(f"a spatial prior is for a ViT, and {name} is none", "Leave out network.spatial_prior")
     return CnnPyramid(StageMaps(network, shape.strides, name, head_map=shape.head_map), shape)
 
 
@@ -164,6 +166,12 @@ class VitPyramid(nn.Module):
                 token.requires_grad_(False)
         width = int(network.embed_dim)
         self.scales: Any = nn.ModuleList(_scaled(width, self.patch, stride, shape.channels) for stride in shape.strides)
+        if shape.spatial_prior and shape.strides[-1] % self.patch:
+            raise LowzooError(
+                f"a spatial prior needs a level of {self.patch} px or coarser, the patches of {name}, and the last has "
+                f"{shape.strides[-1]}",
+                "Add a coarser stride, or set network.spatial_prior=false",
+            )
         self.prior = SpatialPrior(shape.channels, shape.strides) if shape.spatial_prior else None
         self.widths = (shape.channels,) * (len(shape.strides) + 1)
 

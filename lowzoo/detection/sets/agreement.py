@@ -99,16 +99,21 @@ def _present(data: AnnotatedSet) -> set[int]:
 
 def _in_both(train: AnnotatedSet, test: AnnotatedSet) -> list[str]:
     """Pictures to test on that are also trained on."""
-    seen = Counter(_digests(train.source))
+    trained, tested = ([each.source.where(i) for i in range(len(each))] for each in (train, test))
+    if all(map(os.path.isfile, (*trained, *tested))):
+        # Files of different sizes differ, and most need not be read.
+        alike = set(map(os.path.getsize, trained)) & set(map(os.path.getsize, tested))
+        trained, tested = ([path for path in paths if os.path.getsize(path) in alike] for paths in (trained, tested))
+        digests = file_digests(trained), file_digests(tested)
+    else:
+        digests = _digests(train.source), _digests(test.source)
+    seen = Counter(digests[0])
     del seen[UNREADABLE]
-    return [test.source.where(i) for i, digest in enumerate(_digests(test.source)) if seen[digest]]
+    return [place for place, digest in zip(tested, digests[1], strict=True) if seen[digest]]
 
 
 def _digests(source: ImageSource) -> list[bytes]:
-    """Of the bytes of each picture."""
-    paths = [source.where(i) for i in range(len(source))]
-    if all(map(os.path.isfile, paths)):
-        return file_digests(paths)
+    """Of the bytes of each picture of a table."""
     joined = remembered_of(
         "digest of each image", source.fingerprint(), lambda: b"".join(_digest(source, i) for i in range(len(source)))
     )

@@ -2,10 +2,10 @@
 
 import json
 import os
+import reprlib
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from reprlib import repr
 from typing import Any
 
 import numpy as np
@@ -62,7 +62,7 @@ def read_coco(file: Path, images: Path | None = None, *, with_masks: bool) -> An
         area = annotation.get("area")
         if area is not None and not (is_number(area) and area >= 0):
             # Counted as it stands, such an object would belong to every size, or to none.
-            raise _fault(where, f"has area = {repr(area)}")
+            raise _fault(where, f"has area = {reprlib.repr(area)}")
         own.setdefault(annotation["image_id"], []).append({**annotation, "where": where})
     number_of = {category: i + 1 for i, category in enumerate(categories)}
     found = [
@@ -181,9 +181,9 @@ def _require_images(folder: Path, names: list[str], file: Path) -> None:
 
 def _fault_of_box(box: Any) -> str:
     if not isinstance(box, list | tuple) or len(box) != 4:
-        return f"the box {repr(box)}, which is not four numbers"
+        return f"the box {reprlib.repr(box)}, which is not four numbers"
     if not all(map(is_number, box)):
-        return f"the box {repr(box)}, which is not four numbers"
+        return f"the box {reprlib.repr(box)}, which is not four numbers"
     return f"the box {box!r} of negative size" if box[2] < 0 or box[3] < 0 else ""
 
 

@@ -111,9 +111,16 @@ def read_table(word: str, wanted: str) -> AnnotatedSet | None:
             raise LowzooError(f"{where} has {len(given)} boxes and {len(labels)} classes", "Mend the set")
         areas, crowd = given[:, 2] * given[:, 3], np.zeros(len(given), np.bool_)
         if _AREA in inside:
-            areas = np.array([_area(value, where) for value in _columns(held[index], box, _AREA)[1]], np.float64)
+            stated = _columns(held[index], box, _AREA)[1]
+            if len(stated) == len(given):
+                # Of an object without one that of its box, as where the table has none at all.
+                stated = [own if value is None else value for value, own in zip(stated, areas.tolist(), strict=True)]
+            areas = np.array([_area(value, where) for value in stated], np.float64)
         if crowds is not None:
-            crowd = np.array([value in (1, True) for value in _columns(held[index], box, crowds)[1]], np.bool_)
+            marks = _columns(held[index], box, crowds)[1]
+            if odd := [value for value in marks if value not in (0, 1)]:
+                raise LowzooError(f"{where} has {crowds} = {odd[0]!r}, which is neither 0 nor 1", "Mend the set")
+            crowd = np.array(marks, np.bool_)
         if not len(areas) == len(crowd) == len(given):
             raise LowzooError(
                 f"{where} has {len(given)} boxes, {len(areas)} areas and {len(crowd)} crowds", "Mend the set"

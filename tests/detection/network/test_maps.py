@@ -5,7 +5,7 @@ import timm
 import torch
 
 from lowzoo.base.errors import LowzooError
-from lowzoo.detection.network.maps import StageMaps, VitPyramid, _in_windows
+from lowzoo.detection.network.maps import StageMaps, VitPyramid, _in_windows, pyramid_of
 from lowzoo.detection.network.shape import DetectorShape
 from lowzoo.zoo.architectures.positions import resize_positions
 
@@ -100,3 +100,13 @@ def test_there_is_no_spatial_prior_unless_a_shape_has_one():
     pyramid = VitPyramid(_vit(), _shape(), "test_vit", "timm")
     assert pyramid.prior is None
     assert not any("prior" in name for name in pyramid.state_dict())
+
+
+def test_a_spatial_prior_that_fits_no_network_is_refused():
+    cnn = timm.create_model("test_efficientnet", num_classes=0)
+    with pytest.raises(LowzooError, match="is for a ViT, and test_efficientnet is none"):
+        pyramid_of(cnn, _shape(spatial_prior=True), "test_efficientnet", "timm")
+    coarse = timm.create_model("vit_tiny_patch16_224", num_classes=0, patch_size=32, img_size=64, depth=1)
+    shape = DetectorShape(strides=(8, 16), anchor_sizes=LEVELS[:3], channels=16, spatial_prior=True)
+    with pytest.raises(LowzooError, match="a level of 32 px or coarser"):
+        VitPyramid(coarse, shape, "coarse", "timm")

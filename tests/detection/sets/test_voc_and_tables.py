@@ -159,3 +159,8 @@ def test_crowds_and_areas_of_a_table_are_its_own(tmp_path):
     _table(tmp_path / "bad", [{**boxes, "area": [-1.0, 25.0]}])
     with pytest.raises(LowzooError, match=r"row 0 .*the area -1\.0"):
         open_sets(tmp_path / "bad", with_masks=False)
+    _table(tmp_path / "odd", [{**boxes, "iscrowd": [2, 0]}])
+    with pytest.raises(LowzooError, match=r"row 0 .*iscrowd = 2, which is neither 0 nor 1"):
+        open_sets(tmp_path / "odd", with_masks=False)
+    _table(tmp_path / "none", [{**boxes, "area": [None, 25.0]}])
+    assert open_sets(tmp_path / "none", with_masks=False).train.images[0].areas.tolist() == [120, 25]
