@@ -54,6 +54,7 @@ class DetectorArtifact:
         parity: How far it is from PyTorch.
         size_bytes: Size of the file.
         sha256: SHA-256 of the file.
+        run: Folder of the detector's run.
         snippet: Python that finds objects in a photograph of any size.
         warnings: What a user should know, one sentence each.
     """
@@ -68,12 +69,14 @@ class DetectorArtifact:
     parity: DetectionParity
     size_bytes: int
     sha256: str
+    run: Path
     snippet: str
     warnings: tuple[str, ...] = ()
 
     def to_json(self) -> str:
         """The facts as a JSON document."""
-        facts = {"schema": "lowzoo.detector_artifact/1", **dataclasses.asdict(self), "path": str(self.path)}
+        places = {"path": str(self.path), "run": str(self.run)}
+        facts = {"schema": "lowzoo.detector_artifact/1", **dataclasses.asdict(self), **places}
         return json.dumps(facts, indent=2) + "\n"
 
     def lines(self) -> Iterator[str]:
@@ -93,7 +96,7 @@ class DetectorArtifact:
         for warning in self.warnings:
             yield f"Note: {warning}"
         yield ""
-        yield next_line(("check", self.path), ("bench", self.path))
+        yield next_line(("check", self.path, "--against", self.run), ("bench", self.path))
 
     def __str__(self) -> str:
         return "\n".join(self.lines())
@@ -178,6 +181,7 @@ def export_detector(
         parity,
         size_of(path),
         digest_of(path),
+        Path(folder),
         detector_snippet(path.name, size, trained.backbone.mean, suppressed=suppressed, masks=trained.detector.masks),
         tuple(warnings),
     )

@@ -68,7 +68,9 @@ def read_voc(folder: Path, split: str) -> AnnotatedSet:
     notes = drafts.notes()
     if difficult := sum(int(each.crowd.sum()) for each in images):
         notes.append(f"{difficult} objects marked difficult are trained on, and count in the score neither way")
-    source = ImageSource(title, FolderReader.of(folder, [str(path) for path in files]), found=Found.of(len(files)))
+    source = ImageSource(
+        title, FolderReader.of(folder, [str(path.relative_to(folder)) for path in files]), found=Found.of(len(files))
+    )
     refuse_other_sizes(title, source, [(each.height, each.width) for each in images])
     return AnnotatedSet(
         name=title,

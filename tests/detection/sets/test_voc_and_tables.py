@@ -44,6 +44,15 @@ def test_voc_boxes_count_from_one_with_both_ends_inside(voc):
     assert len(found.train.class_names) == 20
 
 
+def test_pictures_of_a_folder_that_is_named_from_here_are_read(voc, monkeypatch):
+    monkeypatch.chdir(voc.parent)
+    for part in (found := open_sets(voc.name, with_masks=False)).train, found.test:
+        assert {part.source.pixels(i).shape for i in range(len(part))} == {(48, 64, 3)}
+    Image.new("RGB", (64, 40)).save(voc / "JPEGImages" / "c.jpg")
+    with pytest.raises(LowzooError, match=r"c\.jpg is 64 x 40 pixels, and its annotations are for 64 x 48"):
+        open_sets(voc.name, with_masks=False)
+
+
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
 def test_lists_of_voc_as_other_editors_save_them(voc, encoding):
     (voc / "ImageSets" / "Main" / "trainval.txt").write_bytes("a  1\r\n\r\nb -1 \r\n".encode(encoding))

@@ -12,6 +12,7 @@ from PIL import Image
 
 import lowzoo.evaluate
 from lowzoo.base.errors import LowzooError
+from lowzoo.base.next_line import commands_of
 from lowzoo.cli.main import main
 from lowzoo.detection.folder import load_detector, save_detector
 from lowzoo.detection.network.detector import Detector
@@ -54,6 +55,12 @@ def test_masks_boxes_and_classes_are_pytorchs(segmenter, tmp_path):
     assert json.loads(notes["lowzoo.classes"]) == ["disc", "square"]
     assert notes["lowzoo.suppression"] == "inside"
     assert "inside the graph" in str(found)
+    assert json.loads(found.to_json())["run"] == str(segmenter)
+    # The run lies elsewhere, and the line still finds it.
+    (_, *words), _ = commands_of(str(found))
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 0
     report = check(tmp_path / "m.onnx", against=segmenter)
     assert report.same_weights
     assert not report.broken
