@@ -19,6 +19,7 @@ from lowzoo.catalog.families import OK, family_of
 from lowzoo.export.artifacts.feeding import preprocessing_text, snippet
 from lowzoo.export.artifacts.identity import identity, refuse_to_replace, remember
 from lowzoo.export.artifacts.places import atomic_place, digest_of, size_of
+from lowzoo.export.artifacts.seal import seal
 from lowzoo.export.formats import Format
 from lowzoo.export.mil import UnknownOperatorError
 from lowzoo.export.network.features import with_features
@@ -174,6 +175,7 @@ def write_artifact(
         module = exported_module(resolved, spec)
         with known_reason(resolved, spec):
             warnings: tuple[str, ...] = kind.call("writer", module, resolved, spec, temporary, checker)
+        seal(temporary)
         bounds = bounds_of(spec)
         checker.say("comparing the file with PyTorch")
         try:
@@ -235,7 +237,9 @@ def _opened(
                 f"the file of {resolved.name} cannot be checked here: {error.message}",
                 "Nothing was written; --unchecked writes it all the same, marked so",
             ) from error
-        return spec.kind.call("marker", module, resolved, spec, path, error.message), error.message
+        runnable: Runnable = spec.kind.call("marker", module, resolved, spec, path, error.message)
+        seal(path)
+        return runnable, error.message
 
 
 def _marked(why_not: str) -> tuple[str, ...]:

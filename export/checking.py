@@ -12,6 +12,7 @@ from lowzoo.data.source import Images
 from lowzoo.export.artifacts.identity import given_reference, reference_of
 from lowzoo.export.artifacts.metadata import UNCHECKED
 from lowzoo.export.artifacts.places import size_of
+from lowzoo.export.artifacts.seal import is_unchanged
 from lowzoo.export.formats import FORMATS, format_of, suffixes
 from lowzoo.export.mil import UnknownOperatorError
 from lowzoo.export.parity.checker import ParityChecker
@@ -43,6 +44,7 @@ class Report:
         readiness: What phones can do with it.
         unchecked: Why nothing could run it when it was written, as it says; empty for every other file.
         taught: What its head is and how exactly it is computed, of a file of `lowzoo demo`; empty for every other.
+        unchanged: Whether no byte of it changed since its export; None if it does not say what its bytes were.
     """
 
     path: Path
@@ -58,6 +60,7 @@ class Report:
     readiness: Readiness
     unchecked: str = ""
     taught: str = ""
+    unchanged: bool | None = None
 
     def as_dict(self) -> dict[str, object]:
         """Plain values for JSON."""
@@ -140,6 +143,7 @@ def check_artifact(
         readiness=_readiness(artifact),
         unchecked=artifact.metadata.get(UNCHECKED, ""),
         taught="" if head_error is None else head_error.words(),
+        unchanged=is_unchanged(path, artifact.metadata),
     )
 
 

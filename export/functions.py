@@ -186,7 +186,8 @@ def check(
     the queries of every other.
 
     A file of `lowzoo export` says what it was made from, with a hash of the weights: other weights of that name are
-    refused. Any other file is compared by --against MODEL.
+    refused. Any other file is compared by --against MODEL. It holds a hash of its own bytes, too: one that was changed
+    since is told, and breaks its pairs.
 
     The exit status is 1 if a bound of its precision is broken, or that of a pair.
 

@@ -5,6 +5,7 @@ import json
 from importlib.metadata import version
 
 from lowzoo.export.artifacts.identity import identity
+from lowzoo.export.artifacts.seal import SEAL, UNSEALED
 from lowzoo.export.spec.spec import ExportSpec
 from lowzoo.preprocess.framing import border_colour, by_shorter_side, may_have_border, target_size
 from lowzoo.zoo.resolve import FeatureMap, Resolved
@@ -46,7 +47,7 @@ def metadata(resolved: Resolved, spec: ExportSpec) -> dict[str, str]:
         said["lowzoo.max_loss"] = str(spec.max_loss)
     if spec.classes:
         said["lowzoo.classes"] = json.dumps(spec.classes)
-    said |= identity(resolved, spec)
+    said |= {**identity(resolved, spec), SEAL: UNSEALED}
     return said | (spec.kind.call("remarks", spec) or {})
 
 

@@ -104,8 +104,13 @@ def _put(temporary: Path, path: Path, folder: bool) -> None:
 
 
 def tree(path: Path) -> list[Path]:
-    """The files of an artifact: itself and its weights where those lie beside it, or what its folder holds, sorted."""
-    return [path, *data_files(path)] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+    """The files of an artifact: itself and its weights where those lie beside it, or what its folder holds, sorted.
+
+    Hidden files in a folder are a file manager's, such as `.DS_Store`.
+    """
+    if path.is_file():
+        return [path, *data_files(path)]
+    return sorted(file for file in path.rglob("*") if file.is_file() and not file.name.startswith("."))
 
 
 def size_of(path: Path) -> int:

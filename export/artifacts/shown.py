@@ -46,6 +46,12 @@ def artifact_lines(artifact: "Artifact") -> Iterator[str]:
     yield next_line(*((step, artifact.path) for step in steps))
 
 
+CHANGED = (
+    "CHANGED: its bytes are not those that its export wrote. Another program saved it again, or it is damaged; export "
+    "it again if nobody meant to"
+)
+
+
 def report_lines(report: "Report") -> Iterator[str]:
     """What a check found."""
     ready = report.readiness
@@ -53,6 +59,8 @@ def report_lines(report: "Report") -> Iterator[str]:
     yield f"{report.path}: {ready.size_bytes / 1e6:.1f} MB, {report.format}, {report.precision}, input {shape}"
     if report.unchecked:
         yield f"UNCHECKED when it was exported: {report.unchecked}; what follows is the check it lacked"
+    if report.unchanged is False:
+        yield CHANGED
     yield ""
     yield f"Against {report.model} ({report.revision}){_WEIGHTS[report.same_weights]}"
     yield from parity_lines(report.parity, report.bounds)

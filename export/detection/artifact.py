@@ -22,6 +22,7 @@ from lowzoo.detection.folder import TrainedDetector, load_detector
 from lowzoo.detection.sets.batches import fitted
 from lowzoo.export.artifacts.identity import refuse_to_replace
 from lowzoo.export.artifacts.places import atomic_place, digest_of, size_of
+from lowzoo.export.artifacts.seal import SEAL, UNSEALED, seal
 from lowzoo.export.detection.graph import DetectorGraph
 from lowzoo.export.detection.onnx_file import DetectorFile, write_detector
 from lowzoo.export.detection.parity import DetectionParity, compare, enforce, framed
@@ -160,6 +161,7 @@ def export_detector(
     with atomic_place(path, folder=False) as temporary:
         say("tracing the detector")
         write_detector(graph, temporary, metadata, trained.name, spec.opset)
+        seal(temporary)
         say("comparing the file with PyTorch")
         file = DetectorFile(temporary)
         parity = compare(trained, pictures, runner(file, trained, suppressed=suppressed), file.engine)
@@ -283,6 +285,7 @@ def _metadata(trained: TrainedDetector, graph: DetectorGraph, spec: ExportSpec, 
         "lowzoo.weights": weights,
         "lowzoo.source": json.dumps({"model": trained.name}),
         "lowzoo.settings": f"sha256:{hashlib.sha256(decides.encode()).hexdigest()[:32]}",
+        SEAL: UNSEALED,
     }
 
 

@@ -11,6 +11,8 @@ from lowzoo.base.errors import LowzooError
 from lowzoo.data.source import open_set
 from lowzoo.detection import is_detector
 from lowzoo.detection.folder import load_detector
+from lowzoo.export.artifacts.seal import is_unchanged
+from lowzoo.export.artifacts.shown import CHANGED
 from lowzoo.export.detection.artifact import pictures_of, runner
 from lowzoo.export.detection.onnx_file import DetectorFile
 from lowzoo.export.detection.parity import DetectionParity, compare, framed
@@ -31,6 +33,7 @@ class DetectorReport:
         same_weights: Whether they are the ones that the file was made from.
         parity: How far it is from PyTorch.
         broken: Each broken bound; that nothing was compared is one.
+        unchanged: Whether no byte of it changed since its export; None if it does not say what its bytes were.
     """
 
     path: Path
@@ -38,6 +41,7 @@ class DetectorReport:
     same_weights: bool
     parity: DetectionParity
     broken: tuple[str, ...]
+    unchanged: bool | None = None
 
     def to_json(self) -> str:
         """The facts as a JSON document."""
@@ -48,6 +52,8 @@ class DetectorReport:
         """The lines that the command prints."""
         weights = "the weights that it was made from" if self.same_weights else "OTHER weights than it was made from"
         yield f"{self.path} against {self.detector}, {weights}"
+        if self.unchanged is False:
+            yield CHANGED
         yield self.parity.line()
         for broken in self.broken:
             yield f"Note: {broken}" if self.parity.empty else f"BROKEN: {broken}"
@@ -112,4 +118,4 @@ def check_detector(path: Path, against: Any, data: Any) -> DetectorReport:
     inside = notes["lowzoo.suppression"] == "inside"
     parity = compare(trained, pictures, runner(file, trained, suppressed=inside), file.engine)
     broken = (_NOTHING,) if parity.empty else parity.broken()
-    return DetectorReport(path, trained.name, same, parity, broken)
+    return DetectorReport(path, trained.name, same, parity, broken, is_unchanged(path, notes))

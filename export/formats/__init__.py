@@ -58,7 +58,8 @@ class Format:
         outside: Hook (network, spec) -> network: after it.
         remarks: Hook (spec) -> dict: further metadata.
         marker: Hook (module, resolved, spec, path, reason) -> `Runnable`: marks an artifact that nothing here can run,
-            and gives what stands for it; None where the loader runs everything.
+            and gives what stands for it; None where the loader runs everything. Whoever writes metadata anew leaves
+            `UNSEALED` for `lowzoo.content`.
         reader: Hook (path, runnable) -> `Readiness`: what phones can do with it; its size alone if None.
         snippet: Hook (resolved, spec) -> str: code that feeds it a picture; none if None.
         system: Hook (spec) -> str: what it runs on, for people.

@@ -12,6 +12,7 @@ from typing import Any
 from lowzoo.base.errors import LowzooError
 from lowzoo.bench.subjects.artifact import OnnxFile, open_onnx, preparation_of
 from lowzoo.data.pixels.decode import MAX_PIXELS
+from lowzoo.export.artifacts.seal import SEAL
 from lowzoo.export.network.prototypes import INITIALISER, MEANING, PROTOTYPES, SIMILARITY, UNIT_FEATURES
 from lowzoo.export.spec.large import refuse_two_files
 from lowzoo.preprocess.framing import border_colour, by_shorter_side, target_size
@@ -83,6 +84,7 @@ class Subject:
                         {"name": SIMILARITY, "type": "float32", "layout": "BD", "meaning": MEANING}
                     ),
                     "lowzoo.settings": None,
+                    SEAL: None,
                 },
                 "source": {**source, "head": PROTOTYPES},
             },

@@ -15,6 +15,7 @@ from lowzoo.cli.main import main
 from lowzoo.export import ExportSpec, MaxLoss
 from lowzoo.export import cross as cross_module
 from lowzoo.export.artifact import write_artifact
+from lowzoo.export.artifacts.seal import SEAL
 from lowzoo.export.cross import cross
 from lowzoo.export.functions import check
 from tests.helpers.export import TinyNet, tiny_resolved
@@ -66,7 +67,7 @@ def test_all_pairs_of_one_network(files):
     assert report._repr_html_().count("<table>") == 3
 
 
-@pytest.mark.parametrize("by", [0.05, 1.0])
+@pytest.mark.parametrize("by", [1e-6, 0.05, 1.0])
 def test_one_changed_weight_is_found(files, tmp_path, by):
     changed = with_one_weight_changed(files["fp32"], tmp_path / "changed.onnx", by)
     report = cross([files["fp32"], changed, files["fp16"]], against=tiny_resolved(), images=PICTURES, bound=3)
@@ -75,9 +76,24 @@ def test_one_changed_weight_is_found(files, tmp_path, by):
     assert "is in every broken pair" in str(report)
 
 
-def test_a_change_below_rounding_is_none(files, tmp_path):
+def test_a_weight_within_rounding_is_found_by_the_bytes_alone(files, tmp_path):
     same = with_one_weight_changed(files["fp32"], tmp_path / "same.onnx", 1e-6)
-    assert not cross([files["fp32"], same], images=PICTURES, bound=3).broken
+    report = cross([files["fp32"], same], images=PICTURES, bound=3)
+    assert [one.unchanged for one in report.members] == [True, False]
+    assert {pair.broken for pair in report.pairs} == {("B is not byte for byte what its export wrote",)}
+    assert "same.onnx: fp32, onnxruntime" in str(report)
+    assert "CHANGED since its export" in str(report)
+
+
+def test_a_file_without_a_hash_is_said_to_have_none(files, tmp_path):
+    model = onnx.load(files["fp32"])
+    kept = [each for each in model.metadata_props if each.key != SEAL]
+    del model.metadata_props[:]
+    model.metadata_props.extend(kept)
+    onnx.save(model, tmp_path / "old.onnx")
+    report = cross([files["fp32"], tmp_path / "old.onnx"], images=PICTURES, bound=3)
+    assert not report.broken
+    assert "Note: no hash of its bytes inside B" in str(report)
 
 
 def test_a_lossy_pair_is_judged_by_the_points_it_loses(files):

@@ -24,6 +24,7 @@ from lowzoo.base.quiet import quiet
 from lowzoo.base.scratch import scratch
 from lowzoo.export.artifacts.float32_left import Float32Left
 from lowzoo.export.artifacts.metadata import UNCHECKED, input_facts, metadata, output_meanings, output_names
+from lowzoo.export.artifacts.seal import SEAL, UNSEALED
 from lowzoo.export.formats.coreml.operators import for_coreml
 from lowzoo.export.mil import MODEL_FILE, MilError, constants_of, load_program, read_specification
 from lowzoo.export.network.reasons import plain_reason
@@ -144,6 +145,7 @@ def unchecked_coreml(module: nn.Module, resolved: Resolved, spec: ExportSpec, pa
     """
     specification, _ = read_specification(path)
     specification.description.metadata.userDefined[UNCHECKED] = reason
+    specification.description.metadata.userDefined[SEAL] = UNSEALED  # what was sealed before is marked now
     (path / MODEL_FILE).write_bytes(specification.SerializeToString(deterministic=True))
     shape = _shape(resolved, spec)
     graph = for_coreml(traced(module, torch.zeros(shape))).module()
