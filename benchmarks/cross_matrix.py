@@ -5,11 +5,14 @@
 
 Packages that convert to LiteRT and to ExecuTorch want different versions of torch, so that no environment makes all
 files; to run them, each has a runtime that needs no torch or takes any. A file that is there is not made again. What a
-browser computes is a table of `cross_browser.py`. Beside them a copy of the fp32 ONNX file is written with one weight
-changed, and the second matrix has it: its pairs have to break, and to name it. FILE.md is what a person reads.
+browser computes is a table of `cross_browser.py`. Beside them copies with one weight changed are asked, and their pairs
+have to break and to name them: of the fp32 ONNX file one whose features a bound of values finds and one whose features
+none does, and of every other file one with a bit of a byte in its middle flipped. FILE.md is what a person reads.
 """
 
 import argparse
+import dataclasses
+import shutil
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -21,12 +24,16 @@ from onnx import numpy_helper
 from lowzoo.base.errors import LowzooError
 from lowzoo.bench.host.machine import this_device
 from lowzoo.export import cross_check, export
-from lowzoo.export.cross import CrossReport
+from lowzoo.export.artifacts.places import tree
+from lowzoo.export.cross import CrossReport, cross
+from lowzoo.export.cross_tables import SUFFIX as TABLE_SUFFIX
 from lowzoo.export.formats import FORMATS
 from lowzoo.system.installed import require
 
 OUT = Path(__file__).parent / "results" / "cross_matrix.json"
-PLANTED = "planted.onnx"
+# What is added to a weight, in standard deviations of its layer; None negates it.
+PLANTED = {"planted.onnx": None, "planted-small.onnx": 0.1}
+_FEW = 64  # pictures: what is looked for is no matter of their number
 RUNTIMES = {
     "onnx": "onnxruntime",
     "coreml": "coremltools",
@@ -63,8 +70,14 @@ def write_files(model: str, work: Path) -> None:
                 print(f"{file.name} is refused: {error}", flush=True)
 
 
-def plant(file: Path, out: Path) -> str:
-    """A copy of an ONNX file with the largest weight of its last product negated; returns which."""
+def plant(file: Path, out: Path, by: float | None) -> str:
+    """A copy of an ONNX file with one weight of its last product changed; returns which.
+
+    Args:
+        file: The file.
+        out: The copy.
+        by: Standard deviations of the product's weights that are added to its largest one; None negates it.
+    """
     document = onnx.load(file)
     by_name = {each.name: each for each in document.graph.initializer}
     products = [each for each in document.graph.node if each.op_type in ("Conv", "Gemm", "MatMul")]
@@ -72,10 +85,42 @@ def plant(file: Path, out: Path) -> str:
     name = next(name for name in node.input if name in by_name)
     values = numpy_helper.to_array(by_name[name]).copy()
     place = abs(values).argmax()
-    values.flat[place] *= -1
+    values.flat[place] = -values.flat[place] if by is None else values.flat[place] + by * values.std()
     by_name[name].CopyFrom(numpy_helper.from_array(values, name))
     onnx.save(document, out)
-    return f"{name}[{place}]"
+    return f"{name}[{place}] {'negated' if by is None else f'moved by {by:g} standard deviations of its layer'}"
+
+
+def flip(file: Path, folder: Path) -> Path:
+    """A copy of an artifact with the lowest bit of one byte in the middle of its largest file flipped."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    if file.is_dir():
+        shutil.copytree(file, folder / file.name)
+    else:
+        for each in tree(file):
+            shutil.copy(each, folder / each.name)
+    copy = folder / file.name
+    largest = max(tree(copy), key=lambda each: each.stat().st_size)
+    data = bytearray(largest.read_bytes())
+    data[len(data) // 2] ^= 1
+    largest.write_bytes(bytes(data))
+    return copy
+
+
+def found(file: Path, folder: Path, beside: Path) -> str:
+    """What `check --cross` says of a file with a flipped bit beside a sound one.
+
+    Raises:
+        SystemExit: Nothing.
+    """
+    try:
+        report = cross([beside, flip(file, folder)], images=_FEW, bound=100)
+    except LowzooError as error:
+        return f"refused: {error.message.replace(str(folder), folder.name)}"
+    if len(report.broken) != len(report.pairs):
+        raise SystemExit(f"a flipped bit of {file} was not found")
+    return "; ".join(dict.fromkeys(words for pair in report.broken for words in pair.broken))
 
 
 def files_of(work: Path) -> list[Path]:
@@ -96,6 +141,9 @@ def files_of(work: Path) -> list[Path]:
 def asked(files: list[Path], model: str) -> CrossReport:
     """The matrix of these files and PyTorch, printed."""
     report = cross_check(files, against=model)
+    # Which folder they lay in is nobody's business.
+    members = tuple(dataclasses.replace(one, name=Path(one.name).name) for one in report.members)
+    report = dataclasses.replace(report, members=members)
     print(report, flush=True)
     return report
 
@@ -107,7 +155,11 @@ def page(document: dict[str, Any]) -> str:
     for model, found in document["models"].items():
         lines += ["", f"## {model}", "", "```text", found["matrix"], "```"]
         lines += [f"- {name} was refused: {reason}" for name, reason in found["refused"].items()]
-        lines += ["", f"With one weight changed ({found['planted']}):", "", "```text", found["planted_matrix"], "```"]
+        for which, planted in found["planted"].items():
+            lines += ["", f"With one weight changed ({which}):", "", "```text", planted, "```"]
+        lines += ["", "One bit flipped in the middle of a file, asked beside the fp32 ONNX file:", ""]
+        lines += ["| file | found by |", "| --- | --- |"]
+        lines += [f"| {name} | {words} |" for name, words in found["flipped"].items()]
     return "\n".join([*lines, ""])
 
 
@@ -124,17 +176,25 @@ def main() -> None:
         if arguments.export:
             write_files(model, work)
             continue
-        which = plant(work / "onnx-fp32.onnx", work / PLANTED)
-        beside = [file for file in files_of(work) if file.stem in BESIDE_PLANTED]
-        matrix, planted = asked(files_of(work), model), asked([*beside, work / PLANTED], model)
-        if not planted.broken:
-            raise SystemExit("the file with a changed weight was not found")
+        files, planted = files_of(work), {}
+        beside = [file for file in files if file.stem in BESIDE_PLANTED]
+        for name, by in PLANTED.items():
+            which, report = plant(work / "onnx-fp32.onnx", work / name, by), asked([*beside, work / name], model)
+            if not report.broken:
+                raise SystemExit(f"the file with {which} was not found")
+            planted[which] = str(report)
+        flipped = {
+            file.name: found(file, work / "flipped", work / "onnx-fp32.onnx")
+            for file in files
+            if file.suffix != TABLE_SUFFIX and file.stem != "onnx-fp32"
+        }
+        matrix = asked(files, model)
         document["models"][model] = {
             "matrix": str(matrix),
             "pairs": matrix.as_dict(),
             "refused": {file.stem: file.read_text() for file in sorted(work.glob("*.refused"))},
-            "planted": which,
-            "planted_matrix": str(planted),
+            "planted": planted,
+            "flipped": flipped,
             "versions": documents.versions(),
         }
         documents.write(OUT, document, page)

@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from lowzoo.export.artifacts.seal import SEAL, UNSEALED, seal
 from lowzoo.export.network.prototypes import INITIALISER, MEANING, PROTOTYPES, SIMILARITY, UNIT_FEATURES, digest
 
 SIDE = 8
@@ -43,11 +44,13 @@ def features_file(path, shape=(1, SIDE, SIDE, 3), element=TensorProto.UINT8, out
         "lowzoo.precision": "fp32",
         "lowzoo.source": json.dumps({"model": "rows"}),
         "lowzoo.settings": "sha256:123",
+        SEAL: UNSEALED,
         "lowzoo.output": json.dumps({"name": "features"}),
         "lowzoo.preprocessing": json.dumps(preprocessing),
     } | dict(notes)
     helper.set_model_props(model, {key: value for key, value in said.items() if value is not None})
     onnx.save(model, path)
+    seal(path)
     return path
 
 
@@ -71,7 +74,9 @@ def taught(path, names, prototypes_DK, pictures, batch=1):
         "head": PROTOTYPES,
         "head_sha256": digest(np.asarray(prototypes_DK)),
     }
+    # What is taught is another export, and its bytes are others.
     said.pop("lowzoo.settings")
+    said.pop(SEAL)
     said |= {
         "lowzoo.output": json.dumps({"name": SIMILARITY, "type": "float32", "layout": "BD", "meaning": MEANING}),
         "lowzoo.source": json.dumps(source),

@@ -63,7 +63,14 @@ def test_masks_boxes_and_classes_are_pytorchs(segmenter, tmp_path):
     assert ended.value.code == 0
     report = check(tmp_path / "m.onnx", against=segmenter)
     assert report.same_weights
+    assert report.unchanged
     assert not report.broken
+    saved_again = onnx.load(tmp_path / "m.onnx")
+    saved_again.doc_string = "by another program"
+    onnx.save(saved_again, tmp_path / "again.onnx")
+    again = check(tmp_path / "again.onnx", against=segmenter)
+    assert again.unchanged is False
+    assert "CHANGED: its bytes are not those" in str(again)
     for words in ({"knn": True}, {"head": "own"}, {"features": 1}):
         with pytest.raises(LowzooError, match="would have no effect"):
             check(tmp_path / "m.onnx", against=segmenter, **words)
