@@ -66,7 +66,10 @@ def compare(reference: Array, found: Array, engine: str, name: str = "") -> Pari
     """
     of = f" of {name}" if name else ""
     if reference.shape != found.shape:
-        raise ParityError(f"the artifact gives features{of} of shape {found.shape}, PyTorch {reference.shape}")
+        raise ParityError(
+            f"the artifact gives features{of} of shape {found.shape}, PyTorch {reference.shape}",
+            "Name the network that it was made from",
+        )
     for who, features in (("PyTorch", reference), ("the artifact", found)):
         if bad := int((~np.isfinite(features)).sum()):
             remedy = "Check the weights" if who == "PyTorch" else ""

@@ -29,6 +29,7 @@ from lowzoo.export.artifacts.metadata import metadata, output_names
 from lowzoo.export.artifacts.parts import note_of_parts, require_parts
 from lowzoo.export.artifacts.places import size_of
 from lowzoo.export.formats.ncnn.graph import Layer, append_notes, layers_of, notes_of_ncnn, write_layers
+from lowzoo.export.formats.ncnn.reductions import over_two_axes
 from lowzoo.export.formats.onnx.writer import float32_left, write_graph
 from lowzoo.export.parity.checker import ParityChecker
 from lowzoo.export.parity.runnable import Array, Runnable
@@ -72,6 +73,7 @@ def write_ncnn(
     with tempfile.TemporaryDirectory(prefix="lowzoo-ncnn-") as folder:
         graph = Path(folder) / "graph.onnx"
         write_graph(module, resolved, spec, graph)
+        over_two_axes(graph)
         command = [pnnx.EXEC_PATH, graph.name, f"fp16={int(spec.precision == 'fp16')}"]
         run = subprocess.run(command, cwd=folder, capture_output=True, text=True, errors="replace", check=False)
         made = Path(folder) / "graph.ncnn.param"

@@ -69,6 +69,28 @@ def exact(tmp_path_factory):
     return write_artifact(tiny_resolved(Small()), ExportSpec(format="ncnn"), path)
 
 
+class Tokens(nn.Module):
+    """Patches, and their mean as a ViT without a class token has it, and a sum as some attention has it."""
+
+    def __init__(self):
+        super().__init__()
+        self.patches = nn.Conv2d(3, 16, 8, 8)
+        self.mix = nn.Linear(16, 16)
+
+    def forward(self, x):
+        tokens_BNC = self.mix(self.patches(x).flatten(2).transpose(1, 2))
+        tokens_BNC = tokens_BNC - tokens_BNC.mean(2, keepdim=True)
+        gates_B1C = tokens_BNC.sum(1, keepdim=True).sigmoid()
+        return (tokens_BNC * gates_B1C).mean(1)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_a_mean_over_patches_is_a_mean(exact, tmp_path, precision):
+    spec = ExportSpec(format="ncnn", precision=precision)
+    made = write_artifact(tiny_resolved(Tokens()), spec, tmp_path / "tokens.param")
+    assert made.parity.min_cosine > 0.9999
+
+
 @pytest.mark.parametrize("channels", [1, 4])
 def test_other_channels(tmp_path, exact, channels):
     resolved = dataclasses.replace(
