@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from lowzoo.export.network.rewrites import (
     clamps_for_hard_activations,
     clamps_for_hard_sigmoids,
+    float32_layer_norms,
     plain_mean_pools,
     plain_transformer_layers,
 )
@@ -116,7 +117,7 @@ def half_for_xnnpack(network: nn.Module, spec: ExportSpec) -> nn.Module:
     if spec.precision != "fp16" or spec.core_ml_delegate:
         return network
     # torch takes a hard-sigmoid of float16 through float32, and each step there and back ends XNNPACK's part.
-    return half_where_wanted(clamps_for_hard_sigmoids(network), spec)
+    return float32_layer_norms(half_where_wanted(clamps_for_hard_sigmoids(network), spec))
 
 
 def bytes_outside_of_core_ml(network: nn.Module, spec: ExportSpec) -> nn.Module:

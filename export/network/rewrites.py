@@ -83,6 +83,11 @@ def clamps_for_hard_sigmoids(network: nn.Module) -> nn.Module:
     return _exchanged(network, lambda child: ClampHardSigmoid() if isinstance(child, _SIGMOIDS) else None)
 
 
+def float32_layer_norms(network: nn.Module) -> nn.Module:
+    """Exchange, in place, every layer norm of a network in float16 by one in float32, and give the network back."""
+    return _exchanged(network, lambda child: Float32LayerNorm(child) if isinstance(child, nn.LayerNorm) else None)
+
+
 def plain_transformer_layers(network: nn.Module) -> nn.Module:
     """Exchange, in place, layer norms, exact GELUs and attention by what NNAPI can run, and give the network back."""
 
@@ -138,6 +143,23 @@ def _exchanged(network: nn.Module, substitute: Callable[[nn.Module], nn.Module |
         else:
             setattr(network, name, other)
     return network
+
+
+class Float32LayerNorm(nn.Module):
+    """A layer norm in float32 between float16. ExecuTorch 1.5's own in float16 is wrong from a width of 256 on.
+
+    Args:
+        norm: Is changed to float32.
+    """
+
+    def __init__(self, norm: nn.LayerNorm) -> None:
+        super().__init__()
+        self.norm = norm.float()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any shape, to the same."""
+        found: Tensor = self.norm(x.float()).to(x.dtype)
+        return found
 
 
 class PlainLayerNorm(nn.Module):

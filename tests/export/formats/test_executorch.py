@@ -89,6 +89,23 @@ def test_float16_on_xnnpack(tmp_path):
     assert (loaded.dtype, loaded.metadata["lowzoo.precision"]) == (np.uint8, "fp16")
 
 
+@pytest.mark.parametrize("width", [192, 256, 320])
+def test_layer_norms_of_any_width_in_float16(tmp_path, width):
+    pytest.importorskip("executorch.runtime")
+
+    class Normed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.norm = nn.Linear(48, width), nn.LayerNorm(width)
+
+        def forward(self, x):
+            return self.norm(self.first(nn.functional.avg_pool2d(x, 8).flatten(1)))
+
+    spec = ExportSpec(format="executorch", precision="fp16")
+    artifact = write_artifact(tiny_resolved(Normed()), spec, tmp_path / "x.pte")
+    assert artifact.parity.relative_error < 1e-2
+
+
 def test_a_hard_sigmoid_of_float16_leaves_the_network_in_one_piece():
     pytest.importorskip("executorch.runtime")
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
