@@ -13,8 +13,8 @@ from lowzoo.export.artifacts.identity import given_reference, reference_of
 from lowzoo.export.artifacts.metadata import UNCHECKED
 from lowzoo.export.artifacts.places import size_of
 from lowzoo.export.artifacts.seal import is_unchanged
-from lowzoo.export.formats import FORMATS, format_of, suffixes
-from lowzoo.export.mil import UnknownOperatorError
+from lowzoo.export.formats import FORMATS, Format, format_of, suffixes
+from lowzoo.export.mil import MilError, UnknownOperatorError
 from lowzoo.export.parity.checker import ParityChecker
 from lowzoo.export.parity.diagnose import diagnosis
 from lowzoo.export.parity.parity import Parity, bounds_of, broken
@@ -24,6 +24,17 @@ from lowzoo.export.spec.bounds import Bounds, ParityError
 from lowzoo.export.spec.spec import ExportSpec, Features, MaxLoss
 from lowzoo.preprocess.transform import Preprocessing
 from lowzoo.zoo.resolve import Resolved
+
+# What files of a format begin with, where they do: name, byte and mark. ONNX begins with the number of its version.
+_MARKS = (
+    ("onnx", 0, b"\x08"),
+    ("litert", 4, b"TFL3"),
+    ("executorch", 4, b"ET"),
+    ("openvino", 0, b"<?xml"),
+    ("ncnn", 0, b"7767517"),
+)
+_TEXTS = ("openvino", "ncnn")
+_FIRST, _SPACE = 256, 0x20
 
 
 @dataclass(frozen=True)
@@ -157,18 +168,47 @@ def open_artifact(path: Path) -> Runnable:
         raise LowzooError(f"{path} does not exist", "Name a file of `lowzoo export`")
     kind = format_of(path)
     if kind is None:
-        raise LowzooError(
-            f"{path} is no artifact of a known format",
-            f"Name one of: {', '.join(f'*{suffix}' for suffix in suffixes())}",
-        )
+        raise _no_artifact(path)
     try:
         return kind.load(path)
     except UnknownOperatorError as error:
         said = "; it was exported with --unchecked and says so" if UNCHECKED in kind.notes(path) else ""
         raise LowzooError(f"{path} cannot be run here: {error.message}{said}", error.remedy) from error
-    except ParityError as error:
+    except (ParityError, MilError) as error:
         # Here the artifact is what the user named, so a damaged one is misuse.
-        raise LowzooError(f"{path} cannot be opened: {error.message}", "Export it again") from error
+        if other := _other_kind(path, kind):
+            raise LowzooError(f"{path} is no {kind.title} file: {other}", "Name the file that was exported") from error
+        raise LowzooError(f"{path} cannot be opened: {error.message}", error.remedy or "Export it again") from error
+
+
+def _no_artifact(path: Path) -> LowzooError:
+    """What is wrong with a path of no known format, and what to name instead."""
+    for kind in FORMATS.specs():
+        if path.suffix in kind.parts and (graph := path.with_suffix(kind.suffix)).is_file():
+            return LowzooError(f"{path} holds the weights of {graph.name}", f"Name {graph}")
+        if path.suffix.lower() == kind.suffix:
+            if path.is_dir() != kind.folder:
+                is_, are = ("a folder", "files") if path.is_dir() else ("a file", "folders")
+                return LowzooError(f"{path} is {is_}, and artifacts of {kind.title} are {are}", "Name another")
+            return LowzooError(f"{path} does not end in {kind.suffix}", f"Rename it to end in {kind.suffix}")
+    known = ", ".join(f"*{suffix}" for suffix in suffixes())
+    return LowzooError(f"{path} is no artifact of a known format", f"Name one of: {known}")
+
+
+def _other_kind(path: Path, kind: Format) -> str:
+    """What a file is that its runtime cannot read, by its first bytes; empty if it may be a damaged one of its kind."""
+    if path.is_dir():
+        return ""
+    with path.open("rb") as opened:
+        first = opened.read(_FIRST)
+    if not first:
+        return "it is empty"
+    for name, place, mark in _MARKS:
+        if name != kind.name and first[place : place + len(mark)] == mark:
+            return f"its first bytes are those of {FORMATS[name].title}"
+    textual = kind.name in _TEXTS
+    is_text = all(byte >= _SPACE or byte in b"\t\r\n" for byte in first)
+    return "it is text" if is_text and not textual else ""
 
 
 def precision_of(artifact: Runnable) -> str:

@@ -156,7 +156,7 @@ class CrossReport:
         if not self.broken:
             yield f"every pair keeps its bounds: {self._bounds()}"
             return
-        yield f"{len(self.broken)} of {len(self.pairs)} pairs BROKEN; bounds: {self._bounds()}"
+        yield f"{len(self.broken)} of {len(self.pairs)} pairs BROKEN (marked by !); bounds: {self._bounds()}"
         for pair in self.broken:
             yield f"  bank {pair.bank}, queries {pair.queries}: {'; '.join(pair.broken)}"
         if guilty := self._guilty():
@@ -192,7 +192,10 @@ class CrossReport:
         return [["", *own], *rows]
 
     def _bounds(self) -> str:
-        return f"at most {self.bound:g} points lost, and of 16 bits or more twice what a file may be off from PyTorch"
+        return (
+            f"at most {self.bound:g} k-NN points lost; between files of 16 bits or more, a difference of at most twice "
+            "what each may have from PyTorch"
+        )
 
     def _guilty(self) -> CrossMember | None:
         found = [one for one in self.members if all(one.label in (pair.bank, pair.queries) for pair in self.broken)]

@@ -187,7 +187,7 @@ def check(
 
     A file of `lowzoo export` says what it was made from, with a hash of the weights: other weights of that name are
     refused. Any other file is compared by --against MODEL. It holds a hash of its own bytes, too: one that was changed
-    since is told, and breaks its pairs.
+    since is told, and breaks its pairs. Weights beside a graph of OpenVINO or ncnn that are not its own are refused.
 
     The exit status is 1 if a bound of its precision is broken, or that of a pair.
 

@@ -1,11 +1,13 @@
 """What was exported and what a check found, as lines for people."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lowzoo.base.next_line import next_line
 from lowzoo.export.parity.parity import Parity, bounds_of
 from lowzoo.export.spec.bounds import Bounds
+from lowzoo.export.spec.large import data_files
 
 if TYPE_CHECKING:
     from lowzoo.export.artifact import Artifact
@@ -27,7 +29,7 @@ def artifact_lines(artifact: "Artifact") -> Iterator[str]:
     kind = (
         (f"uint8 {colour}" if spec.kind.image_is_bytes else f"{colour} image") if spec.input == "image" else "float32"
     )
-    yield f"{artifact.path}: {artifact.size_bytes / 1e6:.1f} MB, {artifact.model} ({artifact.revision})"
+    yield f"{_files(artifact.path)}: {artifact.size_bytes / 1e6:.1f} MB, {artifact.model} ({artifact.revision})"
     yield f"input {spec.input_name}: {', '.join([f'{kind} {shape}', *system, spec.precision])}"
     for each in artifact.features:
         batch = artifact.input_shape[0] or "N"
@@ -47,8 +49,8 @@ def artifact_lines(artifact: "Artifact") -> Iterator[str]:
 
 
 CHANGED = (
-    "CHANGED: its bytes are not those that its export wrote. Another program saved it again, or it is damaged; export "
-    "it again if nobody meant to"
+    "CHANGED since its export: its bytes are not those that were written. Another program saved it, or it is damaged; "
+    "if nobody meant to change it, export it again"
 )
 
 
@@ -56,7 +58,8 @@ def report_lines(report: "Report") -> Iterator[str]:
     """What a check found."""
     ready = report.readiness
     shape = " x ".join(str(side or "N") for side in report.input_shape)
-    yield f"{report.path}: {ready.size_bytes / 1e6:.1f} MB, {report.format}, {report.precision}, input {shape}"
+    size = f"{ready.size_bytes / 1e6:.1f} MB"
+    yield f"{_files(report.path)}: {size}, {report.format}, {report.precision}, input {shape}"
     if report.unchecked:
         yield f"UNCHECKED when it was exported: {report.unchecked}; what follows is the check it lacked"
     if report.unchanged is False:
@@ -77,6 +80,11 @@ def report_lines(report: "Report") -> Iterator[str]:
         yield f"- {sentence}"
 
 
+def _files(path: Path) -> str:
+    """The artifact, and what lies beside it and has to go with it."""
+    return " and ".join([str(path), *(each.name for each in data_files(path))])
+
+
 def parity_lines(parity: Parity, bounds: Bounds) -> Iterator[str]:
     """The comparison with PyTorch as a table with its bounds; of several outputs, of each."""
     yield f"Parity with PyTorch on {parity.images} real images, by {parity.engine}"
@@ -88,19 +96,20 @@ def parity_lines(parity: Parity, bounds: Bounds) -> Iterator[str]:
 
 
 def _rows(parity: Parity, bounds: Bounds) -> Iterator[str]:
-    def at(word: str, bound: float | None) -> str:
-        return "" if bound is None else f"at {word} {bound:g}"
+    def at(word: str, bound: float | None, unit: str = "") -> str:
+        return "" if bound is None else f"at {word} {bound:g}{unit}"
 
+    agreement = None if bounds.knn_agreement is None else 100 * bounds.knn_agreement
     rows = [
         ("largest error", f"{parity.max_error:.2e}", ""),
         ("mean error", f"{parity.mean_error:.2e}", ""),
         ("relative error", f"{parity.relative_error:.2e}", at("most", bounds.relative_error)),
         ("smallest cosine", f"{parity.min_cosine:.7f}", at("least", bounds.min_cosine)),
         ("mean cosine", f"{parity.mean_cosine:.7f}", at("least", bounds.mean_cosine)),
-        ("k-NN agreement", f"{100 * parity.knn_agreement:.1f} %", at("least", bounds.knn_agreement)),
+        ("k-NN agreement", f"{100 * parity.knn_agreement:.1f} %", at("least", agreement, " %")),
     ]
     if parity.knn_loss is not None:
         points = f"{parity.knn_loss:+.2f} pt"
-        rows.append((f"k-NN loss ({parity.knn_images})", points, at("most", bounds.knn_loss)))
+        rows.append((f"k-NN loss ({parity.knn_images})", points, at("most", bounds.knn_loss, " pt")))
     for label, value, bound in rows:
         yield f"  {label:<16} {value:>12}   {bound}".rstrip()

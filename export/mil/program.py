@@ -3,6 +3,7 @@
 Every operator that the interpreter knows, by its name in MIL.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from lowzoo.export.mil.images import IMAGES
 from lowzoo.export.mil.layers import LAYERS
 from lowzoo.export.mil.reductions import REDUCTIONS
 from lowzoo.export.mil.shapes import SHAPES
-from lowzoo.export.mil.values import FLOAT16, FLOAT32, MilError, UnknownOperatorError, decode, torch_type
+from lowzoo.export.mil.values import FLOAT16, FLOAT32, MilError, UnknownOperatorError, WeightsError, decode, torch_type
 
 _DATA = Path("Data/com.apple.CoreML")
 MODEL_FILE = _DATA / "model.mlmodel"
@@ -75,7 +76,12 @@ def load_program(path: Path) -> Program:
         MilError: It is no package, is damaged, or holds something that this interpreter does not know.
     """
     specification, weights = read_specification(path)
-    return _prepare(specification, _main(path, specification), weights.read_bytes() if weights.is_file() else b"")
+    blobs = weights.read_bytes() if weights.is_file() else b""
+    try:
+        return _prepare(specification, _main(path, specification), blobs)
+    except WeightsError as error:
+        what = "is damaged or cut short" if weights.is_file() else "is missing"
+        raise MilError(f"{weights.relative_to(path)} {what} ({error.message})", "Copy the whole folder") from error
 
 
 def operators_of(path: Path) -> dict[str, int]:
@@ -121,10 +127,11 @@ def read_specification(path: Path) -> tuple[Any, Path]:
     """
     with quiet():
         from coremltools.proto import Model_pb2
+    _require_manifest(path)
     try:
         content = (path / MODEL_FILE).read_bytes()
     except OSError as error:
-        raise MilError(f"{path} is no Core ML package", "Name an .mlpackage folder") from error
+        raise MilError(f"{path} is no ML program: it holds no {MODEL_FILE}", "Export it again") from error
     weights = path / _DATA / "weights" / "weight.bin"
     specification = Model_pb2.Model()
     try:
@@ -132,6 +139,20 @@ def read_specification(path: Path) -> tuple[Any, Path]:
     except Exception as error:  # protobuf's DecodeError has moved between its versions
         raise MilError(f"{path} holds a damaged model", "Export it again") from error
     return specification, weights
+
+
+def _require_manifest(path: Path) -> None:
+    """Refuse a folder that Core ML does not open: without the list of its parts, or with a damaged one."""
+    try:
+        manifest = json.loads((path / "Manifest.json").read_bytes())
+        parts, root = manifest["itemInfoEntries"], manifest["rootModelIdentifier"]
+        places = [path / "Data" / each["path"] for each in (parts[root], *parts.values())]
+    except FileNotFoundError as error:
+        raise MilError(f"{path} is no Core ML package: it holds no Manifest.json", "Export it again") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise MilError(f"the Manifest.json of {path} is damaged", "Export it again") from error
+    if lost := [each.relative_to(path) for each in places if not each.exists()]:
+        raise MilError(f"{path} lacks {lost[0]}, which its Manifest.json names", "Copy the whole folder")
 
 
 def _prepare(specification: Any, block: Any, blobs: bytes) -> Program:

@@ -30,6 +30,10 @@ class MilError(LowzooError):
     """A package that cannot be read or a program that this interpreter does not know."""
 
 
+class WeightsError(MilError):
+    """A weight file that does not hold what the program reads from it."""
+
+
 class UnknownOperatorError(MilError):
     """A program that may be right, but uses what this interpreter does not know."""
 
@@ -102,8 +106,8 @@ def _tensor(data: bytes, number: int, shape: list[int]) -> Tensor:
 
 def _blob(blobs: bytes, offset: int) -> bytes:
     if len(blobs) < offset + 64:
-        raise MilError(f"the weight file ends before byte {offset}", "Export it again")
+        raise WeightsError(f"it ends before byte {offset}", "Export it again")
     sentinel, _, length, start = struct.unpack_from("<IIQQ", blobs, offset)
     if sentinel != _SENTINEL or start + length > len(blobs):
-        raise MilError(f"the weight file holds no values at byte {offset}", "Export it again")
+        raise WeightsError(f"it holds no values at byte {offset}", "Export it again")
     return blobs[start : start + length]

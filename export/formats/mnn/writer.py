@@ -142,6 +142,8 @@ def load_module(path: Path, threads: int) -> tuple[Any, dict[str, str]]:
             reason = ""
         except Exception as error:  # the runtime raises what its C++ throws
             reason = said().strip().split("\n")[-1][:160] or reason_of(error)
+    if reason.startswith("Invalidate buffer"):
+        reason = "it is damaged, or no MNN file"
     if reason:
         raise ParityError(f"MNN cannot run the artifact ({reason})", "Export it again")
     return module, _read(found.get("bizCode", ""))

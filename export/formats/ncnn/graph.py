@@ -45,8 +45,11 @@ def layers_of(path: Path) -> list[Layer]:
     lines = path.read_text(encoding="utf-8").splitlines()
     if len(lines) < 2 or lines[0].strip() != _MAGIC:
         raise ValueError("it does not begin as a graph of ncnn")
-    count = int(lines[1].split()[0])
-    found = [_layer(line) for line in lines[2 : 2 + count]]
+    try:
+        count = int(lines[1].split()[0])
+        found = [_layer(line) for line in lines[2 : 2 + count]]
+    except (ValueError, IndexError) as error:
+        raise ValueError("a line of it is damaged or cut short") from error
     if len(found) != count:
         raise ValueError(f"it holds {len(found)} of {count} layers")
     return found

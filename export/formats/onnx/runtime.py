@@ -56,7 +56,8 @@ def open_onnx(path: Path) -> Runnable:
 def _reason(path: Path, error: Exception) -> str:
     if lost := [file.name for file in data_files(path) if not file.is_file()]:
         return f"its weights, {lost[0]}, do not lie beside it"
-    return reason_of(error)
+    reason = reason_of(error)
+    return "it is damaged, or no ONNX file" if "Protobuf parsing failed" in reason else reason
 
 
 def notes_of_onnx(path: Path) -> dict[str, str]:

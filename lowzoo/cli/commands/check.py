@@ -1,26 +1,16 @@
 """`lowzoo check`: a file made earlier or elsewhere, against PyTorch and against what phones can run."""
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 from lowzoo.cli.options.from_signature import command
+from lowzoo.cli.options.on_stderr import stages_on_stderr
 from lowzoo.export.functions import check as function
 
 
-@contextlib.contextmanager
-def _sign_of_life(given: Mapping[str, Any], _: bool) -> Iterator[Callable[[str], None]]:
-    from rich.console import Console
-
-    with Console(stderr=True).status(f"checking {' and '.join(map(str, given['artifact']))}") as status:
-
-        def say(stage: str) -> None:
-            status.update(stage)
-
-        say.bars = True  # type: ignore[attr-defined]
-        yield say
+def _stages(given: Mapping[str, Any], _: bool) -> AbstractContextManager[Callable[[str], None]]:
+    return stages_on_stderr(f"checking {' and '.join(map(str, given['artifact']))}")
 
 
-check = command(
-    function, lambda report: report.lines(), follow=_sign_of_life, status=lambda report: int(bool(report.broken))
-)
+check = command(function, lambda report: report.lines(), follow=_stages, status=lambda report: int(bool(report.broken)))

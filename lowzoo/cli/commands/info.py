@@ -14,7 +14,7 @@ import typer
 from lowzoo import catalog
 from lowzoo.base.errors import LowzooError
 from lowzoo.catalog import LatencyEntry, Metric, ModelEntry, WeightsEntry
-from lowzoo.catalog.families import family_of
+from lowzoo.catalog.families import FamilyEntry, family_of
 from lowzoo.checkpoints.early import is_artifact, refuse_early
 from lowzoo.detection import is_detector
 
@@ -103,7 +103,7 @@ def _sections(entry: ModelEntry, weights: WeightsEntry) -> Iterator[tuple[str, l
             ("size", f"{weights.params / 1e6:.2f} M parameters, {weights.gmacs:.2f} GMAC"),
             ("input", f"{channels} x {height} x {width}, {weights.interpolation}, crop {weights.crop_pct:g}"),
             *[("note", note) for note in entry.notes],
-            *([("exports to", family.sentence())] if (family := family_of(entry.architecture)) else []),
+            *([("exports to", _formats(family))] if (family := family_of(entry.architecture)) else []),
             ("other tags", ", ".join(tag for tag in entry.tags if tag != weights.tag) or "none"),
         ],
     )
@@ -247,7 +247,7 @@ def sections(facts: dict[str, Any]) -> Iterator[tuple[str, list[tuple[str, str]]
         )
     lines += [(key, str(facts[key])) for key in ("file", "revision", "recipe", "positions", "paper") if key in facts]
     if family := family_of(facts["architecture"]):
-        lines.append(("exports to", family.sentence()))
+        lines.append(("exports to", _formats(family)))
     lines.append(("licence", facts.get("license", "not stated")))
     yield facts["id"], lines
     if space := facts.get("compatible"):
@@ -257,6 +257,14 @@ def sections(facts: dict[str, Any]) -> Iterator[tuple[str, list[tuple[str, str]]
         )
     if made := facts.get("made"):
         yield "Provenance", [(_SHORT.get(key, key), str(value)) for key, value in made.items()]
+
+
+def _formats(family: FamilyEntry) -> str:
+    """The formats that a network of the family was exported to, those that it was not, and those nobody tried."""
+    from lowzoo.export.formats import FORMATS
+
+    untried = ", ".join(name for name in FORMATS if name not in family.results)
+    return f"{family.sentence()}{f'; not tried on it: {untried}' if untried else ''}"
 
 
 def _artifact(model_spec: str) -> dict[str, Any] | None:

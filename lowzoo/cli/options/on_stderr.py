@@ -5,6 +5,8 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from lowzoo.base.progress import Pace
+
 
 class _Stderr:
     bars = True
@@ -17,3 +19,26 @@ class _Stderr:
 def on_stderr(_: Mapping[str, Any], __: bool) -> Iterator[Callable[[str], None]]:
     """Follow a command there, whatever is printed in the end."""
     yield _Stderr()
+
+
+@contextlib.contextmanager
+def stages_on_stderr(title: str, prefix: str = "") -> Iterator[Callable[[str], None]]:
+    """Show which stage a command is at: on a terminal all the time, elsewhere by a line now and then.
+
+    Args:
+        title: What is shown until the first stage.
+        prefix: What stands before each stage on a terminal.
+    """
+    from rich.console import Console
+
+    console, pace = Console(stderr=True), Pace()
+    with console.status(title) as status:
+
+        def say(stage: str) -> None:
+            if console.is_terminal:
+                status.update(f"{prefix}{stage}")
+            elif pace.due():
+                print(stage, file=sys.stderr, flush=True)
+
+        say.bars = True  # type: ignore[attr-defined]
+        yield say

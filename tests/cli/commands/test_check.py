@@ -1,6 +1,7 @@
 """`lowzoo check`: parity of a file made earlier, what phones can run, and every kind of wrong file."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -99,14 +100,21 @@ def test_a_file_is_held_to_what_it_was_exported_with(tmp_path: Path, capsys: pyt
     ("name", "said"),
     [
         ("none.onnx", "does not exist"),
-        ("text.onnx", "cannot be opened"),
+        ("text.onnx", "is no ONNX file: it is text"),
+        ("text.mnn", "is no MNN file: it is text"),
+        ("void.xml", "is no OpenVINO file: it is empty"),
+        ("ONNX.mnn", "is no MNN file: its first bytes are those of ONNX"),
+        ("UPPER.ONNX", "does not end in .onnx. Rename it"),
+        ("weights.bin", "holds the weights of weights.xml. Name"),
         pytest.param("cut.onnx", "cannot be opened", marks=pytest.mark.slow),
         ("empty.mlpackage", "is no Core ML package"),
-        pytest.param("cut.mlpackage", "the weight file", marks=pytest.mark.slow),
+        pytest.param("cut.mlpackage", "weight.bin is damaged or cut short", marks=pytest.mark.slow),
+        pytest.param("light.mlpackage", "lacks Data/com.apple.CoreML/weights", marks=pytest.mark.slow),
+        pytest.param("list.mlpackage", "the Manifest.json of", marks=pytest.mark.slow),
         ("model.h5", "no artifact of a known format"),
-        ("folder.onnx", "no artifact of a known format"),
+        ("folder.onnx", "is a folder, and artifacts of ONNX are files"),
+        ("file.mlpackage", "is a file, and artifacts of Core ML are folders"),
         pytest.param("other.onnx", "onnxruntime cannot run the artifact", marks=pytest.mark.slow),
-        pytest.param("other.mlpackage", "no artifact of a known format", marks=pytest.mark.slow),
         ("cut.pte", "executorch"),
         ("cut.tflite", "litert"),
     ],
@@ -119,14 +127,26 @@ def test_wrong_files(name: str, said: str, tmp_path: Path, capsys: pytest.Captur
         write_artifact(tiny_resolved(), ExportSpec(format="coreml"), path)
         weights = path / "Data/com.apple.CoreML/weights/weight.bin"
         weights.write_bytes(weights.read_bytes()[: weights.stat().st_size // 2])
+    elif name in ("light.mlpackage", "list.mlpackage"):
+        write_artifact(tiny_resolved(), ExportSpec(format="coreml"), path)
+        if name.startswith("light"):
+            shutil.rmtree(path / "Data/com.apple.CoreML/weights")
+        else:
+            (path / "Manifest.json").write_text("{}")
+    elif name == "void.xml":
+        path.touch()
+        path.with_suffix(".bin").touch()
+    elif name == "ONNX.mnn":
+        path.write_bytes(b"\x08\x08\x12\x07pytorch")
+    elif name == "weights.bin":
+        path.touch()
+        path.with_suffix(".xml").touch()
     elif name == "cut.onnx":
         write_artifact(tiny_resolved(), out=path)
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     elif name == "other.onnx":
         write_artifact(tiny_resolved(), ExportSpec(format="coreml"), tmp_path / "package.mlpackage")
         path.write_bytes((tmp_path / "package.mlpackage/Data/com.apple.CoreML/model.mlmodel").read_bytes())
-    elif name == "other.mlpackage":
-        path.write_bytes(write_artifact(tiny_resolved(), out=tmp_path / "file.onnx").path.read_bytes())
     elif name != "none.onnx":
         path.write_text("nonsense")
     assert run([str(path)]) == 2

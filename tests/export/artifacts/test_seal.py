@@ -140,5 +140,5 @@ def test_a_check_says_that_a_file_was_changed(tmp_path):
     report = check(path, against=NETWORK)
     assert report.unchanged is False
     assert not report.broken
-    assert "CHANGED: its bytes are not those that its export wrote" in str(report)
+    assert "CHANGED since its export: its bytes are not those" in str(report)
     assert '"unchanged": false' in report.to_json()
