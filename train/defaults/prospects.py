@@ -8,8 +8,6 @@ from lowzoo.train.recipes.facts import Facts
 
 # A run may have so many times what a measured one had, in minutes or images gone through, and be as good as alike.
 _ALIKE = 1.5
-# More images than the largest measured set, by this factor, and nothing is known.
-_MORE_IMAGES = 4
 
 
 def student_that_learns(
@@ -67,10 +65,13 @@ def caution(
 
 
 def _of_such_images(images: int, rows: Sequence[LearnedRow]) -> list[LearnedRow]:
-    """Rows on the smallest measured set that is not smaller, or on the largest."""
+    """Rows on the smallest measured set that is not smaller, or on the largest.
+
+    A run as short as they were goes through as many images, however many there are.
+    """
     sizes = sorted({row.images for row in rows})
     size = next((size for size in sizes if size >= images), sizes[-1] if sizes else 0)
-    return [row for row in rows if row.images == size and images <= _MORE_IMAGES * size]
+    return [row for row in rows if row.images == size]
 
 
 def _alike(facts: Facts, rows: Sequence[LearnedRow]) -> list[LearnedRow]:

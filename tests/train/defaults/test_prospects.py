@@ -58,6 +58,13 @@ def test_images_are_compared_with_the_next_larger_set(images: int, known: bool) 
     assert bool(said(replace(FACTS, images=images))) is known
 
 
+def test_more_images_than_were_ever_measured_are_no_help_in_a_short_run() -> None:
+    facts = replace(FACTS, images=1_281_167)
+    unlearned = replace(LARGE, after=24.5)
+    assert caution(facts, init="", minutes=6, seen=None, rows=(VIT, unlearned))
+    assert not caution(facts, init="", minutes=60, seen=None, rows=(VIT, unlearned))
+
+
 def test_nothing_is_said_of_trained_weights_of_a_gpu_or_of_what_was_never_measured() -> None:
     assert not said(init="rob_vit_tiny")
     assert not said(replace(FACTS, gpu=True))
