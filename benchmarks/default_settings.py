@@ -6,8 +6,9 @@ A row is a recipe, a student and a set of images: the embedded sample set for 3 
 (every 10th of tiny-imagenet-100's training images; 1,667 of its validation images as queries) for 6, or 600 of them
 for 2. The minutes are spent as processor time of one thread, 1.7 seconds for one of two cores, which other work on the
 machine does not change: accuracy does not mind, and speed is measured elsewhere. Each row is trained in its own folder
-of `--work`; a command that was ended goes on where it was. `--set` tries other settings, for an ablation: name it by
-`--label`. Rows are in results/default_settings.json; ablations go to results/default_settings_ablations.json.
+of `--work`; a command that was ended goes on where it was. `--set` tries other settings, and `--minutes` other minutes,
+for an ablation: name it by `--label`. Rows are in results/default_settings.json; ablations go to
+results/default_settings_ablations.json.
 
     python benchmarks/default_settings.py --tables
 
@@ -58,14 +59,15 @@ def main() -> None:
     parser.add_argument("--set", nargs="*", default=(), metavar="KEY=VALUE")
     parser.add_argument("--label", default="")
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--minutes", type=float, help="other minutes, for an ablation")
     words = parser.parse_args()
     if words.tables:
         _tables()
         return
     if not words.data or not words.work:
         parser.error("--data and --work are needed")
-    if bool(words.set) != bool(words.label):
-        parser.error("--set and --label go together")
+    if (words.set or words.minutes) and not words.label:
+        parser.error("--set and --minutes are for an ablation: name it by --label")
     torch.set_num_threads(1)
     file = RESULTS / ("default_settings_ablations.json" if words.label else "default_settings.json")
     for images in MINUTES:
@@ -91,7 +93,7 @@ def row(
         config = resolve((), folder / "config.toml")
     else:
         named = [f"student={student}", "monitor_queries=2000", *settings]
-        config = timed_config(recipe, source, MINUTES[images], named)
+        config = timed_config(recipe, source, words.minutes or MINUTES[images], named)
     began = time.process_time()
     resumed = (folder / "config.toml").exists()
     run = Run(config, source, queries, folder, resume=resumed)
@@ -104,6 +106,7 @@ def row(
         "images": len(source),
         "queries": min(len(queries), config.monitor_queries),
         "settings": settings,
+        "minutes": words.minutes or MINUTES[images],
         "steps": config.steps,
         "batch_size": config.batch_size,
         "processor_seconds": round(time.process_time() - began),
