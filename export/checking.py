@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,19 +22,21 @@ from lowzoo.export.parity.parity import Parity, bounds_of, broken
 from lowzoo.export.parity.runnable import Runnable
 from lowzoo.export.readiness import Readiness, advice_of
 from lowzoo.export.spec.bounds import Bounds, ParityError
+from lowzoo.export.spec.large import DATA_SUFFIX
 from lowzoo.export.spec.spec import ExportSpec, Features, MaxLoss
 from lowzoo.preprocess.transform import Preprocessing
 from lowzoo.zoo.resolve import Resolved
 
-# What files of a format begin with, where they do: name, byte and mark. ONNX begins with the number of its version.
-_MARKS = (
-    ("onnx", 0, b"\x08"),
-    ("litert", 4, b"TFL3"),
-    ("executorch", 4, b"ET"),
-    ("openvino", 0, b"<?xml"),
-    ("ncnn", 0, b"7767517"),
-)
-_TEXTS = ("openvino", "ncnn")
+# How files of a format begin. A file of MNN has no mark.
+_MARKS = {
+    "litert": re.compile(rb"....TFL3", re.DOTALL),
+    "executorch": re.compile(rb"....ET\d\d", re.DOTALL),
+    "openvino": re.compile(rb"<\?xml|<net"),
+    "ncnn": re.compile(rb"7767517"),
+    # The version of the file, a small number, and the name of what wrote it.
+    "onnx": re.compile(rb"\x08[\x01-\x1f][\x12\x1a:]"),
+}
+_TEXTS, _BINARIES = ("openvino", "ncnn"), ("onnx", "litert", "executorch", "mnn")
 _FIRST, _SPACE = 256, 0x20
 
 
@@ -178,7 +181,8 @@ def open_artifact(path: Path) -> Runnable:
         # Here the artifact is what the user named, so a damaged one is misuse.
         if other := _other_kind(path, kind):
             raise LowzooError(f"{path} is no {kind.title} file: {other}", "Name the file that was exported") from error
-        raise LowzooError(f"{path} cannot be opened: {error.message}", error.remedy or "Export it again") from error
+        message = error.message.replace(f"{path} ", "it ").replace(str(path), "it")
+        raise LowzooError(f"{path} cannot be opened: {message}", error.remedy or "Export it again") from error
 
 
 def _no_artifact(path: Path) -> LowzooError:
@@ -186,10 +190,13 @@ def _no_artifact(path: Path) -> LowzooError:
     for kind in FORMATS.specs():
         if path.suffix in kind.parts and (graph := path.with_suffix(kind.suffix)).is_file():
             return LowzooError(f"{path} holds the weights of {graph.name}", f"Name {graph}")
+        if path.name.endswith(f"{kind.suffix}{DATA_SUFFIX}") and (graph := path.with_suffix("")).is_file():
+            return LowzooError(f"{path} holds the weights of {graph.name}", f"Name {graph}")
         if path.suffix.lower() == kind.suffix:
             if path.is_dir() != kind.folder:
-                is_, are = ("a folder", "files") if path.is_dir() else ("a file", "folders")
-                return LowzooError(f"{path} is {is_}, and artifacts of {kind.title} are {are}", "Name another")
+                found, wanted = ("folder", "file") if path.is_dir() else ("file", "folder")
+                said = f"{path} is a {found}, and artifacts of {kind.title} are {wanted}s"
+                return LowzooError(said, f"Name the {wanted} that was exported")
             return LowzooError(f"{path} does not end in {kind.suffix}", f"Rename it to end in {kind.suffix}")
     known = ", ".join(f"*{suffix}" for suffix in suffixes())
     return LowzooError(f"{path} is no artifact of a known format", f"Name one of: {known}")
@@ -197,18 +204,20 @@ def _no_artifact(path: Path) -> LowzooError:
 
 def _other_kind(path: Path, kind: Format) -> str:
     """What a file is that its runtime cannot read, by its first bytes; empty if it may be a damaged one of its kind."""
-    if path.is_dir():
+    try:
+        with path.open("rb") as opened:
+            first = opened.read(_FIRST)
+    except OSError:  # a folder, or what may not be read: the runtime's own words stand
         return ""
-    with path.open("rb") as opened:
-        first = opened.read(_FIRST)
     if not first:
         return "it is empty"
-    for name, place, mark in _MARKS:
-        if name != kind.name and first[place : place + len(mark)] == mark:
-            return f"its first bytes are those of {FORMATS[name].title}"
-    textual = kind.name in _TEXTS
+    own = _MARKS.get(kind.name)
+    if kind.name not in (*_TEXTS, *_BINARIES) or (own is not None and own.match(first)):
+        return ""
+    if other := next((name for name, mark in _MARKS.items() if mark.match(first)), ""):
+        return f"its first bytes are those of {FORMATS[other].title}"
     is_text = all(byte >= _SPACE or byte in b"\t\r\n" for byte in first)
-    return "it is text" if is_text and not textual else ""
+    return "it is text" if is_text and kind.name in _BINARIES else ""
 
 
 def precision_of(artifact: Runnable) -> str:

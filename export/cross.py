@@ -194,7 +194,7 @@ class CrossReport:
     def _bounds(self) -> str:
         return (
             f"at most {self.bound:g} k-NN points lost; between files of 16 bits or more, a difference of at most twice "
-            "what each may have from PyTorch"
+            "what each may have from PyTorch; no byte of a file changed since its export"
         )
 
     def _guilty(self) -> CrossMember | None:
@@ -239,13 +239,13 @@ def cross(
     for member in opened:
         say(f"features by {member.path}")
         rows.append(_run(member, pictures, places, preparation))
-    whole = [None if isinstance(each, FeatureTable) else is_unchanged(each.path, each.metadata) for each in opened]
+    unchanged = [None if isinstance(each, FeatureTable) else is_unchanged(each.path, each.metadata) for each in opened]
     names = [(str(each.path), each.engine, _precision(each)) for each in opened]
     if against is not None:
         say("features by PyTorch")
         rows.append(_features(None, torch_outputs(against, pictures)))
         names.append((against.name, f"PyTorch {torch.__version__}", "fp32"))
-        whole.append(True)
+        unchanged.append(True)
     if len({each.shape for each in rows}) != 1:
         widths = ", ".join(f"{each[0]} {found.shape[1]}" for each, found in zip(names, rows, strict=True))
         raise LowzooError(f"the files give features of different widths ({widths})", "Name files of one network")
@@ -253,8 +253,8 @@ def cross(
     units = [_unit(each) for each in rows]
     own = [_top1(unit, unit, labels) for unit in units]
     members = tuple(
-        CrossMember(letter, *facts, top1, unchanged)
-        for letter, facts, top1, unchanged in zip(labelled, names, own, whole, strict=True)
+        CrossMember(letter, *facts, top1, same)
+        for letter, facts, top1, same in zip(labelled, names, own, unchanged, strict=True)
     )
     guessed = 100 * labels.bincount().max().item() / len(labels)
     pairs = []

@@ -186,10 +186,12 @@ def check(
     the queries of every other.
 
     A file of `lowzoo export` says what it was made from, with a hash of the weights: other weights of that name are
-    refused. Any other file is compared by --against MODEL. It holds a hash of its own bytes, too: one that was changed
-    since is told, and breaks its pairs. Weights beside a graph of OpenVINO or ncnn that are not its own are refused.
+    refused. Any other file is compared by --against MODEL.
 
-    The exit status is 1 if a bound of its precision is broken, or that of a pair.
+    A file of `lowzoo export` also holds a hash of its own bytes. A file whose bytes changed since is reported; with
+    --cross all of its pairs fail. Weights beside a graph of OpenVINO or ncnn that are not its own are refused.
+
+    The exit status is 1 if a bound of its precision is broken, or if a pair fails.
 
     Args:
         artifact: An .onnx, .tflite, .pte, .xml, .param or .mnn file, or an .mlpackage folder; several with --cross,

@@ -106,7 +106,7 @@ def _put(temporary: Path, path: Path, folder: bool) -> None:
 def tree(path: Path) -> list[Path]:
     """The files of an artifact: itself and its weights where those lie beside it, or what its folder holds, sorted.
 
-    Hidden files in a folder are a file manager's, such as `.DS_Store`.
+    Hidden files in a folder are left out: a file manager puts them there, such as `.DS_Store`.
     """
     if path.is_file():
         return [path, *data_files(path)]
@@ -126,7 +126,8 @@ def digest_of(path: Path) -> str:
     root = path if path.is_dir() else path.parent
     digest = hashlib.sha256()
     for file in files:
-        digest.update(f"{file.relative_to(root).as_posix()}\n{file.stat().st_size}\n".encode())
+        name = file.relative_to(root).as_posix()
+        digest.update(f"{name}\n{file.stat().st_size}\n".encode(errors="surrogateescape"))
         with file.open("rb") as opened:
             while part := opened.read(2**24):
                 digest.update(part)

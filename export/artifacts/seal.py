@@ -8,6 +8,7 @@ It is no signature: whoever means to deceive can compute it again.
 import contextlib
 import hashlib
 import mmap
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -16,17 +17,22 @@ from lowzoo.export.artifacts.places import tree
 SEAL = "lowzoo.content"
 UNSEALED = f"sha256:{'0' * 64}"
 _PIECE = 2**24
+_ZIP = b"PK\x03\x04"
+_STATED = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 def seal(path: Path) -> None:
     """Put the hash of an artifact's bytes in the place that its metadata keep for it, `UNSEALED`.
 
-    An artifact without that place is left as it is: a format may keep no metadata.
+    An artifact without that place is left as it is: a format may keep no metadata. So is a ZIP archive, whose own
+    checksums would no longer fit.
     """
     hole = UNSEALED.encode()
     holes = []
     for file in tree(path):
         with _held(file) as held:
+            if held[: len(_ZIP)] == _ZIP:
+                return
             holes += [(file, place) for place in _places(held, hole)]
     if not holes:
         return
@@ -47,9 +53,11 @@ def is_unchanged(path: Path, notes: Mapping[str, str]) -> bool | None:
     Returns:
         None if it does not say what its bytes were.
     """
-    stated = notes.get(SEAL, UNSEALED)
+    stated = str(notes.get(SEAL, UNSEALED))
     if stated == UNSEALED:
         return None
+    if not _STATED.fullmatch(stated):
+        return False
     return _digest(path, stated.encode()) == stated
 
 
@@ -58,7 +66,7 @@ def _digest(path: Path, stated: bytes) -> str:
     total = hashlib.sha256()
     for file in tree(path):
         if path.is_dir():
-            total.update(f"{file.relative_to(path).as_posix()}\n".encode())
+            total.update(f"{file.relative_to(path).as_posix()}\n".encode(errors="surrogateescape"))
         for piece in _pieces(file, stated):
             total.update(piece)
     return f"sha256:{total.hexdigest()}"

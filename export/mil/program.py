@@ -146,13 +146,13 @@ def _require_manifest(path: Path) -> None:
     try:
         manifest = json.loads((path / "Manifest.json").read_bytes())
         parts, root = manifest["itemInfoEntries"], manifest["rootModelIdentifier"]
-        places = [path / "Data" / each["path"] for each in (parts[root], *parts.values())]
+        names = [str(each["path"]) for each in (parts[root], *parts.values())]
     except FileNotFoundError as error:
         raise MilError(f"{path} is no Core ML package: it holds no Manifest.json", "Export it again") from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise MilError(f"the Manifest.json of {path} is damaged", "Export it again") from error
-    if lost := [each.relative_to(path) for each in places if not each.exists()]:
-        raise MilError(f"{path} lacks {lost[0]}, which its Manifest.json names", "Copy the whole folder")
+    if lost := [name for name in names if Path(name).is_absolute() or not (path / "Data" / name).exists()]:
+        raise MilError(f"{path} lacks Data/{lost[0]}, which its Manifest.json names", "Copy the whole folder")
 
 
 def _prepare(specification: Any, block: Any, blobs: bytes) -> Program:

@@ -84,8 +84,17 @@ def clamps_for_hard_sigmoids(network: nn.Module) -> nn.Module:
 
 
 def float32_layer_norms(network: nn.Module) -> nn.Module:
-    """Exchange, in place, every layer norm of a network in float16 by one in float32, and give the network back."""
-    return _exchanged(network, lambda child: Float32LayerNorm(child) if isinstance(child, nn.LayerNorm) else None)
+    """Replace, in place, every layer norm of a network in float16 by one in float32, and give the network back.
+
+    Those of torch's own transformer layers stay: these read the weights of their norms themselves.
+    """
+
+    def wide(child: nn.Module) -> nn.Module | None:
+        if isinstance(child, nn.TransformerEncoderLayer | nn.TransformerDecoderLayer):
+            return child
+        return Float32LayerNorm(child) if isinstance(child, nn.LayerNorm) else None
+
+    return _exchanged(network, wide)
 
 
 def plain_transformer_layers(network: nn.Module) -> nn.Module:
@@ -149,7 +158,7 @@ class Float32LayerNorm(nn.Module):
     """A layer norm in float32 between float16. ExecuTorch 1.5's own in float16 is wrong from a width of 256 on.
 
     Args:
-        norm: Is changed to float32.
+        norm: The layer norm; it is converted to float32 in place.
     """
 
     def __init__(self, norm: nn.LayerNorm) -> None:

@@ -67,7 +67,7 @@ def caution(
 def _of_such_images(images: int, rows: Sequence[LearnedRow]) -> list[LearnedRow]:
     """Rows on the smallest measured set that is not smaller, or on the largest.
 
-    A run as short as they were goes through as many images, however many there are.
+    In the same minutes a run sees the same number of images, however large its set is.
     """
     sizes = sorted({row.images for row in rows})
     size = next((size for size in sizes if size >= images), sizes[-1] if sizes else 0)

@@ -42,7 +42,10 @@ def layers_of(path: Path) -> list[Layer]:
     Raises:
         ValueError: It is none, or is cut short.
     """
-    lines = path.read_text(encoding="utf-8").splitlines()
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError("it is no text") from error
     if len(lines) < 2 or lines[0].strip() != _MAGIC:
         raise ValueError("it does not begin as a graph of ncnn")
     try:

@@ -1,4 +1,4 @@
-"""Means and sums over one axis, such as a ViT's over its patches, which pnnx loses.
+"""Means, sums and L2 norms over one axis, such as a ViT's over its patches, which pnnx loses.
 
 pnnx 20261020 writes a reduction over one axis of an ONNX graph as one over no axis, and the features keep a row for
 each patch. Over two axes it is right: so the axis is made the last one, and another of length 1 is put behind it.
@@ -12,11 +12,11 @@ import onnx
 from onnx import numpy_helper
 from onnx.helper import get_attribute_value, make_node
 
-_REDUCTIONS = ("ReduceMean", "ReduceSum")
+_REDUCTIONS = ("ReduceMean", "ReduceSum", "ReduceL2")
 
 
 def over_two_axes(path: Path) -> None:
-    """Rewrite in place, in an ONNX graph (B, N, C), each mean and sum over one axis as one over two."""
+    """Rewrite in place, in an ONNX graph (B, N, C), each mean, sum and L2 norm over one axis as one over two."""
     model = onnx.load(path)
     graph = model.graph
     ranks = {each.name: len(each.type.tensor_type.shape.dim) for each in (*graph.value_info, *graph.input)}
@@ -28,7 +28,7 @@ def over_two_axes(path: Path) -> None:
             nodes.append(node)
             continue
         for name, values in (("last", [3]), ("both", [2, 3]), ("kept", [axis % 3])):
-            graph.initializer.append(numpy_helper.from_array(np.array(values, np.int64), f"{node.name}_{name}"))
+            graph.initializer.append(numpy_helper.from_array(np.array(values, np.int64), f"{node.output[0]}_{name}"))
         nodes.extend(_rewritten(node, axis % 3))
     if len(nodes) > len(graph.node):
         del graph.node[:]
@@ -46,7 +46,8 @@ def _only_axis(node: onnx.NodeProto, constants: dict[str, onnx.TensorProto]) -> 
 
 def _rewritten(node: onnx.NodeProto, axis: int) -> Iterator[onnx.NodeProto]:
     keeps = {each.name: get_attribute_value(each) for each in node.attribute}.get("keepdims", 1)
-    data, result, name = node.input[0], node.output[0], node.name
+    data, result = node.input[0], node.output[0]
+    name = result  # the one name that is unique in every graph
     if axis == 1:
         yield make_node("Transpose", [data], [f"{name}_turned"], f"{name}_turn", perm=[0, 2, 1])
         data = f"{name}_turned"

@@ -120,7 +120,7 @@ def open_openvino(path: Path) -> Runnable:
             kind = taken.element_type.to_string()
             request = compiled.create_infer_request()
     except Exception as error:  # the runtime raises what its C++ throws
-        reason = reason_of(error) if notes else "it is damaged, or no graph of OpenVINO"
+        reason = reason_of(error) if _is_graph(path) else "it is damaged, or no graph of OpenVINO"
         raise ParityError(f"OpenVINO cannot run the artifact ({reason})", "Export it again") from error
     dtype = _TYPES.get(kind) or _TYPES.get({"uint8_t": "u8", "float": "f32"}.get(kind, ""))
     if count != 1 or len(sides) != 4 or dtype is None or not all(sides[1:]):
@@ -141,6 +141,13 @@ def open_openvino(path: Path) -> Runnable:
         run=run,
         not_run=notes.get("lowzoo.not_run", ""),
     )
+
+
+def _is_graph(path: Path) -> bool:
+    try:
+        return ElementTree.parse(path).getroot().tag == "net"
+    except (ElementTree.ParseError, OSError, ValueError):
+        return False
 
 
 def notes_of_openvino(path: Path) -> dict[str, str]:

@@ -23,7 +23,9 @@ def on_stderr(_: Mapping[str, Any], __: bool) -> Iterator[Callable[[str], None]]
 
 @contextlib.contextmanager
 def stages_on_stderr(title: str, prefix: str = "") -> Iterator[Callable[[str], None]]:
-    """Show which stage a command is at: on a terminal all the time, elsewhere by a line now and then.
+    """Show which stage a command is at: on a terminal all the time, elsewhere by a line.
+
+    Stages that begin with the same word, such as a file each, get a line now and then.
 
     Args:
         title: What is shown until the first stage.
@@ -31,14 +33,16 @@ def stages_on_stderr(title: str, prefix: str = "") -> Iterator[Callable[[str], N
     """
     from rich.console import Console
 
-    console, pace = Console(stderr=True), Pace()
+    console, pace, last = Console(stderr=True), Pace(), ""
     with console.status(title) as status:
 
         def say(stage: str) -> None:
+            nonlocal last
             if console.is_terminal:
                 status.update(f"{prefix}{stage}")
-            elif pace.due():
-                print(stage, file=sys.stderr, flush=True)
+            elif stage.split(" ")[0] != last or pace.due():
+                last = stage.split(" ")[0]
+                print(f"{prefix}{stage}", file=sys.stderr, flush=True)
 
         say.bars = True  # type: ignore[attr-defined]
         yield say

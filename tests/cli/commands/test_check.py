@@ -110,6 +110,7 @@ def test_a_file_is_held_to_what_it_was_exported_with(tmp_path: Path, capsys: pyt
         ("empty.mlpackage", "is no Core ML package"),
         pytest.param("cut.mlpackage", "weight.bin is damaged or cut short", marks=pytest.mark.slow),
         pytest.param("light.mlpackage", "lacks Data/com.apple.CoreML/weights", marks=pytest.mark.slow),
+        pytest.param("away.mlpackage", "lacks Data//nowhere", marks=pytest.mark.slow),
         pytest.param("list.mlpackage", "the Manifest.json of", marks=pytest.mark.slow),
         ("model.h5", "no artifact of a known format"),
         ("folder.onnx", "is a folder, and artifacts of ONNX are files"),
@@ -127,12 +128,15 @@ def test_wrong_files(name: str, said: str, tmp_path: Path, capsys: pytest.Captur
         write_artifact(tiny_resolved(), ExportSpec(format="coreml"), path)
         weights = path / "Data/com.apple.CoreML/weights/weight.bin"
         weights.write_bytes(weights.read_bytes()[: weights.stat().st_size // 2])
-    elif name in ("light.mlpackage", "list.mlpackage"):
+    elif name in ("light.mlpackage", "list.mlpackage", "away.mlpackage"):
         write_artifact(tiny_resolved(), ExportSpec(format="coreml"), path)
         if name.startswith("light"):
             shutil.rmtree(path / "Data/com.apple.CoreML/weights")
+        elif name.startswith("away"):
+            parts = {"itemInfoEntries": {"a": {"path": "/nowhere"}}, "rootModelIdentifier": "a"}
+            (path / "Manifest.json").write_text(json.dumps(parts))
         else:
-            (path / "Manifest.json").write_text("{}")
+            (path / "Manifest.json").write_text("[" * 100_000)
     elif name == "void.xml":
         path.touch()
         path.with_suffix(".bin").touch()

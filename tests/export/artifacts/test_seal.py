@@ -2,6 +2,7 @@
 
 import hashlib
 
+import numpy as np
 import pytest
 from torch import nn
 
@@ -19,12 +20,16 @@ FORMATS_HERE = ["onnx", "coreml", "openvino", "ncnn", "mnn"]
 FURTHER = {"executorch": "executorch", "litert": "litert_torch"}
 
 
+MARK = 0.123456
+
+
 class Plain(nn.Module):
     """What every format has a layer for."""
 
     def __init__(self):
         super().__init__()
         self.conv = nn.Conv2d(3, 16, 5, 2)
+        self.conv.bias.data[3] = MARK  # a weight that is found again in every format
 
     def forward(self, x):
         return self.conv(x).relu().mean((2, 3))
@@ -56,6 +61,12 @@ def require_change_is_found(name, folder):
             flipped(file, place)
             assert is_unchanged(path, notes) is False, (file, place)
             flipped(file, place)
+    # As a check reads it: what the file says of itself stands in the changed file.
+    weight = np.float32(MARK).tobytes()
+    weights = next(file for file in files if weight in file.read_bytes())
+    flipped(weights, weights.read_bytes().find(weight))
+    assert is_unchanged(path, kind.notes(path)) is False
+    flipped(weights, weights.read_bytes().find(bytes([weight[0] ^ 1]) + weight[1:]))
     assert is_unchanged(path, kind.notes(path)) is True
 
 
@@ -98,6 +109,8 @@ def test_pieces_of_any_length_give_the_same(piece, tmp_path, monkeypatch):
     assert is_unchanged(file, {SEAL: stated}) is True
     assert is_unchanged(file, {}) is None
     assert is_unchanged(file, {SEAL: UNSEALED}) is None
+    for damaged in ("", "0", "sha256:", stated[:-1], stated.upper()):
+        assert is_unchanged(file, {SEAL: damaged}) is False
 
 
 def test_what_has_no_place_for_a_hash_is_left_alone(tmp_path):
@@ -105,6 +118,10 @@ def test_what_has_no_place_for_a_hash_is_left_alone(tmp_path):
     (tmp_path / "empty.onnx").touch()
     seal(tmp_path / "x.onnx")
     seal(tmp_path / "empty.onnx")
+    archive = b"PK\x03\x04 with checksums of its own" + UNSEALED.encode()
+    (tmp_path / "x.pt2").write_bytes(archive)
+    seal(tmp_path / "x.pt2")
+    assert (tmp_path / "x.pt2").read_bytes() == archive
     assert (tmp_path / "x.onnx").read_bytes() == b"nothing"
 
 

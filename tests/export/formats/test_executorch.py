@@ -106,6 +106,22 @@ def test_layer_norms_of_any_width_in_float16(tmp_path, width):
     assert artifact.parity.relative_error < 1e-2
 
 
+def test_torchs_own_transformer_layer_in_float16(tmp_path):
+    pytest.importorskip("executorch.runtime")
+
+    class Layers(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.layer = nn.Linear(48, 32), nn.TransformerEncoderLayer(32, 4, 64, batch_first=True)
+
+        def forward(self, x):
+            return self.layer(self.first(nn.functional.avg_pool2d(x, 8).flatten(1))[:, None]).flatten(1)
+
+    spec = ExportSpec(format="executorch", precision="fp16")
+    artifact = write_artifact(tiny_resolved(Layers().eval()), spec, tmp_path / "x.pte")
+    assert artifact.parity.relative_error < 1e-2
+
+
 def test_a_hard_sigmoid_of_float16_leaves_the_network_in_one_piece():
     pytest.importorskip("executorch.runtime")
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner

@@ -70,7 +70,7 @@ def exact(tmp_path_factory):
 
 
 class Tokens(nn.Module):
-    """Patches, and their mean as a ViT without a class token has it, and a sum as some attention has it."""
+    """Patches, their mean as a ViT without a class token has it, a sum and a norm as some attention has them."""
 
     def __init__(self):
         super().__init__()
@@ -81,7 +81,8 @@ class Tokens(nn.Module):
         tokens_BNC = self.mix(self.patches(x).flatten(2).transpose(1, 2))
         tokens_BNC = tokens_BNC - tokens_BNC.mean(2, keepdim=True)
         gates_B1C = tokens_BNC.sum(1, keepdim=True).sigmoid()
-        return (tokens_BNC * gates_B1C).mean(1)
+        scale_B1C = tokens_BNC.norm(dim=1, keepdim=True)
+        return (tokens_BNC * gates_B1C / (1 + scale_B1C)).mean(1)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])

@@ -52,6 +52,34 @@ def test_whatever_is_named_goes_with_the_rest(student: str, recipe, named: dict[
     assert {key: getattr(config, key) for key in named} == named
 
 
+@pytest.mark.parametrize(
+    ("named", "gpu", "locals_"),
+    [
+        ({}, False, 0),
+        ({}, True, 2),
+        ({"beta": 0.5}, False, 2),
+        ({"beta": 0.0}, False, 0),
+        ({"view": {"local": {"count": 3}}}, False, 3),
+        ({"views": [{"name": "global", "count": 2, "size": 64, "scale": [0.3, 1.0]}]}, False, 0),
+        ({"views": [{"name": "global", "count": 2, "size": 64, "scale": [0.3, 1.0]}]}, True, 0),
+        (
+            {
+                "views": [
+                    {"name": "global", "count": 2, "size": 64, "scale": [0.3, 1.0]},
+                    {"name": "local", "count": 4, "size": 32, "scale": [0.05, 0.3]},
+                ]
+            },
+            False,
+            4,
+        ),
+    ],
+)
+def test_sslight_weighs_the_local_views_that_there_are(named: dict[str, object], gpu: bool, locals_: int) -> None:
+    config = resolve(choose(replace(FACTS, recipe="sslight", gpu=gpu), named).fields, options=named)
+    assert config.local_views == locals_
+    assert (config.beta > 0) == (locals_ > 0)
+
+
 def test_more_images_get_more_minutes_and_named_lengths_are_kept() -> None:
     minutes = [choose(replace(FACTS, images=images), {}).fields["minutes"] for images in SETS]
     assert minutes == sorted(minutes)
