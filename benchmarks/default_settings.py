@@ -173,8 +173,33 @@ def _tables() -> None:
             f"| {row['steps']} | {entry.before:.1f} | {entry.after:.1f} | {entry.error:.1f} "
             f"| {'yes' if entry.learned else 'no'} | {'yes' if said else 'no'} |"
         )
+    lines += _ablations()
     (RESULTS / "default_settings.md").write_text("\n".join(lines) + "\n")
     CATALOG.write_text("\n".join(catalog_lines))
+
+
+def _ablations() -> list[str]:
+    """Runs with other settings, of whatever minutes."""
+    file = RESULTS / "default_settings_ablations.json"
+    rows: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    lines = [
+        "",
+        "## With other settings",
+        "",
+        "What the label says was changed; the settings stand in `default_settings_ablations.json`. Steps differ with",
+        "what a step costs, and by up to a third with other work on the machine, which takes the caches.",
+        "",
+        "| run | minutes | steps | before | on the way | after | sampling error |",
+        "| --- | ---: | ---: | ---: | --- | ---: | ---: |",
+    ]
+    for key, row in rows.items():
+        minutes = row.get("minutes", MINUTES[key.split("-")[0]])
+        way = ", ".join(f"{knn:.1f}" for knn in row["knn_on_the_way"][1:-1])
+        lines.append(
+            f"| {key} | {minutes:g} | {row['steps']} | {row['knn_init']:.1f} | {way} | {row['knn']:.1f} "
+            f"| {row['sampling_error']:.1f} |"
+        )
+    return lines
 
 
 if __name__ == "__main__":
