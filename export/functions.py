@@ -163,7 +163,7 @@ def export(
 
 
 def check(
-    artifact: Annotated[str | Path | Sequence[str | Path], Option(metavar="ARTIFACT...")],
+    artifact: Annotated[str | Path | Sequence[str | Path], Option(metavar="ARTIFACT")],
     *,
     cross: bool = False,
     bound: float | None = None,
