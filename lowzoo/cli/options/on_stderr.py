@@ -1,11 +1,14 @@
 """Lines of progress on stderr, beside bars, tables and codes."""
 
 import contextlib
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from lowzoo.base.progress import Pace
+
+_NUMBER = re.compile(r"\d+")
 
 
 class _Stderr:
@@ -25,7 +28,7 @@ def on_stderr(_: Mapping[str, Any], __: bool) -> Iterator[Callable[[str], None]]
 def stages_on_stderr(title: str, prefix: str = "") -> Iterator[Callable[[str], None]]:
     """Show which stage a command is at: on a terminal all the time, elsewhere by a line.
 
-    Stages that begin with the same word, such as a file each, get a line now and then.
+    Stages that differ in numbers alone, such as the parts of a search, get a line now and then.
 
     Args:
         title: What is shown until the first stage.
@@ -40,8 +43,8 @@ def stages_on_stderr(title: str, prefix: str = "") -> Iterator[Callable[[str], N
             nonlocal last
             if console.is_terminal:
                 status.update(f"{prefix}{stage}")
-            elif stage.split(" ")[0] != last or pace.due():
-                last = stage.split(" ")[0]
+            elif (kind := _NUMBER.sub("", stage)) != last or pace.due():
+                last = kind
                 print(f"{prefix}{stage}", file=sys.stderr, flush=True)
 
         say.bars = True  # type: ignore[attr-defined]
