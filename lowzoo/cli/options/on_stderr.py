@@ -3,10 +3,11 @@
 import contextlib
 import re
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from lowzoo.base.progress import Pace
+from lowzoo.base.progress import FIRST, Pace
 
 _NUMBER = re.compile(r"\d+")
 
@@ -26,9 +27,10 @@ def on_stderr(_: Mapping[str, Any], __: bool) -> Iterator[Callable[[str], None]]
 
 @contextlib.contextmanager
 def stages_on_stderr(title: str, prefix: str = "") -> Iterator[Callable[[str], None]]:
-    """Show which stage a command is at: on a terminal all the time, elsewhere by a line.
+    """Show which stage a command is at: on a terminal all the time, elsewhere by a line after some seconds.
 
-    Stages that differ in numbers alone, such as the parts of a search, get a line now and then.
+    What is refused at once is one line. A search for int8 takes minutes, and is told from its start. Stages that
+    differ in numbers alone, such as the parts of a search, get a line now and then.
 
     Args:
         title: What is shown until the first stage.
@@ -36,14 +38,16 @@ def stages_on_stderr(title: str, prefix: str = "") -> Iterator[Callable[[str], N
     """
     from rich.console import Console
 
-    console, pace, last = Console(stderr=True), Pace(), ""
+    console, pace, last, started = Console(stderr=True), Pace(), "", time.monotonic()
     with console.status(title) as status:
 
         def say(stage: str) -> None:
             nonlocal last
             if console.is_terminal:
                 status.update(f"{prefix}{stage}")
-            elif (kind := _NUMBER.sub("", stage)) != last or pace.due():
+                return
+            kind, late = _NUMBER.sub("", stage), time.monotonic() - started > FIRST
+            if (kind != last and (late or stage.startswith("int8"))) or pace.due():
                 last = kind
                 print(f"{prefix}{stage}", file=sys.stderr, flush=True)
 
