@@ -30,7 +30,7 @@ from lowzoo.cli.commands.publish import publish
 from lowzoo.cli.commands.quickstart import quickstart
 from lowzoo.cli.commands.teachers import teachers
 from lowzoo.cli.commands.train import app as train_app
-from lowzoo.cli.options.from_signature import Command
+from lowzoo.cli.options.from_signature import Command, Group
 from lowzoo.system.signals import Stopped, sigterm_as_exception
 
 # The family of usage errors. typer brings its own copy of click in newer versions, so click itself cannot be named.
@@ -39,6 +39,7 @@ _INTERRUPTED = 130
 
 app = typer.Typer(
     name="lowzoo",
+    cls=Group,
     add_completion=False,
     # Without markup the help needs no rich, which alone takes a third of the time to show it.
     rich_markup_mode=None,

@@ -59,6 +59,17 @@ def test_a_closed_pipe_ends_quietly(options, monkeypatch):
     assert reader.wait() == 1
 
 
+@pytest.mark.parametrize("words", [[], ["train"], ["eval"]])
+def test_the_help_of_a_narrow_terminal_cuts_no_sentence(monkeypatch, capsys, words):
+    monkeypatch.setenv("COLUMNS", "60")
+    _, shown, _ = run(capsys, *words, "--help")
+    assert "..." not in shown.split("Commands:")[1]
+    if not words:
+        told = " ".join(shown.split())
+        assert "in under two minutes." in told
+        assert "packages that add to lowzoo." in told
+
+
 def test_no_words_show_the_help(capsys):
     status, out, err = run(capsys)
     assert (status, err) == (0, "")

@@ -173,6 +173,20 @@ class Command(TyperCommand):
         super().format_help(ctx, formatter)
 
 
+class Group(TyperGroup):
+    """A group whose help gives the whole first sentence of each command, however narrow the terminal is."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write the list of commands."""
+        found = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
+        rows = [
+            (name, command.get_short_help_str(sys.maxsize)) for name, command in found if command and not command.hidden
+        ]
+        if rows:
+            with formatter.section("Commands"):
+                formatter.write_dl(rows)
+
+
 def group(names: Callable[[], Iterable[str]], make: Callable[[str], Callable[..., None]]) -> type[TyperGroup]:
     """Give a group (typer's `cls`) of commands that are made when they are asked for, such as those of a registry.
 
@@ -182,7 +196,7 @@ def group(names: Callable[[], Iterable[str]], make: Callable[[str], Callable[...
             note where the commands are listed.
     """
 
-    class Group(TyperGroup):
+    class OnDemand(Group):
         def list_commands(self, ctx: Any) -> list[str]:
             found = []
             for name in names():
@@ -205,7 +219,7 @@ def group(names: Callable[[], Iterable[str]], make: Callable[[str], Callable[...
             app.command(cmd_name, cls=Command)(make(cmd_name))
             return typer.main.get_command(app)
 
-    return Group
+    return OnDemand
 
 
 def arguments_of(function: Callable[..., Any], *, like: Callable[..., Any] | None = None) -> list[_Taken]:
