@@ -10,9 +10,9 @@ the views that SSLight's defaults have. `--peers` is a Python with lightly-train
 in `quality_per_minute_peers.py`. lightly-train's distillation is not among them: its teachers are DINOv2 and DINOv3
 networks alone, and cannot be had without a network; plain distillation from the bundled teacher stands in its place.
 
-By `--clock wall` a side has both cores for M minutes, its own start excepted. By `--clock processor` it has as much
-processor time of one thread as two cores give in M minutes (1.7 seconds for one), which other work on the machine does
-not change.
+By `--clock wall` a side has both cores for M minutes; a peer's start and its trial steps come on top. By `--clock
+processor` it has as much processor time of one thread as two cores give in M minutes (1.7 seconds for one), which other
+work on the machine changes little; for ours, prototypes are fitted within it, and no monitor runs.
 
 Every student is judged alike: k-NN (k = 20) with 10,000 of the photographs as bank and 2,500 others as queries, at 64
 and at 96 px, of which the better counts; the linear probe on 5,000 of the bank at that size. Rows that are there are
@@ -31,6 +31,7 @@ from typing import Any
 import documents
 import numpy as np
 from processor_minutes import TWO_CORES, timed_config
+from safetensors.torch import save_file
 from tiny_imagenet_part import part
 
 import lowzoo
@@ -38,7 +39,7 @@ from lowzoo.data.source import ImageSource
 from lowzoo.evaluate.knn_protocol import TrainTestData
 
 OUT = Path(__file__).parent / "results" / "quality_per_minute.json"
-STUDENT, SIDE = "mobilenetv3_large_100", 64
+STUDENT, TEACHER, SIDE = "mobilenetv3_large_100", "mobilenetv2_supervised", 64
 EVALUATED = (64, 96)
 OWN = ("lowzoo-rob", "lowzoo-seed", "lowzoo-sslight", "lowzoo-rob-sslight")
 PEERS = (
@@ -98,6 +99,9 @@ def _row(
     if side in OWN:
         return _own(side, minutes, seed, words.clock, bank, folder, out)
     seconds = minutes * 60 * (TWO_CORES if words.clock == "processor" else 1)
+    teacher = words.work / "teacher.safetensors"
+    if not teacher.exists():
+        save_file(lowzoo.load(TEACHER).model.state_dict(), teacher)
     told = {
         "folder": str(folder),
         "images": len(bank),
@@ -107,7 +111,7 @@ def _row(
         "clock": words.clock,
         "seed": seed,
         "workers": 0 if words.clock == "processor" else 2,
-        "teacher": str(Path(lowzoo.__file__).parent / "zoo" / "weights" / "mobilenetv2_supervised.safetensors"),
+        "teacher": str(teacher),
         "teacher_architecture": "mobilenetv2_100",
         "teacher_size": 96,
     }
@@ -139,8 +143,8 @@ def _own(
     began = time.perf_counter(), time.process_time()
     if clock == "processor":
         torch.set_num_threads(1)
-        settings = [f"student={STUDENT}", f"seed={seed}"]
-        config = timed_config(recipe, bank, minutes, settings, softer)
+        settings = [f"student={STUDENT}", f"seed={seed}", "monitor_epochs=0"]
+        config = timed_config(recipe, bank, minutes, settings, softer, whole=True)
         began = time.perf_counter(), time.process_time()
         result = Run(config, bank, None, out / "run", resume=(out / "run" / "config.toml").exists()).train(Progress())
         assert result is not None

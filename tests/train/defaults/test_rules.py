@@ -105,6 +105,10 @@ def test_a_teacher_without_a_head_gets_prototypes_of_which_the_images_hold_many(
     assert small.teacher_head == large.teacher_head == "fitted"
     assert 2 <= small.prototypes < large.prototypes
     assert small.prototypes * 4 <= 600
+    # Embeddings cost a CPU more than they are worth beyond a few for each prototype.
+    assert large.fitted_images == 8 * large.prototypes
+    on_gpu = resolve(choose(replace(FACTS, images=50_000, teacher_head=False, gpu=True), named).fields)
+    assert on_gpu.fitted_images > large.fitted_images
     assert resolve(choose(FACTS, {}).fields).teacher == BUNDLED_TEACHER
 
 
