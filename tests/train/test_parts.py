@@ -116,6 +116,18 @@ def test_fitted_head_gives_cosines_and_ignores_a_common_offset() -> None:
     torch.testing.assert_close(moved @ moved.T, here @ here.T, atol=1e-3, rtol=0)
 
 
+@pytest.mark.parametrize("width", [64, 256, 1280])
+def test_a_head_is_fitted_to_copies_of_two_pictures(width: int) -> None:
+    """Their covariance has rank one and, after a ReLU, empty rows: no eigenvalues of it were found in fp32."""
+    for seed in range(8):
+        torch.manual_seed(seed)
+        two = torch.randn(2, width).relu() * (torch.rand(width) > 0.7)
+        head = fit_head(two[torch.arange(30) % 2], prototypes=2, bottleneck=8)
+        near = head.bottleneck(two) @ head.prototypes.T
+        torch.testing.assert_close(near.amax(1), torch.ones(2))
+        assert near.argmax(1).unique().numel() == 2
+
+
 def test_decay_rule_of_rob() -> None:
     module = nn.ModuleDict({"bn1": nn.BatchNorm1d(3), "norm": nn.LayerNorm(3), "fc": nn.Linear(3, 3)})
     decayed, undecayed = parameter_groups(module, "names", 0.1)

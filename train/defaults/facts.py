@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from statistics import median
 from typing import Any
 
-import numpy as np
-
 from lowzoo import catalog
 from lowzoo.base.errors import LowzooError
+from lowzoo.base.notes import say_once
 from lowzoo.data.pixels.decode import BadImage
 from lowzoo.data.source import ImageSource
 from lowzoo.system.device import pick_device
@@ -61,9 +60,15 @@ def _side(source: ImageSource) -> int:
             continue
         sides.append(min(pixels.shape[:2]))
         pictures.append(pixels)
-    if len(pictures) > 1 and all(np.array_equal(pictures[0], other) for other in pictures[1:]):
+    different = len({(image.shape, image.tobytes()) for image in pictures})
+    if len(pictures) > 1 and different == 1:
         raise LowzooError(
             f"all of {len(pictures)} images tried in {source.name} are the same picture",
             "Name a folder of different images by --data",
+        )
+    if 2 * different <= len(pictures):
+        say_once(
+            f"{len(pictures)} images tried in {source.name} are copies of {different} pictures, and so many alone can "
+            "teach; `lowzoo data SRC` finds copies"
         )
     return int(median(sides)) if sides else 1

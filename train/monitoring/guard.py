@@ -61,14 +61,19 @@ class Guard:
                 COLLAPSED,
             )
 
-    def features(self, features_ND: Tensor, step: int) -> float:
+    def features(self, features_ND: Tensor, step: int, different: int) -> float:
         """Effective rank of features, see `effective_rank`.
 
+        Args:
+            features_ND: Features of the monitor's images.
+            step: At which.
+            different: How many of these images differ.
+
         Raises:
-            LowzooError: All features are the same.
+            LowzooError: Different images have the same features.
         """
         rank = effective_rank(features_ND)
-        if rank < 1.05 and len(features_ND) > 2:  # two images alone span one axis, however much they differ
+        if rank < 1.05 and different > 2:  # two pictures alone span one axis, however much they differ
             raise LowzooError(
                 f"the run has collapsed: the features of different images are the same at step {step} "
                 f"(effective rank {rank:.2f} of {features_ND.shape[1]})",

@@ -21,7 +21,7 @@ from torch.nn.functional import normalize
 from lowzoo.data.source import ImageSource
 from lowzoo.data.stores.stream import HEAD
 from lowzoo.train.data.dataset import ViewDataset
-from lowzoo.train.monitoring.monitor import features_of, load_squares
+from lowzoo.train.monitoring.monitor import count_different, features_of, load_squares
 from lowzoo.train.views import ViewGroup, photometric
 
 # Images that the monitor looks at, at most.
@@ -50,6 +50,7 @@ class LabelFreeMonitor:
         if images.streamed:
             limit = min(limit, HEAD)
         self._squares, kept = load_squares(images, limit, size, _SEED)
+        self.different = count_different(self._squares)
         group = ViewGroup(name="global", count=2, size=size, scale=_SCALE)
         batch = ViewDataset(images, (group,), _SEED).__getitems__([(0, int(index)) for index in kept])
         self._crops_N23SS, self._params_N2P = batch.crops[0].clone(), batch.photometric

@@ -96,6 +96,11 @@ def features_of(
     return torch.cat(out)
 
 
+def count_different(squares_N3SS: Tensor) -> int:
+    """Number of images of which no two are the same."""
+    return len({image.numpy().tobytes() for image in squares_N3SS})
+
+
 class KnnMonitor:
     """Classifies held-out images by their neighbours in the training set; images are decoded once.
 
@@ -123,6 +128,7 @@ class KnnMonitor:
         self._bank_labels = torch.from_numpy(bank.require_labels()[bank_kept])
         self._query_labels = torch.from_numpy(known.require_labels()[query_kept])
         self.k = min(K, len(self._bank))
+        self.different = count_different(self._queries)
 
     @property
     def queries(self) -> int:

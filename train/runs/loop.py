@@ -513,11 +513,13 @@ class Run:
             return
         figures, features = self.label_free.measure(self.student.backbone, self.device, self.autocast)
         row = {"step": self.step, "epoch": self.step / self.batches.steps_per_epoch, **figures}
+        different = self.label_free.different
         if self.monitor is not None:
             knn, features = self.monitor.measure(self.student.backbone, self.device, self.autocast)
+            different = self.monitor.different
             row["knn"] = round(knn, 3)
         if self.config.guard and self.step:
-            row["feature_rank"] = round(self.guard.features(features, self.step), 2)
+            row["feature_rank"] = round(self.guard.features(features, self.step, different), 2)
         self.metrics.add(row)
         bar.note(self.step, row)
 

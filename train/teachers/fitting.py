@@ -103,8 +103,9 @@ def fit_head(
     """
     bottleneck = min(bottleneck, *features_ND.shape)
     mean = features_ND.mean(0)
-    covariance = (features_ND - mean).T @ (features_ND - mean) / len(features_ND)
-    variances, axes = torch.linalg.eigh(covariance)
+    # In double precision: LAPACK's solver gives up on a matrix of low rank, as that of few different images is, in fp32.
+    centred_ND = (features_ND - mean).double()
+    variances, axes = torch.linalg.eigh(centred_ND.T @ centred_ND / len(features_ND))
     leading = variances.argsort(descending=True)[:bottleneck]
     spread = variances[leading].clamp_min(variances.max() * 1e-6).sqrt()
     head = FittedHead(features_ND.shape[1], prototypes, bottleneck=bottleneck)

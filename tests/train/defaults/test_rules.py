@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from lowzoo import catalog
-from lowzoo.base.errors import LowzooError
+from lowzoo.base.errors import LowzooError, LowzooWarning
 from lowzoo.data.source import ImageSource, open_set
 from lowzoo.train.command import TrainArgs, default_layers, resolve_args
 from lowzoo.train.defaults import choose, look
@@ -144,6 +144,14 @@ def test_images_that_nothing_can_be_learned_from_are_refused(tmp_path: Path) -> 
     folder.mkdir()
     facts = look("sslight", _pictures(folder, 3, same=False), {"student": "resnet18"}, 1)
     assert (facts.images, facts.side, facts.student, facts.kind) == (3, 50, "resnet18", "cnn")
+
+
+def test_copies_of_few_pictures_are_noted(tmp_path: Path) -> None:
+    with pytest.warns(LowzooWarning, match="6 images tried in .* are copies of 2 pictures"):
+        for number in range(6):
+            picture = np.random.default_rng(number % 2).integers(0, 256, (50, 70, 3), np.uint8)
+            cv2.imwrite(str(tmp_path / f"{number}.png"), picture)
+        look("sslight", open_set(str(tmp_path)).open("train"), {}, 1)
 
 
 def test_what_is_known_not_to_learn_in_the_time_is_said_before_it_starts() -> None:

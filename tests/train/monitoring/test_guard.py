@@ -50,10 +50,14 @@ def test_effective_rank_counts_directions() -> None:
 
 def test_equal_features_stop_the_run() -> None:
     with pytest.raises(LowzooError, match="features of different images are the same at step 3"):
-        Guard(0).features(torch.ones(30, 8), 3)
-    assert Guard(0).features(torch.eye(8), 3) > 5
+        Guard(0).features(torch.ones(30, 8), 3, 30)
+    assert Guard(0).features(torch.eye(8), 3, 8) > 5
 
 
 def test_two_images_that_differ_are_no_collapse() -> None:
     two = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.5]])
-    assert Guard(0).features(two, 3) == pytest.approx(1, abs=1e-4)
+    assert Guard(0).features(two, 3, 2) == pytest.approx(1, abs=1e-4)
+    copies = two[torch.arange(30) % 2]
+    assert Guard(0).features(copies, 3, 2) == pytest.approx(1, abs=1e-4)
+    with pytest.raises(LowzooError, match="collapsed"):
+        Guard(0).features(copies, 3, 30)
