@@ -28,6 +28,8 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 Tracker = Annotated[str, AfterValidator(partial(known_name, TRACKERS))]
 Optimizer = Annotated[str, AfterValidator(partial(known_name, OPTIMIZERS))]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+# A softmax over one output is always 1, and teaches nothing.
+Outputs = Annotated[int, Field(ge=2)]
 # The length of a run is given by one of these.
 LENGTHS = ("epochs", "steps", "minutes")
 _YEAR = 60 * 24 * 366
@@ -253,7 +255,7 @@ class TeacherSettings(BaseModel):
     teacher_size: Annotated[int, Field(ge=0, le=1024)] = 0
     teacher_head: Literal["own", "fitted"] = "own"
     teacher_file: str = ""
-    prototypes: PositiveInt = 1024
+    prototypes: Outputs = 1024
     fitted_bottleneck: PositiveInt = 256
     fitted_whitening: Annotated[float, Field(ge=0, le=1)] = 0.5
     fitted_images: PositiveInt = 20_000

@@ -128,6 +128,7 @@ def test_later_sources_win(tmp_path) -> None:
         ("lr=nan", "lr = nan is impossible"),
         ("view.lokal.size=48", "view.lokal names no group of views"),
         ("view.local.sise=48", "unknown configuration key 'views.1.sise' (near: size"),
+        ("prototypes=1", "prototypes = 1 is impossible"),
         ("loss=dyno", "loss = 'dyno' is impossible"),
         ("warmup=1.5", "warmup = 1.5 is impossible"),
         ("lr_batch=-256", "lr_batch = -256 is impossible"),

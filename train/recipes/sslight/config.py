@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 
-from lowzoo.train.recipes.base import Fraction, Positive, TrainConfig
+from lowzoo.train.recipes.base import Fraction, Outputs, Positive, TrainConfig
 
 Method = Literal["dino", "swav", "moco"]
 
@@ -38,7 +38,7 @@ class SslightConfig(TrainConfig):
     batch_size: PositiveInt = 1024
     alpha: NonNegativeFloat
     beta: NonNegativeFloat
-    prototypes: PositiveInt = 4096
+    prototypes: Outputs = 4096
     student_temperature: Positive = 0.1
     teacher_temperature_start: Positive = 0.04
     teacher_temperature: Positive = 0.07
