@@ -103,7 +103,7 @@ def fit_head(
     """
     bottleneck = min(bottleneck, *features_ND.shape)
     mean = features_ND.mean(0)
-    # In double precision: LAPACK's solver gives up on a matrix of low rank, as that of few different images is, in fp32.
+    # In fp32 LAPACK's solver gives up on a matrix of low rank, as that of few different images is.
     centred_ND = (features_ND - mean).double()
     variances, axes = torch.linalg.eigh(centred_ND.T @ centred_ND / len(features_ND))
     leading = variances.argsort(descending=True)[:bottleneck]
