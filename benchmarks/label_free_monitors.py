@@ -1,10 +1,10 @@
 """Do the monitors that need no labels move as labelled k-NN does? Rank correlation over the runs of default_settings.
 
-    python benchmarks/label_free_monitors.py --work DIR
+    python benchmarks/label_free_monitors.py --work DIR ...
 
-`DIR` is where `default_settings.py` has its runs, each of which was watched by k-NN with labels and, on the same
-held-out images, by the monitors of `lowzoo.train.monitoring.label_free`, which see no label. Two questions, each by
-Spearman's correlation:
+`DIR` is where `default_settings.py` or `headless_teachers.py` has its runs, each of which was watched by k-NN with
+labels and, on the same held-out images, by the monitors of `lowzoo.train.monitoring.label_free`, which see no label.
+Two questions, each by Spearman's correlation:
 
 - within a run: do monitor and k-NN rank its marks alike, from the untrained network to the end? (mean over runs)
 - over runs of the same images: does the monitor's change rank the runs as k-NN's change does?
@@ -13,7 +13,7 @@ The table is results/label_free_monitors.json and .md.
 """
 
 import argparse
-import re
+import json
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -33,11 +33,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--work", type=Path, nargs="+", required=True, help="folders of runs")
     words = parser.parse_args()
-    runs = {file.parent.name: _marks(file) for work in words.work for file in sorted(work.glob("*/metrics.jsonl"))}
-    runs = {name: marks for name, marks in runs.items() if len(marks) >= _FEWEST}
+    found = {file.parent: _marks(file) for work in words.work for file in sorted(work.glob("*/metrics.jsonl"))}
+    found = {folder: marks for folder, marks in found.items() if len(marks) >= _FEWEST}
+    runs = {folder.name: marks for folder, marks in found.items()}
     document = {
         "within": {name: _within(marks) for name, marks in runs.items()},
-        "over": _over(runs),
+        "over": _over(found),
         "runs": {name: {"before": marks[0], "after": marks[-1]} for name, marks in runs.items()},
         "versions": documents.versions(),
     }
@@ -63,11 +64,11 @@ def _within(marks: list[dict[str, float]]) -> dict[str, float | None]:
     return {name: _correlation([(mark["knn"], mark[name]) for mark in marks if name in mark]) for name in MONITORS}
 
 
-def _over(runs: dict[str, list[dict[str, float]]]) -> dict[str, dict[str, Any]]:
-    """By the first word of a run's name, which is its set of images."""
+def _over(runs: dict[Path, list[dict[str, float]]]) -> dict[str, dict[str, Any]]:
+    """By the images that runs learn from."""
     groups: dict[str, list[list[dict[str, float]]]] = defaultdict(list)
-    for name, marks in runs.items():
-        groups[re.split("-", name)[0]].append(marks)
+    for folder, marks in runs.items():
+        groups[json.loads((folder / "data.json").read_text())["train"]["name"]].append(marks)
     return {
         images: {"runs": len(group)}
         | {
