@@ -81,7 +81,10 @@ def main() -> None:
                 key = f"{side}-{minutes:g}min-{seed}-{words.clock}"
                 if key in document["rows"]:
                     continue
-                row = _row(side, minutes, seed, words, bank, folder) | _judged(words.work / key, bank, queries)
+                trained = words.work / key / "trained.json"
+                if not trained.exists():
+                    documents.write(trained, _row(side, minutes, seed, words, bank, folder))
+                row = documents.read(trained) | _judged(words.work / key, bank, queries)
                 row |= {"side": side, "minutes": minutes, "seed": seed, "clock": words.clock, "student": STUDENT}
                 document = documents.read(OUT, {"rows": {}})
                 document["rows"][key] = row | documents.circumstances() | {"cores": os.cpu_count()}
