@@ -16,7 +16,8 @@ work on the machine changes little; for ours, prototypes are fitted within it, a
 
 Every student is judged alike: k-NN (k = 20) with 10,000 of the photographs as bank and 2,500 others as queries, at 64
 and at 96 px, of which the better counts; the linear probe on 5,000 of the bank at that size, on the network's own
-feature and with one penalty. Rows that are there are not measured again. Results: results/quality_per_minute.json, .md and .png.
+feature and with one penalty. Rows that are there are not measured again. Results: results/quality_per_minute.json, .md
+and .png.
 """
 
 import argparse

@@ -180,7 +180,7 @@ def lightly_moco(words: dict[str, Any]) -> dict[str, Any]:
         return step
 
     found = _loop(words, student, _batches(words, MoCoV2Transform(input_size=SIDE), 256), make)
-    return {"batch_size": 256, "lr": 0.06, "memory": 4096, "side": SIDE} | found
+    return {"batch_size": 256, "lr": 0.06, "memory": 4096, "view_size": SIDE} | found
 
 
 def lightly_dino(words: dict[str, Any]) -> dict[str, Any]:
@@ -219,7 +219,7 @@ def lightly_dino(words: dict[str, Any]) -> dict[str, Any]:
 
     transform = DINOTransform(global_crop_size=SIDE, local_crop_size=SIDE // 2)
     found = _loop(words, student, _batches(words, transform, 64), make)
-    return {"batch_size": 64, "lr": 0.001, "outputs": 2048, "side": SIDE} | found
+    return {"batch_size": 64, "lr": 0.001, "outputs": 2048, "view_size": SIDE} | found
 
 
 def plain_distillation(words: dict[str, Any]) -> dict[str, Any]:
@@ -263,7 +263,7 @@ def plain_distillation(words: dict[str, Any]) -> dict[str, Any]:
         ]
     )
     found = _loop(words, student, _batches(words, view, 64), make)
-    return {"batch_size": 64, "lr": 1e-3, "side": SIDE, "teacher_size": words["teacher_size"]} | found
+    return {"batch_size": 64, "lr": 1e-3, "view_size": SIDE, "teacher_size": words["teacher_size"]} | found
 
 
 _AT_64 = {"transform_args": {"image_size": (SIDE, SIDE)}}
