@@ -31,6 +31,8 @@ from typing import Any
 
 import documents
 import numpy as np
+import timm
+import torch
 from processor_minutes import TWO_CORES, timed_config
 from safetensors.torch import save_file
 from tiny_imagenet_part import part
@@ -52,6 +54,9 @@ PEERS = (
     "lightly-dino",
     "plain-distillation",
 )
+# timm's random initialisation, which costs no minute.
+UNTRAINED = "untrained"
+SIDES = (UNTRAINED, *OWN, *PEERS)
 # Of the linear probe; a search for each side's best would take longer than its training.
 _PENALTY = 0.01
 # Sides that a teacher taught; the others had none.
@@ -65,7 +70,9 @@ def main() -> None:
     parser.add_argument("--peers", default="python", help="a Python with lightly-train and lightly")
     parser.add_argument("--minutes", type=float, nargs="+", default=[5, 20])
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--only", nargs="+", choices=[*OWN, *PEERS], default=[*OWN, *PEERS], metavar="SIDE")
+    parser.add_argument(
+        "--only", nargs="+", choices=[UNTRAINED, *OWN, *PEERS], default=[UNTRAINED, *OWN, *PEERS], metavar="SIDE"
+    )
     parser.add_argument("--clock", choices=["wall", "processor"], default="wall")
     parser.add_argument("--tables", action="store_true", help="write table and picture alone")
     words = parser.parse_args()
@@ -102,6 +109,10 @@ def _row(
     """Train one side, and leave its student in its folder as weights.pth."""
     out = words.work / f"{side}-{minutes:g}min-{seed}-{words.clock}"
     out.mkdir(parents=True, exist_ok=True)
+    if side == UNTRAINED:
+        torch.manual_seed(seed)
+        torch.save(timm.create_model(STUDENT, num_classes=0).state_dict(), out / "weights.pth")
+        return {"steps": 0, "spent": 0.0, "versions": {"timm": timm.__version__}}
     if side in OWN:
         return _own(side, minutes, seed, words.clock, bank, folder, out)
     seconds = minutes * 60 * (TWO_CORES if words.clock == "processor" else 1)
@@ -132,8 +143,6 @@ def _row(
 def _own(
     side: str, minutes: float, seed: int, clock: str, bank: ImageSource, folder: Path, out: Path
 ) -> dict[str, Any]:
-    import torch
-
     from lowzoo.train.monitoring.progress import Progress
     from lowzoo.train.recipes.sslight.defaults import defaults
     from lowzoo.train.runs.loop import Run
@@ -176,9 +185,6 @@ def _own(
 
 def _judged(folder: Path, bank: ImageSource, queries: ImageSource) -> dict[str, Any]:
     """k-NN by size, and the linear probe at the better one."""
-    import timm
-    import torch
-
     network = timm.create_model(STUDENT, num_classes=0)
     weights = torch.load(folder / "weights.pth", weights_only=True)
     wanted = network.state_dict().keys()
@@ -238,7 +244,7 @@ def _tables(document: dict[str, Any]) -> None:
             "| side | taught | k-NN % | linear % | steps | seeds |",
             "|---|---|---|---|---|---|",
         ]
-        for side in (*OWN, *PEERS):
+        for side in SIDES:
             of = [row for row in rows if (row["side"], row["minutes"], row["clock"]) == (side, minutes, clock)]
             if of:
                 shown = ["/".join(f"{row[name]:.1f}" for row in of) for name in ("knn", "linear")]
@@ -266,7 +272,7 @@ def _picture(document: dict[str, Any]) -> None:
     from matplotlib import pyplot
 
     figure, axes = pyplot.subplots(figsize=(8, 5), layout="constrained")
-    for side in (*OWN, *PEERS):
+    for side in SIDES:
         points: dict[float, list[float]] = {}
         for row in document["rows"].values():
             if row["side"] == side:
