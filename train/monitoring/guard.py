@@ -17,11 +17,6 @@ _BACK = (
     "again"
 )
 DIVERGED = "Lower the learning rate: " + _BACK.format("--set lr=..., --set clip_grad=1 or --precision fp32")
-COLLAPSED = (
-    "Lower the learning rate or the teacher's temperature: "
-    + _BACK.format("--set lr=... or --set teacher_temperature=...")
-    + ". A larger batch is another run; --set guard=false goes on as it is"
-)
 
 
 class Guard:
@@ -29,12 +24,20 @@ class Guard:
 
     Args:
         outputs: Number of outputs K; 0 where a uniform guess means nothing.
+        sharpness: Setting by which the recipe sharpens or softens its targets, empty if it has none.
         patience: Logged losses in a row at ln K that end the run.
     """
 
-    def __init__(self, outputs: int, patience: int = _PATIENCE) -> None:
+    def __init__(self, outputs: int, sharpness: str = "", patience: int = _PATIENCE) -> None:
         self.uniform = math.log(outputs) if outputs > 1 else math.nan
         self.patience = patience
+        changes = ["lr", *([sharpness] if sharpness else [])]
+        self._remedy = (
+            "Lower the learning rate"
+            + (f" or change {sharpness}: " if sharpness else ": ")
+            + _BACK.format(" or ".join(f"--set {name}=..." for name in changes))
+            + ". A larger batch is another run; --set guard=false goes on as it is"
+        )
         self._stuck = 0
         self._moved = False
 
@@ -58,7 +61,7 @@ class Guard:
             raise LowzooError(
                 f"the run has collapsed: the loss stands at ln K = {self.uniform:.4f}, where every output is alike, "
                 f"for {self._stuck} logged steps (step {step})",
-                COLLAPSED,
+                self._remedy,
             )
 
     def features(self, features_ND: Tensor, step: int, different: int) -> float:
@@ -77,7 +80,7 @@ class Guard:
             raise LowzooError(
                 f"the run has collapsed: the features of different images are the same at step {step} "
                 f"(effective rank {rank:.2f} of {features_ND.shape[1]})",
-                COLLAPSED,
+                self._remedy,
             )
         return rank
 

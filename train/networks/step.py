@@ -68,6 +68,8 @@ class Method(nn.Module, ABC):
 
     #: Number of outputs K whose uniform guess, ln K nats, is where a collapsed run stays; 0 where there is none.
     outputs: int = 0
+    #: Setting by which the targets are sharpened or softened; named where a run has collapsed.
+    sharpness: str = ""
 
     def __init__(self, student: MultiViewEncoder) -> None:
         super().__init__()

@@ -194,7 +194,7 @@ class Run:
         self.device_views = DeviceViews(config, source, self.device, patch_side(backbone), self.teacher)
         self.bad = BadImageLog(folder / self._own("bad_images.txt"), config.max_bad_share)
         self.odd = OddImageLog(folder / self._own("odd_images.txt"))
-        self.guard = Guard(self.method.outputs)
+        self.guard = Guard(self.method.outputs, self.method.sharpness)
         self.step = self.by_cpu = 0
         self._worked, self._say = Worked(), say
         if resume:

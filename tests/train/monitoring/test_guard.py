@@ -54,6 +54,15 @@ def test_equal_features_stop_the_run() -> None:
     assert Guard(0).features(torch.eye(8), 3, 8) > 5
 
 
+@pytest.mark.parametrize("sharpness", ["", "epsilon"])
+def test_the_remedy_names_what_the_recipe_has(sharpness: str) -> None:
+    with pytest.raises(LowzooError) as caught:
+        Guard(0, sharpness).features(torch.ones(30, 8), 3, 30)
+    assert ("--set epsilon=..." in str(caught.value)) == bool(sharpness)
+    assert "--set lr=..." in str(caught.value)
+    assert "temperature" not in str(caught.value)
+
+
 def test_two_images_that_differ_are_no_collapse() -> None:
     two = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 0.5]])
     assert Guard(0).features(two, 3, 2) == pytest.approx(1, abs=1e-4)

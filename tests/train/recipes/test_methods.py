@@ -9,6 +9,7 @@ import torch
 
 from lowzoo.train.monitoring.metrics import read_metrics
 from lowzoo.train.monitoring.progress import Progress
+from lowzoo.train.recipes import RECIPES
 from lowzoo.train.recipes.sslight.method import DinoMethod, MocoMethod
 from lowzoo.train.runs.loop import Run
 from tests.helpers.slow import slow_but
@@ -37,6 +38,7 @@ def test_a_method_trains_its_student_alone(method: str, world: Path, tmp_path: P
     if isinstance(run.method, DinoMethod | MocoMethod):
         assert not torch.equal(next(run.method.twin.parameters()), next(run.student.parameters()))
     assert result.facts["teacher"] is None or result.facts["teacher"]["prototypes"]
+    assert run.method.sharpness in RECIPES[run.config.recipe].changeable, "a remedy that a resumed run does not take"
 
 
 class _Stopped(Exception):

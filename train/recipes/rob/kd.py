@@ -23,6 +23,7 @@ class KdMethod(Method):
 
     def __init__(self, student: MultiViewEncoder, teacher: FrozenTeacher, config: RobConfig) -> None:
         super().__init__(student)
+        self.sharpness = "kd_temperature"
         self.teacher = teacher
         self.config = config
         self.outputs = teacher.facts.prototypes

@@ -32,6 +32,7 @@ class RobMethod(Method):
         self.teacher = teacher
         self.config = config
         self.outputs = teacher.facts.prototypes
+        self.sharpness = "epsilon" if config.loss == "swav" else "teacher_temperature"
         family = "dino" if config.loss == "swav" else config.loss
         self.objective = RobObjective(
             config.teacher_temperature or TEACHER_TEMPERATURE[family],  # type: ignore[index]
@@ -72,6 +73,7 @@ class RobIbotMethod(Method):
         self.teacher = teacher
         self.config = config
         self.outputs = teacher.facts.prototypes
+        self.sharpness = "teacher_temperature"
 
     def loss(self, views: Views, now: StepContext) -> Tensor:
         """CLS term plus weighted patch term."""

@@ -25,6 +25,7 @@ class SeedMethod(Method):
         super().__init__(student)
         self.teacher = teacher
         self.outputs = config.queue + 1
+        self.sharpness = "teacher_temperature"
         self._small_patches = config.local_views > 0
         kind = SmallPatchObjective if self._small_patches else SeedObjective
         self.objective: SeedObjective | SmallPatchObjective = kind(

@@ -50,7 +50,7 @@ class DinoMethod(_SslightMethod):
     def __init__(self, student: MultiViewEncoder, config: SslightConfig) -> None:
         super().__init__(student, config)
         self.twin = momentum_teacher(student)
-        self.outputs = config.prototypes
+        self.outputs, self.sharpness = config.prototypes, "teacher_temperature"
         self.objective = DinoObjective(
             config.prototypes,
             student_temperature=config.student_temperature,
@@ -89,7 +89,7 @@ class SwavMethod(_SslightMethod):
 
     def __init__(self, student: MultiViewEncoder, config: SslightConfig, width: int) -> None:
         super().__init__(student, config)
-        self.outputs = config.prototypes
+        self.outputs, self.sharpness = config.prototypes, "epsilon"
         self.objective = SwavObjective(
             width,
             queue_length=config.queue - config.queue % config.batch_size,
@@ -130,7 +130,7 @@ class MocoMethod(_SslightMethod):
 
     def __init__(self, student: MultiViewEncoder, config: SslightConfig, width: int) -> None:
         super().__init__(student, config)
-        self.twin = momentum_teacher(student)
+        self.twin, self.sharpness = momentum_teacher(student), "student_temperature"
         self.objective = MocoObjective(width, config.queue, temperature=config.student_temperature, peers=peers())
         self._keys: list[Tensor] = []
         self._moved = -1
