@@ -30,6 +30,7 @@ from processor_minutes import timed_config
 from tiny_imagenet_part import part
 
 from lowzoo import catalog
+from lowzoo.base.errors import LowzooError
 from lowzoo.catalog.learned import LearnedRow
 from lowzoo.data.source import ImageSource, open_set
 from lowzoo.system.machine import versions
@@ -97,8 +98,15 @@ def row(
     began = time.process_time()
     resumed = (folder / "config.toml").exists()
     run = Run(config, source, queries, folder, resume=resumed)
-    result = run.train(Progress())
-    assert result is not None
+    loss, ended = None, {}
+    try:
+        result = run.train(Progress())
+        assert result is not None
+        loss = result.loss
+    except LowzooError as error:
+        if not words.label:
+            raise
+        ended = {"ended": f"at step {run.step}: {error.message}"}
     knns = [row["knn"] for row in read_metrics(folder / "metrics.jsonl") if "knn" in row]
     error = 100 * math.sqrt(knns[-1] / 100 * (1 - knns[-1] / 100) / min(len(queries), config.monitor_queries))
     rows = json.loads(file.read_text()) if file.exists() else {}
@@ -115,7 +123,8 @@ def row(
         "knn_on_the_way": knns,
         "sampling_error": round(error, 2),
         "learned": bool(knns[-1] - knns[0] > 3 * error),
-        "loss": result.loss,
+        "loss": loss,
+        **ended,
         "versions": versions(),
         "cores": os.cpu_count(),
     }
@@ -195,6 +204,8 @@ def _ablations() -> list[str]:
     for key, row in rows.items():
         minutes = row.get("minutes", MINUTES[key.split("-")[0]])
         way = ", ".join(f"{knn:.1f}" for knn in row["knn_on_the_way"][1:-1])
+        if "ended" in row:
+            way += f"; ended {row['ended']}"
         lines.append(
             f"| {key} | {minutes:g} | {row['steps']} | {row['knn_init']:.1f} | {way} | {row['knn']:.1f} "
             f"| {row['sampling_error']:.1f} |"
