@@ -265,24 +265,36 @@ def _tables(document: dict[str, Any]) -> None:
 
 
 def _picture(document: dict[str, Any]) -> None:
-    """k-NN over minutes, a line a side."""
+    """k-NN over minutes, a line a side; bars while one budget alone was measured."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
+    points: dict[str, dict[float, list[float]]] = {side: {} for side in SIDES}
+    for row in document["rows"].values():
+        points[row["side"]].setdefault(row["minutes"], []).append(row["knn"])
+    means = {
+        side: {minutes: float(np.mean(of[minutes])) for minutes in sorted(of)} for side, of in points.items() if of
+    }
+    budgets = sorted({minutes for of in means.values() for minutes in of})
     figure, axes = pyplot.subplots(figsize=(8, 5), layout="constrained")
-    for side in SIDES:
-        points: dict[float, list[float]] = {}
-        for row in document["rows"].values():
-            if row["side"] == side:
-                points.setdefault(row["minutes"], []).append(row["knn"])
-        if points:
-            minutes = sorted(points)
-            line = [float(np.mean(points[minute])) for minute in minutes]
-            axes.plot(minutes, line, "o-" if side in OWN else "s--", label=side)
-    axes.set(xlabel="minutes on two cores", ylabel="k-NN top-1 (%)", title="25,000 photographs, MobileNetV3-Large")
-    axes.legend(fontsize=8)
+    title = "25,000 photographs, MobileNetV3-Large"
+    if len(budgets) == 1:
+        sides = sorted(means, key=lambda side: means[side][budgets[0]])
+        bars = axes.barh(
+            [f"{side}, taught" if side in TAUGHT else side for side in sides],
+            [means[side][budgets[0]] for side in sides],
+            color=["tab:green" if side in OWN else "tab:grey" for side in sides],
+        )
+        axes.bar_label(bars, fmt="%.1f", padding=3)
+        axes.margins(x=0.1)
+        axes.set(xlabel="k-NN top-1 (%)", title=f"{title}, {budgets[0]:g} minutes on two cores")
+    else:
+        for side, of in means.items():
+            axes.plot(list(of), list(of.values()), "o-" if side in OWN else "s--", label=side)
+        axes.set(xlabel="minutes on two cores", ylabel="k-NN top-1 (%)", title=title)
+        axes.legend(fontsize=8)
     figure.savefig(OUT.with_suffix(".png"), dpi=120)
     pyplot.close(figure)
 
