@@ -40,6 +40,9 @@ from tiny_imagenet_part import part
 import lowzoo
 from lowzoo.data.source import ImageSource
 from lowzoo.evaluate.knn_protocol import TrainTestData
+from lowzoo.train.defaults import choose, look
+from lowzoo.train.networks.encoder import create_student
+from lowzoo.train.settings.config import named_fields, resolve
 
 OUT = Path(__file__).parent / "results" / "quality_per_minute.json"
 STUDENT, TEACHER, SIDE = "mobilenetv3_large_100", "mobilenetv2_supervised", 64
@@ -54,9 +57,9 @@ PEERS = (
     "lightly-dino",
     "plain-distillation",
 )
-# timm's random initialisation, which costs no minute.
-UNTRAINED = "untrained"
-SIDES = (UNTRAINED, *OWN, *PEERS)
+# timm's random initialisation, and ours with residual branches at zero; they cost no minute.
+UNTRAINED = ("untrained", "lowzoo-untrained")
+SIDES = (*UNTRAINED, *OWN, *PEERS)
 # Of the linear probe; a search for each side's best would take longer than its training.
 _PENALTY = 0.01
 # Sides that a teacher taught; the others had none.
@@ -71,7 +74,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, nargs="+", default=[5, 20])
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument(
-        "--only", nargs="+", choices=[UNTRAINED, *OWN, *PEERS], default=[UNTRAINED, *OWN, *PEERS], metavar="SIDE"
+        "--only", nargs="+", choices=[*UNTRAINED, *OWN, *PEERS], default=[UNTRAINED, *OWN, *PEERS], metavar="SIDE"
     )
     parser.add_argument("--clock", choices=["wall", "processor"], default="wall")
     parser.add_argument("--tables", action="store_true", help="write table and picture alone")
@@ -109,9 +112,14 @@ def _row(
     """Train one side, and leave its student in its folder as weights.pth."""
     out = words.work / f"{side}-{minutes:g}min-{seed}-{words.clock}"
     out.mkdir(parents=True, exist_ok=True)
-    if side == UNTRAINED:
+    if side in UNTRAINED:
         torch.manual_seed(seed)
-        torch.save(timm.create_model(STUDENT, num_classes=0).state_dict(), out / "weights.pth")
+        network = timm.create_model(STUDENT, num_classes=0)
+        if side.startswith("lowzoo"):
+            named = [f"student={STUDENT}", f"minutes={minutes}"]
+            chosen = choose(look("sslight", bank, named_fields(settings=named), 1), named_fields(settings=named))
+            network = create_student(resolve(chosen.fields, settings=named))
+        torch.save(network.state_dict(), out / "weights.pth")
         return {"steps": 0, "spent": 0.0, "versions": {"timm": timm.__version__}}
     if side in OWN:
         return _own(side, minutes, seed, words.clock, bank, folder, out)
@@ -150,7 +158,6 @@ def _own(
     recipe = side.split("-")[1]
     softer: Mapping[str, Any] = {}
     if side == "lowzoo-rob-sslight":
-        from lowzoo.train.defaults import look
         from lowzoo.train.recipes.recipe import Budget
 
         fields = defaults(look("sslight", bank, {"student": STUDENT}, 1), {}, Budget(64, SIDE))
