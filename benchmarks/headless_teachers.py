@@ -2,6 +2,7 @@
 
     python benchmarks/headless_teachers.py --data tiny-imagenet-100 --work DIR
         [--teacher MODEL ...] [--minutes 3] [--only VARIANT ...]
+    python benchmarks/headless_teachers.py --tables
 
 5,000 photographs (every 10th of tiny-imagenet-100's training images; 1,667 of its validation images as queries), one
 student, the settings that `lowzoo train` chooses for that teacher, and in each variant one thing that is not as they
@@ -86,12 +87,18 @@ def build_regression(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder with the parquet files")
-    parser.add_argument("--work", type=Path, required=True, help="run folders")
+    parser.add_argument("--data", type=Path, help="folder with the parquet files")
+    parser.add_argument("--work", type=Path, help="run folders")
+    parser.add_argument("--tables", action="store_true", help="write the table alone")
     parser.add_argument("--teacher", nargs="+", default=["mobilenetv2_supervised"], metavar="MODEL")
     parser.add_argument("--minutes", type=float, default=3)
     parser.add_argument("--only", nargs="+", choices=list(VARIANTS), default=list(VARIANTS), metavar="VARIANT")
     words = parser.parse_args()
+    if words.tables:
+        documents.write(OUT, documents.read(OUT), _table)
+        return
+    if not words.data or not words.work:
+        parser.error("--data and --work are needed")
     torch.set_num_threads(1)
     source = part(words.data, "train", np.arange(0, 50_000, 10))
     queries = part(words.data, "validation", np.arange(0, 5_000, 3))
@@ -137,7 +144,8 @@ def _table(document: dict[str, Any]) -> str:
         "| teacher | objective | minutes | steps | before | on the way | after | sampling error |",
         "| --- | --- | ---: | ---: | ---: | --- | ---: | ---: |",
     ]
-    for row in document["rows"].values():
+    order = list(VARIANTS)
+    for row in sorted(document["rows"].values(), key=lambda row: (row["teacher"], order.index(row["variant"]))):
         knns = [f"{knn:.1f}" for knn in row["knn_on_the_way"]]
         lines.append(
             f"| {row['teacher']} | {row['variant']} | {row['minutes']:g} | {row['steps']} | {knns[0]} "
