@@ -31,9 +31,9 @@ def teacher_fields(facts: Facts, named: Mapping[str, Any], size: int) -> dict[st
         axes = BOTTLENECK
         while axes > 2 and axes * 2 > facts.images:
             axes //= 2
-        # MobileNetV3-Large taught by the bundled teacher, 3 minutes of two cores on 5,000 photographs: RoB on prototypes
-        # 10.1 % k-NN with half-whitened axes, 9.5 with plain ones, 8.7 with white ones; SEED 7.6 on those axes and 7.1
-        # on the whole embedding; a regression onto them 8.3 (benchmarks/results/headless_teachers.md).
+        # The bundled teacher's MobileNetV3-Large after 3 minutes of two cores on 5,000 photographs: RoB has 10.1 % k-NN
+        # on half-whitened axes, 9.5 on plain and 8.7 on white ones; SEED 7.6 on the former and 7.1 on the whole
+        # embedding, a regression 8.3 and 7.1 (benchmarks/results/headless_teachers.md).
         fields |= {"teacher_head": "fitted", "prototypes": prototypes, "fitted_bottleneck": axes}
         if not facts.gpu:
             # Embeddings of 20,000 images take 80 s of one core with the bundled teacher, a sixth of five minutes.
