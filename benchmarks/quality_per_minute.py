@@ -97,7 +97,7 @@ def main() -> None:
                 trained = words.work / key / "trained.json"
                 if not trained.exists():
                     documents.write(trained, _row(side, minutes, seed, words, bank, folder))
-                row = documents.read(trained) | _judged(words.work / key, bank, queries)
+                row = documents.read(trained) | _judged(words.work / key, bank, queries, probed=side not in UNTRAINED)
                 row |= {"side": side, "minutes": minutes, "seed": seed, "clock": words.clock, "student": STUDENT}
                 document = documents.read(OUT, {"rows": {}})
                 document["rows"][key] = row | documents.circumstances() | {"cores": os.cpu_count()}
@@ -190,8 +190,8 @@ def _own(
     return {"steps": steps, "spent": spent, "config": (out / "run" / "config.toml").read_text(), "versions": versions}
 
 
-def _judged(folder: Path, bank: ImageSource, queries: ImageSource) -> dict[str, Any]:
-    """k-NN by size, and the linear probe at the better one."""
+def _judged(folder: Path, bank: ImageSource, queries: ImageSource, *, probed: bool) -> dict[str, Any]:
+    """k-NN by size, and the linear probe at the better one; it takes minutes on random features."""
     network = timm.create_model(STUDENT, num_classes=0)
     weights = torch.load(folder / "weights.pth", weights_only=True)
     wanted = network.state_dict().keys()
@@ -201,11 +201,14 @@ def _judged(folder: Path, bank: ImageSource, queries: ImageSource) -> dict[str, 
     many = bank.subset(np.flatnonzero(np.arange(len(bank)) % 5 < 2))
     knns: dict[str, float] = {}
     for size in EVALUATED:
-        found = lowzoo.evaluate.knn(
+        judged = lowzoo.evaluate.knn(
             lowzoo.load(network, size=size, name=f"{folder.name}"), data=TrainTestData(many, queries), k=20
         )
-        knns[str(size)] = found.top1
+        knns[str(size)] = judged.top1
     better = max(knns, key=lambda size: knns[size])
+    found = {"knn": knns[better], "knn_by_size": knns, "evaluated_at": int(better), "linear": None}
+    if not probed:
+        return found
     few = bank.subset(np.arange(0, len(bank), 5))
     probe = lowzoo.evaluate.linear(
         lowzoo.load(network, size=int(better), name=f"{folder.name}"),
@@ -213,12 +216,7 @@ def _judged(folder: Path, bank: ImageSource, queries: ImageSource) -> dict[str, 
         features=["own"],
         weight_decay=[_PENALTY],
     )
-    return {
-        "knn": knns[better],
-        "knn_by_size": knns,
-        "evaluated_at": int(better),
-        "linear": probe.top1,
-    }
+    return found | {"linear": probe.top1}
 
 
 def _photographs(bank: ImageSource, folder: Path) -> Path:
@@ -254,7 +252,10 @@ def _tables(document: dict[str, Any]) -> None:
         for side in SIDES:
             of = [row for row in rows if (row["side"], row["minutes"], row["clock"]) == (side, minutes, clock)]
             if of:
-                shown = ["/".join(f"{row[name]:.1f}" for row in of) for name in ("knn", "linear")]
+                shown = [
+                    "/".join("-" if row[name] is None else f"{row[name]:.1f}" for row in of)
+                    for name in ("knn", "linear")
+                ]
                 taught = "yes" if side in TAUGHT else "no"
                 lines.append(f"| {side} | {taught} | {shown[0]} | {shown[1]} | {of[0]['steps']} | {len(of)} |")
         lines.append("")
