@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from processor_minutes import timed_config
+from processor_minutes import config_of, holds_run
 from tiny_imagenet_part import part
 
 from lowzoo import catalog
@@ -39,7 +39,6 @@ from lowzoo.train.monitoring.metrics import read_metrics
 from lowzoo.train.monitoring.progress import Progress
 from lowzoo.train.recipes.facts import Facts, kind_of
 from lowzoo.train.runs.loop import Run
-from lowzoo.train.settings.config import resolve
 
 RECIPES = ("rob", "seed", "sslight")
 STUDENTS = ("vit_tiny", "mobilenetv2", "mobilenetv3_large", "resnet18", "efficientnet_b0")
@@ -48,7 +47,7 @@ MINUTES = {"sample": 3, "photos": 6, "few": 2}
 EVERY = {"photos": 10, "few": 83}
 PICTURES = {"sample": "drawings", "photos": "photographs", "few": "photographs"}
 # Measured for the monitors on some students alone, which tells the package nothing of the others.
-_UNKNOWN = ("few",)
+_SOME_STUDENTS = ("few",)
 RESULTS = Path(__file__).parent / "results"
 CATALOG = Path(__file__).parents[1] / "lowzoo" / "catalog" / "learned.toml"
 
@@ -92,14 +91,10 @@ def row(
         return
     source, queries = _images(images, words.data)
     folder = words.work / key
-    if (folder / "config.toml").exists():
-        config = resolve((), folder / "config.toml")
-    else:
-        named = [f"student={student}", "monitor_queries=2000", *settings]
-        config = timed_config(recipe, source, words.minutes or MINUTES[images], named)
+    named = [f"student={student}", "monitor_queries=2000", *settings]
+    config = config_of(folder, recipe, source, words.minutes or MINUTES[images], named)
     began = time.process_time()
-    resumed = (folder / "config.toml").exists()
-    run = Run(config, source, queries, folder, resume=resumed)
+    run = Run(config, source, queries, folder, resume=holds_run(folder))
     loss, ended = None, {}
     try:
         result = run.train(Progress())
@@ -173,9 +168,9 @@ def _tables() -> None:
             "error": row["sampling_error"],
         }
         known.append((key, row, LearnedRow(name=key, **fields)))
-        if seed == "0" and images not in _UNKNOWN:
+        if seed == "0" and images not in _SOME_STUDENTS:
             catalog_lines += [f"[{key}]", *(f"{name} = {json.dumps(value)}" for name, value in fields.items()), ""]
-    measured = [entry for key, _, entry in known if key.endswith("-0") and not key.startswith(_UNKNOWN)]
+    measured = [entry for key, _, entry in known if key.endswith("-0") and not key.startswith(_SOME_STUDENTS)]
     for key, row, entry in known:
         facts = Facts(entry.recipe, entry.images, 64, entry.architecture, gpu=False)
         said = caution(facts, init="", minutes=entry.minutes, seen=None, rows=measured)

@@ -23,7 +23,7 @@ from typing import Any
 import documents
 import numpy as np
 import torch
-from processor_minutes import timed_config
+from processor_minutes import config_of, holds_run
 from tiny_imagenet_part import part
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity
@@ -119,9 +119,9 @@ def _row(
 ) -> dict[str, Any]:
     recipe, settings = VARIANTS[variant]
     named = [f"teacher={teacher}", f"student={STUDENT}", "monitor_queries=2000", *settings]
-    config = timed_config(recipe, source, minutes, named)
+    config = config_of(folder, recipe, source, minutes, named)
     build = build_regression if variant.startswith("regression") else build_method
-    Run(config, source, queries, folder, build=build).train(Progress())
+    Run(config, source, queries, folder, resume=holds_run(folder), build=build).train(Progress())
     knns = [row["knn"] for row in read_metrics(folder / "metrics.jsonl") if "knn" in row]
     error = 100 * np.sqrt(knns[-1] / 100 * (1 - knns[-1] / 100) / len(queries))
     return {

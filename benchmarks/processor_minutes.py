@@ -51,3 +51,24 @@ def timed_config(
     pace = (marks[-1] - marks[1]) / (len(marks) - 2)
     before = marks[1] - began - 2 * pace if whole else 0
     return resolve(chosen, settings=[*common, f"steps={int((minutes * 60 * TWO_CORES - before) / pace)}"])
+
+
+def holds_run(folder: Path) -> bool:
+    """Whether a folder holds a run, which goes on then."""
+    return (folder / "config.toml").exists()
+
+
+def config_of(
+    folder: Path,
+    recipe: str,
+    source: ImageSource,
+    minutes: float,
+    settings: Sequence[str],
+    pinned: Mapping[str, Any] | None = None,
+    *,
+    whole: bool = False,
+) -> TrainConfig:
+    """The configuration of the run that a folder holds; what `timed_config` gives where it holds none."""
+    if holds_run(folder):
+        return resolve((), folder / "config.toml")
+    return timed_config(recipe, source, minutes, settings, pinned, whole=whole)

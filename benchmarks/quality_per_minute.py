@@ -33,7 +33,7 @@ import documents
 import numpy as np
 import timm
 import torch
-from processor_minutes import TWO_CORES, timed_config
+from processor_minutes import TWO_CORES, config_of, holds_run
 from safetensors.torch import save_file
 from tiny_imagenet_part import part
 
@@ -73,9 +73,7 @@ def main() -> None:
     parser.add_argument("--peers", default="python", help="a Python with lightly-train and lightly")
     parser.add_argument("--minutes", type=float, nargs="+", default=[5, 20])
     parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument(
-        "--only", nargs="+", choices=[*UNTRAINED, *OWN, *PEERS], default=[UNTRAINED, *OWN, *PEERS], metavar="SIDE"
-    )
+    parser.add_argument("--only", nargs="+", choices=SIDES, default=SIDES, metavar="SIDE")
     parser.add_argument("--clock", choices=["wall", "processor"], default="wall")
     parser.add_argument("--tables", action="store_true", help="write table and picture alone")
     words = parser.parse_args()
@@ -166,9 +164,9 @@ def _own(
     if clock == "processor":
         torch.set_num_threads(1)
         settings = [f"student={STUDENT}", f"seed={seed}", "monitor_epochs=0"]
-        config = timed_config(recipe, bank, minutes, settings, softer, whole=True)
+        config = config_of(out / "run", recipe, bank, minutes, settings, softer, whole=True)
         began = time.perf_counter(), time.process_time()
-        result = Run(config, bank, None, out / "run", resume=(out / "run" / "config.toml").exists()).train(Progress())
+        result = Run(config, bank, None, out / "run", resume=holds_run(out / "run")).train(Progress())
         assert result is not None
         steps = config.steps
     else:
@@ -180,7 +178,7 @@ def _own(
             minutes=minutes,
             out=out / "run",
             settings=softer or None,
-            resume=(out / "run" / "config.toml").exists(),
+            resume=holds_run(out / "run"),
         )
         steps = trained.steps
     spent = time.perf_counter() - began[0] if clock == "wall" else time.process_time() - began[1]
@@ -267,6 +265,9 @@ def _tables(document: dict[str, Any]) -> None:
             if ours and peers:
                 kind = "With" if taught else "Without"
                 lines.append(f"{kind} a teacher the best of ours has {ours / peers:.2f} times the best peer's k-NN.")
+        untrained = [row["knn"] for row in of if row["side"] in UNTRAINED]
+        if untrained:
+            lines += ["", f"Untrained networks have up to {max(untrained):.1f} %: what is below learned nothing."]
         lines.append("")
     OUT.with_suffix(".md").write_text("\n".join(lines))
     _picture(document)

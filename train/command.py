@@ -32,7 +32,7 @@ from lowzoo.train.runs.folder import read_config, read_facts
 from lowzoo.train.runs.loop import Run
 from lowzoo.train.runs.result import RunResult
 from lowzoo.train.settings.changes import changed_keys, first_config, read_changes, refuse_other_run
-from lowzoo.train.settings.config import named_fields, resolve, validate
+from lowzoo.train.settings.config import check_named, named_fields, resolve, validate
 from lowzoo.train.settings.view_sizes import fitting_views, sizes_named
 from lowzoo.train.teachers.target import word_and_size
 
@@ -157,6 +157,7 @@ def resolve_args(
     if args.layers:
         resolved = resolve(args.layers, args.config, options, args.settings)
     else:
+        check_named(args.recipe, named)
         if source is None:
             source = open_set(args.data, args.reading).open("train")
         chosen = choose(look(args.recipe, source, named, _processes(args)), named)

@@ -1,6 +1,7 @@
 """What settings follow from: the images, the device and the networks, as plain numbers."""
 
 from collections.abc import Mapping
+from hashlib import sha256
 from statistics import median
 from typing import Any
 
@@ -52,23 +53,24 @@ def look(recipe: str, source: ImageSource, fields: Mapping[str, Any], processes:
 def _side(source: ImageSource) -> int:
     """The median shorter side of some images; that of none that can be read is said where the run begins."""
     step = 1 if source.streamed else max(1, len(source) // _PROBED)
-    sides, pictures = [], []
+    # By digest, as a whole photograph may take 100 MB.
+    sides, digests = [], []
     for index in range(0, min(len(source), _PROBED * step), step):
         try:
             pixels = source.pixels(index)
         except BadImage:
             continue
         sides.append(min(pixels.shape[:2]))
-        pictures.append(pixels)
-    different = len({(image.shape, image.tobytes()) for image in pictures})
-    if len(pictures) > 1 and different == 1:
+        digests.append(sha256(repr(pixels.shape).encode() + pixels.tobytes()).digest())
+    tried, different = len(digests), len(set(digests))
+    if tried > 1 and different == 1:
         raise LowzooError(
-            f"all of {len(pictures)} images tried in {source.name} are the same picture",
+            f"all of {tried} images tried in {source.name} are the same picture",
             "Name a folder of different images by --data",
         )
-    if 2 * different <= len(pictures):
+    if tried and 2 * different <= tried:
         say_once(
-            f"{len(pictures)} images tried in {source.name} are copies of {different} pictures, and so many alone can "
+            f"{tried} images tried in {source.name} are copies of {different} pictures, and so many alone can "
             "teach; `lowzoo data SRC` finds copies"
         )
     return int(median(sides)) if sides else 1

@@ -8,8 +8,8 @@ from lowzoo.train.recipes.facts import BUNDLED_TEACHER, Facts
 
 # Width of the student's embedding before the prototypes: fitted ones, and those of the bundled models' heads.
 BOTTLENECK = 128
-# For each prototype that is fitted.
-_IMAGES_EACH = 8
+# Fitted where the user names no number, and images for each.
+_MOST_PROTOTYPES, _IMAGES_EACH = 1024, 8
 
 
 def view(name: str, count: int, size: int, scale: tuple[float, float], **more: Any) -> dict[str, Any]:
@@ -25,7 +25,7 @@ def teacher_fields(facts: Facts, named: Mapping[str, Any], size: int) -> dict[st
         fields["teacher_size"] = entry.least_view
     if not facts.teacher_head:
         prototypes = 2
-        while prototypes < 1024 and prototypes * _IMAGES_EACH <= facts.images:
+        while prototypes < _MOST_PROTOTYPES and prototypes * _IMAGES_EACH <= facts.images:
             prototypes *= 2
         # So many principal axes need more images than that, some of which may be held out or unreadable.
         axes = BOTTLENECK
@@ -37,7 +37,7 @@ def teacher_fields(facts: Facts, named: Mapping[str, Any], size: int) -> dict[st
         fields |= {"teacher_head": "fitted", "prototypes": prototypes, "fitted_bottleneck": axes}
         if not facts.gpu:
             # Embeddings of 20,000 images take 80 s of one core with the bundled teacher, a sixth of five minutes.
-            fields["fitted_images"] = prototypes * _IMAGES_EACH
+            fields["fitted_images"] = max(_MOST_PROTOTYPES, named.get("prototypes", 0)) * _IMAGES_EACH
     return fields
 
 

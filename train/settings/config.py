@@ -105,12 +105,44 @@ def validate(fields: Mapping[str, Any]) -> TrainConfig:
         raise LowzooError(f"{where}: {reason[:1].lower()}{reason[1:]}", "Change it and run again") from None
 
 
+def check_named(recipe: str, fields: Mapping[str, Any]) -> None:
+    """Refuse values of no use, before settings follow from them; what is missing or does not go together may come yet.
+
+    Args:
+        recipe: Whose.
+        fields: What a user has named, see `named_fields`.
+
+    Raises:
+        LowzooError: The first impossible value, by name.
+    """
+    _view_changes(fields)
+    try:
+        config_class(recipe).model_validate(fields)
+    except ValidationError as error:
+        for found in error.errors():
+            place, kind = found["loc"], found["type"]
+            if place and place[0] in fields and kind not in ("missing", "extra_forbidden", "value_error"):
+                reason = found["msg"]
+                raise LowzooError(
+                    f"{place[0]} = {fields[str(place[0])]!r} is impossible: {reason[:1].lower()}{reason[1:]}",
+                    "Change it and run again",
+                ) from None
+
+
+def _view_changes(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The tables `view.NAME`."""
+    changes = fields.get("view", {})
+    if not isinstance(changes, Mapping):
+        raise LowzooError(f"view = {changes!r} names no field of a view", "Write for example --set view.global.size=96")
+    return changes
+
+
 def _patch_views(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Lay each table `view.NAME` over the group of views of that name."""
-    patched = dict(fields)
-    changes = patched.pop("view", {})
+    changes = _view_changes(fields)
+    patched = {key: value for key, value in fields.items() if key != "view"}
     groups = [dict(group) for group in patched.get("views", ()) if isinstance(group, Mapping)]
-    for name, change in changes.items() if isinstance(changes, Mapping) else ():
+    for name, change in changes.items():
         found = [group for group in groups if group.get("name") == name]
         if not found or not isinstance(change, Mapping):
             names = ", ".join(str(group.get("name")) for group in groups) or "none"

@@ -69,7 +69,7 @@ def spherical_kmeans(
     if len(points_ND) < clusters:
         raise LowzooError(
             f"{clusters} prototypes cannot be fitted to {len(points_ND)} images",
-            "Use more images or --set prototypes=<fewer>",
+            "Use more images (of a larger set, --set fitted_images=<more>), or --set prototypes=<fewer>",
         )
     generator = torch.Generator().manual_seed(seed)
     centroids = points_ND[torch.randperm(len(points_ND), generator=generator)[:clusters].to(points_ND.device)].clone()

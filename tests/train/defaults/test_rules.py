@@ -109,6 +109,11 @@ def test_a_teacher_without_a_head_gets_prototypes_of_which_the_images_hold_many(
     assert large.fitted_images == 8 * large.prototypes
     on_gpu = resolve(choose(replace(FACTS, images=50_000, teacher_head=False, gpu=True), named).fields)
     assert on_gpu.fitted_images > large.fitted_images
+    for prototypes in (2, 8, 4096):
+        many = resolve(
+            choose(replace(FACTS, images=50_000, teacher_head=False), {**named, "prototypes": prototypes}).fields
+        )
+        assert many.fitted_images >= max(8 * prototypes, 2 * many.fitted_bottleneck)
     assert resolve(choose(FACTS, {}).fields).teacher == BUNDLED_TEACHER
 
 
@@ -144,6 +149,38 @@ def test_images_that_nothing_can_be_learned_from_are_refused(tmp_path: Path) -> 
     folder.mkdir()
     facts = look("sslight", _pictures(folder, 3, different=3), {"student": "resnet18"}, 1)
     assert (facts.images, facts.side, facts.student, facts.kind) == (3, 50, "resnet18", "cnn")
+
+
+@pytest.mark.parametrize("recipe", ["rob", "seed", "sslight"])
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        *(
+            (f"{name}=abc", f"{name} = 'abc' is impossible")
+            for name in ("prototypes", "batch_size", "steps", "minutes")
+        ),
+        ("prototypes=[4]", "prototypes = [4] is impossible"),
+        ("epochs=many", "epochs = 'many' is impossible"),
+        ("student_head=abc", "student_head = 'abc' is impossible"),
+        ("views=3", "views = 3 is impossible"),
+        ("view=3", "view = 3 names no field of a view"),
+        ("beta=[1]", "beta = [1] is impossible"),
+    ],
+)
+def test_values_that_nothing_can_follow_from_are_named(recipe: str, setting: str, message: str) -> None:
+    if setting.startswith("beta") and recipe == "seed":
+        message = "unknown configuration key 'beta'"
+    words = TrainArgs(recipe, default_layers(recipe, data=None, preset=None), settings=(setting,))
+    with pytest.raises(LowzooError) as caught:
+        resolve_args(words)
+    assert message in caught.value.message
+
+
+def test_unreadable_pictures_are_no_copies(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    for number in range(4):
+        (tmp_path / f"{number}.png").write_bytes(b"nothing")
+    assert look("sslight", open_set(str(tmp_path)).open("train"), {}, 1).side == 1
+    assert not [each for each in recwarn if "copies" in str(each.message)]
 
 
 def test_copies_of_few_pictures_are_noted(tmp_path: Path) -> None:

@@ -126,6 +126,7 @@ def test_later_sources_win(tmp_path) -> None:
         ("student_head.hiden=3", "unknown configuration key 'student_head.hiden' (near: hidden)"),
         ("lr=-1", "lr = -1 is impossible"),
         ("lr=nan", "lr = nan is impossible"),
+        ("view=48", "view = 48 names no field of a view"),
         ("view.lokal.size=48", "view.lokal names no group of views"),
         ("view.local.sise=48", "unknown configuration key 'views.1.sise' (near: size"),
         ("prototypes=1", "prototypes = 1 is impossible"),

@@ -21,9 +21,10 @@ class KdMethod(Method):
         config: Configuration of the run.
     """
 
+    sharpness = "kd_temperature"
+
     def __init__(self, student: MultiViewEncoder, teacher: FrozenTeacher, config: RobConfig) -> None:
         super().__init__(student)
-        self.sharpness = "kd_temperature"
         self.teacher = teacher
         self.config = config
         self.outputs = teacher.facts.prototypes

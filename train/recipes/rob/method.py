@@ -68,12 +68,13 @@ class RobMethod(Method):
 class RobIbotMethod(Method):
     """RoB-iBOT: class tokens over all views, and masked patches of the global ones."""
 
+    sharpness = "teacher_temperature"
+
     def __init__(self, student: MultiViewEncoder, teacher: FrozenTeacher, config: RobConfig) -> None:
         super().__init__(student)
         self.teacher = teacher
         self.config = config
         self.outputs = teacher.facts.prototypes
-        self.sharpness = "teacher_temperature"
 
     def loss(self, views: Views, now: StepContext) -> Tensor:
         """CLS term plus weighted patch term."""

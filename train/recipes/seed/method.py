@@ -21,11 +21,12 @@ class SeedMethod(Method):
         config: Configuration of the run.
     """
 
+    sharpness = "teacher_temperature"
+
     def __init__(self, student: MultiViewEncoder, teacher: FrozenTeacher, config: SeedConfig) -> None:
         super().__init__(student)
         self.teacher = teacher
         self.outputs = config.queue + 1
-        self.sharpness = "teacher_temperature"
         self._small_patches = config.local_views > 0
         kind = SmallPatchObjective if self._small_patches else SeedObjective
         self.objective: SeedObjective | SmallPatchObjective = kind(

@@ -47,10 +47,12 @@ class _SslightMethod(Method):
 class DinoMethod(_SslightMethod):
     """DINO: the EMA of the student teaches it, centred and sharpened."""
 
+    sharpness = "teacher_temperature"
+
     def __init__(self, student: MultiViewEncoder, config: SslightConfig) -> None:
         super().__init__(student, config)
         self.twin = momentum_teacher(student)
-        self.outputs, self.sharpness = config.prototypes, "teacher_temperature"
+        self.outputs = config.prototypes
         self.objective = DinoObjective(
             config.prototypes,
             student_temperature=config.student_temperature,
@@ -87,9 +89,11 @@ class DinoMethod(_SslightMethod):
 class SwavMethod(_SslightMethod):
     """SwAV: each global view's code is predicted from the other views; no second network."""
 
+    sharpness = "epsilon"
+
     def __init__(self, student: MultiViewEncoder, config: SslightConfig, width: int) -> None:
         super().__init__(student, config)
-        self.outputs, self.sharpness = config.prototypes, "epsilon"
+        self.outputs = config.prototypes
         self.objective = SwavObjective(
             width,
             queue_length=config.queue - config.queue % config.batch_size,
@@ -128,9 +132,11 @@ class SwavMethod(_SslightMethod):
 class MocoMethod(_SslightMethod):
     """Multi-crop MoCo-v2: the key is the EMA branch on the first global view, every other view is a query."""
 
+    sharpness = "student_temperature"
+
     def __init__(self, student: MultiViewEncoder, config: SslightConfig, width: int) -> None:
         super().__init__(student, config)
-        self.twin, self.sharpness = momentum_teacher(student), "student_temperature"
+        self.twin = momentum_teacher(student)
         self.objective = MocoObjective(width, config.queue, temperature=config.student_temperature, peers=peers())
         self._keys: list[Tensor] = []
         self._moved = -1
