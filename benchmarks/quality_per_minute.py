@@ -267,7 +267,8 @@ def _tables(document: dict[str, Any]) -> None:
                 lines.append(f"{kind} a teacher the best of ours has {ours / peers:.2f} times the best peer's k-NN.")
         untrained = [row["knn"] for row in of if row["side"] in UNTRAINED]
         if untrained:
-            lines += ["", f"Untrained networks have up to {max(untrained):.1f} %: what is below may have learned nothing."]
+            most = f"Untrained networks have up to {max(untrained):.1f} %"
+            lines += ["", f"{most}; what is below may have learned nothing."]
         lines.append("")
     OUT.with_suffix(".md").write_text("\n".join(lines))
     _picture(document)
