@@ -165,7 +165,7 @@ def describe(report: dict[str, Any]) -> list[str]:
 _ADVICE = {
     "data": "more --set workers=N, or smaller images on disk",
     "teacher": "--teacher-cache DIR keeps what it said",
-    "student": "a larger device, --precision bf16, --set compile=true, or onednn=true on an AMD CPU",
+    "student": "a larger device; --compare times precision=bf16, compile=true, and onednn=true on an AMD CPU",
     "views": "fewer or smaller views",
 }
 _ADVICE_DECODING = "smaller images on disk, decode=cpu with more --set workers=N, or fewer or smaller views"

@@ -25,3 +25,9 @@ def pick_device(word: str) -> torch.device:
     if device.type == "meta":
         raise LowzooError("device 'meta' computes nothing", "Use --device cpu")
     return device
+
+
+def cpu_multiplies_bf16() -> bool:
+    """Whether this CPU multiplies matrices of bfloat16 in hardware (AMX), and torch asks it to."""
+    has_amx = getattr(torch.cpu, "_is_amx_tile_supported", None)
+    return has_amx is not None and torch.backends.mkldnn.is_available() and bool(has_amx())

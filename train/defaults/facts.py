@@ -10,7 +10,7 @@ from lowzoo.base.errors import LowzooError
 from lowzoo.base.notes import say_once
 from lowzoo.data.pixels.decode import BadImage
 from lowzoo.data.source import ImageSource
-from lowzoo.system.device import pick_device
+from lowzoo.system.device import cpu_multiplies_bf16, pick_device
 from lowzoo.train.recipes import RECIPES
 from lowzoo.train.recipes.facts import BUNDLED_TEACHER, Facts
 from lowzoo.train.teachers import brings_head
@@ -39,12 +39,14 @@ def look(recipe: str, source: ImageSource, fields: Mapping[str, Any], processes:
         )
     needs = RECIPES[recipe].needs
     teacher = str(fields.get("teacher", BUNDLED_TEACHER))
+    device = pick_device(str(fields.get("device", "auto")))
     return Facts(
         recipe=recipe,
         images=len(source),
         side=_side(source),
         student=catalog.student_architecture(str(fields.get("student", RECIPES[recipe].student)), recipe),
-        gpu=pick_device(str(fields.get("device", "auto"))).type != "cpu",
+        gpu=device.type != "cpu",
+        fast_bf16=device.type == "cpu" and cpu_multiplies_bf16(),
         teacher_head=not needs.teacher or brings_head(teacher, prototypes=needs.prototypes),
         processes=processes,
     )

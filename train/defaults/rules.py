@@ -16,7 +16,7 @@ from lowzoo import catalog
 from lowzoo.train.defaults.prospects import caution, student_that_learns
 from lowzoo.train.recipes import RECIPES, Budget
 from lowzoo.train.recipes.base import LENGTHS
-from lowzoo.train.recipes.facts import Facts
+from lowzoo.train.recipes.facts import Facts, has_depthwise_kernels
 
 # Who names one of these has a network in mind, if only the recipe's own.
 _OF_NETWORK = {
@@ -93,6 +93,12 @@ def choose(facts: Facts, named: Mapping[str, Any]) -> Chosen:
         "clip_grad": 1.0,
         "precision": "auto",
     }
+    if facts.fast_bf16 and not has_depthwise_kernels(facts.student):
+        # A step of ViT-Tiny takes half as long, of ResNet-18 six tenths; depthwise kernels have a backward pass so slow
+        # in bf16 that MobileNets take nearly twice as long (benchmarks/results/bf16_on_cpus.json).
+        fields["precision"] = "bf16"
+        if "precision" not in named:
+            reasons.append("Networks compute in bf16, whose matrices this CPU multiplies fast (change by --precision)")
     if facts.kind == "cnn" and not named.get("init"):
         # RoB on MobileNetV2 ends at 31.9 % k-NN (641 steps) instead of 27.8 (499) after three minutes of two cores on
         # the embedded drawings.

@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import nn
 
 from lowzoo.base.errors import LowzooError
 
@@ -50,16 +49,6 @@ def onednn_matmuls() -> Iterator[None]:
         yield
     finally:
         setting.fp32_precision = before
-
-
-def attend_by_matmuls(module: nn.Module) -> None:
-    """Let attention of timm's kind use plain matmuls, for training: torch's fused kernel has its own, by MKL.
-
-    They keep (B, heads, N, N) numbers a layer for the backward pass, which the fused kernel makes anew.
-    """
-    for layer in module.modules():
-        if hasattr(layer, "fused_attn"):
-            layer.fused_attn = False  # type: ignore[assignment]
 
 
 def _exact() -> bool:

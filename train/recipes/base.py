@@ -69,7 +69,8 @@ class TrainConfig(BaseModel):
         accumulate: Parts in which a device goes through its share of the batch.
         update: Whether rate and decay change every step or every epoch; in a run whose length is not given by epochs
             they change every step.
-        precision: Precision of the networks; losses and heads of teachers always compute in fp32.
+        precision: Precision of the networks; losses and heads of teachers always compute in fp32. auto is bf16 on a GPU
+            and fp32 elsewhere.
         onednn: On a CPU, fp32 matmuls by oneDNN instead of MKL: twice the speed on AMD's with AVX-512.
             A ViT's attention then keeps its weights for the backward pass, which takes memory.
         compile: Compile the student: true, or a mode of torch.compile that replays CUDA graphs, which no batch in

@@ -1,6 +1,6 @@
 """What default settings follow from: the images, the device and the networks, as plain numbers."""
 
-from collections.abc import Collection
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal
@@ -23,6 +23,7 @@ class Facts:
         side: Median of their shorter sides in pixels, over some of them.
         student: timm's name of the student's architecture.
         gpu: Whether the device is one; else it is a CPU.
+        fast_bf16: Whether a CPU multiplies matrices of bfloat16 in hardware.
         teacher_head: Whether the teacher brings the head that the recipe needs; always without a teacher.
         processes: Number of processes of the run.
     """
@@ -32,6 +33,7 @@ class Facts:
     side: int
     student: str
     gpu: bool
+    fast_bf16: bool = False
     teacher_head: bool = True
     processes: int = 1
 
@@ -43,7 +45,7 @@ class Facts:
 
 def kind_of(architecture: str) -> Literal["vit", "cnn"]:
     """Whether a network is made of tokens, which may be dropped, or of convolutions; told by its tensors."""
-    names = _tensor_names(architecture)
+    names = _shapes(architecture)
     patches = any(name.startswith(("patch_embed.", "stem.proj.")) for name in names)
     convolutions = "cls_token" not in names and any(name.endswith(".running_mean") for name in names)
     return "vit" if patches and not convolutions else "cnn"
@@ -51,18 +53,24 @@ def kind_of(architecture: str) -> Literal["vit", "cnn"]:
 
 def has_class_token(architecture: str) -> bool:
     """Whether a network is a ViT with a class token and a table of positions, as the papers' own are."""
-    return {"cls_token", "pos_embed"} <= set(_tensor_names(architecture))
+    return {"cls_token", "pos_embed"} <= set(_shapes(architecture))
+
+
+def has_depthwise_kernels(architecture: str) -> bool:
+    """Whether a network has convolutions of one channel each, as MobileNets and ConvNeXts have."""
+    return any(len(shape) == 4 and shape[1] == 1 < shape[2] for shape in _shapes(architecture).values())
 
 
 @cache
-def _tensor_names(architecture: str) -> Collection[str]:
-    """Names in the state dict of a network; of one that nobody knows none, as it is refused by its name later."""
+def _shapes(architecture: str) -> Mapping[str, tuple[int, ...]]:
+    """Tensors in the state dict of a network; of one that nobody knows none, as it is refused by its name later."""
     if (known := known_skeleton(architecture)) is not None:
-        return frozenset(known.shapes)
+        return known.shapes
     import timm
     import torch
 
     if not timm.is_model(architecture):
-        return ()
+        return {}
     with torch.device("meta"):
-        return frozenset(timm.create_model(architecture).state_dict())
+        tensors = timm.create_model(architecture).state_dict()
+    return {name: tuple(tensor.shape) for name, tensor in tensors.items()}

@@ -25,7 +25,8 @@ from lowzoo.train.data.bad_images import BadImageLog, OddImageLog
 from lowzoo.train.data.dataset import EpochBatches, SampleCounter, ViewBatch, ViewDataset, check_source, make_loader
 from lowzoo.train.distributed import collectives
 from lowzoo.train.distributed import processes as distributed
-from lowzoo.train.kernels.onednn import attend_by_matmuls, check_onednn, onednn_matmuls
+from lowzoo.train.kernels.attention import attend_by_matmuls
+from lowzoo.train.kernels.onednn import check_onednn, onednn_matmuls
 from lowzoo.train.monitoring.guard import DIVERGED, Guard, all_finite
 from lowzoo.train.monitoring.label_free import LabelFreeMonitor
 from lowzoo.train.monitoring.metrics import MetricsLog, forget_after
@@ -131,6 +132,8 @@ class Run:
         trackers = check_trackers(config.log, say) if self.main else []
         torch.manual_seed(config.seed)
         backbone = create_student(config)
+        if config.onednn or (self.device.type == "cpu" and self.precision == "bf16"):
+            attend_by_matmuls(backbone)
         started_from = load_init(backbone, config.init, config.global_size) if config.init and state is None else None
         teacher = create_teacher(config, source)
         processes = collectives.world_size()
@@ -185,8 +188,6 @@ class Run:
                 target, config, self.method, source, self.device, self.precision, self.teacher, teacher_cache, say
             )
             say(f"Compatible with {target.facts}: a {config.compatible_map} map into its space is trained along")
-        if config.onednn:
-            attend_by_matmuls(self.student)
         self.changes: list[Change] = []
         if resume:
             self.length, self.changes = go_on(folder, config, self.length, per_epoch, state)

@@ -35,6 +35,29 @@ def test_every_set_of_images_gets_settings_that_start(recipe, images: int, gpu: 
     assert config.chosen
 
 
+@pytest.mark.parametrize(
+    ("student", "precision"),
+    [
+        ("vit_tiny_patch16_224", "bf16"),
+        ("resnet18", "bf16"),
+        ("swin_tiny_patch4_window7_224", "bf16"),
+        ("mobilenetv2_100", "auto"),
+        ("mobilenetv3_large_100", "auto"),
+        ("efficientnet_b0", "auto"),
+        ("convnext_atto", "auto"),
+    ],
+)
+def test_bf16_where_a_cpu_multiplies_it_and_the_network_is_made_of_products(student: str, precision: str) -> None:
+    facts = replace(FACTS, student=student, fast_bf16=True)
+    chosen = choose(facts, {})
+    assert resolve(chosen.fields).precision == precision
+    assert any("bf16" in reason for reason in chosen.reasons) == (precision == "bf16")
+    assert resolve(choose(replace(facts, fast_bf16=False), {}).fields).precision == "auto"
+    named = choose(facts, {"precision": "fp32"})
+    assert not any("bf16" in reason for reason in named.reasons)
+    assert resolve(named.fields, options={"precision": "fp32"}).precision == "fp32"
+
+
 @pytest.mark.parametrize("student", catalog.students().values())
 @pytest.mark.parametrize(
     ("recipe", "named"),

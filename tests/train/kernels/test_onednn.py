@@ -4,13 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import timm
 import torch
 
 from lowzoo.base.errors import LowzooError
 from lowzoo.data.source import open_source
 from lowzoo.train.kernels import onednn
-from lowzoo.train.kernels.onednn import attend_by_matmuls, check_onednn, onednn_matmuls
+from lowzoo.train.kernels.onednn import check_onednn, onednn_matmuls
 from lowzoo.train.monitoring.progress import StepClock
 from lowzoo.train.runs.loop import Run
 from lowzoo.train.settings.config import resolve
@@ -86,16 +85,6 @@ def test_a_torch_without_the_switch_is_refused(monkeypatch: pytest.MonkeyPatch) 
 def test_an_accelerator_is_refused() -> None:
     with pytest.raises(LowzooError, match="onednn is for CPUs, and this run is on cuda"):
         check_onednn(torch.device("cuda"))
-
-
-def test_attention_by_products_attends_alike() -> None:
-    torch.manual_seed(0)
-    network = timm.create_model("test_vit", num_classes=0, img_size=32).eval()
-    images = torch.randn(3, 3, 32, 32)
-    fused = network(images)
-    attend_by_matmuls(network)
-    assert not any(getattr(layer, "fused_attn", False) for layer in network.modules())
-    torch.testing.assert_close(network(images), fused, rtol=0, atol=1e-5)
 
 
 @needs_exact_onednn
