@@ -19,6 +19,7 @@ import torch
 from lowzoo.data.source import open_set
 from lowzoo.system.machine import versions
 from lowzoo.system.memory import peak_memory_mb
+from lowzoo.train.kernels.attention import attend_by_matmuls
 from lowzoo.train.monitoring.progress import StepClock
 from lowzoo.train.networks.encoder import create_student
 from lowzoo.train.optim.updates import precision_of
@@ -33,6 +34,10 @@ PAIRS: dict[str, tuple[tuple[str, ...], list[str]]] = {
     "vit_tiny, 2 x 64 and 2 x 32": (
         ("rob_dino",),
         [*ROB, "student=vit_tiny", "view.global.size=64", "view.local.size=32", "view.local.count=2"],
+    ),
+    "vit_tiny, 2 x 224 and 2 x 96, bf16": (
+        ("rob_dino",),
+        [*ROB, "student=vit_tiny", "view.local.count=2", "precision=bf16"],
     ),
     "resnet18, 1 x 224": (("seed",), ["student=resnet18", "teacher=rob_vit_tiny", "queue=1024"]),
     "efficientnet_b0, 1 x 128": (
@@ -75,7 +80,10 @@ def measured(name: str) -> dict[str, float]:
         run = Run(config, source, None, Path(scratch) / "run")
         device = torch.device("cpu")
         _, autocast = precision_of(config, device)
-        expected = estimate(config, create_student(config), 1024, device, autocast).peak(config.batch_size)
+        student = create_student(config)
+        if config.precision == "bf16":
+            attend_by_matmuls(student)
+        expected = estimate(config, student, 1024, device, autocast).peak(config.batch_size)
         for _ in run.steps(StepClock(device)):
             pass
     peak = peak_memory_mb()

@@ -1,13 +1,29 @@
 """How many cores this process may use."""
 
+import math
 import os
 
 from lowzoo.base.errors import LowzooError
+from lowzoo.system import control_groups
 
 
 def usable_cores() -> int:
-    """Number of logical cores that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Number of logical cores that this process may keep busy.
+
+    A container's share of processor time (`docker run --cpus 1.5`) counts up to the next whole one.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    share = control_groups.processors()
+    return cores if share is None else min(cores, math.ceil(share))
+
+
+def keep_to_share() -> None:
+    """Let libraries that are loaded later start no more threads than a container's share of processor time feeds.
+
+    torch starts one for every core of the machine, and those beyond the share stop each other.
+    """
+    if control_groups.processors() is not None:
+        os.environ.setdefault("OMP_NUM_THREADS", str(usable_cores()))
 
 
 def check_threads(threads: int) -> None:

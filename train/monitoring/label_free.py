@@ -21,7 +21,7 @@ from torch.nn.functional import normalize
 from lowzoo.data.source import ImageSource
 from lowzoo.data.stores.stream import HEAD
 from lowzoo.train.data.dataset import ViewDataset
-from lowzoo.train.monitoring.monitor import count_different, features_of, load_squares
+from lowzoo.train.monitoring.monitor import count_different, features_of, images_at_once, load_squares
 from lowzoo.train.views import ViewGroup, photometric
 
 # Images that the monitor looks at, at most.
@@ -60,9 +60,10 @@ class LabelFreeMonitor:
     def __len__(self) -> int:
         return len(self._squares)
 
-    def follow(self, teacher: nn.Module, device: torch.device, autocast: _Context) -> None:
-        """Compare with the neighbours that a teacher's backbone finds from now on."""
-        self._teachers = _neighbours(features_of(teacher, self._squares, device, autocast))
+    def follow(self, teacher: nn.Module, side: int, device: torch.device, autocast: _Context) -> None:
+        """Compare with the neighbours that a teacher's backbone, which sees images at `side` px, finds from now on."""
+        batch = images_at_once(side, device)
+        self._teachers = _neighbours(features_of(teacher, self._squares, device, autocast, batch=batch))
 
     def measure(self, backbone: nn.Module, device: torch.device, autocast: _Context) -> tuple[dict[str, float], Tensor]:
         """The figures of a student, see the module's docstring, and its features (N, D) of the images.
@@ -84,7 +85,8 @@ class LabelFreeMonitor:
         training = backbone.training
         backbone.eval()
         out = []
-        for crops, params in zip(self._crops_N23SS.split(128), self._params_N2P.split(128), strict=True):
+        batch = images_at_once(self._crops_N23SS.shape[-1], device)
+        for crops, params in zip(self._crops_N23SS.split(batch), self._params_N2P.split(batch), strict=True):
             images = photometric(crops[:, view].to(device), params[:, view])
             with autocast():
                 out.append(backbone(images.contiguous(memory_format=torch.channels_last)).float().cpu())

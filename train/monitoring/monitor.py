@@ -17,6 +17,18 @@ from lowzoo.train.monitoring.progress import track
 from lowzoo.train.views import IMAGENET_MEAN, IMAGENET_STD
 
 K = 20
+# 128 images of 64 px through MobileNetV2 take 170 MB.
+_MOST_IMAGES, _MOST_PIXELS = 128, 128 * 64 * 64
+
+
+def images_at_once(side: int, device: torch.device) -> int:
+    """Images in a forward pass that keeps nothing; on a CPU fewer where they are large, to take less than a step does.
+
+    Args:
+        side: Side in pixels at which the network sees them.
+        device: Where it computes.
+    """
+    return _MOST_IMAGES if device.type != "cpu" else max(1, min(_MOST_IMAGES, _MOST_PIXELS // side**2))
 
 
 def load_squares(
@@ -71,7 +83,7 @@ def load_squares(
 
 @torch.no_grad()
 def features_of(
-    backbone: nn.Module, squares_N3SS: Tensor, device: torch.device, autocast: Callable[[], Any], *, batch: int = 128
+    backbone: nn.Module, squares_N3SS: Tensor, device: torch.device, autocast: Callable[[], Any], *, batch: int = 0
 ) -> Tensor:
     """Features (N, D) in fp32 on the CPU, in eval mode; the backbone's mode is put back.
 
@@ -80,7 +92,7 @@ def features_of(
         squares_N3SS: uint8 images.
         device: Where the backbone is.
         autocast: Makes the context in which it computes.
-        batch: Images in a forward pass.
+        batch: Images in a forward pass; as many as `images_at_once` says if 0.
     """
     training = backbone.training
     backbone.eval()
@@ -89,6 +101,7 @@ def features_of(
     out = []
     if not len(squares_N3SS):
         return torch.empty(0, 0)
+    batch = batch or images_at_once(squares_N3SS.shape[-1], device)
     for block in track(squares_N3SS.split(batch), "computing features"):
         images = ((block.to(device).float() - mean) / std).contiguous(memory_format=torch.channels_last)
         with autocast():

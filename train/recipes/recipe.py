@@ -51,6 +51,7 @@ class Needs:
         masks: Patches to mask: a student made of tokens, and a teacher whose head scores patches.
         local_targets: The teacher sees local views too, so its patches have to divide them.
         momentum_teacher: A second network follows the student; counted when memory is estimated.
+        keys: Global views that only the second network sees; counted when memory is estimated.
         bank: Past embeddings that each view is compared with; counted when memory is estimated.
         outputs: Width of the student's head where no teacher decides it; counted when memory is estimated.
     """
@@ -62,6 +63,7 @@ class Needs:
     masks: Masks | None = None
     local_targets: bool = False
     momentum_teacher: bool = False
+    keys: int = 0
     bank: int = 0
     outputs: int = 0
 

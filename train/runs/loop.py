@@ -48,7 +48,7 @@ from lowzoo.train.runs.compatible import CompatibleTerm, same_target
 from lowzoo.train.runs.device_decoding import DECODING_BYTES, LEFT_TO_THE_CPU
 from lowzoo.train.runs.device_views import DeviceViews, check_settings
 from lowzoo.train.runs.going_on import go_on
-from lowzoo.train.runs.memory import estimate, free_memory, taken_memory
+from lowzoo.train.runs.memory import WORKER_BYTES, estimate, free_memory, taken_memory, watching
 from lowzoo.train.runs.result import RunResult, Worked, conclude
 from lowzoo.train.runs.traced_step import memory_on_gpu
 from lowzoo.train.settings.changes import (
@@ -141,7 +141,7 @@ class Run:
         self._require_same(backbone, teacher, target)
         if not resume:
             scores = teacher.facts.prototypes if teacher is not None else 0
-            config = self.config = self._in_parts(config, backbone, teacher, target, scores, processes, say)
+            config = self.config = self._in_parts(config, backbone, teacher, target, held_out, scores, processes, say)
         if target is not None and state is not None:
             same_target(target.facts, state["compatible"], folder)
         per_epoch = len(source) // config.batch_size
@@ -242,13 +242,14 @@ class Run:
         backbone: torch.nn.Module,
         teacher: Teacher | None,
         target: Target | None,
+        held_out: ImageSource | None,
         scores: int,
         processes: int,
         say: Callable[[str], None],
     ) -> TrainConfig:
         """The same configuration, or one whose batch is divided so that a step fits into memory."""
         free = free_memory(self.device)
-        if config.accumulate > 1 or config.batch_size % processes or free is None:
+        if config.accumulate > 1 or config.batch_size % processes:
             return config
         images = config.batch_size // processes
         needed = None
@@ -266,8 +267,13 @@ class Run:
             say(f"Memory: what {target.facts.model} takes while it computes embeddings is not in the estimate")
         if config.decode == "device":
             needed = replace(needed, fixed=needed.fixed + DECODING_BYTES)
-        # Processes on one CPU share its memory.
-        sharing = processes if self.device.type == "cpu" else 1
+        sharing = 1
+        if self.device.type == "cpu":
+            # Monitors, data workers and other processes are in the same memory as the step.
+            if self.main:
+                needed = replace(needed, fixed=needed.fixed + watching(config, self.source, held_out))
+            free = max(0, free - self._workers() * WORKER_BYTES)
+            sharing = processes
         parts = collectives.any_of(needed.parts(images, free // sharing, taken_memory(self.device)))
         if parts == 1:
             return config
@@ -291,8 +297,9 @@ class Run:
             for note in self.monitor.notes():
                 self._say(f"Left out of the k-NN monitor: {note}")
         self.label_free = LabelFreeMonitor(held_out if held_out is not None else source, config.global_size)
-        if self.teacher is not None:
-            self.label_free.follow(self.teacher.teacher.backbone, self.device, self.autocast)
+        if self.teacher is not None and (taught := config.taught) is not None:
+            side = taught.teacher_size or config.global_size
+            self.label_free.follow(self.teacher.teacher.backbone, side, self.device, self.autocast)
 
     def train(self, bar: Progress) -> RunResult | None:
         """Run to the end, with checkpoints on the way, and write what remains of the run; None but in one process.
@@ -437,13 +444,17 @@ class Run:
     def loader(self) -> "DataLoader[ViewBatch]":
         """The batches from here to the end of the run."""
         config = self.config
-        workers = config.workers if config.workers is not None else default_workers(self.device)
         view_epochs = (config.taught.view_epochs if config.taught else 0) or None
         cached = self.teacher is not None and self.teacher.cache is not None
         cached = cached or (self.compatible is not None and self.compatible.is_cached)
         on_device = config.decode == "device"
         dataset = ViewDataset(self.source, config.views, config.seed, view_epochs, whole=cached, on_device=on_device)
-        return make_loader(dataset, self.batches, workers=workers, pin=self.device.type == "cuda", say=self._say)
+        return make_loader(
+            dataset, self.batches, workers=self._workers(), pin=self.device.type == "cuda", say=self._say
+        )
+
+    def _workers(self) -> int:
+        return default_workers(self.device) if self.config.workers is None else self.config.workers
 
     def _one_step(self, parts: Iterable[PendingViews], counter: SampleCounter, clock: StepClock) -> torch.Tensor:
         # Every random choice inside the networks (drop path, dropped patches) depends on the step and the process

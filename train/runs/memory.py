@@ -8,12 +8,15 @@ estimate with the peaks of real runs.
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 from torch import Tensor, nn
 
+from lowzoo.data.source import ImageSource
+from lowzoo.system.control_groups import memory_left
+from lowzoo.train.monitoring.label_free import LIMIT
 from lowzoo.train.optim.optimizers import OPTIMIZERS
 from lowzoo.train.recipes.base import TrainConfig
 
@@ -27,6 +30,8 @@ _SHARE = 0.8
 _SCORE_COPIES = 5
 # Batches of finished views that wait beside the one that trains.
 _WAITING = 2
+# What a data worker has of its own, beside what it shares with the process that started it.
+WORKER_BYTES = 300_000_000
 
 
 @dataclass(frozen=True)
@@ -115,12 +120,27 @@ def kept_for_backward(
     states = torch.random.get_rng_state()
     graph = []  # what is kept has to live on, or its place in memory is given to something else
     with _training(backbone), torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x), autocast():
-        for group in config.views:
-            images = torch.zeros(_PROBE * group.count, 3, group.size, group.size, device=device)
+        for number, group in enumerate(config.views):
+            count = group.count - config.needs.keys if number == 0 else group.count
+            images = torch.zeros(_PROBE * count, 3, group.size, group.size, device=device)
             images = images.contiguous(memory_format=torch.channels_last)
             graph.append(torch.func.functional_call(backbone, tensors, (images,)))
     torch.random.set_rng_state(states)
     return (sum(kept.values()) + 2 * max(kept.values(), default=0)) // _PROBE
+
+
+def watching(config: TrainConfig, images: ImageSource, held_out: ImageSource | None) -> int:
+    """Bytes of the decoded images that a run's monitors keep.
+
+    Args:
+        config: Configuration of the run.
+        images: To train on.
+        held_out: Not to train on.
+    """
+    squares = 3 * min(LIMIT, len(images if held_out is None else held_out))  # as they are, and two views of each
+    if held_out is not None and images.labels is not None:
+        squares += min(config.monitor_bank, len(images)) + min(config.monitor_queries, len(held_out))
+    return squares * 3 * config.global_size**2
 
 
 @contextmanager
@@ -139,35 +159,20 @@ def taken_memory(device: torch.device) -> int:
     """Bytes that this process has on the device now."""
     if device.type == "cuda":
         return torch.cuda.memory_allocated(device)
-    return _field(Path("/proc/self/status"), "VmRSS:") or 0
+    return int(psutil.Process().memory_info().rss)
 
 
-def free_memory(device: torch.device) -> int | None:
-    """Bytes that the device has to give; None where it does not tell."""
+def free_memory(device: torch.device) -> int:
+    """Bytes that the device has to give to this process."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    found = [_field(Path("/proc/meminfo"), "MemAvailable:"), _left_in_group()]
-    known = [bytes_ for bytes_ in found if bytes_ is not None]
-    return min(known) if known else None
+    limits = [memory_left(), _address_space_left()]
+    return min([int(psutil.virtual_memory().available), *(limit for limit in limits if limit is not None)])
 
 
-def _left_in_group() -> int | None:
-    """Bytes left of the limit of this process's control group, as a container has one."""
-    for limit, used in (
-        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-        ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
-    ):
-        try:
-            return int(Path(limit).read_text()) - int(Path(used).read_text())
-        except (OSError, ValueError):  # no such group, or no limit
-            continue
-    return None
-
-
-def _field(file: Path, name: str) -> int | None:
-    """A line `name VALUE kB` of a file of the system, in bytes."""
-    try:
-        lines = file.read_text(encoding="utf-8").splitlines()
-    except OSError:
+def _address_space_left() -> int | None:
+    """Bytes left of the process's own limit (`ulimit -v`), which torch's libraries take part of; None without one."""
+    if not hasattr(psutil, "RLIMIT_AS"):  # of Linux and FreeBSD alone
         return None
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(name)), None)
+    limit = psutil.Process().rlimit(psutil.RLIMIT_AS)[0]
+    return None if limit == psutil.RLIM_INFINITY else max(0, int(limit - psutil.Process().memory_info().vms))

@@ -18,7 +18,7 @@ from lowzoo.io.files import write_text
 from lowzoo.system.processes import Processes, joined
 from lowzoo.train.heads import HeadSpec, WeightNormLinear
 from lowzoo.train.heads.files import load_head, save_head
-from lowzoo.train.monitoring.monitor import features_of, load_squares
+from lowzoo.train.monitoring.monitor import features_of, images_at_once, load_squares
 from lowzoo.train.networks.class_token import shorten_last_block
 from lowzoo.train.recipes import RECIPES
 from lowzoo.train.recipes.base import TaughtConfig, TrainConfig
@@ -28,7 +28,6 @@ from lowzoo.train.teachers.resized import Resized
 
 M = TypeVar("M", bound=nn.Module)
 
-_BATCH = 128
 _HEAD, _FACTS = "teacher_head.safetensors", "teacher_head.json"
 
 
@@ -182,6 +181,7 @@ def _fit(
     among: Processes,
 ) -> Teacher:
     """Fit a head, all processes together; the first one writes it down."""
+    batch = images_at_once(config.teacher_size or config.global_size, device)
 
     def embedded() -> Tensor:
         squares, _ = load_squares(
@@ -191,9 +191,9 @@ def _fit(
             config.seed,
             title="fitting prototypes",
             # Whole batches, so that each holds the images that it would hold in one process.
-            part=lambda images: _whole_batches(among, images),
+            part=lambda images: _whole_batches(among, images, batch),
         )
-        return features_of(teacher.backbone, squares, device, autocast, batch=_BATCH)
+        return features_of(teacher.backbone, squares, device, autocast, batch=batch)
 
     features = among.gather_rows(among.attempt(embedded))
     if not len(features):
@@ -216,9 +216,9 @@ def _fit(
     return teacher
 
 
-def _whole_batches(among: Processes, images: int) -> range:
-    part = among.part(-(-images // _BATCH))
-    return range(part.start * _BATCH, min(part.stop * _BATCH, images))
+def _whole_batches(among: Processes, images: int, batch: int) -> range:
+    part = among.part(-(-images // batch))
+    return range(part.start * batch, min(part.stop * batch, images))
 
 
 def _to(module: M, device: torch.device, layout: torch.memory_format = torch.channels_last) -> M:

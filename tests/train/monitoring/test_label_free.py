@@ -44,7 +44,7 @@ class _Blind(nn.Module):
 def test_a_network_that_sees_is_told_from_one_that_does_not() -> None:
     monitor = LabelFreeMonitor(open_set(None).open("validation"), 32, limit=64)
     assert len(monitor) == 64
-    monitor.follow(_Colours(), CPU, nullcontext)
+    monitor.follow(_Colours(), 32, CPU, nullcontext)
     seeing, features = monitor.measure(_Colours(), CPU, nullcontext)
     blind, _ = monitor.measure(_Blind(), CPU, nullcontext)
     assert seeing["teacher_neighbours"] == 100
@@ -63,7 +63,7 @@ def test_a_set_of_few_images_is_measured_too(tmp_path: Path) -> None:
         picture = np.random.default_rng(number).integers(0, 256, (40, 40, 3), np.uint8)
         cv2.imwrite(str(tmp_path / f"{number}.png"), picture)
     monitor = LabelFreeMonitor(open_set(str(tmp_path)).open("train"), 32)
-    monitor.follow(_Colours(), CPU, nullcontext)
+    monitor.follow(_Colours(), 32, CPU, nullcontext)
     assert monitor.measure(_Colours(), CPU, nullcontext)[0]["teacher_neighbours"] == 100
 
 

@@ -1,13 +1,17 @@
 """What a step will need, and in how many parts a batch fits."""
 
 from contextlib import nullcontext
+from dataclasses import replace
 
 import pytest
 import torch
 
+from lowzoo.data.source import open_set
+from lowzoo.train.monitoring.monitor import features_of, images_at_once
 from lowzoo.train.networks.encoder import create_student
 from lowzoo.train.recipes.base import TrainConfig
-from lowzoo.train.runs.memory import Memory, estimate, free_memory, kept_for_backward, taken_memory
+from lowzoo.train.runs import memory as measured
+from lowzoo.train.runs.memory import Memory, estimate, free_memory, kept_for_backward, taken_memory, watching
 from lowzoo.train.settings.config import resolve
 
 CPU = torch.device("cpu")
@@ -50,6 +54,29 @@ def test_what_a_layer_keeps_is_counted_in_bytes() -> None:
     ) == (4 * 3 * 32 * 32 * (2 + 2))
 
 
+def test_a_view_that_only_the_second_network_sees_keeps_nothing() -> None:
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 3, 1), torch.nn.ReLU())
+
+    def kept(method: str) -> int:
+        config = resolve((f"sslight_{method}_cnn", "sslight_views_sslight"), settings=["view.global.size=32"])
+        views = config.views[:1]
+        assert views[0].count == 2
+        return kept_for_backward(config.model_copy(update={"views": views}), network, CPU, nullcontext)
+
+    assert kept("dino") == 2 * kept("moco")
+
+
+def test_what_monitors_keep_is_counted_in_bytes() -> None:
+    drawings = open_set(None)
+    images, held_out = drawings.open("train"), drawings.open("validation")
+    config = _config(32, "monitor_bank=100", "monitor_queries=40")
+    square = 3 * 32 * 32
+    assert watching(config, images, held_out) == square * (100 + 40 + 3 * len(held_out))
+    unlabelled = replace(images, labels=None)
+    assert watching(config, unlabelled, held_out) == square * 3 * len(held_out)
+    assert watching(config, unlabelled, None) == square * 3 * 400
+
+
 @pytest.mark.filterwarnings("error")
 def test_tensors_without_data_are_counted_like_others() -> None:
     from torch._subclasses import FakeTensorMode
@@ -67,3 +94,23 @@ def test_an_estimate_begins_at_what_is_taken_and_grows_with_the_batch() -> None:
     assert free is None or free > 0
     assert memory.peak(0) >= taken_memory(CPU)
     assert memory.peak(64) - memory.peak(32) == 32 * memory.per_image > 0
+
+
+@pytest.mark.parametrize(
+    ("group", "address_space", "free"), [(None, None, 100), (40, None, 40), (300, 70, 70), (0, None, 0)]
+)
+def test_the_tightest_limit_holds(group, address_space, free: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measured.psutil, "virtual_memory", lambda: type("Memory", (), {"available": 100}))
+    monkeypatch.setattr(measured, "memory_left", lambda: group)
+    monkeypatch.setattr(measured, "_address_space_left", lambda: address_space)
+    assert free_memory(CPU) == free
+
+
+def test_large_images_go_through_a_network_a_few_at_once_on_a_cpu() -> None:
+    assert [images_at_once(side, CPU) for side in (32, 64, 128, 224, 1024)] == [128, 128, 32, 10, 1]
+    assert images_at_once(224, torch.device("cuda")) == 128
+    seen = []
+    network = torch.nn.Flatten()
+    network.register_forward_hook(lambda _, __, out: seen.append(len(out)))
+    features = features_of(network, torch.zeros(33, 3, 128, 128, dtype=torch.uint8), CPU, nullcontext)
+    assert (seen, len(features)) == ([32, 1], 33)

@@ -50,9 +50,9 @@ class Sslight(Recipe["SslightConfig"]):
         return SslightConfig
 
     def needs_of(self, config: "SslightConfig") -> Needs:
-        """DINO and MoCo keep a second network, MoCo compares with past keys."""
-        bank = config.queue if config.method == "moco" else 0
-        return replace(self.needs, momentum_teacher=config.method != "swav", bank=bank, outputs=config.prototypes)
+        """DINO and MoCo keep a second network, MoCo compares with its past keys of one view."""
+        needs = replace(self.needs, momentum_teacher=config.method != "swav", outputs=config.prototypes)
+        return replace(needs, keys=1, bank=config.queue) if config.method == "moco" else needs
 
     def outputs(self, config: "SslightConfig", teacher: "FrozenTeacher | None") -> int:
         """Prototypes, or MoCo's embedding."""
