@@ -77,6 +77,25 @@ def test_a_run_shows_loss_neighbours_speed_and_time_left(capsys: pytest.CaptureF
     assert lines[-1].startswith("loading images: 2 of 2")
 
 
+@pytest.mark.usefixtures("hurried")
+def test_a_budget_tells_what_is_left_before_the_steps_are_known(capsys: pytest.CaptureFixture[str]) -> None:
+    bar = Progress()
+    left = iter([90.0, 30.0, 0.0])
+    with bar.running(None, 0, 8, lambda: next(left)):
+        bar.step(2, torch.tensor(2.5))
+        bar.note(2, {"knn": 43.21})
+        bar.lengthen(21)
+        bar.step(12, torch.tensor(2.25))
+        bar.step(21, torch.tensor(2.25))
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].startswith("step 2, loss 2.500, ")
+    assert lines[0].endswith(" images/s, 90 s left")
+    assert lines[1] == "step 2, k-NN 43.2 %"
+    assert lines[2].startswith("step 12 of 21, ")
+    assert lines[2].endswith(", 30 s left")
+    assert lines[3].endswith(" images/s")
+
+
 def test_a_short_stage_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     with progress_bar("short", 100) as advance:
         for _ in range(100):

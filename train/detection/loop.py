@@ -41,7 +41,7 @@ from lowzoo.train.monitoring.metrics import MetricsLog, forget_after, read_metri
 from lowzoo.train.monitoring.progress import Progress, StepClock
 from lowzoo.train.monitoring.trackers import TrackedRun, Trackers
 from lowzoo.train.runs import checkpoint
-from lowzoo.train.runs.budget import Budget
+from lowzoo.train.runs.budget import Budget, shown_run
 from lowzoo.train.settings.length import Length, Segment, read_segments
 
 SETTINGS, METRICS, PICTURES = "settings.json", "metrics.jsonl", "pictures"
@@ -159,7 +159,7 @@ class DetectorRun:
         began, before = time.monotonic(), self._seconds
         budget = self._budget()
         clock = StepClock(self.device)
-        shown = bar.running(self.length.total, self.step, self.config.batch_size) if self.main else nullcontext()
+        shown = shown_run(bar, self.length, self.step, self.config.batch_size, budget) if self.main else nullcontext()
         with StopRequest().listening() as asked, shown, closing(self._steps(clock)) as steps:
             for losses in steps:
                 total = torch.stack(list(losses.values())).sum()

@@ -2,7 +2,7 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -101,15 +101,26 @@ class Progress:
         self._bar: Any = _terminal_bar() if self._terminal else None
         self._task = self._bar.add_task("train", text="") if self._bar else None
         self._figures: dict[str, Any] = {}
-        self._total = self._batch = 0
+        self._total: int | None = None
+        self._left: Callable[[], float] | None = None
+        self._batch = 0
         self._pace = Pace()
         self._mark = (0, time.monotonic())
         self._noted = -_LEAST_BETWEEN
 
     @contextmanager
-    def running(self, steps: int, done: int, batch_size: int) -> Iterator[None]:
-        """Show the bar of `steps` steps, of which `done` are done, while the block runs; it stays as it stands then."""
-        self._total, self._batch = steps, batch_size
+    def running(
+        self, steps: int | None, done: int, batch_size: int, left: Callable[[], float] | None = None
+    ) -> Iterator[None]:
+        """Show the bar while the block runs; it stays as it stands then.
+
+        Args:
+            steps: In all; None where it is not known yet.
+            done: Steps that are done.
+            batch_size: Images in a step.
+            left: Gives the seconds that are left of a budget; by the pace of the steps if None.
+        """
+        self._total, self._batch, self._left = steps, batch_size, left
         self._mark, self._pace = (done, time.monotonic()), Pace()
         if self._bar is None:
             yield
@@ -135,9 +146,10 @@ class Progress:
         before, since = self._mark
         self._mark = step, time.monotonic()
         seconds = (self._mark[1] - since) / max(1, step - before)
-        left = f", {duration(seconds * (self._total - step))} left" if step < self._total else ""
+        remaining = self._left() if self._left else seconds * ((self._total or step) - step)
+        left = f", {duration(remaining)} left" if step != self._total else ""
         plain_line(
-            f"step {step} of {self._total}, loss {float(loss):.3f}{self._neighbours()}, "
+            f"{self._at(step)}, loss {float(loss):.3f}{self._neighbours()}, "
             f"{self._batch / max(seconds, 1e-9):.0f} images/s{left}"
         )
 
@@ -156,12 +168,13 @@ class Progress:
         self._figures = figures
         now = time.monotonic()
         # Epochs of a small set take less than a second.
-        if self._terminal or (0 < step < self._total and now < self._noted + _LEAST_BETWEEN):
+        if self._terminal or (step not in (0, self._total) and now < self._noted + _LEAST_BETWEEN):
             return
         self._noted = now
-        plain_line(
-            f"step {step} of {self._total}{self._neighbours()}" if step else f"before training{self._neighbours()}"
-        )
+        plain_line(f"{self._at(step) if step else 'before training'}{self._neighbours()}")
+
+    def _at(self, step: int) -> str:
+        return f"step {step}" if self._total is None else f"step {step} of {self._total}"
 
     def _neighbours(self) -> str:
         return "".join(f", {word} {self._figures[key]:.1f} %" for key, word in _words(self._figures))

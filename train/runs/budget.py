@@ -6,10 +6,12 @@ tenth of the run, as other programs come and go on the machine; each correction 
 
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from lowzoo.base.errors import LowzooError
 from lowzoo.train.distributed import collectives
+from lowzoo.train.monitoring.progress import Progress
 from lowzoo.train.settings.length import Length, write_segments
 
 # The first steps allocate, so they are not timed; then so many are, for at least so long.
@@ -60,6 +62,10 @@ class Budget:
         self._mark: tuple[int, float] | None = None
         self._measuring = 0.0
         self._steps = 0
+
+    def left(self) -> float:
+        """Seconds of the budget that are left."""
+        return max(0.0, self.seconds - self._spent - (self._clock() - self._began))
 
     def measured(self, seconds: float) -> None:
         """Note how long the monitor took; it will take as long again."""
@@ -119,3 +125,20 @@ class Budget:
             # Later, the time of a step includes its share of the monitors.
             left -= self._measuring * (self.monitors - 1)
         return step + max(1, int(left / max(pace, 1e-9)))
+
+
+def shown_run(
+    bar: Progress, length: Length, done: int, batch_size: int, budget: Budget | None
+) -> AbstractContextManager[None]:
+    """The bar of a run while the block runs; what is left of a budget is known before the number of steps is.
+
+    Args:
+        bar: Progress of the run.
+        length: Length of the run.
+        done: Steps that are done.
+        batch_size: Images in a step.
+        budget: Minutes of the run, where they decide its length.
+    """
+    if budget is None:
+        return bar.running(length.total, done, batch_size)
+    return bar.running(None if length.guessed else length.total, done, batch_size, budget.left)

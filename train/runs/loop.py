@@ -42,7 +42,7 @@ from lowzoo.train.recipes.base import TrainConfig
 from lowzoo.train.runs import checkpoint
 from lowzoo.train.runs import folder as run_folder
 from lowzoo.train.runs.ahead import PendingViews
-from lowzoo.train.runs.budget import Budget
+from lowzoo.train.runs.budget import Budget, shown_run
 from lowzoo.train.runs.build import build_method
 from lowzoo.train.runs.compatible import CompatibleTerm, same_target
 from lowzoo.train.runs.device_decoding import DECODING_BYTES, LEFT_TO_THE_CPU
@@ -248,7 +248,8 @@ class Run:
         say: Callable[[str], None],
     ) -> TrainConfig:
         """The same configuration, or one whose batch is divided so that a step fits into memory."""
-        free = free_memory(self.device)
+        # Both before the estimate, which leaves the process larger.
+        free, taken = free_memory(self.device), taken_memory(self.device)
         if config.accumulate > 1 or config.batch_size % processes:
             return config
         images = config.batch_size // processes
@@ -274,7 +275,7 @@ class Run:
                 needed = replace(needed, fixed=needed.fixed + watching(config, self.source, held_out))
             free = max(0, free - self._workers() * WORKER_BYTES)
             sharing = processes
-        parts = collectives.any_of(needed.parts(images, free // sharing, taken_memory(self.device)))
+        parts = collectives.any_of(needed.parts(images, free // sharing, taken))
         if parts == 1:
             return config
         if isinstance(config.compile, str):
@@ -356,7 +357,7 @@ class Run:
 
         clock = StepClock(self.device)
         with (
-            bar.running(self.length.total, self.step, config.batch_size) if self.main else nullcontext(),
+            shown_run(bar, self.length, self.step, config.batch_size, self.budget) if self.main else nullcontext(),
             closing(self.steps(clock)) as steps,
         ):
             if self.step == 0:
