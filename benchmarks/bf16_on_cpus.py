@@ -2,8 +2,8 @@
 
     python benchmarks/bf16_on_cpus.py [--size 64] [--batch 64] [--threads 1] [--out FILE]
 
-For ViTs both with torch's fused attention and by matmuls, as runs in bf16 have it. Times are those of the process's
-own processor, which other work on the machine changes less than the clock; the least of six.
+For ViTs both with torch's fused attention and by matmuls, as runs in bf16 have it. The least CPU time of six
+steps, which other work on the machine changes less than the clock.
 """
 
 import argparse

@@ -179,8 +179,8 @@ def _tables() -> None:
         said = caution(facts, init="", minutes=entry.minutes, seen=None, rows=measured)
         lines.append(
             f"| {entry.images:,} {entry.pictures} | {entry.recipe} | {entry.student} | {key[-1]} | {entry.minutes:g} "
-            f"| {row.get('precision', 'fp32')} | {row['steps']} | {entry.before:.1f} | {entry.after:.1f} | {entry.error:.1f} "
-            f"| {'yes' if entry.learned else 'no'} | {'yes' if said else 'no'} |"
+            f"| {row.get('precision', 'fp32')} | {row['steps']} | {entry.before:.1f} | {entry.after:.1f} "
+            f"| {entry.error:.1f} | {'yes' if entry.learned else 'no'} | {'yes' if said else 'no'} |"
         )
     lines += _ablations()
     (RESULTS / "default_settings.md").write_text("\n".join(lines) + "\n")

@@ -31,7 +31,7 @@ from lowzoo.cli.commands.quickstart import quickstart
 from lowzoo.cli.commands.teachers import teachers
 from lowzoo.cli.commands.train import app as train_app
 from lowzoo.cli.options.from_signature import Command, Group
-from lowzoo.system.cores import keep_to_share
+from lowzoo.system.cores import keep_to_cpu_limit
 from lowzoo.system.signals import Stopped, sigterm_as_exception
 
 # The family of usage errors. typer brings its own copy of click in newer versions, so click itself cannot be named.
@@ -94,7 +94,7 @@ def main(arguments: list[str] | None = None) -> None:
     print_notes()
     debug = "--debug" in words
     forgiving_streams()
-    keep_to_share()
+    keep_to_cpu_limit()
     try:
         with sigterm_as_exception():
             status = app(

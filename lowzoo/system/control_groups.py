@@ -29,13 +29,13 @@ def memory_left(root: Path = _ROOT) -> int | None:
     return max(0, min(left)) if left else None
 
 
-def processors(root: Path = _ROOT) -> float | None:
-    """Processors' worth of time that this process may use, such as 1.5; None where no group has a limit.
+def cpu_limit(root: Path = _ROOT) -> float | None:
+    """CPU time that this process may use, in cores, such as 1.5; None where no group has a limit.
 
     Args:
         root: Root of the file system.
     """
-    shares = []
+    limits = []
     for group in _groups("cpu", root):
         both = _read(group / "cpu.max").split()
         if len(both) != 2:
@@ -45,8 +45,8 @@ def processors(root: Path = _ROOT) -> float | None:
         except ValueError:  # "max", or no such files
             continue
         if quota > 0 and period > 0:
-            shares.append(quota / period)
-    return min(shares) if shares else None
+            limits.append(quota / period)
+    return min(limits) if limits else None
 
 
 def _groups(controller: str, root: Path) -> Iterator[Path]:

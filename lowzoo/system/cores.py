@@ -10,19 +10,19 @@ from lowzoo.system import control_groups
 def usable_cores() -> int:
     """Number of logical cores that this process may keep busy.
 
-    A container's share of processor time (`docker run --cpus 1.5`) counts up to the next whole one.
+    A container's limit of CPU time (`docker run --cpus 1.5`) counts up to the next whole core.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    share = control_groups.processors()
-    return cores if share is None else min(cores, math.ceil(share))
+    limit = control_groups.cpu_limit()
+    return cores if limit is None else min(cores, math.ceil(limit))
 
 
-def keep_to_share() -> None:
-    """Let libraries that are loaded later start no more threads than a container's share of processor time feeds.
+def keep_to_cpu_limit() -> None:
+    """Let libraries that are loaded later start no more threads than a container's limit of CPU time feeds.
 
-    torch starts one for every core of the machine, and those beyond the share stop each other.
+    torch starts one for every core of the machine, and those beyond the limit stop each other.
     """
-    if control_groups.processors() is not None:
+    if control_groups.cpu_limit() is not None:
         os.environ.setdefault("OMP_NUM_THREADS", str(usable_cores()))
 
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from lowzoo.system import control_groups
-from lowzoo.system.control_groups import memory_left, processors
-from lowzoo.system.cores import keep_to_share, usable_cores
+from lowzoo.system.control_groups import cpu_limit, memory_left
+from lowzoo.system.cores import keep_to_cpu_limit, usable_cores
 
 GB = 1 << 30
 NO_LIMIT = 9223372036854771712
@@ -38,7 +38,7 @@ def test_a_job_of_a_cluster_has_the_limit_of_the_group_around_it(tmp_path: Path)
         },
     )
     assert memory_left(root) == 2 * GB
-    assert processors(root) == 1.5
+    assert cpu_limit(root) == 1.5
 
 
 def test_a_container_sees_its_group_as_the_root(tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_a_container_sees_its_group_as_the_root(tmp_path: Path) -> None:
         },
     )
     assert memory_left(root) == GB
-    assert processors(root) is None
+    assert cpu_limit(root) is None
 
 
 def test_version_1_also_where_the_name_is_that_of_the_host(tmp_path: Path) -> None:
@@ -69,12 +69,12 @@ def test_version_1_also_where_the_name_is_that_of_the_host(tmp_path: Path) -> No
         },
     )
     assert memory_left(root) == GB + GB // 2
-    assert processors(root) == 2
+    assert cpu_limit(root) == 2
 
 
 def test_without_limits_nothing_is_said(tmp_path: Path) -> None:
     assert memory_left(tmp_path) is None
-    assert processors(tmp_path) is None
+    assert cpu_limit(tmp_path) is None
     root = machine(
         tmp_path,
         "4:memory:/a\n3:cpu:/a",
@@ -86,7 +86,7 @@ def test_without_limits_nothing_is_said(tmp_path: Path) -> None:
         },
     )
     assert (memory_left(root) or 0) > 1 << 60
-    assert processors(root) is None
+    assert cpu_limit(root) is None
 
 
 def test_more_than_the_limit_is_nothing_left(tmp_path: Path) -> None:
@@ -94,19 +94,19 @@ def test_more_than_the_limit_is_nothing_left(tmp_path: Path) -> None:
     assert memory_left(machine(tmp_path, "0::/", files)) == 0
 
 
-def test_a_share_of_processor_time_bounds_cores_and_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_limit_of_cpu_time_bounds_cores_and_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(64)), raising=False)
-    monkeypatch.setattr(control_groups, "processors", lambda: 1.5)
+    monkeypatch.setattr(control_groups, "cpu_limit", lambda: 1.5)
     monkeypatch.setenv("OMP_NUM_THREADS", "1")  # so that it is put back
     monkeypatch.delenv("OMP_NUM_THREADS")
     assert usable_cores() == 2
-    keep_to_share()
+    keep_to_cpu_limit()
     assert os.environ["OMP_NUM_THREADS"] == "2"
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
-    keep_to_share()
+    keep_to_cpu_limit()
     assert os.environ["OMP_NUM_THREADS"] == "5"
-    monkeypatch.setattr(control_groups, "processors", lambda: None)
+    monkeypatch.setattr(control_groups, "cpu_limit", lambda: None)
     assert usable_cores() == 64
     monkeypatch.delenv("OMP_NUM_THREADS")
-    keep_to_share()
+    keep_to_cpu_limit()
     assert "OMP_NUM_THREADS" not in os.environ
