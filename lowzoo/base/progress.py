@@ -110,6 +110,11 @@ def plain_line(text: str) -> None:
         print(text, file=sys.stderr, flush=True)
 
 
+def in_minutes(minutes: float) -> str:
+    """Minutes with their unit: 1 minute, 2.5 minutes."""
+    return f"{minutes:g} minute{'' if minutes == 1 else 's'}"
+
+
 def duration(seconds: float) -> str:
     """A time for people: 42 s, 7 min, 3 h 05 min, 2 d 4 h."""
     minutes = round(seconds / 60)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from lowzoo.base.progress import Say
+from lowzoo.base.progress import Say, in_minutes
 from lowzoo.bench.results.lines import model_words
 from lowzoo.demo.certificate import certificate_for, require_certificates
 from lowzoo.demo.room import MAX_BODY, MAX_PHONES, Room, Visit
@@ -138,4 +138,4 @@ class TeachingRoom:
             say("The browser warns that nobody vouches for the certificate, which was made for this run. Its SHA-256:")
             say(f"  {fingerprint}")
         say("Pictures, names and what is learned stay on the phones.")
-        say(f"Ends after {self.place.minutes:g} minutes, or by Ctrl-C.")
+        say(f"Ends after {in_minutes(self.place.minutes)}, or by Ctrl-C.")

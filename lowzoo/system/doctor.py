@@ -89,12 +89,13 @@ def doctor() -> Report:
     core = [each for each in wanted if each.marker is None or each.marker.evaluate({"extra": ""})]
     broken = [f"{said}. Run `pip install '{each}'`" for each in core if (said := _unmet(each))]
     devices, wrong = _devices()
+    cores = usable_cores()
     return Report(
         system={
             "lowzoo": version("lowzoo"),
             "python": f"{platform.python_version()} at {sys.executable}",
             "system": platform.platform(),
-            "processor": f"{platform.processor() or platform.machine()}, {usable_cores()} cores",
+            "processor": f"{platform.processor() or platform.machine()}, {cores} core{'' if cores == 1 else 's'}",
         },
         packages={each.name: _version(each.name) for each in core},
         extras={extra: _missing(extra, wanted) for extra in metadata("lowzoo").get_all("Provides-Extra") or []},

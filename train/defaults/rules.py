@@ -13,6 +13,7 @@ from math import sqrt
 from typing import Any
 
 from lowzoo import catalog
+from lowzoo.base.progress import in_minutes
 from lowzoo.train.defaults.prospects import caution, student_that_learns
 from lowzoo.train.recipes import RECIPES, Budget
 from lowzoo.train.recipes.base import LENGTHS
@@ -63,7 +64,7 @@ def choose(facts: Facts, named: Mapping[str, Any]) -> Chosen:
     if not any(named.get(name) for name in LENGTHS):
         fields["minutes"] = _minutes(facts)
         reasons.append(
-            f"{fields['minutes']:g} minutes for {facts.images} images (change by --minutes, --steps or --epochs)"
+            f"{in_minutes(fields['minutes'])} for {facts.images} images (change by --minutes, --steps or --epochs)"
         )
     batch = named.get("batch_size") or _batch(facts)
     fields["batch_size"] = batch
@@ -72,7 +73,7 @@ def choose(facts: Facts, named: Mapping[str, Any]) -> Chosen:
     if free and (row := student_that_learns(facts, minutes=minutes, seen=seen)):
         reasons.append(
             f"Student {row.student}, as {recipe.student} was not seen to learn in so short a run: "
-            f"{row} k-NN in {row.minutes:g} minutes (change by --student)"
+            f"{row} k-NN in {in_minutes(row.minutes)} (change by --student)"
         )
         facts = replace(facts, student=row.architecture)
         fields["student"] = row.student

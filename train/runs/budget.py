@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from lowzoo.base.errors import LowzooError
+from lowzoo.base.progress import in_minutes
 from lowzoo.train.distributed import collectives
 from lowzoo.train.monitoring.progress import Progress
 from lowzoo.train.settings.length import Length, write_segments
@@ -53,7 +54,7 @@ class Budget:
         self.seconds = 60 * minutes
         if spent >= self.seconds:
             raise LowzooError(
-                f"the {minutes:g} minutes were spent before the first step, after {spent:.0f} s",
+                f"the budget of {in_minutes(minutes)} was spent before the first step, after {spent:.0f} s",
                 "Ask for more --minutes",
             )
         self.monitors, self._say = monitors, say
@@ -111,7 +112,7 @@ class Budget:
         if first:
             seen = "" if laid.epochs >= 1 else ", so not every image will be seen"
             passes = f"{laid.epochs:.1f}" if laid.epochs < 10 else f"{laid.epochs:.0f}"
-            self._say(f"{total} steps fit into {self.seconds / 60:g} minutes: {passes} passes over the images{seen}")
+            self._say(f"{total} steps fit into {in_minutes(self.seconds / 60)}: {passes} passes over the images{seen}")
         if collectives.rank() == 0:
             write_segments(self._folder, laid)
         return laid

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from lowzoo.base.errors import LowzooError
-from lowzoo.base.progress import Say
+from lowzoo.base.progress import Say, in_minutes
 from lowzoo.bench.browser.session import BrowserBench, Place
 from lowzoo.bench.results.lines import HEADER, device_words, figures, model_words
 from lowzoo.serving.invitation import invite
@@ -73,7 +73,7 @@ def _nothing(devices: "Sequence[DeviceState]", minutes: float) -> None:
     reasons = {run.failure for device in devices for run in device.runs if run.failure}
     if reasons:
         raise LowzooError(f"no back end ran on any device ({'; '.join(sorted(reasons))})", "Try another browser")
-    raise LowzooError(f"no device has answered within {minutes:g} minutes", "Open the link, or name --minutes")
+    raise LowzooError(f"no device has answered within {in_minutes(minutes)}", "Open the link, or name --minutes")
 
 
 def _invite(bench: BrowserBench, say: Say) -> None:
@@ -86,7 +86,7 @@ def _invite(bench: BrowserBench, say: Say) -> None:
         insecurely="Over plain http browsers allow one thread and no WebGPU; --certificate serves https.",
     )
     many = f"{bench.place.devices} devices are" if bench.place.devices > 1 else "one device is"
-    say(f"Ends when {many} through, after {bench.place.minutes:g} minutes, or by Ctrl-C.")
+    say(f"Ends when {many} through, after {in_minutes(bench.place.minutes)}, or by Ctrl-C.")
 
 
 class LiveView:

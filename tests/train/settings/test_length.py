@@ -96,7 +96,7 @@ def test_what_an_earlier_part_of_the_run_laid_out_is_followed(tmp_path: Path) ->
 
 
 def test_a_budget_that_is_spent_before_the_first_step_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(LowzooError, match=r"0\.1 minutes were spent before the first step, after 7 s"):
+    with pytest.raises(LowzooError, match=r"budget of 0\.1 minutes was spent before the first step, after 7 s"):
         Budget(0.1, spent=7, folder=tmp_path, monitors=8)
 
 
