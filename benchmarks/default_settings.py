@@ -146,7 +146,7 @@ def _tables() -> None:
         "",
         "k-NN top-1 (k = 20) on held-out images before and after, per cent (`benchmarks/default_settings.py`).",
         "Minutes are processor time, as much as two cores give in them; other work on the machine changes no row.",
-        "Students without depthwise convolutions train in bf16 where the CPU multiplies it (AMX), in twice the steps.",
+        "Students without depthwise convolutions train in bf16 where the CPU multiplies it (AMX).",
         "Learned: it rose by more than three sampling errors. Said: `lowzoo train` says beforehand that it may not.",
         "",
         "| images | recipe | student | seed | minutes | precision | steps | before | after | sampling error | learned "

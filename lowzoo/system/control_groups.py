@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _ROOT = Path("/")
+# Version 1 writes a number of this size where there is no limit.
+_NO_LIMIT = 1 << 62
 
 
 def memory_left(root: Path = _ROOT) -> int | None:
@@ -22,7 +24,7 @@ def memory_left(root: Path = _ROOT) -> int | None:
     left = []
     for group in _groups("memory", root):
         limits = [_number(group / name) for name in ("memory.max", "memory.high", "memory.limit_in_bytes")]
-        known = [limit for limit in limits if limit is not None]
+        known = [limit for limit in limits if limit is not None and limit < _NO_LIMIT]
         used = _number(group / "memory.current", group / "memory.usage_in_bytes")
         if known and used is not None:
             left.append(min(known) - used + _droppable(group))
@@ -53,10 +55,15 @@ def _groups(controller: str, root: Path) -> Iterator[Path]:
     """This process's group of either version, and those around it."""
     mounted = root / "sys" / "fs" / "cgroup"
     for line in _read(root / "proc" / "self" / "cgroup").splitlines():
-        number, controllers, path = line.split(":", 2)
+        number, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
         if number != "0" and controller not in controllers.split(","):
             continue
-        base = mounted if number == "0" else mounted / controllers
+        # Several controllers may share a folder, of which each alone is a link.
+        if number == "0":
+            base = mounted
+        else:
+            base = next((each for each in (mounted / controller, mounted / controllers) if each.is_dir()), mounted)
         group = base / path.strip("/")
         yield group
         if group != base:
@@ -65,8 +72,10 @@ def _groups(controller: str, root: Path) -> Iterator[Path]:
 
 def _droppable(group: Path) -> int:
     """Bytes of pages of files that were not used of late."""
-    found = dict(line.split() for line in _read(group / "memory.stat").splitlines())
-    return int(found.get("total_inactive_file", found.get("inactive_file", 0)))
+    lines = _read(group / "memory.stat").splitlines()
+    found = {name: value for name, _, value in (line.partition(" ") for line in lines)}
+    value = found.get("total_inactive_file", found.get("inactive_file", ""))
+    return int(value) if value.isdecimal() else 0
 
 
 def _number(*files: Path) -> int | None:
@@ -81,6 +90,6 @@ def _number(*files: Path) -> int | None:
 
 def _read(file: Path) -> str:
     try:
-        return file.read_text(encoding="utf-8")
-    except OSError:
+        return file.read_text(encoding="utf-8", errors="surrogateescape")
+    except (OSError, ValueError):  # none, or no name of a file
         return ""

@@ -20,9 +20,13 @@ def usable_cores() -> int:
 def keep_to_cpu_limit() -> None:
     """Let libraries that are loaded later start no more threads than a container's limit of CPU time feeds.
 
-    torch starts one for every core of the machine, and those beyond the limit stop each other.
+    torch starts one for every physical core of the machine, and those beyond the limit stop each other.
     """
-    if control_groups.cpu_limit() is not None:
+    if control_groups.cpu_limit() is None:
+        return
+    import psutil
+
+    if usable_cores() < (psutil.cpu_count(logical=False) or os.cpu_count() or 1):
         os.environ.setdefault("OMP_NUM_THREADS", str(usable_cores()))
 
 

@@ -176,6 +176,11 @@ def started_first() -> bool:
     return not under_torchrun() or os.environ["RANK"] == "0"
 
 
+def local_processes() -> int:
+    """Number of processes of this run on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", os.environ.get("WORLD_SIZE", "1")))
+
+
 def local_rank() -> int:
     """This process's number on its machine."""
     return int(os.environ.get("LOCAL_RANK", "0"))

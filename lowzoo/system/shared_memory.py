@@ -7,7 +7,6 @@ instead, which costs a copy and no worker.
 """
 
 import multiprocessing
-import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -18,6 +17,7 @@ import torch
 from torch import Tensor
 
 from lowzoo.base.errors import reason_of
+from lowzoo.system.processes import local_processes
 
 _PLACE = Path("/dev/shm")
 # Batches that each worker works ahead; besides, one is in the making and one or two are in use.
@@ -63,8 +63,7 @@ def plan_workers(bytes_of_batch: int, workers: int, say: Callable[[str], None] |
         return 0, False
     if not _PLACE.is_dir():
         return workers, False
-    processes = int(os.environ.get("LOCAL_WORLD_SIZE", os.environ.get("WORLD_SIZE", "1")))
-    needed = bytes_of_batch * (workers * (PREFETCH + 1) + _BESIDE) * processes + _RESERVE
+    needed = bytes_of_batch * (workers * (PREFETCH + 1) + _BESIDE) * local_processes() + _RESERVE
     free = shutil.disk_usage(_PLACE).free
     if needed <= free:
         return workers, False

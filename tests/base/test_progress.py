@@ -96,6 +96,22 @@ def test_a_budget_tells_what_is_left_before_the_steps_are_known(capsys: pytest.C
     assert lines[3].endswith(" images/s")
 
 
+def test_a_bar_on_a_terminal_counts_up_to_what_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train_progress, "shows_bars", lambda: True)
+    bar = Progress()
+    (task,) = bar._bar.tasks
+    left = bar._bar.columns[-1]
+    with bar.running(None, 0, 8, lambda: 90.0):
+        assert task.total is None
+        assert left.render(task).plain == "90 s"
+        bar.lengthen(21)
+        assert task.total == 21
+        assert left.render(task).plain == "90 s"
+    with bar.running(20, 0, 8):
+        assert task.total == 20
+        assert left.render(task).plain != "90 s"
+
+
 def test_a_short_stage_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     with progress_bar("short", 100) as advance:
         for _ in range(100):

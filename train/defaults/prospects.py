@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from lowzoo import catalog
+from lowzoo.base.progress import in_minutes
 from lowzoo.catalog.learned import LearnedRow, learned
 from lowzoo.train.recipes.facts import Facts
 
@@ -53,8 +54,8 @@ def caution(
         return ""
     best = max(alike, key=lambda row: row.after - row.before)
     text = (
-        f"This may not learn in its time: in {best.minutes:g} minutes of two cores on {best.images:,} {best.pictures}, "
-        f"{best} k-NN: no rise beyond chance (sampling error {best.error:.1f}). "
+        f"This may not learn in its time: in {in_minutes(best.minutes)} of two cores on {best.images:,} "
+        f"{best.pictures}, {best} k-NN: no rise beyond chance (sampling error {best.error:.1f}). "
     )
     better = max((row for row in near if row.learned), key=lambda row: row.after - row.before, default=None)
     if better is not None:

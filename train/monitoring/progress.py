@@ -98,8 +98,8 @@ class Progress:
 
     def __init__(self) -> None:
         self._terminal = shows_bars()
-        self._bar: Any = _terminal_bar() if self._terminal else None
-        self._task = self._bar.add_task("train", text="") if self._bar else None
+        self._bar: Any = _terminal_bar(lambda: self._left) if self._terminal else None
+        self._task = self._bar.add_task("train", total=None, text="") if self._bar else None
         self._figures: dict[str, Any] = {}
         self._total: int | None = None
         self._left: Callable[[], float] | None = None
@@ -180,17 +180,37 @@ class Progress:
         return "".join(f", {word} {self._figures[key]:.1f} %" for key, word in _words(self._figures))
 
 
-def _terminal_bar() -> Any:
-    """A bar within 80 columns, with the figures of a long run."""
+def _terminal_bar(budget: Callable[[], Callable[[], float] | None]) -> Any:
+    """A bar within 80 columns, with the figures of a long run.
+
+    Args:
+        budget: Gives what tells the seconds that are left of a budget; None where there is none.
+    """
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as RichProgress
+    from rich.text import Text
+
+    class Left(ProgressColumn):
+        """Of the budget, or by the pace of the steps."""
+
+        max_refresh = 0.5
+
+        def __init__(self) -> None:
+            super().__init__()
+            self._by_pace = TimeRemainingColumn()
+
+        def render(self, task: Task) -> Text:
+            left = budget()
+            if left is None or task.finished:
+                return self._by_pace.render(task)
+            return Text(duration(left()), style="progress.remaining")
 
     return RichProgress(
         BarColumn(bar_width=8),
         MofNCompleteColumn(),
         TextColumn("{task.fields[text]}"),
-        TimeRemainingColumn(),
+        Left(),
         console=Console(stderr=True),
     )
 

@@ -18,7 +18,7 @@ from lowzoo.data.source import ImageSource
 from lowzoo.io.files import writable_folder
 from lowzoo.system.device import pick_device
 from lowzoo.system.machine import default_workers, keep_freed_memory
-from lowzoo.system.processes import joined
+from lowzoo.system.processes import joined, local_processes
 from lowzoo.system.signals import Stopped, StopRequest, name_of
 from lowzoo.train.data import run_data
 from lowzoo.train.data.bad_images import BadImageLog, OddImageLog
@@ -48,7 +48,7 @@ from lowzoo.train.runs.compatible import CompatibleTerm, same_target
 from lowzoo.train.runs.device_decoding import DECODING_BYTES, LEFT_TO_THE_CPU
 from lowzoo.train.runs.device_views import DeviceViews, check_settings
 from lowzoo.train.runs.going_on import go_on
-from lowzoo.train.runs.memory import WORKER_BYTES, estimate, free_memory, taken_memory, watching
+from lowzoo.train.runs.memory import estimate, free_memory, taken_memory, watching
 from lowzoo.train.runs.result import RunResult, Worked, conclude
 from lowzoo.train.runs.traced_step import memory_on_gpu
 from lowzoo.train.settings.changes import (
@@ -249,8 +249,9 @@ class Run:
     ) -> TrainConfig:
         """The same configuration, or one whose batch is divided so that a step fits into memory."""
         # Both before the estimate, which leaves the process larger.
-        free, taken = free_memory(self.device), taken_memory(self.device)
-        if config.accumulate > 1 or config.batch_size % processes:
+        taken = taken_memory(self.device)
+        free = free_memory(self.device, self._workers(), local_processes())
+        if config.accumulate > 1 or config.batch_size % processes or free is None:
             return config
         images = config.batch_size // processes
         needed = None
@@ -268,14 +269,9 @@ class Run:
             say(f"Memory: what {target.facts.model} takes while it computes embeddings is not in the estimate")
         if config.decode == "device":
             needed = replace(needed, fixed=needed.fixed + DECODING_BYTES)
-        sharing = 1
-        if self.device.type == "cpu":
-            # Monitors, data workers and other processes are in the same memory as the step.
-            if self.main:
-                needed = replace(needed, fixed=needed.fixed + watching(config, self.source, held_out))
-            free = max(0, free - self._workers() * WORKER_BYTES)
-            sharing = processes
-        parts = collectives.any_of(needed.parts(images, free // sharing, taken))
+        if self.device.type == "cpu" and self.main:  # on a GPU monitors keep their images beside it
+            needed = replace(needed, fixed=needed.fixed + watching(config, self.source, held_out))
+        parts = collectives.any_of(needed.parts(images, free, taken))
         if parts == 1:
             return config
         if isinstance(config.compile, str):
@@ -286,7 +282,7 @@ class Run:
             )
         say(
             f"A step of {config.batch_size} images would need {needed.peak(images) / 1e9:.1f} GB, and "
-            f"{free / sharing / 1e9:.1f} are free: it goes through them in {parts} parts (accumulate), "
+            f"{free / 1e9:.1f} are free: it goes through them in {parts} parts (accumulate), "
             f"{needed.peak(images // parts) / 1e9:.1f} GB"
         )
         return config.model_copy(update={"accumulate": parts})

@@ -24,7 +24,7 @@ _FLOAT = 4
 _PROBE = 2
 # a CPU's allocator keeps what it freed, in pieces that do not always fit the next layer.
 _SCATTER = 1.1
-# Of the memory that is free, a run may take so much: the rest is for the system, data workers and monitors.
+# Of the memory that is free, a run may take so much: the rest is for the system and for what an estimate misses.
 _SHARE = 0.8
 # Scores, their logarithms, softmaxes and gradients live at once.
 _SCORE_COPIES = 5
@@ -130,13 +130,15 @@ def kept_for_backward(
 
 
 def watching(config: TrainConfig, images: ImageSource, held_out: ImageSource | None) -> int:
-    """Bytes of the decoded images that a run's monitors keep.
+    """Bytes of the decoded images that a run's monitors keep; 0 where they never measure.
 
     Args:
         config: Configuration of the run.
         images: To train on.
         held_out: Not to train on.
     """
+    if not config.monitor_epochs:
+        return 0
     squares = 3 * min(LIMIT, len(images if held_out is None else held_out))  # as they are, and two views of each
     if held_out is not None and images.labels is not None:
         squares += min(config.monitor_bank, len(images)) + min(config.monitor_queries, len(held_out))
@@ -162,16 +164,26 @@ def taken_memory(device: torch.device) -> int:
     return int(psutil.Process().memory_info().rss)
 
 
-def free_memory(device: torch.device) -> int:
-    """Bytes that the device has to give to this process."""
+def free_memory(device: torch.device, workers: int = 0, processes: int = 1) -> int | None:
+    """Bytes that the device has to give to this process; None where it does not tell.
+
+    Args:
+        device: GPU or CPU; on a CPU the processes of a run and their data workers share the memory.
+        workers: Data workers of each process.
+        processes: Processes of the run on this machine.
+    """
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    limits = [memory_left(), _address_space_left()]
-    return min([int(psutil.virtual_memory().available), *(limit for limit in limits if limit is not None)])
+    if device.type != "cpu":
+        return None
+    available, group, own = int(psutil.virtual_memory().available), memory_left(), _address_space_left()
+    shared = available if group is None else min(available, group)
+    left = max(0, shared // processes - workers * WORKER_BYTES)
+    return left if own is None else min(left, own)
 
 
 def _address_space_left() -> int | None:
-    """Bytes left of the process's own limit (`ulimit -v`), which torch's libraries take part of; None without one."""
+    """Bytes of address space that this process may still map (`ulimit -v`); None without a limit."""
     if not hasattr(psutil, "RLIMIT_AS"):  # of Linux and FreeBSD alone
         return None
     limit = psutil.Process().rlimit(psutil.RLIMIT_AS)[0]

@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from lowzoo import catalog
 from lowzoo.base.errors import LowzooError, LowzooWarning
@@ -47,7 +48,7 @@ def test_every_set_of_images_gets_settings_that_start(recipe, images: int, gpu: 
         ("convnext_atto", "auto"),
     ],
 )
-def test_bf16_where_a_cpu_multiplies_it_and_the_network_is_made_of_products(student: str, precision: str) -> None:
+def test_bf16_where_a_cpu_multiplies_it_and_the_network_is_made_of_matmuls(student: str, precision: str) -> None:
     facts = replace(FACTS, student=student, fast_bf16=True)
     chosen = choose(facts, {})
     assert resolve(chosen.fields).precision == precision
@@ -56,6 +57,15 @@ def test_bf16_where_a_cpu_multiplies_it_and_the_network_is_made_of_products(stud
     named = choose(facts, {"precision": "fp32"})
     assert not any("bf16" in reason for reason in named.reasons)
     assert resolve(named.fields, options={"precision": "fp32"}).precision == "fp32"
+
+
+def test_whether_a_cpu_multiplies_bf16_is_asked_of_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pictures = _pictures(tmp_path, 3, different=3)
+    for has in (True, False):
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda has=has: has, raising=False)
+        assert look("rob", pictures, {"device": "cpu"}, 1).fast_bf16 == has
+    monkeypatch.delattr(torch.cpu, "_is_amx_tile_supported")
+    assert not look("rob", pictures, {"device": "cpu"}, 1).fast_bf16
 
 
 @pytest.mark.parametrize("student", catalog.students().values())

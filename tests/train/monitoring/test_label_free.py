@@ -55,6 +55,15 @@ def test_a_network_that_sees_is_told_from_one_that_does_not() -> None:
     assert monitor.measure(_Colours(), CPU, nullcontext)[0] == seeing
 
 
+def test_a_teacher_that_sees_images_larger_gets_fewer_at_once() -> None:
+    monitor = LabelFreeMonitor(open_set(None).open("validation"), 32, limit=24)
+    seen = []
+    teacher = _Colours()
+    teacher.register_forward_hook(lambda _, __, out: seen.append(len(out)))
+    monitor.follow(teacher, 224, CPU, nullcontext)
+    assert seen == [10, 10, 4]
+
+
 def test_a_set_of_few_images_is_measured_too(tmp_path: Path) -> None:
     import cv2
     import numpy as np

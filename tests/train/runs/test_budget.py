@@ -117,7 +117,7 @@ def test_more_minutes_train_a_finished_run_on_and_fewer_are_refused(world: Path,
 def test_a_batch_that_does_not_fit_is_trained_in_parts(
     world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lowzoo.train.runs.loop.free_memory", lambda _: 1)
+    monkeypatch.setattr("lowzoo.train.runs.loop.free_memory", lambda *_: 1)
     config = config_of("rob_dino", world, "steps=2")
     said: list[str] = []
     run = start(world, tmp_path / "run", config, say=said.append)
@@ -126,6 +126,26 @@ def test_a_batch_that_does_not_fit_is_trained_in_parts(
     assert _train(run).facts["steps"] == 2
     assert json.loads((tmp_path / "run" / "run.json").read_text())["batch_size"] == config.batch_size
     assert "accumulate" in (tmp_path / "run" / "config.toml").read_text()
+
+
+def test_what_is_left_of_a_budget_is_shown_and_its_steps_once_they_are_known(tmp_path: Path) -> None:
+    now = [100.0]
+    minutes = budget.Budget(2, 30, tmp_path, 1, clock=lambda: now[0])
+    assert minutes.left() == 90
+    now[0] += 100
+    assert minutes.left() == 0
+
+    class Bar(Progress):
+        def running(self, *words: object, **named: object) -> None:  # type: ignore[override]
+            shown.append((*words, *named.values()))
+
+    shown: list[tuple[object, ...]] = []
+    guessed, known = Length(6, (Segment(0, 0.0, 1000),)), Length(6, (Segment(0, 0.0, 1000), Segment(5, 0.1, 50)))
+    budget.shown_run(Bar(), guessed, 0, 8, minutes)
+    budget.shown_run(Bar(), known, 7, 8, minutes)
+    budget.shown_run(Bar(), known, 7, 8, None)
+    assert [row[:3] for row in shown] == [(None, 0, 8), (50, 7, 8), (50, 7, 8)]
+    assert [len(row) for row in shown] == [4, 4, 3]
 
 
 def test_segments_are_kept_before_they_take_effect() -> None:

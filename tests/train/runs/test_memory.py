@@ -2,6 +2,7 @@
 
 from contextlib import nullcontext
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -72,6 +73,7 @@ def test_what_monitors_keep_is_counted_in_bytes() -> None:
     config = _config(32, "monitor_bank=100", "monitor_queries=40")
     square = 3 * 32 * 32
     assert watching(config, images, held_out) == square * (100 + 40 + 3 * len(held_out))
+    assert watching(config.model_copy(update={"monitor_epochs": 0}), images, held_out) == 0
     unlabelled = replace(images, labels=None)
     assert watching(config, unlabelled, held_out) == square * 3 * len(held_out)
     assert watching(config, unlabelled, None) == square * 3 * 400
@@ -96,14 +98,52 @@ def test_an_estimate_begins_at_what_is_taken_and_grows_with_the_batch() -> None:
     assert memory.peak(64) - memory.peak(32) == 32 * memory.per_image > 0
 
 
+GB = 10**9
+
+
 @pytest.mark.parametrize(
-    ("group", "address_space", "free"), [(None, None, 100), (40, None, 40), (300, 70, 70), (0, None, 0)]
+    ("group", "address_space", "workers", "processes", "free"),
+    [
+        (None, None, 0, 1, 100 * GB),
+        (40 * GB, None, 0, 1, 40 * GB),
+        (300 * GB, 70 * GB, 0, 1, 70 * GB),
+        (0, None, 0, 1, 0),
+        (40 * GB, None, 2, 1, 40 * GB - 2 * measured.WORKER_BYTES),
+        # Each process has workers of its own, and the limit of one is not that of the others.
+        (40 * GB, None, 2, 4, 10 * GB - 2 * measured.WORKER_BYTES),
+        (40 * GB, 12 * GB, 0, 4, 10 * GB),
+        (40 * GB, 8 * GB, 0, 4, 8 * GB),
+        (measured.WORKER_BYTES, None, 2, 1, 0),
+    ],
 )
-def test_the_tightest_limit_holds(group, address_space, free: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measured.psutil, "virtual_memory", lambda: type("Memory", (), {"available": 100}))
+def test_the_tightest_limit_holds(group, address_space, workers, processes, free, monkeypatch) -> None:
+    monkeypatch.setattr(measured.psutil, "virtual_memory", lambda: SimpleNamespace(available=100 * GB))
     monkeypatch.setattr(measured, "memory_left", lambda: group)
     monkeypatch.setattr(measured, "_address_space_left", lambda: address_space)
-    assert free_memory(CPU) == free
+    assert free_memory(CPU, workers, processes) == free
+    assert free_memory(torch.device("mps")) is None
+
+
+def test_a_limit_of_address_space_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Process:
+        limit = 50
+
+        def rlimit(self, which: int) -> tuple[int, int]:
+            assert which == 9
+            return self.limit, -1
+
+        def memory_info(self) -> SimpleNamespace:
+            return SimpleNamespace(vms=20)
+
+    monkeypatch.setattr(measured.psutil, "RLIMIT_AS", 9, raising=False)
+    monkeypatch.setattr(measured.psutil, "RLIM_INFINITY", -1, raising=False)
+    monkeypatch.setattr(measured.psutil, "Process", Process)
+    assert measured._address_space_left() == 30
+    monkeypatch.setattr(Process, "limit", -1)
+    assert measured._address_space_left() is None
+    monkeypatch.delattr(measured.psutil, "RLIMIT_AS")
+    monkeypatch.setattr(Process, "limit", 50)
+    assert measured._address_space_left() is None
 
 
 def test_large_images_go_through_a_network_a_few_at_once_on_a_cpu() -> None:
