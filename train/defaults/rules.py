@@ -94,6 +94,8 @@ def choose(facts: Facts, named: Mapping[str, Any]) -> Chosen:
         "clip_grad": 1.0,
         "precision": "auto",
     }
+    if not facts.gpu and minutes:
+        fields |= _watched(minutes)
     if facts.fast_bf16 and not has_depthwise_kernels(facts.student):
         # A step of ViT-Tiny takes 0.58 and of ResNet-18 0.59 of the time; depthwise kernels have a backward pass so
         # slow in bf16 that MobileNets take nearly twice as long (benchmarks/results/bf16_on_cpus.json). After 3 minutes
@@ -120,6 +122,18 @@ def _length(facts: Facts, named: Mapping[str, Any], fields: Mapping[str, Any]) -
     if epochs := named.get("epochs"):
         return None, float(epochs * facts.images)
     return float(named.get("minutes") or fields["minutes"]), None
+
+
+def _watched(minutes: float) -> dict[str, int]:
+    """Images of the k-NN monitor: few enough for a short run.
+
+    It measures before and after at the least. With 12,000 images and ViT-Tiny a run of one
+    minute beside other work came to eight steps.
+    """
+    return {
+        "monitor_bank": int(min(10_000, max(1_000, 1_500 * minutes))),
+        "monitor_queries": int(min(2_000, max(500, 350 * minutes))),
+    }
 
 
 def _device_words(facts: Facts) -> str:

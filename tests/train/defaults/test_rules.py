@@ -240,6 +240,23 @@ def test_what_is_known_not_to_learn_in_the_time_is_said_before_it_starts() -> No
     assert not said("rob", vit, {"epochs": 200})
 
 
+@pytest.mark.parametrize(
+    ("named", "bank", "queries"),
+    [
+        ({"minutes": 0.2}, 1_000, 500),
+        ({"minutes": 3}, 4_500, 1_050),
+        ({"minutes": 60}, 10_000, 2_000),
+        ({"steps": 10}, 10_000, 2_000),
+        ({"minutes": 0.2, "monitor_bank": 7}, 7, 500),
+    ],
+)
+def test_the_monitor_of_a_short_run_looks_at_fewer_images(named: dict[str, float], bank: int, queries: int) -> None:
+    config = resolve(choose(FACTS, named).fields, options=named)
+    assert (config.monitor_bank, config.monitor_queries) == (bank, queries)
+    config = resolve(choose(replace(FACTS, gpu=True), {"minutes": 1}).fields, options={"minutes": 1})
+    assert (config.monitor_bank, config.monitor_queries) == (10_000, 2_000)
+
+
 def test_a_student_that_learns_in_the_time_takes_the_place_of_one_that_does_not() -> None:
     few = replace(FACTS, images=1254)
     assert choose(few, {}).fields["student"] == "mobilenetv3_large"
