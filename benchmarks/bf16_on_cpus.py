@@ -24,8 +24,6 @@ from lowzoo.system.machine import versions
 from lowzoo.train.kernels.attention import attend_by_matmuls
 
 NETWORKS = ("vit_tiny_patch16_224", "resnet18", "mobilenetv2_100", "mobilenetv3_large_100", "efficientnet_b0")
-
-
 # Images, tokens of each; three heads of 64 as ViT-Tiny has them.
 ATTENTION = ((64, 17), (8, 197), (1, 1024), (1, 4096))
 

@@ -20,14 +20,14 @@ from lowzoo.system.machine import versions
 from lowzoo.train.monitoring.metrics import read_metrics
 
 STEPS = 160
-GREY = ["--set", "view.global.jitter=[0.0,0.0,0.0,0.0]", "--set", "view.local.jitter=[0.0,0.0,0.0,0.0]"]
+NO_JITTER = ["--set", "view.global.jitter=[0.0,0.0,0.0,0.0]", "--set", "view.local.jitter=[0.0,0.0,0.0,0.0]"]
 VARIANTS: dict[str, list[str]] = {
     "fp32": [],
     "bf16": ["--precision", "bf16"],
     "lr-third": ["--set", "lr=9e-5"],
     "headbn-off": ["--set", "student_head.batch_norm=false"],
     "zero-init": ["--set", "zero_init_residual=true"],
-    "colours-off": GREY,
+    "jitter-off": NO_JITTER,
     "locals-64": ["--set", "view.local.size=64"],
     "ema-0.999": ["--set", "ema=0.999"],
     "mobilenetv2": ["--student", "mobilenetv2"],
@@ -69,19 +69,8 @@ def main() -> None:
 def train(variant: str, data: Path, folder: Path) -> None:
     """Train until so many steps are logged, or go on with what there is."""
     command = [str(Path(sys.executable).with_name("lowzoo")), "train", "sslight", "--student", "mobilenetv3_large"]
-    command += [
-        "--method",
-        "dino",
-        "--preset",
-        "baseline",
-        "--epochs",
-        "1",
-        "--batch-size",
-        "32",
-        "--precision",
-        "fp32",
-    ]
-    command += ["--data", str(data), "--out", str(folder), "--log", "none"]
+    command += ["--method", "dino", "--preset", "baseline", "--epochs", "1", "--batch-size", "32"]
+    command += ["--precision", "fp32", "--data", str(data), "--out", str(folder), "--log", "none"]
     command += [word for setting in SETTINGS for word in ("--set", setting)] + VARIANTS[variant]
     if (folder / "config.toml").exists():
         command.append("--resume")
