@@ -21,38 +21,6 @@ _TIMED = 6
 _COMMON = ("device=cpu", "workers=0", "log=none")
 
 
-def timed_config(
-    recipe: str,
-    source: ImageSource,
-    minutes: float,
-    settings: Sequence[str],
-    pinned: Mapping[str, Any] | None = None,
-    *,
-    whole: bool = False,
-) -> TrainConfig:
-    """The settings that `lowzoo train` chooses for these minutes, with as many steps as they have room for.
-
-    Args:
-        recipe: Name of the recipe.
-        source: Training images.
-        minutes: Of two cores; a thread spends 1.7 times as much processor time.
-        settings: KEY=VALUE, as of `--set`.
-        pinned: Fields that win over the chosen ones, and that `settings` win over.
-        whole: Whether what goes before the first step, such as fitting prototypes, is to have room in them, too.
-    """
-    common = [*_COMMON, *settings]
-    named = named_fields(settings=[*common, f"minutes={minutes}"])
-    chosen = choose(look(recipe, source, named, 1), named).fields | dict(pinned or {})
-    trial = resolve(chosen, settings=[*common, f"steps={_TIMED + 2}", "monitor_epochs=0"])
-    began = time.process_time()
-    with tempfile.TemporaryDirectory() as scratch:
-        run = Run(trial, source, None, Path(scratch) / "run")
-        marks = [time.process_time() for _ in run.steps(StepClock(torch.device("cpu")))]
-    pace = (marks[-1] - marks[1]) / (len(marks) - 2)
-    before = marks[1] - began - 2 * pace if whole else 0
-    return resolve(chosen, settings=[*common, f"steps={int((minutes * 60 * TWO_CORES - before) / pace)}"])
-
-
 def holds_run(folder: Path) -> bool:
     """Whether a folder holds a run, which goes on then."""
     return (folder / "config.toml").exists()
@@ -68,7 +36,27 @@ def config_of(
     *,
     whole: bool = False,
 ) -> TrainConfig:
-    """The configuration of the run that a folder holds; what `timed_config` gives where it holds none."""
+    """The configuration of the run in a folder; of a new one what `lowzoo train` chooses, with the steps that fit.
+
+    Args:
+        folder: Of the run.
+        recipe: Name of the recipe.
+        source: Training images.
+        minutes: Of two cores; a thread spends 1.7 times as much processor time.
+        settings: KEY=VALUE, as of `--set`.
+        pinned: Fields that win over the chosen ones, and that `settings` win over.
+        whole: Whether what goes before the first step, such as fitting prototypes, is to have room in them, too.
+    """
     if holds_run(folder):
         return resolve((), folder / "config.toml")
-    return timed_config(recipe, source, minutes, settings, pinned, whole=whole)
+    common = [*_COMMON, *settings]
+    named = named_fields(settings=[*common, f"minutes={minutes}"])
+    chosen = choose(look(recipe, source, named, 1), named).fields | dict(pinned or {})
+    trial = resolve(chosen, settings=[*common, f"steps={_TIMED + 2}", "monitor_epochs=0"])
+    began = time.process_time()
+    with tempfile.TemporaryDirectory() as scratch:
+        run = Run(trial, source, None, Path(scratch) / "run")
+        marks = [time.process_time() for _ in run.steps(StepClock(torch.device("cpu")))]
+    pace = (marks[-1] - marks[1]) / (len(marks) - 2)
+    before = marks[1] - began - 2 * pace if whole else 0
+    return resolve(chosen, settings=[*common, f"steps={int((minutes * 60 * TWO_CORES - before) / pace)}"])

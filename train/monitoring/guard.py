@@ -11,12 +11,20 @@ from lowzoo.base.errors import LowzooError
 
 # A collapsed loss stands still at ln K to four digits; a healthy one only passes through.
 _CLOSE = 1e-4
+# Logged losses at ln K that end a run, in a long one. DINO on MobileNetV3-Large stood there for ten in a row and more
+# until it was ended (benchmarks/dino_collapse.py); no run of benchmarks/default_settings.py had two in a row.
 _PATIENCE = 200
+_LEAST_PATIENCE = 20
 _BACK = (
     "go on by the same command with --resume and {}; --from STEP goes back to an earlier checkpoint, --from 0 starts "
     "again"
 )
 DIVERGED = "Lower the learning rate: " + _BACK.format("--set lr=..., --set clip_grad=1 or --precision fp32")
+
+
+def patience_of(logged: int) -> int:
+    """Losses in a row at ln K after which a run that logs so many has collapsed: a quarter of them, 20 to 200."""
+    return min(_PATIENCE, max(_LEAST_PATIENCE, logged // 4))
 
 
 class Guard:

@@ -27,7 +27,7 @@ from lowzoo.train.distributed import collectives
 from lowzoo.train.distributed import processes as distributed
 from lowzoo.train.kernels.attention import attend_by_matmuls
 from lowzoo.train.kernels.onednn import check_onednn, onednn_matmuls
-from lowzoo.train.monitoring.guard import DIVERGED, Guard, all_finite
+from lowzoo.train.monitoring.guard import DIVERGED, Guard, all_finite, patience_of
 from lowzoo.train.monitoring.label_free import LabelFreeMonitor
 from lowzoo.train.monitoring.metrics import MetricsLog, forget_after
 from lowzoo.train.monitoring.monitor import KnnMonitor
@@ -539,6 +539,7 @@ class Run:
             distance = float(collectives.all_reduce_sum(self._distance.clone()) / collectives.world_size())
             extra, beside = {"compatible": distance}, self.compatible.weight * distance
         if self.config.guard:
+            self.guard.patience = patience_of(self.length.total // _LOG_STEPS)
             self.guard.loss(value, self.step, beside)
         timing = clock.report(self.config.batch_size // self.config.accumulate)
         if not self.main:

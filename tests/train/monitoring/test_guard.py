@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lowzoo.base.errors import LowzooError
-from lowzoo.train.monitoring.guard import Guard, effective_rank
+from lowzoo.train.monitoring.guard import Guard, effective_rank, patience_of
 
 
 def test_a_loss_that_is_no_number_stops_the_run() -> None:
@@ -37,6 +37,11 @@ def test_a_loss_that_passes_through_ln_k_does_not() -> None:
         guard.loss(math.log(1024), step)
     with pytest.raises(LowzooError, match="collapsed"):
         guard.loss(math.log(1024), 104)
+
+
+@pytest.mark.parametrize(("logged", "patience"), [(0, 20), (78, 20), (120, 30), (800, 200), (100_000, 200)])
+def test_a_short_run_is_ended_before_it_is_over(logged: int, patience: int) -> None:
+    assert patience_of(logged) == patience
 
 
 def test_effective_rank_counts_directions() -> None:
