@@ -1,6 +1,6 @@
 """The k-NN monitor: how good the student's features are, while it trains."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from typing import Any
 
@@ -31,54 +31,61 @@ def images_at_once(side: int, device: torch.device) -> int:
     return _MOST_IMAGES if device.type != "cpu" else max(1, min(_MOST_IMAGES, _MOST_PIXELS // side**2))
 
 
-def load_squares(
-    source: ImageSource,
-    limit: int,
-    size: int,
-    seed: int = 0,
-    *,
-    title: str = "loading images",
-    part: Callable[[int], range] = range,
-) -> tuple[Tensor, np.ndarray]:
-    """Up to `limit` images as one uint8 tensor (N, 3, size, size), and their indices (N,).
+def fixed_subset(source: ImageSource, limit: int, seed: int = 0) -> np.ndarray:
+    """Indices of up to `limit` images in their order, drawn at random but always alike; of a stream, the first."""
+    order = np.arange(len(source)) if source.streamed else np.random.default_rng(seed).permutation(len(source))
+    return np.sort(order[:limit])
 
-    They are prepared as evaluation prepares them for the finished run, whose configuration says the same. A fixed
-    random subset where the source holds more; images that cannot be read are left out.
+
+def read_squares(
+    source: ImageSource, indices: Sequence[int], size: int, title: str = ""
+) -> tuple[Tensor, np.ndarray, str]:
+    """Images as one uint8 tensor (N, 3, size, size), their indices (N,), and the error of the first that is left out.
+
+    They are prepared as evaluation prepares them for the finished run, whose configuration says the same.
+
+    Args:
+        source: The images.
+        indices: Which of them.
+        size: Side in pixels.
+        title: What is shown meanwhile; nothing if empty.
+    """
+    spec = Preprocessing((3, size, size), IMAGENET_MEAN, IMAGENET_STD, "bicubic", 1.0)
+    squares = torch.empty(len(indices), 3, size, size, dtype=torch.uint8)
+    kept: list[int] = []
+    first_error = ""
+    for index in track(indices, title) if title else indices:
+        try:
+            image = source.pixels(index)
+        except BadImage as error:
+            first_error = first_error or error.message
+            continue
+        squares[len(kept)] = torch.from_numpy(to_uint8_input(image, spec)).permute(2, 0, 1)
+        kept.append(index)
+    return squares[: len(kept)], np.array(kept, np.int64), first_error
+
+
+def load_squares(source: ImageSource, limit: int, size: int, seed: int = 0) -> tuple[Tensor, np.ndarray]:
+    """A `fixed_subset` of up to `limit` images as one uint8 tensor (N, 3, size, size), and their indices (N,).
+
+    Images that cannot be read are left out.
 
     Args:
         source: The images.
         limit: Images at most.
         size: Side in pixels.
         seed: Random seed of the subset.
-        title: What is shown while they are loaded.
-        part: Gives which of so many images to load; all of them by default.
 
     Raises:
-        LowzooError: None of all of them can be read.
+        LowzooError: None of them can be read.
     """
-    # Of a stream, only the first images can be picked.
-    order = np.arange(len(source)) if source.streamed else np.random.default_rng(seed).permutation(len(source))
-    chosen = np.sort(order[:limit])
-    mine = part(len(chosen))
-    order = chosen[mine.start : mine.stop]
-    spec = Preprocessing((3, size, size), IMAGENET_MEAN, IMAGENET_STD, "bicubic", 1.0)
-    squares, kept = [], []
-    first_error = ""
-    for index in track(order.tolist(), title):
-        try:
-            image = source.pixels(index)
-        except BadImage as error:
-            first_error = first_error or error.message
-            continue
-        squares.append(torch.from_numpy(to_uint8_input(image, spec)).permute(2, 0, 1))
-        kept.append(index)
-    if not squares and len(order) < len(chosen):  # the others may have some
-        return torch.empty(0, 3, size, size, dtype=torch.uint8), np.empty(0, np.int64)
-    if not squares:
+    chosen = fixed_subset(source, limit, seed).tolist()
+    squares, kept, first_error = read_squares(source, chosen, size, "loading images")
+    if not len(kept):
         raise LowzooError(
-            f"none of {len(order)} images of {source.name} can be read, the first: {first_error}", "Replace them"
+            f"none of {len(chosen)} images of {source.name} can be read, the first: {first_error}", "Replace them"
         )
-    return torch.stack(squares), np.array(kept, np.int64)
+    return squares, kept
 
 
 @torch.no_grad()
@@ -102,7 +109,8 @@ def features_of(
     if not len(squares_N3SS):
         return torch.empty(0, 0)
     batch = batch or images_at_once(squares_N3SS.shape[-1], device)
-    for block in track(squares_N3SS.split(batch), "computing features"):
+    blocks = squares_N3SS.split(batch)
+    for block in track(blocks, "computing features") if len(blocks) > 1 else blocks:
         images = ((block.to(device).float() - mean) / std).contiguous(memory_format=torch.channels_last)
         with autocast():
             out.append(backbone(images).float().cpu())

@@ -12,13 +12,14 @@ from torch import Tensor, nn
 from lowzoo import catalog
 from lowzoo.base.errors import LowzooError, reason_of
 from lowzoo.base.notes import say_once
+from lowzoo.base.progress import progress_bar
 from lowzoo.data.source import ImageSource
 from lowzoo.features.batch_norms import fold_batch_norms
 from lowzoo.io.files import write_text
 from lowzoo.system.processes import Processes, joined
 from lowzoo.train.heads import HeadSpec, WeightNormLinear
 from lowzoo.train.heads.files import load_head, save_head
-from lowzoo.train.monitoring.monitor import features_of, images_at_once, load_squares
+from lowzoo.train.monitoring.monitor import features_of, fixed_subset, images_at_once, read_squares
 from lowzoo.train.networks.class_token import shorten_last_block
 from lowzoo.train.recipes import RECIPES
 from lowzoo.train.recipes.base import TaughtConfig, TrainConfig
@@ -183,21 +184,29 @@ def _fit(
     """Fit a head, all processes together; the first one writes it down."""
     batch = images_at_once(config.teacher_size or config.global_size, device)
 
+    chosen = fixed_subset(source, config.fitted_images, config.seed).tolist()
+    # Whole batches, so that each holds the images that it would hold in one process.
+    part = among.part(-(-len(chosen) // batch))
+    mine = chosen[part.start * batch : part.stop * batch]
+
+    errors: list[str] = []
+
     def embedded() -> Tensor:
-        squares, _ = load_squares(
-            source,
-            config.fitted_images,
-            config.global_size,
-            config.seed,
-            title="fitting prototypes",
-            # Whole batches, so that each holds the images that it would hold in one process.
-            part=lambda images: _whole_batches(among, images, batch),
-        )
-        return features_of(teacher.backbone, squares, device, autocast, batch=batch)
+        features = [torch.empty(0, 0)]
+        with progress_bar("fitting prototypes", len(mine)) as advance:
+            # A batch at a time, as all of them decoded may not fit into memory.
+            for start in range(0, len(mine), batch):
+                squares, kept, error = read_squares(source, mine[start : start + batch], config.global_size)
+                errors.extend([error] if error else [])
+                if len(kept):
+                    features.append(features_of(teacher.backbone, squares, device, autocast, batch=batch))
+                advance(min(batch, len(mine) - start))
+        return torch.cat(features[1:] or features)
 
     features = among.gather_rows(among.attempt(embedded))
     if not len(features):
-        raise LowzooError(f"no image of {source.name} can be read to fit prototypes to", "Replace them")
+        first = f", the first: {errors[0]}" if errors else ""
+        raise LowzooError(f"no image of {source.name} can be read to fit prototypes to{first}", "Replace them")
     teacher = fit_teacher_head(
         teacher,
         features,
@@ -214,11 +223,6 @@ def _fit(
     write_text(folder / _FACTS, json.dumps(teacher.facts.as_dict(), indent=2) + "\n")
     save_head(folder / _HEAD, head, spec, features.shape[1], config.prototypes)
     return teacher
-
-
-def _whole_batches(among: Processes, images: int, batch: int) -> range:
-    part = among.part(-(-images // batch))
-    return range(part.start * batch, min(part.stop * batch, images))
 
 
 def _to(module: M, device: torch.device, layout: torch.memory_format = torch.channels_last) -> M:
