@@ -17,7 +17,7 @@ from lowzoo.base.printable import printable
 from lowzoo.base.progress import told
 from lowzoo.data.reading.options import DEFAULT_OPTIONS, SourceOptions
 from lowzoo.data.source import Images, ImageSet, ImageSource, open_set
-from lowzoo.evaluate.knn_protocol import hold_out
+from lowzoo.evaluate.knn_protocol import hold_out, spared
 from lowzoo.system.device import pick_device
 from lowzoo.train.data import run_data
 from lowzoo.train.defaults import choose, look
@@ -32,7 +32,7 @@ from lowzoo.train.runs.folder import read_config, read_facts
 from lowzoo.train.runs.loop import Run
 from lowzoo.train.runs.result import RunResult
 from lowzoo.train.settings.changes import changed_keys, first_config, read_changes, refuse_other_run
-from lowzoo.train.settings.config import check_named, named_fields, resolve, validate
+from lowzoo.train.settings.config import checked, named_fields, resolve, validate
 from lowzoo.train.settings.view_sizes import fitting_views, sizes_named
 from lowzoo.train.teachers.target import word_and_size
 
@@ -157,7 +157,7 @@ def resolve_args(
     if args.layers:
         resolved = resolve(args.layers, args.config, options, args.settings)
     else:
-        check_named(args.recipe, named)
+        named = checked(args.recipe, named)
         if source is None:
             source = open_set(args.data, args.reading).open("train")
         chosen = choose(look(args.recipe, source, named, _processes(args)), named)
@@ -171,8 +171,14 @@ def resolve_args(
             f"the configuration is one of recipe {resolved.recipe}", f"Run `lowzoo train {resolved.recipe}` with it"
         )
     sizes = sizes_named(args.config, args.settings, [group.name for group in resolved.views])
-    views = fitting_views(resolved, sizes, say)
-    return resolved if views is None else validate(resolved.model_dump(exclude_none=True) | {"views": views})
+    changes: list[str] = []
+    views = fitting_views(resolved, sizes, changes.append)
+    for change in changes:
+        say(change)
+    if views is None:
+        return resolved
+    why = () if args.layers else (*resolved.chosen, *changes)
+    return validate(resolved.model_dump(exclude_none=True) | {"views": views, "chosen": why})
 
 
 def _processes(args: TrainArgs) -> int:
@@ -183,16 +189,19 @@ def _processes(args: TrainArgs) -> int:
 def _run_to_resume(args: TrainArgs) -> Path:
     """The folder of the run that is meant: of the student that the arguments name, else the only one of the recipe.
 
+    Where neither a student nor a preset is named, the student was chosen for the data, and may be any.
+
     Raises:
         LowzooError: There are several.
     """
     folder = _RUNS / f"{args.recipe}-{_student(args)}"
-    if folder.is_dir() or named_fields(args.config, args.options, args.settings).get("student"):
+    named = named_fields(args.config, args.options, args.settings)
+    if named.get("student") or named.get("init") or (args.layers and folder.is_dir()):
         return folder
-    others = sorted(file.parent for file in _RUNS.glob(f"{args.recipe}-*/config.toml"))
-    if len(others) > 1:
-        raise LowzooError(f"several runs of {args.recipe}: {', '.join(map(str, others))}", "Name one by --out")
-    return others[0] if others else folder
+    runs = sorted(file.parent for file in _RUNS.glob(f"{args.recipe}-*/config.toml"))
+    if len(runs) > 1:
+        raise LowzooError(f"several runs of {args.recipe}: {', '.join(map(str, runs))}", "Name one by --out")
+    return runs[0] if runs else folder
 
 
 def _student(args: TrainArgs) -> str:
@@ -235,7 +244,8 @@ def open_run(
     )
     if config.monitor_epochs and (queries is None or source.labels is None):
         where = "held-out images" if queries is not None else "training images, as none can be spared"
-        say(f"No k-NN monitor: it needs labels. Others measure {where}")
+        need = "labels" if source.labels is None else "classes of several images"
+        say(f"No k-NN monitor: it needs {need}. Others measure {where}")
     run = Run(
         config,
         source,
@@ -278,8 +288,7 @@ def _open_images(
         return source, None
     if source.labels is None:
         return _spare(source, say)
-    labelled = np.flatnonzero(source.labels >= 0)
-    if len(labelled) == len(np.unique(source.labels[labelled])):  # no class can spare an image
+    if not spared(source):
         return source, None
     rest, held = hold_out(source)
     say(

@@ -98,6 +98,17 @@ def open_train_test(
     return TrainTestData(bank, require_known_classes(bank, queries))
 
 
+def spared(images: ImageSource) -> int:
+    """Images that `hold_out` takes; 0 where no class has two, or fewer than two images would be left."""
+    if images.labels is None:
+        return 0
+    counts = np.bincount(images.labels[images.labels >= 0])
+    if not len(counts) or counts.max() < 2:
+        return 0
+    held = len(held_out(images.labels[images.labels >= 0], HELD_OUT_SHARE, seed=0)[1])
+    return held if len(images) - held > 1 else 0
+
+
 def hold_out(images: ImageSource) -> tuple[ImageSource, ImageSource]:
     """Divide images with classes: all but a fifth of each class, those without one among them, and that fifth."""
     labels = images.labels if images.labels is not None else images.require_labels()

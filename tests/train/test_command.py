@@ -35,5 +35,13 @@ def test_the_only_run_of_a_recipe_is_resumed_and_one_of_several_is_to_be_named(
     with pytest.raises(LowzooError, match="several runs of rob") as refused:
         _run_to_resume(args)
     assert "--out" in refused.value.remedy
+    # The recipe's own student is no more meant than the others, as rules may have chosen one of them.
+    own = tmp_path / "runs" / "rob-vit_tiny"
+    own.mkdir()
+    (own / "config.toml").write_text("")
+    with pytest.raises(LowzooError, match="runs/rob-mobilenetv3_large, runs/rob-resnet18, runs/rob-vit_tiny"):
+        _run_to_resume(args)
+    of_a_preset = TrainArgs("rob", default_layers("rob", data="photos", preset="rob_dino"), resume=True)
+    assert _run_to_resume(of_a_preset) == Path("runs/rob-vit_tiny")
     named = TrainArgs("rob", (), options={"student": "resnet50"}, resume=True)
     assert _run_to_resume(named) == Path("runs/rob-resnet50")

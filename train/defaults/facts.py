@@ -10,9 +10,10 @@ from lowzoo.base.errors import LowzooError
 from lowzoo.base.notes import say_once
 from lowzoo.data.pixels.decode import BadImage
 from lowzoo.data.source import ImageSource
+from lowzoo.evaluate.knn_protocol import spared
 from lowzoo.system.device import cpu_multiplies_bf16, pick_device
 from lowzoo.train.recipes import RECIPES
-from lowzoo.train.recipes.facts import BUNDLED_TEACHER, Facts
+from lowzoo.train.recipes.facts import Facts
 from lowzoo.train.teachers import brings_head
 
 # Images that are looked at for their size; spread over the set, but the first ones of a stream.
@@ -37,18 +38,20 @@ def look(recipe: str, source: ImageSource, fields: Mapping[str, Any], processes:
             f"{source.name} holds {len(source)} image{'s' * (len(source) != 1)}, and nothing can be learned from it",
             "Name a folder with more images by --data",
         )
-    needs = RECIPES[recipe].needs
-    teacher = str(fields.get("teacher", BUNDLED_TEACHER))
+    declared = RECIPES[recipe]
+    needs, teacher = declared.needs, declared.teacher_of(fields)
     device = pick_device(str(fields.get("device", "auto")))
     return Facts(
         recipe=recipe,
         images=len(source),
         side=_side(source),
-        student=catalog.student_architecture(str(fields.get("student", RECIPES[recipe].student)), recipe),
+        student=catalog.student_architecture(str(fields.get("student", declared.student)), recipe),
         gpu=device.type != "cpu",
         fast_bf16=device.type == "cpu" and cpu_multiplies_bf16(),
         teacher_head=not needs.teacher or brings_head(teacher, prototypes=needs.prototypes),
         processes=processes,
+        teacher=teacher,
+        spared=spared(source),
     )
 
 

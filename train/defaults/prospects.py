@@ -62,7 +62,8 @@ def caution(
         text += (
             f"In the same time k-NN rose with `lowzoo train {better.recipe} --student {better.student}` ({better}). "
         )
-    return text + f"Give it more --minutes, or {_beginning(facts)}"
+    more = "--minutes" if minutes is not None else "steps"
+    return text + f"Give it more {more}, or {_beginning(facts)}"
 
 
 def _of_such_images(images: int, rows: Sequence[LearnedRow]) -> list[LearnedRow]:

@@ -17,6 +17,7 @@ from lowzoo.base.progress import in_minutes
 from lowzoo.train.defaults.prospects import caution, student_that_learns
 from lowzoo.train.recipes import RECIPES, Budget
 from lowzoo.train.recipes.base import LENGTHS
+from lowzoo.train.recipes.default_parts import named_size
 from lowzoo.train.recipes.facts import Facts, has_depthwise_kernels
 
 # Who names one of these has a network in mind, if only the recipe's own.
@@ -34,6 +35,9 @@ _OF_NETWORK = {
     "loss",
     "method",
 }
+
+# Peak rate for a batch of 256, which goes with the batch, and decay: SEED's SGD, RoB-SwAV's LARC, SSLight's LARS.
+_OF_PAPERS = {"sgd": (0.03, 1e-4), "larc": (0.3, 1e-6), "lars": (0.48, 1e-6)}
 
 
 @dataclass(frozen=True)
@@ -77,20 +81,29 @@ def choose(facts: Facts, named: Mapping[str, Any]) -> Chosen:
         )
         facts = replace(facts, student=row.architecture)
         fields["student"] = row.student
-    size = _global_size(facts)
+    size = named_size(named) or _global_size(facts)
+    # Short runs have no time for SGD's slow start: SEED's own learned nothing in a few hundred steps.
+    optimizer = str(named.get("optimizer", "adamw"))
+    rate, decay = _rate(facts, batch), (0.04, 0.1)
+    if optimizer in _OF_PAPERS:
+        at_256, constant = _OF_PAPERS[optimizer]
+        rate, decay = round(at_256 * batch / 256, 6), (constant, constant)
+    if optimizer != "adamw" and "lr" not in named:
+        whose = f"{optimizer}'s of the papers" if optimizer in _OF_PAPERS else "AdamW's"
+        reasons.append(f"Rate {rate:g} and decay {decay[0]:g} to {decay[1]:g}, {whose} (change by --set lr=...)")
     fields |= {
-        # Short runs have no time for SGD's slow start: SEED's own learned nothing in a few hundred steps.
         "optimizer": "adamw",
         "decay_rule": "one_d",
-        "lr": _rate(facts, batch),
+        # So much at this batch, whatever batch the user lets it be meant for.
+        "lr": rate * named["lr_batch"] / batch if named.get("lr_batch") else rate,
         "lr_batch": 0,
         "lr_start": 1e-6,
         "lr_end": 1e-6,
         "warmup": 0.1,
         "schedule": "cosine",
         "update": "step",
-        "weight_decay": 0.04,
-        "weight_decay_end": 0.1,
+        "weight_decay": decay[0],
+        "weight_decay_end": decay[1],
         "clip_grad": 1.0,
         "precision": "auto",
     }
@@ -108,9 +121,12 @@ def choose(facts: Facts, named: Mapping[str, Any]) -> Chosen:
         # the embedded drawings.
         fields["zero_init_residual"] = True
     fields |= recipe.defaults(facts, named, Budget(batch, size))
-    views = fields["views"]
-    shown = " and ".join(f"{view['count']} {view['name']} of {view['size']} px" for view in views)
-    reasons.append(f"Batches of {batch}; views: {shown}, as the images have {facts.side} px{_device_words(facts)}")
+    if {"views", "view"} & set(named):
+        reasons.append(f"Batches of {batch}; views as named")
+    else:
+        views = " and ".join(f"{view['count']} {view['name']} of {view['size']} px" for view in fields["views"])
+        device = "" if facts.gpu else " and the device is a CPU"
+        reasons.append(f"Batches of {batch}; views: {views}, as the images have {facts.side} px{device}")
     said = caution(facts, init=str(named.get("init", "")), minutes=minutes, seen=seen)
     return Chosen(fields | {"chosen": reasons}, tuple(reasons), said)
 
@@ -136,10 +152,6 @@ def _watched(minutes: float) -> dict[str, int]:
     }
 
 
-def _device_words(facts: Facts) -> str:
-    return "" if facts.gpu else " and the device is a CPU"
-
-
 def _minutes(facts: Facts) -> float:
     """With the root of the number of images: twice the data need more time, and each image fewer passes."""
     return float(round(min(1440, max(1, 3 * sqrt(facts.images / 1250)))))
@@ -151,8 +163,8 @@ def _batch(facts: Facts) -> int:
     batch = most
     while batch > 4 and batch * 4 > facts.images:
         batch //= 2
-    # A fifth of the images may be held out.
-    batch = min(batch, max(2, facts.images * 4 // 5))
+    # A fifth of the images may be held out, and at least one of each class.
+    batch = min(batch, max(2, min(facts.images * 4 // 5, facts.images - facts.spared)))
     return max(batch, facts.processes) // facts.processes * facts.processes
 
 

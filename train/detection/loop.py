@@ -272,7 +272,7 @@ class DetectorRun:
         if not self.config.minutes or self.step >= self.length.total:
             return None
         spent = collectives.any_of(int(self._seconds + time.monotonic() - self._began))
-        budget = Budget(self.config.minutes, spent, self.folder, 1, self._say)
+        budget = Budget(self.config.minutes, spent, self.folder, 1, say=self._say)
         # The score at the end needs its part of the time; a detector that knows nothing takes longest.
         since = time.monotonic()
         tried = range(min(_TIMED, len(self.test_set)))

@@ -29,11 +29,13 @@ class HeadKind:
             "module:function" of it.
         takes_prototypes: Whether its last layer is a `WeightNormLinear` called `last_layer`, which can start at the
             prototypes of a teacher.
+        embedding: Whether it ends in an embedding, which is compared with others, and not in scores of prototypes.
     """
 
     name: str
     make: Make | str
     takes_prototypes: bool = False
+    embedding: bool = False
 
     def build(self, spec: "HeadSpec", in_dim: int, out_dim: int) -> "nn.Module":
         """A fresh head from D = `in_dim` features to K = `out_dim` scores."""

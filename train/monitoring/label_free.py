@@ -21,7 +21,7 @@ from torch.nn.functional import normalize
 from lowzoo.data.source import ImageSource
 from lowzoo.data.stores.stream import HEAD
 from lowzoo.train.data.dataset import ViewDataset
-from lowzoo.train.monitoring.monitor import count_different, features_of, images_at_once, load_squares
+from lowzoo.train.monitoring.monitor import count_different, features_of, finite, images_at_once, load_squares
 from lowzoo.train.views import ViewGroup, photometric
 
 # Images that the monitor looks at, at most.
@@ -69,6 +69,9 @@ class LabelFreeMonitor:
         """The figures of a student, see the module's docstring, and its features (N, D) of the images.
 
         `teacher_neighbours` is there beside a teacher alone.
+
+        Raises:
+            NotFinite: Features are no finite numbers.
         """
         features = features_of(backbone, self._squares, device, autocast)
         first, second = (self._view_features(backbone, view, device, autocast) for view in (0, 1))
@@ -91,7 +94,7 @@ class LabelFreeMonitor:
             with autocast():
                 out.append(backbone(images.contiguous(memory_format=torch.channels_last)).float().cpu())
         backbone.train(training)
-        return torch.cat(out)
+        return finite(torch.cat(out))
 
 
 def mean_reciprocal_rank(queries_ND: Tensor, others_ND: Tensor) -> float:

@@ -21,6 +21,10 @@ K = 20
 _MOST_IMAGES, _MOST_PIXELS = 128, 128 * 64 * 64
 
 
+class NotFinite(LowzooError):
+    """Features that are no finite numbers."""
+
+
 def images_at_once(side: int, device: torch.device) -> int:
     """Images in a forward pass that keeps nothing; on a CPU fewer where they are large, to take less than a step does.
 
@@ -100,6 +104,9 @@ def features_of(
         device: Where the backbone is.
         autocast: Makes the context in which it computes.
         batch: Images in a forward pass; as many as `images_at_once` says if 0.
+
+    Raises:
+        NotFinite: Some are no numbers.
     """
     training = backbone.training
     backbone.eval()
@@ -115,7 +122,22 @@ def features_of(
         with autocast():
             out.append(backbone(images).float().cpu())
     backbone.train(training)
-    return torch.cat(out)
+    return finite(torch.cat(out))
+
+
+def finite(features_ND: Tensor) -> Tensor:
+    """The same features.
+
+    Raises:
+        NotFinite: Some are no numbers; neighbours and ranks of such would be figures like any other.
+    """
+    bad = int((~torch.isfinite(features_ND)).any(1).sum())
+    if bad:
+        raise NotFinite(
+            f"the features of {bad} of {len(features_ND)} images are no finite numbers",
+            "The weights may be damaged, or too large for the precision: try --precision fp32",
+        )
+    return features_ND
 
 
 def count_different(squares_N3SS: Tensor) -> int:

@@ -1,6 +1,7 @@
 """A backbone with a projection head, fed with views of several sizes."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import timm
@@ -92,6 +93,25 @@ class MultiViewEncoder(nn.Module):
         return Encoded(scores.unflatten(0, (-1, images)), bottleneck.unflatten(0, (-1, images)), patches, mapped)
 
 
+@contextmanager
+def told_of_single_images() -> Iterator[None]:
+    """Turn what batch norms say of a single image into advice.
+
+    Raises:
+        LowzooError: A batch norm had a single value of each channel.
+    """
+    try:
+        yield
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise LowzooError(
+            "a batch norm has one value of each channel, of which there are no statistics",
+            "Let two images at least go through the networks at once: a larger --batch-size, or fewer parts of it "
+            "(--set accumulate=...)",
+        ) from None
+
+
 def create_student(config: TrainConfig) -> nn.Module:
     """A randomly initialised, headless student for the views of a run.
 
@@ -134,8 +154,11 @@ def create_student(config: TrainConfig) -> nn.Module:
         ) from error
     if config.zero_init_residual and not config.init:
         zero_residual_branches(student)
-    for side in dict.fromkeys(group.size for group in config.views):
-        check_takes(student, side, f"the student {config.student}")
+    for side, name in {group.size: group.name for group in reversed(config.views)}.items():
+        try:
+            check_takes(student, side, f"the student {config.student}")
+        except LowzooError as error:
+            raise LowzooError(error.message, f"{error.remedy}, by --set view.{name}.size=...") from None
     if config.patch_drop:
         student.patch_drop = TokenDrop(config.patch_drop, per_image=config.patch_drop_per == "image")
     if is_vit and config.positions != "timm":

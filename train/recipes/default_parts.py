@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lowzoo import catalog
-from lowzoo.train.recipes.facts import BUNDLED_TEACHER, Facts
+from lowzoo.train.recipes.facts import Facts
 
 # Width of the student's embedding before the prototypes: fitted ones, and those of the bundled models' heads.
 BOTTLENECK = 128
@@ -17,9 +17,25 @@ def view(name: str, count: int, size: int, scale: tuple[float, float], **more: A
     return {"name": name, "count": count, "size": size, "scale": list(scale), **more}
 
 
-def teacher_fields(facts: Facts, named: Mapping[str, Any], size: int) -> dict[str, Any]:
-    """The bundled teacher, or prototypes fitted to the embeddings of one without a head."""
-    fields: dict[str, Any] = {"teacher": named.get("teacher", BUNDLED_TEACHER)}
+def named_size(named: Mapping[str, Any]) -> int | None:
+    """Side of the global views where the user has named it; impossible values are refused elsewhere."""
+    change = named.get("view", {}).get("global")
+    size = change.get("size") if isinstance(change, Mapping) else None
+    if size is None and not isinstance(named.get("views", ""), str):
+        size = next((dict(each).get("size") for each in named["views"] if dict(each).get("name") == "global"), None)
+    return int(size) if size is not None and str(size).isdecimal() and int(size) else None
+
+
+def teacher_fields(facts: Facts, named: Mapping[str, Any], size: int, bottleneck: int = BOTTLENECK) -> dict[str, Any]:
+    """The teacher, and prototypes fitted to the embeddings of one without a head.
+
+    Args:
+        facts: Facts of data and machine.
+        named: Fields that the user has named.
+        size: Side of the global views in pixels.
+        bottleneck: Principal axes of fitted prototypes, if there are images enough.
+    """
+    fields: dict[str, Any] = {"teacher": named.get("teacher", facts.teacher)}
     entry = catalog.teachers().get(fields["teacher"])
     if entry is not None and size < (entry.least_view or 0):
         fields["teacher_size"] = entry.least_view
@@ -28,7 +44,7 @@ def teacher_fields(facts: Facts, named: Mapping[str, Any], size: int) -> dict[st
         while prototypes < _MOST_PROTOTYPES and prototypes * _IMAGES_EACH <= facts.images:
             prototypes *= 2
         # So many principal axes need more images than that, some of which may be held out or unreadable.
-        axes = BOTTLENECK
+        axes = bottleneck
         while axes > 2 and axes * 2 > facts.images:
             axes //= 2
         # The bundled teacher's MobileNetV3-Large after 3 minutes of two cores on 5,000 photographs: RoB has 10.1 % k-NN

@@ -26,6 +26,8 @@ class Facts:
         fast_bf16: Whether a CPU multiplies matrices of bfloat16 in hardware.
         teacher_head: Whether the teacher brings the head that the recipe needs; always without a teacher.
         processes: Number of processes of the run.
+        teacher: A word for the teacher; without meaning for a recipe that has none.
+        spared: Images that are held out at the most, where a set is not divided.
     """
 
     recipe: str
@@ -36,6 +38,8 @@ class Facts:
     fast_bf16: bool = False
     teacher_head: bool = True
     processes: int = 1
+    teacher: str = BUNDLED_TEACHER
+    spared: int = 0
 
     @property
     def kind(self) -> Literal["vit", "cnn"]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from lowzoo.base.errors import LowzooError
 from lowzoo.base.lazy import resolved_place
+from lowzoo.train.recipes.facts import BUNDLED_TEACHER
 
 if TYPE_CHECKING:
     from importlib.resources.abc import Traversable
@@ -52,6 +53,7 @@ class Needs:
         local_targets: The teacher sees local views too, so its patches have to divide them.
         momentum_teacher: A second network follows the student; counted when memory is estimated.
         keys: Global views that only the second network sees; counted when memory is estimated.
+        embedding: The student's head ends in an embedding and not in scores of prototypes.
         bank: Past embeddings that each view is compared with; counted when memory is estimated.
         outputs: Width of the student's head where no teacher decides it; counted when memory is estimated.
     """
@@ -64,6 +66,7 @@ class Needs:
     local_targets: bool = False
     momentum_teacher: bool = False
     keys: int = 0
+    embedding: bool = False
     bank: int = 0
     outputs: int = 0
 
@@ -119,6 +122,8 @@ class Recipe(Generic[C]):
     student: str
     #: What every run of the recipe needs; `needs_of` tells it of one configuration.
     needs = Needs()
+    #: The teacher where the user names none; `teacher_of` knows it for what else the user has named.
+    teacher = BUNDLED_TEACHER
     #: Settings of its own that may change when a run goes on; those of all recipes stand in
     #: `lowzoo.train.settings.changes`.
     changeable: frozenset[str] = frozenset()
@@ -132,6 +137,10 @@ class Recipe(Generic[C]):
     def needs_of(self, config: C) -> Needs:
         """What a run with this configuration needs."""
         return self.needs
+
+    def teacher_of(self, named: Mapping[str, Any]) -> str:
+        """The teacher that the user has named, or the one that goes with what was named."""
+        return str(named.get("teacher", self.teacher))
 
     def outputs(self, config: C, teacher: "FrozenTeacher | None") -> int:
         """Width K of what the student's head ends in."""

@@ -15,7 +15,7 @@ from lowzoo.train.distributed import collectives
 from lowzoo.train.monitoring.progress import Progress
 from lowzoo.train.settings.length import Length, write_segments
 
-# The first steps allocate, so they are not timed; then so many are, for at least so long.
+# The first steps allocate, so they are not timed; then so many are, for at least so long, unless no more have room.
 _UNTIMED, _TIMED = 2, 5
 _TIMED_SHARE = 0.02
 # A correction below this fraction of the run is left out.
@@ -35,6 +35,7 @@ class Budget:
         spent: Seconds that went before `train` is called, in earlier parts of the run too.
         folder: Folder of the run; the layout is kept there.
         monitors: Times that the monitor is to measure in the run.
+        measuring: Seconds that it takes, where an earlier part of the run knows.
         say: Receives a line when it is known how many steps fit.
         clock: Seconds.
 
@@ -48,6 +49,7 @@ class Budget:
         spent: float,
         folder: Path,
         monitors: int,
+        measuring: float = 0.0,
         say: Callable[[str], None] = lambda _: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -55,13 +57,12 @@ class Budget:
         if spent >= self.seconds:
             raise LowzooError(
                 f"the budget of {in_minutes(minutes)} was spent before the first step, after {spent:.0f} s",
-                "Ask for more --minutes",
+                "Go on by the same command with --resume and more --minutes",
             )
-        self.monitors, self._say = monitors, say
+        self.monitors, self.measuring, self._say = monitors, measuring, say
         self._spent, self._folder, self._clock = spent, folder, clock
-        self._began = clock()
+        self._began = self._last = clock()
         self._mark: tuple[int, float] | None = None
-        self._measuring = 0.0
         self._steps = 0
 
     def left(self) -> float:
@@ -70,28 +71,38 @@ class Budget:
 
     def measured(self, seconds: float) -> None:
         """Note how long the monitor took; it will take as long again."""
-        self._measuring = seconds
+        self.measuring = seconds
 
     def plan_monitors(self) -> None:
         """Let the monitor, which was measured once, have its share of the budget alone.
 
         All processes call this together, as only the first one measures and all have to stop at the same marks.
         """
-        fitting = max(1, min(self.monitors, int(_MONITOR_SHARE * self.seconds / max(self._measuring, 1e-9))))
+        fitting = max(1, min(self.monitors, int(_MONITOR_SHARE * self.seconds / max(self.measuring, 1e-9))))
         self.monitors = collectives.any_of(fitting if collectives.rank() == 0 else 0)
+        self._last = self._clock()
 
     def after(self, step: int, length: Length) -> Length:
         """The layout after `step` steps were made: the same, or another one."""
         self._steps += 1
+        before, self._last = self._last, self._clock()
         if step <= length.segments[-1].step:
             return length  # laid out by an earlier part of the run, which was ended before its next checkpoint
         if self._mark is None:
-            if self._steps >= _UNTIMED:
-                self._mark = step, self._clock()
-            return length
+            # Of steps beside which hardly another has room, the first one counts, too.
+            long = length.guessed and self._room(self._last - before, length) <= _UNTIMED
+            if collectives.any_of(int(long)):
+                self._mark = step - 1, before
+            elif self._steps >= _UNTIMED:
+                self._mark = step, self._last
+                return length
+            else:
+                return length
+        made, spent = step - self._mark[0], self._last - self._mark[1]
         if length.guessed:
-            enough = self._clock() - self._mark[1] >= _TIMED_SHARE * self.seconds
-            due = step - self._mark[0] >= _TIMED and (enough or step >= length.total // 2)
+            enough = spent >= _TIMED_SHARE * self.seconds
+            due = made >= _TIMED and (enough or step >= length.total // 2)
+            due = due or self._room(spent / made, length) <= _TIMED
         else:
             due = self._passed(step, length)
         if not collectives.any_of(int(due)):
@@ -112,20 +123,25 @@ class Budget:
         if first:
             seen = "" if laid.epochs >= 1 else ", so not every image will be seen"
             passes = f"{laid.epochs:.1f}" if laid.epochs < 10 else f"{laid.epochs:.0f}"
-            self._say(f"{total} steps fit into {in_minutes(self.seconds / 60)}: {passes} passes over the images{seen}")
+            fit = "1 step fits" if total == 1 else f"{total} steps fit"
+            self._say(f"{fit} into {in_minutes(self.seconds / 60)}: {passes} passes over the images{seen}")
         if collectives.rank() == 0:
             write_segments(self._folder, laid)
         return laid
 
     def _fitting(self, step: int, length: Length) -> int:
         assert self._mark is not None
-        now = self._clock()
-        pace = (now - self._mark[1]) / max(1, step - self._mark[0])
-        left = self.seconds - self._spent - (now - self._began) - _CLOSING_SECONDS - self._measuring
+        room = self._room((self._last - self._mark[1]) / max(1, step - self._mark[0]), length)
+        # One that mostly has room is made, too.
+        return step + (int(room) if room >= 1 else round(max(0.0, room)))
+
+    def _room(self, pace: float, length: Length) -> float:
+        """Steps of so many seconds for which the budget has room."""
+        left = self.seconds - self._spent - (self._last - self._began) - _CLOSING_SECONDS - self.measuring
         if length.guessed:
             # Later, the time of a step includes its share of the monitors.
-            left -= self._measuring * (self.monitors - 1)
-        return step + max(1, int(left / max(pace, 1e-9)))
+            left -= self.measuring * (self.monitors - 1)
+        return left / max(pace, 1e-9)
 
 
 def shown_run(

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader
 
 from lowzoo.base.errors import LowzooError
 from lowzoo.base.printable import printable
+from lowzoo.base.progress import in_minutes
 from lowzoo.data.source import ImageSource
 from lowzoo.io.files import writable_folder
 from lowzoo.system.device import pick_device
@@ -30,10 +32,10 @@ from lowzoo.train.kernels.onednn import check_onednn, onednn_matmuls
 from lowzoo.train.monitoring.guard import DIVERGED, Guard, all_finite, patience_of
 from lowzoo.train.monitoring.label_free import LabelFreeMonitor
 from lowzoo.train.monitoring.metrics import MetricsLog, forget_after
-from lowzoo.train.monitoring.monitor import KnnMonitor
+from lowzoo.train.monitoring.monitor import KnnMonitor, NotFinite
 from lowzoo.train.monitoring.progress import Progress, StepClock
 from lowzoo.train.monitoring.trackers import TrackedRun, Trackers, check_trackers
-from lowzoo.train.networks.encoder import create_student, feature_width
+from lowzoo.train.networks.encoder import create_student, feature_width, told_of_single_images
 from lowzoo.train.networks.step import Method, StepContext
 from lowzoo.train.networks.tokens import patch_side
 from lowzoo.train.networks.warm_start import load_init, write_init
@@ -198,6 +200,9 @@ class Run:
         self.guard = Guard(self.method.outputs, self.method.sharpness)
         self.step = self.by_cpu = 0
         self._worked, self._say = Worked(), say
+        # Times that the monitor measures in a run with a budget, and seconds that it takes; of an earlier part.
+        self._monitoring: tuple[int, float] | None = None
+        self.budget: Budget | None = None
         if resume:
             self._restore(state)
             say(f"Resuming at step {self.step} of {self._total}")
@@ -271,7 +276,10 @@ class Run:
             needed = replace(needed, fixed=needed.fixed + DECODING_BYTES)
         if self.device.type == "cpu" and self.main:  # on a GPU monitors keep their images beside it
             needed = replace(needed, fixed=needed.fixed + watching(config, self.source, held_out))
-        parts = collectives.any_of(needed.parts(images, free, taken))
+        # Of a single image there are no statistics where a network ends in one position.
+        normed = any(isinstance(module, _BatchNorm) for module in backbone.modules())
+        least = 2 if normed or config.student_head.batch_norm else 1
+        parts = collectives.any_of(needed.parts(images, free, taken, least))
         if parts == 1:
             return config
         if isinstance(config.compile, str):
@@ -342,11 +350,16 @@ class Run:
 
     def _train(self, bar: Progress, asked: StopRequest) -> None:
         config, began, before = self.config, time.perf_counter(), self._worked
-        self.budget: Budget | None = None
         if config.minutes and self.step < self.length.total:
             # One number for all processes, as it may end the run.
             spent = collectives.any_of(int(before.seconds + time.monotonic() - self._began))
-            self.budget = Budget(config.minutes, spent, self.folder, config.monitor_times, self._say)
+            if self.step and spent >= 60 * config.minutes:
+                # To load it took what was left.
+                self._say(f"{in_minutes(config.minutes)} are spent: the run ends at step {self.step} of {self._total}")
+                self._lay(self.length.relaid(self.step, self.step), bar)
+            else:
+                monitors, measuring = self._monitoring or (config.monitor_times, 0.0)
+                self.budget = Budget(config.minutes, spent, self.folder, monitors, measuring, self._say)
 
         def worked() -> Worked:
             return before.plus((self.step - self._first) * config.batch_size, time.perf_counter() - began)
@@ -379,6 +392,9 @@ class Run:
                     self._leave(number)
                 if self.budget and self.step < self.length.total:
                     self._lay(self.budget.after(self.step, self.length), bar)
+                    if self.step == self.length.total and not mark:  # there is no room for another
+                        self._worked = worked()
+                        self._save(keep=True)
             self._worked = worked()
             if config.monitor_epochs and self.main and not self.metrics.measured(self.step):
                 self._measure(bar)
@@ -478,7 +494,7 @@ class Run:
                 if isinstance(self.config.compile, str):
                     # What CUDA graphs gave in the step before is used up.
                     torch.compiler.cudagraph_mark_step_begin()
-                with clock.part("forward"):
+                with clock.part("forward"), told_of_single_images():
                     loss = self.method.loss(views, now) / self.config.accumulate
                     total += loss.detach()
                     if self.compatible is not None:
@@ -513,7 +529,11 @@ class Run:
 
     def _measure(self, bar: Progress) -> None:
         began = time.monotonic()
-        self._measure_student(bar)
+        try:
+            self._measure_student(bar)
+        except NotFinite as error:
+            # Of untrained weights, the error says all that there is to say.
+            raise LowzooError(f"{error.message} at step {self.step}", DIVERGED if self.step else error.remedy) from None
         if self.budget:
             self.budget.measured(time.monotonic() - began)
 
@@ -539,7 +559,8 @@ class Run:
             distance = float(collectives.all_reduce_sum(self._distance.clone()) / collectives.world_size())
             extra, beside = {"compatible": distance}, self.compatible.weight * distance
         if self.config.guard:
-            self.guard.patience = patience_of(self.length.total // _LOG_STEPS)
+            # A loss is logged at the end of each epoch, too.
+            self.guard.patience = patience_of(self.length.total // min(_LOG_STEPS, self.length.steps_per_epoch))
             self.guard.loss(value, self.step, beside)
         timing = clock.report(self.config.batch_size // self.config.accumulate)
         if not self.main:
@@ -579,6 +600,7 @@ class Run:
                     "bad_count": bad_count,
                     "odd": odd,
                     "worked": self._worked.as_dict(),
+                    "monitoring": (self.budget.monitors, self.budget.measuring) if self.budget else None,
                     **({"compatible": self.compatible.facts.as_dict()} if self.compatible else {}),
                 },
             )
@@ -594,6 +616,7 @@ class Run:
             # Runs from before these were kept have none.
             self.guard.load_state_dict(state.get("guard", {"stuck": 0, "moved": False}))
             self._worked = Worked(**state.get("worked", {}))
+            self._monitoring = state.get("monitoring")
         self.bad.restore(state["bad"] if state else [], state["bad_count"] if state else 0)
         self.odd.restore(state.get("odd", []) if state else [])
 

@@ -14,6 +14,7 @@ import psutil
 import torch
 from torch import Tensor, nn
 
+from lowzoo.base.errors import LowzooError
 from lowzoo.data.source import ImageSource
 from lowzoo.system.control_groups import memory_left
 from lowzoo.train.monitoring.label_free import LIMIT
@@ -51,19 +52,29 @@ class Memory:
         """Bytes at the peak of a step with so many images at once."""
         return self.fixed + images * self.per_image
 
-    def parts(self, images: int, free: int, taken: int) -> int:
-        """The least number of equal parts of a batch that stay within the free memory.
+    def parts(self, images: int, free: int, taken: int, least: int = 1) -> int:
+        """The least number of equal parts of a batch that stay within the free memory; the most where none do.
 
         Args:
             images: Number of images in a step, in this process.
             free: Bytes that the device still has.
             taken: Bytes of the estimate that are in use already.
+            least: Images in a part.
+
+        Raises:
+            LowzooError: The smallest parts need more than there is, even if nothing is left for anyone else.
         """
-        allowed = _SHARE * free + taken
-        for parts in range(1, images + 1):
-            if images % parts == 0 and self.peak(images // parts) <= allowed:
-                return parts
-        return images
+        sizes = [part for part in range(images, 0, -1) if images % part == 0 and part >= min(least, images)]
+        fitting = next((part for part in sizes if self.peak(part) <= _SHARE * free + taken), sizes[-1])
+        if self.peak(fitting) > free + taken:
+            at_once = "1 image" if fitting == 1 else f"{fitting} images"
+            raise LowzooError(
+                f"a step needs {(self.peak(fitting) - taken) / 1e9:.1f} GB beside what is in use, even with {at_once} "
+                f"at once, and {free / 1e9:.1f} are free",
+                "Use smaller views (--set view.global.size=...), a smaller --student, or free some memory; "
+                "--set accumulate=N tries it all the same",
+            )
+        return images // fitting
 
 
 def estimate(

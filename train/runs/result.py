@@ -117,7 +117,8 @@ def conclude(
     student.eval()
     with torch.no_grad():
         outputs = student.head(torch.zeros(2, features, device=device)).shape[-1]
-    save_head(folder / "head.safetensors", student.head, config.student_head, features, outputs)
+    embedding = config.needs.embedding
+    save_head(folder / "head.safetensors", student.head, config.student_head, features, outputs, embedding=embedding)
     kept = None if compatible is None else _keep_map(folder, student, compatible, config.compatible_weight)
     method = config.method_name
     found = verdict(rows, watched)

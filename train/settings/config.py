@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from lowzoo.base.errors import LowzooError, first_misfit
 from lowzoo.catalog import near_matches
@@ -105,8 +105,10 @@ def validate(fields: Mapping[str, Any]) -> TrainConfig:
         raise LowzooError(f"{where}: {reason[:1].lower()}{reason[1:]}", "Change it and run again") from None
 
 
-def check_named(recipe: str, fields: Mapping[str, Any]) -> None:
-    """Refuse values of no use, before settings follow from them; what is missing or does not go together may come yet.
+def checked(recipe: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields with the numbers that their words mean, before settings follow from them.
+
+    What is missing or does not go together may come yet; a value of no use is refused.
 
     Args:
         recipe: Whose.
@@ -116,8 +118,9 @@ def check_named(recipe: str, fields: Mapping[str, Any]) -> None:
         LowzooError: The first impossible value, by name.
     """
     _view_changes(fields)
+    model = config_class(recipe)
     try:
-        config_class(recipe).model_validate(fields)
+        model.model_validate(fields)
     except ValidationError as error:
         for found in error.errors():
             place, kind = found["loc"], found["type"]
@@ -127,13 +130,30 @@ def check_named(recipe: str, fields: Mapping[str, Any]) -> None:
                     f"{place[0]} = {fields[str(place[0])]!r} is impossible: {reason[:1].lower()}{reason[1:]}",
                     "Change it and run again",
                 ) from None
+    return {key: _meant(model, key, value) for key, value in fields.items()}
+
+
+def _meant(model: type[TrainConfig], key: str, value: Any) -> Any:
+    """The value that a configuration would hold where a word or number stands; anything else as it is."""
+    if key not in model.model_fields or not isinstance(value, str | int | float):
+        return value
+    try:
+        return TypeAdapter(model.model_fields[key].rebuild_annotation()).validate_python(value)
+    except ValidationError:  # what the whole configuration makes of it, alone it may not be
+        return value
 
 
 def _view_changes(fields: Mapping[str, Any]) -> Mapping[str, Any]:
     """The tables `view.NAME`."""
-    changes = fields.get("view", {})
-    if not isinstance(changes, Mapping):
-        raise LowzooError(f"view = {changes!r} names no field of a view", "Write for example --set view.global.size=96")
+    changes: Mapping[str, Any] = fields.get("view", {})
+    tables: dict[str, Any] = {"view": changes}
+    if isinstance(changes, Mapping):
+        tables |= {f"view.{name}": change for name, change in changes.items()}
+    for name, table in tables.items():
+        if not isinstance(table, Mapping):
+            raise LowzooError(
+                f"{name} = {table!r} names no field of a view", "Write for example --set view.global.size=96"
+            )
     return changes
 
 
@@ -144,7 +164,7 @@ def _patch_views(fields: Mapping[str, Any]) -> dict[str, Any]:
     groups = [dict(group) for group in patched.get("views", ()) if isinstance(group, Mapping)]
     for name, change in changes.items():
         found = [group for group in groups if group.get("name") == name]
-        if not found or not isinstance(change, Mapping):
+        if not found:
             names = ", ".join(str(group.get("name")) for group in groups) or "none"
             raise LowzooError(f"view.{name} names no group of views", f"Choose one of {names}")
         for group in found:

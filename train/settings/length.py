@@ -21,6 +21,8 @@ FloatArray = NDArray[np.float64]
 _FILE = "budget.json"
 # Steps of a budget before any is timed: its first steps are those of a run of this length.
 _FIRST_GUESS = 1000
+# Rate and decay of each are laid out beforehand: a gigabyte for so many.
+_MOST_STEPS = 10_000_000
 
 
 @dataclass(frozen=True)
@@ -63,10 +65,19 @@ class Length:
             config: Configuration of the run.
             steps_per_epoch: Whole batches in the training images.
             segments: How a run with a budget was laid out so far.
+
+        Raises:
+            LowzooError: It has more steps than can be laid out.
         """
         if config.minutes:
             return Length(steps_per_epoch, segments or (Segment(0, 0.0, _FIRST_GUESS),))
-        return Length.known(config.steps or config.epochs * steps_per_epoch, steps_per_epoch)
+        total = config.steps or config.epochs * steps_per_epoch
+        if total > _MOST_STEPS:
+            raise LowzooError(
+                f"the run would have {total:,} steps, and {_MOST_STEPS:,} are the most",
+                "Give fewer --steps or --epochs",
+            )
+        return Length.known(total, steps_per_epoch)
 
     @property
     def guessed(self) -> bool:

@@ -10,7 +10,7 @@ from lowzoo import catalog
 from lowzoo.base.errors import LowzooError
 from lowzoo.catalog import TeacherEntry
 from lowzoo.io.safetensors_file import check_safetensors
-from lowzoo.train.heads.files import load_head
+from lowzoo.train.heads.files import ends_in_embedding, load_head
 from lowzoo.train.teachers.classifier import cut_classifier, no_classifier
 from lowzoo.train.teachers.normalisation import take_imagenet_normalised
 from lowzoo.train.teachers.published import load_published
@@ -54,11 +54,15 @@ def brings_head(teacher_spec: str, *, prototypes: bool) -> bool:
     Args:
         teacher_spec: As `load_teacher` takes it.
         prototypes: Whether the head has to end in prototypes, as RoB needs them, or may end in an embedding.
+
+    Raises:
+        LowzooError: Its head is damaged.
     """
     entry = catalog.teachers().get(teacher_spec)
     if entry is not None and catalog.TEACHER_FAMILIES[entry.family].published:
         return entry.has_prototypes if prototypes else entry.head_included
-    return _head_file(entry.model if entry else teacher_spec) is not None
+    head = _head_file(entry.model if entry else teacher_spec)
+    return head is not None and not (prototypes and ends_in_embedding(head))
 
 
 def _load_published(entry: TeacherEntry, size: int, file: str, *, with_head: bool) -> Teacher:

@@ -23,7 +23,7 @@ from lowzoo.train.monitoring.monitor import features_of, fixed_subset, images_at
 from lowzoo.train.networks.class_token import shorten_last_block
 from lowzoo.train.recipes import RECIPES
 from lowzoo.train.recipes.base import TaughtConfig, TrainConfig
-from lowzoo.train.teachers import Teacher, fit_teacher_head, load_teacher, with_fitted_head
+from lowzoo.train.teachers import Teacher, brings_head, fit_teacher_head, load_teacher, with_fitted_head
 from lowzoo.train.teachers.classifier import ClassifierHead
 from lowzoo.train.teachers.resized import Resized
 
@@ -46,6 +46,12 @@ def create_teacher(config: TrainConfig, source: ImageSource) -> Teacher | None:
     if taught is None:
         return None
     _check_head(taught)
+    if source.streamed and taught.teacher_head == "fitted" and not needs.classes:
+        raise LowzooError(
+            f"prototypes are fitted to pictures from all of {source.name}, and from a stream none can be picked",
+            "Name a teacher with a head of its own by --teacher (rob_vit_tiny is bundled, `lowzoo teachers` lists "
+            "others), use `lowzoo train sslight`, or download the data",
+        )
     head = "classifier" if needs.classes else taught.teacher_head
     size = taught.teacher_size or config.global_size
     teacher = load_teacher(taught.teacher, size=size, head=head, file=taught.teacher_file)
@@ -95,28 +101,31 @@ def _number_classes(teacher: Teacher, teacher_spec: str, source: ImageSource) ->
 
 
 def _check_head(config: TaughtConfig) -> None:
-    """Refuse a teacher of the catalog whose head cannot make what the loss needs, before anything is fetched."""
-    entry = catalog.teachers().get(config.teacher)
-    if entry is None or config.teacher_head == "fitted":
+    """Refuse a teacher whose head cannot make what the loss needs, before anything is fetched."""
+    needs = config.needs
+    if config.teacher_head == "fitted" or needs.classes:
         return
-    if config.needs.prototypes and entry.head_included and not entry.has_prototypes:
+    entry = catalog.teachers().get(config.teacher)
+    own = brings_head(config.teacher, prototypes=False)
+    if needs.prototypes and own and not brings_head(config.teacher, prototypes=True):
         raise LowzooError(
             f"the head of teacher {config.teacher} ends in an embedding, and {RECIPES[config.recipe].label} needs "
             "prototypes",
             "Use --teacher-head fitted, another teacher, or `lowzoo train seed`",
         )
+    scores_patches = catalog.TEACHER_FAMILIES[entry.family].patches if entry is not None else own
+    if needs.patches and not scores_patches:
+        which = f"is of family {entry.family}" if entry is not None else "has no head of its own"
+        raise LowzooError(
+            f"{config.method_name} needs a teacher whose head scores patches, and {config.teacher} {which}",
+            "Choose an iBOT teacher of `lowzoo teachers`, or another loss",
+        )
     width = config.student_head.bottleneck
-    if config.teacher_prototypes and entry.bottleneck_dim and entry.bottleneck_dim != width:
+    if entry is not None and config.teacher_prototypes and entry.bottleneck_dim and entry.bottleneck_dim != width:
         raise LowzooError(
             f"teacher_prototypes needs the student's head to be as wide as that of {config.teacher} before its "
             f"prototypes, and {width} is not {entry.bottleneck_dim}",
             f"Use --set student_head.bottleneck={entry.bottleneck_dim}, or --set teacher_prototypes=false",
-        )
-    if config.needs.patches and not catalog.TEACHER_FAMILIES[entry.family].patches:
-        raise LowzooError(
-            f"{config.method_name} needs a teacher whose head scores patches, and {config.teacher} is of family "
-            f"{entry.family}",
-            "Choose an iBOT teacher of `lowzoo teachers`, or another loss",
         )
 
 

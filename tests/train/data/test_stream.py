@@ -11,9 +11,11 @@ from PIL import Image
 from lowzoo.base.errors import LowzooError
 from lowzoo.data.source import ImageSource, open_source, split_names
 from lowzoo.train.data.dataset import EpochBatches, SampleCounter, ViewBatch, ViewDataset, check_source, make_loader
+from lowzoo.train.defaults import choose, look
 from lowzoo.train.settings.config import resolve
 from lowzoo.train.teacher_cache.opening import open_cache
 from lowzoo.train.teachers import Teacher, TeacherFacts
+from lowzoo.train.teachers.of_run import create_teacher
 from lowzoo.train.views import ViewGroup, sample_params
 
 datasets = pytest.importorskip("datasets")
@@ -158,3 +160,14 @@ def test_a_stand_in_has_views_of_its_own_and_is_the_same_after_a_resumption(tmp_
         for record, index in zip(batch.records, batch.indices.tolist(), strict=True):
             expected = sample_params(GROUPS, 1, batch.epoch, index, 12, 12).record()[:2]
             np.testing.assert_array_equal(record, expected)
+
+
+def test_prototypes_are_fitted_to_no_stream(source: ImageSource) -> None:
+    for recipe in ("rob", "seed"):
+        facts = look(recipe, source, {"device": "cpu"}, 1)
+        with pytest.raises(LowzooError, match="from a stream none can be picked") as caught:
+            create_teacher(resolve(choose(facts, {}).fields), source)
+        assert "rob_vit_tiny" in caught.value.remedy
+    named = {"teacher": "rob_vit_tiny", "device": "cpu"}
+    config = resolve(choose(look("rob", source, named, 1), named).fields, options=named)
+    assert create_teacher(config, source) is not None

@@ -13,8 +13,11 @@ from lowzoo.base.errors import LowzooError, LowzooWarning
 from lowzoo.data.source import ImageSource, open_set
 from lowzoo.train.command import TrainArgs, default_layers, resolve_args
 from lowzoo.train.defaults import choose, look
+from lowzoo.train.recipes.base import TrainConfig
 from lowzoo.train.recipes.facts import BUNDLED_TEACHER, Facts
-from lowzoo.train.settings.config import resolve
+from lowzoo.train.recipes.rob.config import RobConfig
+from lowzoo.train.recipes.sslight.config import SslightConfig
+from lowzoo.train.settings.config import checked, named_fields, resolve
 
 FACTS = Facts("rob", images=5000, side=300, student="vit_tiny_patch16_224", gpu=False)
 SETS = [2, 3, 5, 12, 70, 600, 5_000, 50_000, 1_281_167]
@@ -92,6 +95,7 @@ def test_whatever_is_named_goes_with_the_rest(student: str, recipe, named: dict[
         ({}, True, 2),
         ({"beta": 0.5}, False, 2),
         ({"beta": 0.0}, False, 0),
+        ({"beta": 0.0}, True, 0),
         ({"view": {"local": {"count": 3}}}, False, 3),
         ({"views": [{"name": "global", "count": 2, "size": 64, "scale": [0.3, 1.0]}]}, False, 0),
         ({"views": [{"name": "global", "count": 2, "size": 64, "scale": [0.3, 1.0]}]}, True, 0),
@@ -197,6 +201,7 @@ def test_images_that_nothing_can_be_learned_from_are_refused(tmp_path: Path) -> 
         ("student_head=abc", "student_head = 'abc' is impossible"),
         ("views=3", "views = 3 is impossible"),
         ("view=3", "view = 3 names no field of a view"),
+        ("view.global=3", "view.global = 3 names no field"),
         ("beta=[1]", "beta = [1] is impossible"),
     ],
 )
@@ -302,3 +307,117 @@ def test_branches_begin_at_zero_in_networks_of_batch_norms_with_random_weights(s
     facts = replace(FACTS, student=student)
     assert resolve(choose(facts, {}).fields).zero_init_residual is zero
     assert not resolve(choose(facts, {"init": "mobilenetv2_supervised"}).fields).zero_init_residual
+
+
+def _resolved(facts: Facts, *settings: str) -> TrainConfig:
+    named = checked(facts.recipe, named_fields(settings=settings))
+    return resolve(choose(facts, named).fields, settings=settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "student", "fitted", "starts"),
+    [
+        ((), 128, 128, True),
+        (("fitted_bottleneck=64",), 64, 64, True),
+        (("student_head.bottleneck=256",), 256, 256, True),
+        (("student_head.kind=linear",), 128, 128, False),
+        (("student_head.bottleneck=256", "fitted_bottleneck=64"), 256, 64, False),
+        (("student_head.hidden=64",), 128, 128, True),
+        (("teacher_prototypes=false",), 128, 128, False),
+    ],
+)
+def test_parts_of_a_head_that_are_named_go_with_fitted_prototypes(
+    settings: tuple[str, ...], student: int, fitted: int, starts: bool
+) -> None:
+    config = _resolved(replace(FACTS, teacher_head=False), *settings)
+    assert isinstance(config, RobConfig)
+    assert (config.student_head.bottleneck, config.fitted_bottleneck, config.teacher_prototypes) == (
+        student,
+        fitted,
+        starts,
+    )
+    few = _resolved(replace(FACTS, images=100, teacher_head=False), "student_head.bottleneck=256")
+    assert isinstance(few, RobConfig)
+    assert (few.student_head.bottleneck, few.fitted_bottleneck, few.teacher_prototypes) == (256, 32, False)
+
+
+@pytest.mark.parametrize(
+    ("settings", "rate", "decay", "said"),
+    [
+        (("optimizer=sgd",), 0.03 / 4, 1e-4, "sgd's of the papers"),
+        (("optimizer=larc",), 0.3 / 4, 1e-6, "larc's of the papers"),
+        (("optimizer=lars", "batch_size=32"), 0.48 / 8, 1e-6, "lars's of the papers"),
+        (("optimizer=sgd", "lr=0.1"), 0.1, 1e-4, ""),
+        (("lr_batch=256",), 1e-3, 0.04, ""),
+        (("lr_batch=256", "lr=0.004"), 1e-3, 0.04, ""),
+    ],
+)
+def test_rates_go_with_the_optimiser_and_the_batch_that_are_named(
+    settings: tuple[str, ...], rate: float, decay: float, said: str
+) -> None:
+    config = _resolved(FACTS, *settings)
+    assert (config.peak_lr, config.weight_decay) == pytest.approx((rate, decay))
+    assert any("Rate" in reason for reason in config.chosen) == bool(said)
+    assert not said or any(said in reason for reason in config.chosen)
+
+
+@pytest.mark.parametrize(
+    ("setting", "gpu", "size"),
+    [
+        ("view.global.size=224", False, 0),
+        ("view.global.size=80", False, 96),
+        ("view.global.size=64", True, 96),
+        ('views=[{name="global",count=1,size=48,scale=[0.4,1.0]}]', True, 96),
+    ],
+)
+def test_a_teacher_sees_views_as_large_as_those_that_are_named(setting: str, gpu: bool, size: int) -> None:
+    config = _resolved(replace(FACTS, gpu=gpu), setting)
+    assert config.taught is not None
+    assert config.taught.teacher_size == size
+    assert config.chosen[-1] == f"Batches of {config.batch_size}; views as named"
+
+
+@pytest.mark.parametrize(
+    ("loss", "teacher", "head"), [("kd", "deit_small_patch16_224", "linear"), ("ibot", "ibot_vitb16", "ibot")]
+)
+def test_a_loss_that_needs_more_than_prototypes_gets_a_teacher_that_has_it(
+    tmp_path: Path, loss: str, teacher: str, head: str
+) -> None:
+    pictures = _pictures(tmp_path, 12, different=12)
+    named = {"loss": loss, "device": "cpu"}
+    facts = look("rob", pictures, named, 1)
+    assert facts.teacher == teacher
+    config = resolve(choose(facts, named).fields, options=named)
+    assert isinstance(config, RobConfig)
+    assert (config.teacher, config.teacher_head, config.teacher_size) == (teacher, "own", 0)
+    assert config.student_head.kind == head
+    assert look("rob", pictures, named | {"teacher": "ibot_vits16"}, 1).teacher == "ibot_vits16"
+
+
+def test_numbers_that_are_words_are_numbers() -> None:
+    settings = ("batch_size='32'", "prototypes='64'", "steps='100'")
+    assert checked("rob", named_fields(settings=settings)) == {"batch_size": 32, "prototypes": 64, "steps": 100}
+    config = _resolved(replace(FACTS, teacher_head=False), *settings)
+    assert (config.batch_size, config.steps) == (32, 100)
+    assert config.chosen[-1].startswith("Batches of 32;")
+
+
+@pytest.mark.parametrize(("of_each", "classes", "batch"), [(2, 3, 3), (2, 2, 2), (2, 1, 2), (5, 2, 4)])
+def test_a_batch_fits_into_what_is_left_when_some_of_each_class_are_held_out(
+    tmp_path: Path, of_each: int, classes: int, batch: int
+) -> None:
+    _pictures(tmp_path, of_each * classes, different=of_each * classes)
+    for number, file in enumerate(sorted(tmp_path.glob("*.png"))):
+        (tmp_path / str(number % classes)).mkdir(exist_ok=True)
+        file.rename(tmp_path / str(number % classes) / file.name)
+    source = open_set(str(tmp_path)).open("train")
+    facts = look("sslight", source, {}, 1)
+    assert resolve(choose(facts, {}).fields).batch_size == batch <= facts.images - facts.spared
+    assert facts.spared == (0 if classes == 1 else classes)
+
+
+def test_a_queue_is_of_half_the_images_at_most() -> None:
+    for images, queue in ((70, 32), (5000, 512)):
+        config = _resolved(replace(FACTS, recipe="sslight", images=images), "method=swav")
+        assert isinstance(config, SslightConfig)
+        assert config.queue == queue

@@ -12,7 +12,8 @@ from lowzoo.train.monitoring.metrics import read_metrics
 from lowzoo.train.monitoring.progress import Progress, StepClock
 from lowzoo.train.runs import budget
 from lowzoo.train.runs.loop import Run
-from lowzoo.train.runs.result import RunResult
+from lowzoo.train.runs.memory import Memory
+from lowzoo.train.runs.result import RunResult, Worked
 from lowzoo.train.settings.length import Length, Segment, read_segments
 from tests.helpers.train import config_of, start
 
@@ -117,7 +118,10 @@ def test_more_minutes_train_a_finished_run_on_and_fewer_are_refused(world: Path,
 def test_a_batch_that_does_not_fit_is_trained_in_parts(
     world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lowzoo.train.runs.loop.free_memory", lambda *_: 1)
+    monkeypatch.setattr("lowzoo.train.runs.loop.estimate", lambda *_: Memory(fixed=0, per_image=10**9))
+    monkeypatch.setattr("lowzoo.train.runs.loop.taken_memory", lambda *_: 0)
+    monkeypatch.setattr("lowzoo.train.runs.loop.watching", lambda *_: 0)
+    monkeypatch.setattr("lowzoo.train.runs.loop.free_memory", lambda *_: 1.3 * 10**9)
     config = config_of("rob_dino", world, "steps=2")
     said: list[str] = []
     run = start(world, tmp_path / "run", config, say=said.append)
@@ -126,6 +130,45 @@ def test_a_batch_that_does_not_fit_is_trained_in_parts(
     assert _train(run).facts["steps"] == 2
     assert json.loads((tmp_path / "run" / "run.json").read_text())["batch_size"] == config.batch_size
     assert "accumulate" in (tmp_path / "run" / "config.toml").read_text()
+    monkeypatch.setattr("lowzoo.train.runs.loop.free_memory", lambda *_: 1)
+    with pytest.raises(LowzooError, match=r"a step needs 1\.0 GB beside what is in use, even with 1 image at once"):
+        start(world, tmp_path / "other", config)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ticking")
+def test_a_resumed_budget_measures_as_often_as_the_whole_one(world: Path, tmp_path: Path) -> None:
+    run = start(world, tmp_path, config_of("rob_dino", world, "minutes=0.5", "checkpoint_steps=4"))
+    run.budget = budget.Budget(0.5, 0, tmp_path, 3, 2.5)
+    for _ in run.steps(StepClock(run.device)):
+        if run.step == 4:
+            run._save(keep=False)
+            break
+    resumed = start(world, tmp_path, run.config, resume=True)
+    assert resumed._monitoring == (3, 2.5)
+
+
+def test_a_run_that_is_loaded_as_its_minutes_end_is_concluded(world: Path, tmp_path: Path) -> None:
+    config = config_of("rob_dino", world, "minutes=0.5", "checkpoint_steps=4")
+    run = start(world, tmp_path, config)
+    for _ in run.steps(StepClock(run.device)):
+        if run.step == 4:
+            run._worked = Worked(32, 29.0)
+            run._save(keep=False)
+            break
+    said: list[str] = []
+    resumed = start(world, tmp_path, config, resume=True, say=said.append)
+    resumed._began -= 2
+    assert _train(resumed).facts["steps"] == 4
+    assert "0.5 minutes are spent: the run ends at step 4 of as many as fit" in said
+    assert (tmp_path / "model.safetensors").exists()
+
+
+def test_a_run_that_diverges_before_a_loss_is_logged_ends_with_advice(world: Path, tmp_path: Path) -> None:
+    config = config_of("rob_dino", world, "steps=3", "lr=1e30", "lr_start=1e30", "lr_batch=0", "guard=false")
+    with pytest.raises(LowzooError, match="are no finite numbers") as caught:
+        _train(start(world, tmp_path, config))
+    assert "Lower the learning rate" in caught.value.remedy
 
 
 def test_what_is_left_of_a_budget_is_shown_and_its_steps_once_they_are_known(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from lowzoo.base.errors import LowzooError
 from lowzoo.data.source import open_set
 from lowzoo.train.monitoring.monitor import features_of, images_at_once
 from lowzoo.train.networks.encoder import create_student
@@ -19,7 +20,7 @@ CPU = torch.device("cpu")
 
 
 @pytest.mark.parametrize(
-    ("free", "parts"), [(10**12, 1), (200_000, 1), (100_000, 2), (40_000, 4), (20_000, 8), (10, 64)]
+    ("free", "parts"), [(10**12, 1), (200_000, 1), (100_000, 2), (40_000, 4), (20_000, 8), (2_600, 64)]
 )
 def test_a_batch_is_divided_into_as_few_parts_as_fit(free: int, parts: int) -> None:
     memory = Memory(fixed=50_000, per_image=2_000)
@@ -154,3 +155,16 @@ def test_large_images_go_through_a_network_a_few_at_once_on_a_cpu() -> None:
     network.register_forward_hook(lambda _, __, out: seen.append(len(out)))
     features = features_of(network, torch.zeros(33, 3, 128, 128, dtype=torch.uint8), CPU, nullcontext)
     assert (seen, len(features)) == ([32, 1], 33)
+
+
+def test_what_does_not_fit_in_the_smallest_parts_is_refused() -> None:
+    memory = Memory(fixed=50_000, per_image=2_000)
+    with pytest.raises(LowzooError, match=r"even with 1 image at once") as caught:
+        memory.parts(64, 1_000, taken=50_000)
+    assert "view.global.size" in caught.value.remedy
+    # Beyond the share that is left for others, but within what there is.
+    assert memory.parts(64, 2_100, taken=50_000) == 64
+    assert memory.parts(64, 8_000, taken=50_000, least=2) == 32
+    with pytest.raises(LowzooError, match=r"even with 2 images at once"):
+        memory.parts(64, 3_000, taken=50_000, least=2)
+    assert memory.parts(1, 2_100, taken=50_000, least=2) == 1

@@ -127,3 +127,27 @@ def test_a_slow_monitor_measures_less_often(tmp_path: Path) -> None:
     assert budget.monitors == 2  # a tenth of a minute
     budget.measured(60.0)
     assert budget.monitors == 2, "all processes stop at the same marks to the end"
+
+
+@pytest.mark.parametrize(
+    ("minutes", "step", "steps"), [(1, 10.0, 5), (1, 30.0, 2), (3, 120.0, 1), (3, 80.0, 2), (1, 1.0, 57)]
+)
+def test_steps_that_take_long_are_no_more_than_fit(tmp_path: Path, minutes: int, step: float, steps: int) -> None:
+    clock, said = _Clock(), []
+    budget = Budget(minutes, spent=0, folder=tmp_path, monitors=1, say=said.append, clock=clock)
+    budget.plan_monitors()
+    length, made = Length(20, (Segment(0, 0.0, 1000),)), 0
+    while made < length.total:
+        clock.now += step
+        made += 1
+        if made < length.total:
+            length = budget.after(made, length)
+    assert made == length.total == steps
+    assert clock.now <= max(step, 60 * minutes)
+    assert said[0].startswith("1 step fits" if steps == 1 else f"{steps} steps fit")
+
+
+def test_more_steps_than_can_be_laid_out_are_refused() -> None:
+    for setting in ("steps=10000000000000", "epochs=1000000000"):
+        with pytest.raises(LowzooError, match=r"steps, and 10,000,000 are the most"):
+            Length.of(resolve("sample", settings=[setting]), 100)

@@ -15,12 +15,14 @@ from lowzoo.base.errors import LowzooError
 from lowzoo.checkpoints.early import refuse_early
 from lowzoo.checkpoints.files.torch_file import read_torch_file
 from lowzoo.io import download
-from lowzoo.train.heads.files import load_head
-from lowzoo.train.teachers import fit_teacher_head, load_teacher
+from lowzoo.train.heads.files import ends_in_embedding, load_head, save_head
+from lowzoo.train.monitoring.progress import Progress
+from lowzoo.train.teachers import brings_head, fit_teacher_head, load_teacher
 from lowzoo.train.teachers.published import load_published
 from lowzoo.zoo.architectures.wide_resnet import WideResNet50
 from lowzoo.zoo.resolve import load_model
 from tests.helpers.teacher_files import FAMILIES, NARROW, OUTPUTS, SIDE, head_output, make_checkpoint, small_entry
+from tests.helpers.train import config_of, make_pictures, make_teacher, start
 
 _STAGES = (1, 2, 3, 4, 3, 3, 1)
 
@@ -325,3 +327,26 @@ def test_a_published_teacher_is_a_model_for_every_command() -> None:
         assert torch.equal(model.model(images), backbone(images))
     assert (model.name, model.license, model.input_size) == ("mobilenetv2_supervised", "MIT", (3, 96, 96))
     assert refuse_early("mobilenetv2_supervised") == model.source == "mobilenetv2_supervised"
+
+
+def test_a_head_that_ends_in_an_embedding_is_no_teacher_of_prototypes(tmp_path: Path) -> None:
+    world = make_pictures(tmp_path / "world")
+    for kind, embedding in (("moco", False), ("dino", True)):
+        teacher = make_teacher(tmp_path / kind, kind)
+        if embedding:  # whatever its kind, it was trained to end in one
+            head, spec, width, outputs = load_head(teacher / "head.safetensors")
+            save_head(teacher / "head.safetensors", head, spec, width, outputs, embedding=True)
+        assert brings_head(str(teacher), prototypes=False)
+        assert not brings_head(str(teacher), prototypes=True)
+        config = config_of("rob_dino", world, f"teacher={teacher}")
+        with pytest.raises(LowzooError, match="ends in an embedding, and RoB needs prototypes"):
+            start(world, tmp_path / "run", config)
+    assert brings_head(str(make_teacher(tmp_path / "plain")), prototypes=True)
+
+
+def test_a_run_stores_whether_its_head_ends_in_an_embedding(tmp_path: Path) -> None:
+    world = make_pictures(tmp_path / "world")
+    for method, embedding in (("seed", True), ("sslight_moco", True), ("sslight_dino", False), ("rob_dino", False)):
+        run = start(world, tmp_path / method, config_of(method, world, "steps=1", "monitor_epochs=0"))
+        run.train(Progress())
+        assert ends_in_embedding(tmp_path / method / "head.safetensors") == embedding

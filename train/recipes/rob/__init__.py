@@ -49,7 +49,19 @@ class Rob(Recipe["RobConfig"]):
         """Loss ibot masks patches, loss kd reads labels."""
         supervised = config.loss == "kd"
         masks = Masks(config.mask_ratio, config.mask_spread) if config.loss == "ibot" else None
-        return replace(self.needs, masks=masks, labels=supervised, classes=supervised, outputs=config.prototypes)
+        return replace(
+            self.needs,
+            masks=masks,
+            labels=supervised,
+            classes=supervised,
+            outputs=config.prototypes,
+            embedding=config.student_scores == "teacher",
+        )
+
+    def teacher_of(self, named: Mapping[str, Any]) -> str:
+        """Losses kd and ibot need what the bundled teacher has not: a classifier, a head that scores patches."""
+        of_loss = {"kd": "deit_small_patch16_224", "ibot": "ibot_vitb16"}
+        return str(named.get("teacher", of_loss.get(str(named.get("loss")), self.teacher)))
 
     def outputs(self, config: "RobConfig", teacher: "FrozenTeacher | None") -> int:
         """As many scores as the teacher has prototypes, or its bottleneck where its prototypes score the student."""

@@ -4,36 +4,34 @@ from collections.abc import Mapping
 from typing import Any
 
 from lowzoo import catalog
+from lowzoo.train.heads.kinds import HEADS
 from lowzoo.train.recipes.default_parts import BOTTLENECK, teacher_fields, view
 from lowzoo.train.recipes.facts import Facts
 from lowzoo.train.recipes.recipe import Budget
+
+# What losses that need more of the teacher than prototypes end in; nothing is fitted for them.
+_HEADS = {"kd": "linear", "ibot": "ibot"}
 
 
 def defaults(facts: Facts, named: Mapping[str, Any], budget: Budget) -> dict[str, Any]:
     """One global view, and the head that the loss needs."""
     loss = named.get("loss", "msn")
-    teacher = teacher_fields(facts, named, budget.size)
-    fields: dict[str, Any] = {
-        "loss": loss,
-        # The teacher's opinion of a view is the whole target: a second view of the image is worth less than another
-        # image, and local views, which cost as much again, less than more steps.
-        "views": [view("global", 1, budget.size, (0.4, 1.0), gray=0.1)],
-        "student_head": {
-            "kind": "dino",
-            "layers": 2,
-            "hidden": 512,
-            "bottleneck": teacher.get("fitted_bottleneck", BOTTLENECK),
-        },
-        **teacher,
-    }
-    if loss == "kd":
-        return fields | {"student_head": {"kind": "linear"}, "teacher": named.get("teacher", "deit_small_patch16_224")}
-    if loss == "ibot":
-        return fields | {"student_head": {"kind": "ibot"}, "teacher": named.get("teacher", "ibot_vitb16")}
+    # The teacher's opinion of a view is the whole target: a second view of the image is worth less than another
+    # image, and local views, which cost as much again, less than more steps.
+    fields: dict[str, Any] = {"loss": loss, "views": [view("global", 1, budget.size, (0.4, 1.0), gray=0.1)]}
+    if loss in _HEADS:
+        return fields | {"student_head": {"kind": _HEADS[loss]}, "teacher": named.get("teacher", facts.teacher)}
+    head = {"kind": "dino", "layers": 2, "hidden": 512, **named.get("student_head", {})}
+    wanted = head.get("bottleneck", BOTTLENECK)
+    fields |= teacher_fields(facts, named, budget.size, int(wanted))
+    axes = named.get("fitted_bottleneck", fields.get("fitted_bottleneck", wanted))
     entry = catalog.teachers().get(fields["teacher"])
-    if not facts.teacher_head or (entry is not None and entry.start_at_prototypes):
-        # Fitted ones, too, span the space of the targets from the first step on.
-        fields["teacher_prototypes"] = True
+    at_prototypes = not facts.teacher_head or (entry is not None and entry.start_at_prototypes)
+    if at_prototypes and "teacher_prototypes" not in named:
+        # Fitted ones, too, span the space of the targets from the first step on, if the student's head is as wide.
+        starts = head["kind"] in HEADS and HEADS[head["kind"]].takes_prototypes
+        fields["teacher_prototypes"] = starts and head.setdefault("bottleneck", axes) == axes
+    head.setdefault("bottleneck", axes)
     if loss == "msn":
         fields["teacher_temperature"] = 0.05
-    return fields
+    return fields | {"student_head": head}

@@ -22,7 +22,7 @@ class Seed(Recipe["SeedConfig"]):
     label = "SEED"
     summary = "Let a small student reproduce a frozen teacher's similarities to past images."
     student = "resnet18"
-    needs = Needs(teacher=True, local_targets=True)
+    needs = Needs(teacher=True, local_targets=True, embedding=True)
     changeable = frozenset({"student_temperature", "teacher_temperature"})
     function = "lowzoo.train.api:seed"
 

@@ -52,7 +52,7 @@ class Sslight(Recipe["SslightConfig"]):
     def needs_of(self, config: "SslightConfig") -> Needs:
         """DINO and MoCo keep a second network, MoCo compares with its past keys of one view."""
         needs = replace(self.needs, momentum_teacher=config.method != "swav", outputs=config.prototypes)
-        return replace(needs, keys=1, bank=config.queue) if config.method == "moco" else needs
+        return replace(needs, keys=1, bank=config.queue, embedding=True) if config.method == "moco" else needs
 
     def outputs(self, config: "SslightConfig", teacher: "FrozenTeacher | None") -> int:
         """Prototypes, or MoCo's embedding."""

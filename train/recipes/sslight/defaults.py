@@ -15,7 +15,8 @@ def defaults(facts: Facts, named: Mapping[str, Any], budget: Budget) -> dict[str
     # Minutes on a CPU are too short to gain by invariance to colour or by local views what they cost. MoCo-v2 on
     # MobileNetV3-Large, 3 minutes of two cores on 5,000 photographs: 3.5 % k-NN at the start, 2.0 with changes of
     # colour, 3.2 with local views, 4.9 without either (benchmarks/results/default_settings_ablations.json).
-    wanted = facts.gpu or bool(named.get("beta")) or "local" in named.get("view", {})
+    wanted = facts.gpu if named.get("beta") is None else bool(named["beta"])
+    wanted = wanted or "local" in named.get("view", {})
     with_locals = _has_locals(named["views"]) if "views" in named else wanted
     if with_locals:
         side = max(32, budget.size // 2)
@@ -38,7 +39,7 @@ def defaults(facts: Facts, named: Mapping[str, Any], budget: Budget) -> dict[str
         }
     if method == "swav":
         head = {"kind": "swav", "hidden": 512, "bottleneck": 128}
-        return fields | {"prototypes": 256, "queue": 512, "student_head": head}
+        return fields | {"prototypes": 256, "queue": queue_length(facts, budget.batch, 512), "student_head": head}
     head = {"kind": "dino", "hidden": 512, "bottleneck": 128, "batch_norm": facts.kind == "cnn", "fixed_gain": True}
     return fields | {"prototypes": 512, "student_head": head}
 
