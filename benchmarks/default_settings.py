@@ -20,7 +20,9 @@ import argparse
 import json
 import math
 import os
+import statistics
 import time
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,8 +48,6 @@ MINUTES = {"sample": 3, "photos": 6, "few": 2}
 # Every how many-th of the training photographs.
 EVERY = {"photos": 10, "few": 83}
 PICTURES = {"sample": "drawings", "photos": "photographs", "few": "photographs"}
-# Measured for the monitors on some students alone, which tells the package nothing of the others.
-_SOME_STUDENTS = ("few",)
 RESULTS = Path(__file__).parent / "results"
 CATALOG = Path(__file__).parents[1] / "lowzoo" / "catalog" / "learned.toml"
 
@@ -139,7 +139,7 @@ def _images(images: str, data: Path) -> tuple[ImageSource, ImageSource]:
 
 
 def _tables() -> None:
-    """For people: all rows. For the package: the first seed of each."""
+    """For people: all rows. For the package: the mean over the seeds of each pair."""
     rows: dict[str, Any] = json.loads((RESULTS / "default_settings.json").read_text())
     lines = [
         "# What the default settings learn in minutes",
@@ -147,7 +147,8 @@ def _tables() -> None:
         "k-NN top-1 (k = 20) on held-out images before and after, per cent (`benchmarks/default_settings.py`).",
         "Minutes are processor time, as much as two cores give in them; other work on the machine changes no row.",
         "Students without depthwise convolutions train in bf16 where the CPU multiplies it (AMX).",
-        "Learned: it rose by more than three sampling errors. Said: `lowzoo train` says beforehand that it may not.",
+        "Learned: it rose by more than three sampling errors. Said: `lowzoo train` says beforehand that it may not,",
+        "by the mean over the seeds.",
         "",
         "| images | recipe | student | seed | minutes | precision | steps | before | after | sampling error | learned "
         "| said |",
@@ -156,7 +157,7 @@ def _tables() -> None:
     catalog_lines = ["# Made by `benchmarks/default_settings.py --tables`.", ""]
     known = []
     for key, row in rows.items():
-        images, recipe, student, seed = key.rsplit("-", 3)
+        images, recipe, student, _ = key.rsplit("-", 3)
         fields = {
             "pictures": PICTURES[images],
             "images": row["images"],
@@ -169,11 +170,16 @@ def _tables() -> None:
             "before": row["knn_init"],
             "after": row["knn"],
             "error": row["sampling_error"],
+            "runs": 1,
         }
         known.append((key, row, LearnedRow(name=key, **fields)))
-        if seed == "0" and images not in _SOME_STUDENTS:
-            catalog_lines += [f"[{key}]", *(f"{name} = {json.dumps(value)}" for name, value in fields.items()), ""]
-    measured = [entry for key, _, entry in known if key.endswith("-0") and not key.startswith(_SOME_STUDENTS)]
+    pairs: dict[str, list[LearnedRow]] = {}
+    for key, _, entry in known:
+        pairs.setdefault(key.rpartition("-")[0], []).append(entry)
+    measured = [_mean(pair, entries) for pair, entries in pairs.items()]
+    for entry in measured:
+        fields = {name: value for name, value in asdict(entry).items() if name != "name"}
+        catalog_lines += [f"[{entry.name}]", *(f"{name} = {json.dumps(value)}" for name, value in fields.items()), ""]
     for key, row, entry in known:
         facts = Facts(entry.recipe, entry.images, 64, entry.architecture, gpu=False)
         said = caution(facts, init="", minutes=entry.minutes, seen=None, rows=measured)
@@ -185,6 +191,16 @@ def _tables() -> None:
     lines += _ablations()
     (RESULTS / "default_settings.md").write_text("\n".join(lines) + "\n")
     CATALOG.write_text("\n".join(catalog_lines))
+
+
+def _mean(pair: str, entries: list[LearnedRow]) -> LearnedRow:
+    """One for all seeds. Its error is that of a seed, as all of them are measured on the same held-out images."""
+    means = {
+        name: round(statistics.mean(getattr(entry, name) for entry in entries), 3)
+        for name in ("before", "after", "error")
+    }
+    seen = round(statistics.mean(entry.seen for entry in entries))
+    return replace(entries[0], name=pair, seen=seen, runs=len(entries), **means)
 
 
 def _ablations() -> list[str]:

@@ -1,6 +1,7 @@
 """What `lowzoo train` with its own settings has been seen to learn in minutes, by `benchmarks/default_settings.py`.
 
-A row is one run on two CPU cores. Its k-NN counts as risen where it rose by more than three sampling errors.
+A row is a pair of recipe and student on two CPU cores, with one seed or several. Its k-NN counts as risen where it rose
+by more than three sampling errors.
 """
 
 import functools
@@ -14,10 +15,10 @@ SURE = 3.0
 
 @dataclass(frozen=True, slots=True)
 class LearnedRow:
-    """A run.
+    """Runs of one pair that differ by their seeds alone; figures are means over them.
 
     Args:
-        name: Images, recipe, student and seed.
+        name: Images, recipe and student.
         pictures: What the images are.
         images: Number of training images.
         recipe: Name of the recipe.
@@ -28,7 +29,8 @@ class LearnedRow:
         seen: Images gone through, one counted at each pass.
         before: k-NN top-1 on held-out images before training, per cent.
         after: The same at the end.
-        error: Sampling error of `after`.
+        error: Sampling error of `after` in one run, as all runs are measured on the same held-out images.
+        runs: How many there are.
     """
 
     name: str
@@ -43,6 +45,7 @@ class LearnedRow:
     before: float
     after: float
     error: float
+    runs: int = 1
 
     @property
     def learned(self) -> bool:

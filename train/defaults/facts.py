@@ -13,8 +13,9 @@ from lowzoo.data.source import ImageSource
 from lowzoo.evaluate.knn_protocol import spared
 from lowzoo.system.device import cpu_multiplies_bf16, pick_device
 from lowzoo.train.recipes import RECIPES
-from lowzoo.train.recipes.facts import Facts
+from lowzoo.train.recipes.facts import Facts, width_of
 from lowzoo.train.teachers import brings_head
+from lowzoo.zoo.find import architecture_of
 
 # Images that are looked at for their size; spread over the set, but the first ones of a stream.
 _PROBED = 24
@@ -40,6 +41,7 @@ def look(recipe: str, source: ImageSource, fields: Mapping[str, Any], processes:
         )
     declared = RECIPES[recipe]
     needs, teacher = declared.needs, declared.teacher_of(fields)
+    own_head = not needs.teacher or brings_head(teacher, prototypes=needs.prototypes)
     device = pick_device(str(fields.get("device", "auto")))
     return Facts(
         recipe=recipe,
@@ -48,11 +50,22 @@ def look(recipe: str, source: ImageSource, fields: Mapping[str, Any], processes:
         student=catalog.student_architecture(str(fields.get("student", declared.student)), recipe),
         gpu=device.type != "cpu",
         fast_bf16=device.type == "cpu" and cpu_multiplies_bf16(),
-        teacher_head=not needs.teacher or brings_head(teacher, prototypes=needs.prototypes),
+        teacher_head=own_head,
         processes=processes,
         teacher=teacher,
+        teacher_width=0 if own_head else _width(teacher),
         spared=spared(source),
     )
+
+
+def _width(teacher: str) -> int:
+    entry = catalog.teachers().get(teacher)
+    if entry is not None and not entry.model:
+        return width_of(entry.architecture)
+    try:
+        return width_of(architecture_of(entry.model if entry else teacher))
+    except LowzooError:  # said where the teacher is loaded
+        return 0
 
 
 def _side(source: ImageSource) -> int:

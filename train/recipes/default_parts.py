@@ -44,7 +44,7 @@ def teacher_fields(facts: Facts, named: Mapping[str, Any], size: int, bottleneck
         while prototypes < _MOST_PROTOTYPES and prototypes * _IMAGES_EACH <= facts.images:
             prototypes *= 2
         # So many principal axes need more images than that, some of which may be held out or unreadable.
-        axes = bottleneck
+        axes = min(bottleneck, facts.teacher_width or bottleneck)
         while axes > 2 and axes * 2 > facts.images:
             axes //= 2
         # The bundled teacher's MobileNetV3-Large after 3 minutes of two cores on 5,000 photographs: RoB has 10.1 % k-NN

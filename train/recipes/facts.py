@@ -27,6 +27,7 @@ class Facts:
         teacher_head: Whether the teacher brings the head that the recipe needs; always without a teacher.
         processes: Number of processes of the run.
         teacher: A word for the teacher; without meaning for a recipe that has none.
+        teacher_width: Features of a teacher to whose embeddings prototypes are fitted; 0 where nothing tells.
         spared: Images that are held out at the most, where a set is not divided.
     """
 
@@ -39,6 +40,7 @@ class Facts:
     teacher_head: bool = True
     processes: int = 1
     teacher: str = BUNDLED_TEACHER
+    teacher_width: int = 0
     spared: int = 0
 
     @property
@@ -63,6 +65,19 @@ def has_class_token(architecture: str) -> bool:
 def has_depthwise_kernels(architecture: str) -> bool:
     """Whether a network has convolutions of one channel each, as MobileNets and ConvNeXts have."""
     return any(len(shape) == 4 and shape[1] == 1 < shape[2] for shape in _shapes(architecture).values())
+
+
+@cache
+def width_of(architecture: str) -> int:
+    """Number of features of a network; 0 of one that nobody knows."""
+    import timm
+    import torch
+
+    if not timm.is_model(architecture):
+        return 0
+    with torch.device("meta"):
+        network = timm.create_model(architecture, num_classes=0)
+    return min(int(network.num_features), int(getattr(network, "head_hidden_size", network.num_features)))
 
 
 @cache

@@ -18,6 +18,7 @@ from lowzoo.train.recipes.facts import BUNDLED_TEACHER, Facts
 from lowzoo.train.recipes.rob.config import RobConfig
 from lowzoo.train.recipes.sslight.config import SslightConfig
 from lowzoo.train.settings.config import checked, named_fields, resolve
+from tests.helpers.train import WIDTH, make_teacher
 
 FACTS = Facts("rob", images=5000, side=300, student="vit_tiny_patch16_224", gpu=False)
 SETS = [2, 3, 5, 12, 70, 600, 5_000, 50_000, 1_281_167]
@@ -421,3 +422,16 @@ def test_a_queue_is_of_half_the_images_at_most() -> None:
         config = _resolved(replace(FACTS, recipe="sslight", images=images), "method=swav")
         assert isinstance(config, SslightConfig)
         assert config.queue == queue
+
+
+def test_no_more_axes_are_fitted_than_the_teacher_has_features(tmp_path: Path) -> None:
+    teacher = make_teacher(tmp_path / "teacher", "moco")
+    (tmp_path / "pictures").mkdir()
+    facts = look("rob", _pictures(tmp_path / "pictures", 4, different=4), {"teacher": str(teacher)}, 1)
+    assert (facts.teacher_head, facts.teacher_width) == (False, WIDTH)
+    config = resolve(choose(replace(facts, images=5000), {"teacher": str(teacher)}).fields)
+    assert isinstance(config, RobConfig)
+    assert config.student_head.bottleneck == config.fitted_bottleneck == WIDTH < 128
+    pictures = _pictures(tmp_path / "pictures", 4, different=4)
+    for word, width in (("mobilenetv2_supervised", 1280), ("vit_tiny_patch16_224", 192), ("dino_vits16", 0)):
+        assert look("seed", pictures, {"teacher": word}, 1).teacher_width == width, "0 beside a head of its own"
