@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from lowzoo.base.errors import LowzooError
+from lowzoo.base.progress import in_minutes
 from lowzoo.data.pixels.decode import BadImage
 from lowzoo.detection.folder import TrainedDetector, save_detector
 from lowzoo.detection.network.detector import Backbone, Detector, parameters_by_part
@@ -177,6 +178,9 @@ class DetectorRun:
                     self._leave(number)
                 if budget is not None and not ended:
                     self._relay(budget.after(self.step, self.length), bar)
+                    if self.step >= self.length.total:  # there is no room for another
+                        self._seconds = before + time.monotonic() - began
+                        self._save()
         if self.config.precise_bn and self.step >= self.length.total:
             self._measure_batch_norms()
         if self.main:
@@ -272,6 +276,11 @@ class DetectorRun:
         if not self.config.minutes or self.step >= self.length.total:
             return None
         spent = collectives.any_of(int(self._seconds + time.monotonic() - self._began))
+        if self.step and spent >= 60 * self.config.minutes:
+            # To load it took what was left.
+            self._say(f"{in_minutes(self.config.minutes)} are spent: the run ends at step {self.step}")
+            self._lay(self.length.relaid(self.step, self.step))
+            return None
         budget = Budget(self.config.minutes, spent, self.folder, 1, say=self._say)
         # The score at the end needs its part of the time; a detector that knows nothing takes longest.
         since = time.monotonic()

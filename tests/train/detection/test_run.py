@@ -1,7 +1,9 @@
 """A detector's run: it learns, resumes to the bit, divides over processes, and says what it refuses."""
 
 import json
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,6 +16,7 @@ from lowzoo.cli.main import main
 from lowzoo.detection.folder import load_detector
 from lowzoo.train.detection.loop import DetectorRun
 from lowzoo.train.monitoring.metrics import read_metrics
+from lowzoo.train.settings.length import Length, Segment
 from lowzoo.zoo.resolve import load_model
 from tests.helpers.detection import TINY, drawn_set
 from tests.helpers.slow import slow_but
@@ -223,6 +226,17 @@ def test_minutes_are_kept(data, tmp_path):
     found = _segment(data, tmp_path / "run", task="detect", steps=None, minutes=0.2)
     assert found.result.settings["minutes"] == 0.2
     assert found.result.settings["steps"] >= 1
+
+
+def test_a_run_that_is_loaded_as_its_minutes_end_is_concluded() -> None:
+    said, laid = [], []
+    config = SimpleNamespace(minutes=0.2)
+    length = Length(5, (Segment(0, 0.0, 1000), Segment(3, 0.1, 30)))
+    run = SimpleNamespace(config=config, step=6, length=length, _seconds=13.0, _began=time.monotonic())
+    run._say, run._lay = said.append, laid.append
+    assert DetectorRun._budget(run) is None  # type: ignore[arg-type]
+    assert [each.total for each in laid] == [6]
+    assert said == ["0.2 minutes are spent: the run ends at step 6"]
 
 
 def test_an_unreadable_image_is_counted_and_named(tmp_path):
