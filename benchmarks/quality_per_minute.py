@@ -1,7 +1,7 @@
 """What each trainer makes of the same photographs in the same minutes: k-NN and a linear probe.
 
     python benchmarks/quality_per_minute.py --data tiny-imagenet-100 --work DIR --peers PYTHON
-        [--minutes 5 20] [--seeds 1] [--only SIDE ...] [--clock processor]
+        [--minutes 5 20] [--seeds 1] [--only SIDE ...] [--clock processor] [--student resnet18]
     python benchmarks/quality_per_minute.py --tables
 
 25,000 photographs (every second of tiny-imagenet-100's training images, 64 px), one student, one machine of two cores.
@@ -45,7 +45,8 @@ from lowzoo.train.networks.encoder import create_student
 from lowzoo.train.settings.config import named_fields, resolve
 
 OUT = Path(__file__).parent / "results" / "quality_per_minute.json"
-STUDENT, TEACHER, SIDE = "mobilenetv3_large_100", "mobilenetv2_supervised", 64
+TEACHER, SIDE = "mobilenetv2_supervised", 64
+STUDENTS = {"mobilenetv3_large_100": "MobileNetV3-Large", "resnet18": "ResNet-18"}
 EVALUATED = (64, 96)
 OWN = ("lowzoo-rob", "lowzoo-seed", "lowzoo-sslight", "lowzoo-rob-sslight")
 PEERS = (
@@ -74,6 +75,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, nargs="+", default=[5, 20])
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--only", nargs="+", choices=SIDES, default=SIDES, metavar="SIDE")
+    parser.add_argument("--student", choices=list(STUDENTS), default="mobilenetv3_large_100")
     parser.add_argument("--clock", choices=["wall", "processor"], default="wall")
     parser.add_argument("--tables", action="store_true", help="write table and picture alone")
     words = parser.parse_args()
@@ -89,14 +91,16 @@ def main() -> None:
     for minutes in words.minutes:
         for seed in range(words.seeds):
             for side in words.only:
-                key = f"{side}-{minutes:g}min-{seed}-{words.clock}"
+                key = _key(side, minutes, seed, words)
                 if key in document["rows"]:
                     continue
                 trained = words.work / key / "trained.json"
                 if not trained.exists():
                     documents.write(trained, _row(side, minutes, seed, words, bank, folder))
-                row = documents.read(trained) | _judged(words.work / key, bank, queries, probed=side not in UNTRAINED)
-                row |= {"side": side, "minutes": minutes, "seed": seed, "clock": words.clock, "student": STUDENT}
+                row = documents.read(trained) | _judged(
+                    words.work / key, words.student, bank, queries, probed=side not in UNTRAINED
+                )
+                row |= {"side": side, "minutes": minutes, "seed": seed, "clock": words.clock, "student": words.student}
                 document = documents.read(OUT, {"rows": {}})
                 document["rows"][key] = row | documents.circumstances() | {"cores": os.cpu_count()}
                 documents.write(OUT, document)
@@ -104,23 +108,29 @@ def main() -> None:
     _tables(document)
 
 
+def _key(side: str, minutes: float, seed: int, words: argparse.Namespace) -> str:
+    """Name of a row and of its folder; the first student's go without its name."""
+    student = "" if words.student == next(iter(STUDENTS)) else f"-{words.student}"
+    return f"{side}-{minutes:g}min-{seed}-{words.clock}{student}"
+
+
 def _row(
     side: str, minutes: float, seed: int, words: argparse.Namespace, bank: ImageSource, folder: Path
 ) -> dict[str, Any]:
     """Train one side, and leave its student in its folder as weights.pth."""
-    out = words.work / f"{side}-{minutes:g}min-{seed}-{words.clock}"
+    out = words.work / _key(side, minutes, seed, words)
     out.mkdir(parents=True, exist_ok=True)
     if side in UNTRAINED:
         torch.manual_seed(seed)
-        network = timm.create_model(STUDENT, num_classes=0)
+        network = timm.create_model(words.student, num_classes=0)
         if side.startswith("lowzoo"):
-            named = [f"student={STUDENT}", f"minutes={minutes}"]
+            named = [f"student={words.student}", f"minutes={minutes}"]
             chosen = choose(look("sslight", bank, named_fields(settings=named), 1), named_fields(settings=named))
             network = create_student(resolve(chosen.fields, settings=named))
         torch.save(network.state_dict(), out / "weights.pth")
         return {"steps": 0, "spent": 0.0, "versions": {"timm": timm.__version__}}
     if side in OWN:
-        return _own(side, minutes, seed, words.clock, bank, folder, out)
+        return _own(side, minutes, seed, words, bank, folder, out)
     seconds = minutes * 60 * (TWO_CORES if words.clock == "processor" else 1)
     teacher = words.work / "teacher.safetensors"
     if not teacher.exists():
@@ -129,7 +139,7 @@ def _row(
         "folder": str(folder),
         "images": len(bank),
         "out": str(out / "weights.pth"),
-        "student": STUDENT,
+        "student": words.student,
         "seconds": seconds,
         "clock": words.clock,
         "seed": seed,
@@ -147,7 +157,7 @@ def _row(
 
 
 def _own(
-    side: str, minutes: float, seed: int, clock: str, bank: ImageSource, folder: Path, out: Path
+    side: str, minutes: float, seed: int, words: argparse.Namespace, bank: ImageSource, folder: Path, out: Path
 ) -> dict[str, Any]:
     from lowzoo.train.monitoring.progress import Progress
     from lowzoo.train.recipes.sslight.defaults import defaults
@@ -158,12 +168,12 @@ def _own(
     if side == "lowzoo-rob-sslight":
         from lowzoo.train.recipes.recipe import Budget
 
-        fields = defaults(look("sslight", bank, {"student": STUDENT}, 1), {}, Budget(64, SIDE))
+        fields = defaults(look("sslight", bank, {"student": words.student}, 1), {}, Budget(64, SIDE))
         softer = {name: fields[name] for name in ("views", "alpha", "beta")}
     began = time.perf_counter(), time.process_time()
-    if clock == "processor":
+    if words.clock == "processor":
         torch.set_num_threads(1)
-        settings = [f"student={STUDENT}", f"seed={seed}", "monitor_epochs=0"]
+        settings = [f"student={words.student}", f"seed={seed}", "monitor_epochs=0"]
         config = config_of(out / "run", recipe, bank, minutes, settings, softer, whole=True)
         began = time.perf_counter(), time.process_time()
         result = Run(config, bank, None, out / "run", resume=holds_run(out / "run")).train(Progress())
@@ -173,7 +183,7 @@ def _own(
         trained = lowzoo.train.run(
             recipe,
             folder,
-            student=STUDENT,
+            student=words.student,
             seed=seed,
             minutes=minutes,
             out=out / "run",
@@ -181,16 +191,16 @@ def _own(
             resume=holds_run(out / "run"),
         )
         steps = trained.steps
-    spent = time.perf_counter() - began[0] if clock == "wall" else time.process_time() - began[1]
+    spent = time.perf_counter() - began[0] if words.clock == "wall" else time.process_time() - began[1]
     network = lowzoo.load(out / "run").model
     torch.save(network.state_dict(), out / "weights.pth")
     versions = {"torch": torch.__version__, "lowzoo": lowzoo.__version__}
     return {"steps": steps, "spent": spent, "config": (out / "run" / "config.toml").read_text(), "versions": versions}
 
 
-def _judged(folder: Path, bank: ImageSource, queries: ImageSource, *, probed: bool) -> dict[str, Any]:
+def _judged(folder: Path, student: str, bank: ImageSource, queries: ImageSource, *, probed: bool) -> dict[str, Any]:
     """k-NN by size, and the linear probe at the better one; it takes minutes on random features."""
-    network = timm.create_model(STUDENT, num_classes=0)
+    network = timm.create_model(student, num_classes=0)
     weights = torch.load(folder / "weights.pth", weights_only=True)
     wanted = network.state_dict().keys()
     missing = [name for name in wanted if name not in weights]
@@ -231,8 +241,6 @@ def _photographs(bank: ImageSource, folder: Path) -> Path:
 
 
 def _tables(document: dict[str, Any]) -> None:
-    rows = document["rows"].values()
-    budgets = sorted({(row["minutes"], row["clock"]) for row in rows})
     lines = [
         "# k-NN and linear top-1 after equal minutes",
         "",
@@ -240,69 +248,82 @@ def _tables(document: dict[str, Any]) -> None:
         " are in the JSON.",
         "",
     ]
-    for minutes, clock in budgets:
-        lines += [
-            f"## {minutes:g} minutes on two cores ({'by the clock' if clock == 'wall' else 'as processor time'})",
-            "",
-            "| side | taught | k-NN % | linear % | steps | seeds |",
-            "|---|---|---|---|---|---|",
-        ]
-        for side in SIDES:
-            of = [row for row in rows if (row["side"], row["minutes"], row["clock"]) == (side, minutes, clock)]
-            if of:
-                shown = [
-                    "/".join("-" if row[name] is None else f"{row[name]:.1f}" for row in of)
-                    for name in ("knn", "linear")
-                ]
-                taught = "yes" if side in TAUGHT else "no"
-                lines.append(f"| {side} | {taught} | {shown[0]} | {shown[1]} | {of[0]['steps']} | {len(of)} |")
-        lines.append("")
-        for taught in (True, False):
-            of = [row for row in rows if (row["minutes"], row["clock"]) == (minutes, clock)]
-            alike = [row for row in of if (row["side"] in TAUGHT) == taught]
-            ours = max((row["knn"] for row in alike if row["side"] in OWN), default=0)
-            peers = max((row["knn"] for row in alike if row["side"] in PEERS), default=0)
-            if ours and peers:
-                kind = "With" if taught else "Without"
-                lines.append(f"{kind} a teacher the best of ours has {ours / peers:.2f} times the best peer's k-NN.")
-        untrained = [row["knn"] for row in of if row["side"] in UNTRAINED]
-        if untrained:
-            most = f"Untrained networks have up to {max(untrained):.1f} %"
-            lines += ["", f"{most}; what is below may have learned nothing."]
-        lines.append("")
+    groups: dict[tuple[str, float, str], list[dict[str, Any]]] = {}
+    for row in document["rows"].values():
+        groups.setdefault((row["student"], row["minutes"], row["clock"]), []).append(row)
+    for student, minutes, clock in sorted(groups, key=lambda group: (list(STUDENTS).index(group[0]), *group[1:])):
+        of = groups[student, minutes, clock]
+        by = "by the clock" if clock == "wall" else "as processor time"
+        lines += [f"## {STUDENTS[student]}, {minutes:g} minutes on two cores ({by})", "", *_compared(of), ""]
     OUT.with_suffix(".md").write_text("\n".join(lines))
     _picture(document)
 
 
+def _compared(rows: list[dict[str, Any]]) -> list[str]:
+    """Sides of one student and budget, and how the best of ours stand to the best of the others."""
+    lines = ["| side | taught | k-NN % | linear % | steps | seeds |", "|---|---|---|---|---|---|"]
+    for side in SIDES:
+        if of := [row for row in rows if row["side"] == side]:
+            knn, linear = (
+                "/".join("-" if row[name] is None else f"{row[name]:.1f}" for row in of) for name in ("knn", "linear")
+            )
+            taught = "yes" if side in TAUGHT else "no"
+            lines.append(f"| {side} | {taught} | {knn} | {linear} | {of[0]['steps']} | {len(of)} |")
+    lines.append("")
+    for taught in (True, False):
+        means = {side: mean for side, mean in _means(rows).items() if (side in TAUGHT) == taught}
+        ours = max((mean for side, mean in means.items() if side in OWN), default=0)
+        peers = max((mean for side, mean in means.items() if side in PEERS), default=0)
+        if ours and peers:
+            kind = "With" if taught else "Without"
+            lines.append(f"{kind} a teacher the best of ours has {ours / peers:.2f} times the best peer's k-NN.")
+    untrained = [row["knn"] for row in rows if row["side"] in UNTRAINED]
+    if untrained:
+        most = f"Untrained networks have up to {max(untrained):.1f} %"
+        lines += ["", f"{most}; what is below may have learned nothing."]
+    return lines
+
+
+def _means(rows: list[dict[str, Any]]) -> dict[str, float]:
+    """Mean k-NN of each side over its seeds."""
+    of: dict[str, list[float]] = {}
+    for row in rows:
+        of.setdefault(row["side"], []).append(row["knn"])
+    return {side: float(np.mean(of[side])) for side in SIDES if side in of}
+
+
 def _picture(document: dict[str, Any]) -> None:
-    """k-NN over minutes, a line a side; bars while one budget alone was measured."""
+    """For each student k-NN over minutes, a line a side; bars while one budget alone was measured."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    points: dict[str, dict[float, list[float]]] = {side: {} for side in SIDES}
-    for row in document["rows"].values():
-        points[row["side"]].setdefault(row["minutes"], []).append(row["knn"])
-    means = {
-        side: {minutes: float(np.mean(of[minutes])) for minutes in sorted(of)} for side, of in points.items() if of
-    }
-    budgets = sorted({minutes for of in means.values() for minutes in of})
-    figure, axes = pyplot.subplots(figsize=(8, 5), layout="constrained")
-    title = "25,000 photographs, MobileNetV3-Large"
-    if len(budgets) == 1:
-        sides = sorted(means, key=lambda side: means[side][budgets[0]])
-        bars = axes.barh(
-            [f"{side}, taught" if side in TAUGHT else side for side in sides],
-            [means[side][budgets[0]] for side in sides],
-            color=["tab:green" if side in OWN else "tab:grey" for side in sides],
-        )
-        axes.bar_label(bars, fmt="%.1f", padding=3)
-        axes.margins(x=0.1)
-        axes.set(xlabel="k-NN top-1 (%)", title=f"{title}, {budgets[0]:g} minutes on two cores")
-    else:
-        for side, of in means.items():
-            axes.plot(list(of), list(of.values()), "o-" if side in OWN else "s--", label=side)
+    rows = document["rows"].values()
+    students = [student for student in STUDENTS if any(row["student"] == student for row in rows)]
+    figure, places = pyplot.subplots(
+        1, len(students), figsize=(8 * len(students), 5), layout="constrained", squeeze=False
+    )
+    for student, axes in zip(students, places[0], strict=True):
+        of = [row for row in rows if row["student"] == student]
+        budgets = sorted({row["minutes"] for row in of})
+        means = {minutes: _means([row for row in of if row["minutes"] == minutes]) for minutes in budgets}
+        title = f"25,000 photographs, {STUDENTS[student]}"
+        if len(budgets) == 1:
+            sides = sorted(means[budgets[0]], key=lambda side: means[budgets[0]][side])
+            bars = axes.barh(
+                [f"{side}, taught" if side in TAUGHT else side for side in sides],
+                [means[budgets[0]][side] for side in sides],
+                color=["tab:green" if side in OWN else "tab:grey" for side in sides],
+            )
+            axes.bar_label(bars, fmt="%.1f", padding=3)
+            axes.margins(x=0.1)
+            axes.set(xlabel="k-NN top-1 (%)", title=f"{title}, {budgets[0]:g} minutes on two cores")
+            continue
+        for side in SIDES:
+            found = {minutes: means[minutes][side] for minutes in budgets if side in means[minutes]}
+            if found:
+                axes.plot(list(found), list(found.values()), "o-" if side in OWN else "s--", label=side)
         axes.set(xlabel="minutes on two cores", ylabel="k-NN top-1 (%)", title=title)
         axes.legend(fontsize=8)
     figure.savefig(OUT.with_suffix(".png"), dpi=120)
