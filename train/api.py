@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -301,6 +302,7 @@ def _train(
     from lowzoo.train.distributed.child_processes import refuse_rerun
     from lowzoo.train.runs.outcome import TrainResult
     from lowzoo.train.settings.config import setting_words
+    from lowzoo.zoo.given import word_of
 
     refuse_rerun()
     _check(data, options)
@@ -313,7 +315,7 @@ def _train(
         data=data,
         reading=source_options(reading),
         config=_path(options.get("config")),
-        options={key: str(value) if isinstance(value, Path) else value for key, value in fields.items()},
+        options={key: word_of(value) if isinstance(value, Path) else value for key, value in fields.items()},
         settings=setting_words(options.get("settings") or ()),
         out=_path(options.get("out")),
         resume=options.get("resume", False) or from_step is not None,
@@ -343,7 +345,7 @@ def _check(data: Any, options: RunOptions) -> None:
     Raises:
         LowzooError: It was given.
     """
-    if not (data is None or isinstance(data, str | Path) or hasattr(data, "__len__")):
+    if not (data is None or isinstance(data, str | Path) or _is_sized(data)):
         raise LowzooError(
             f"a {type(data).__name__} is no source of images",
             "Give a folder, a list of PIL images, arrays or tensors, or an ImageSource",
@@ -354,6 +356,15 @@ def _check(data: Any, options: RunOptions) -> None:
         value = options.get(name)
         if value is not None and (not isinstance(value, int) or value < least):
             raise LowzooError(f"{name} = {value!r} is impossible", f"Give a whole number, {least} or more")
+
+
+def _is_sized(data: Any) -> bool:
+    """Whether it has a length; arrays of no dimension have the method and no length."""
+    try:
+        len(data)
+    except TypeError:
+        return False
+    return True
 
 
 class _Printed:
@@ -371,4 +382,6 @@ def _names(names: Sequence[str] | str | None) -> list[str] | None:
 
 
 def _path(path: str | Path | None) -> Path | None:
+    if not (path is None or isinstance(path, str | os.PathLike)):
+        raise LowzooError(f"a path is {path!r}, which is none", "Give a string or a pathlib.Path")
     return None if path is None else Path(path).expanduser()

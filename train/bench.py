@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from lowzoo.base.errors import LowzooError
+from lowzoo.base.progress import plain_line
 from lowzoo.io.files import write_text
 from lowzoo.system.device import pick_device
 from lowzoo.system.flops import arithmetic
@@ -50,9 +51,17 @@ def run_bench(args: TrainArgs, say: Callable[[str], None], compare: Sequence[str
         to compare, the same of each. Empty in a process that is not the first of several.
 
     Raises:
-        LowzooError: Settings that do not exist or do not fit, before anything is timed.
+        LowzooError: Settings that do not exist or do not fit, a run to go on with, or processes to start; before
+            anything is timed.
     """
     check_installed()
+    if args.resume:
+        raise LowzooError("--bench times a run from its start", "Leave out --resume and --from")
+    if args.devices > 1 and distributed.started_together() == 1:
+        raise LowzooError(
+            f"--bench does not start {args.devices} processes itself",
+            f"Use `torchrun --nproc-per-node {args.devices} --no-python lowzoo train ... --bench`, without --devices",
+        )
     say = say if started_first() else _silent
     config = _quiet(resolve_args(args, say=say))
     others = {words: _with(config, words) for words in compare}
@@ -133,11 +142,13 @@ def measure(run: Run, warm_up: int = _WARM_UP, steps: int = _MEASURED) -> dict[s
             f"a run of {len(run.updates)} steps is too short to be timed", "Add epochs, or make the batch smaller"
         )
     warm_up = min(warm_up, total // 2)
+    plain_line("timing: the first step, which is not counted")
     timer = StepTimer(run)
     for number in track(range(total), "timing steps"):
         if number == warm_up:
             timer.forget()
         timer.step()
+    plain_line("timing: the loader alone, and the device's matmuls")
     return timer.report()
 
 
@@ -301,7 +312,7 @@ def _data_rate(run: Run) -> float:
     batches = iter(run.loader())
     next(batches)
     started, images = time.perf_counter(), 0
-    for _ in range(_DATA_BATCHES):
+    for _ in track(range(_DATA_BATCHES), "timing the loader"):
         batch = next(batches, None)
         if batch is None:
             break

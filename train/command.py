@@ -24,6 +24,7 @@ from lowzoo.train.defaults import choose, look
 from lowzoo.train.distributed import processes as distributed
 from lowzoo.train.distributed.child_processes import Relay, needs_script, relayed
 from lowzoo.train.monitoring.label_free import LIMIT
+from lowzoo.train.monitoring.monitor import why_no_knn
 from lowzoo.train.monitoring.progress import Progress
 from lowzoo.train.networks.warm_start import student_of
 from lowzoo.train.recipes import RECIPES, Choice
@@ -242,10 +243,9 @@ def open_run(
         f"{config.method_name}: {config.student}{taught} on the {what} {source.name} ({len(source)} images), "
         + (f"preset {' + '.join(args.layers)}" if args.layers else "settings chosen for it")
     )
-    if config.monitor_epochs and (queries is None or source.labels is None):
+    if config.monitor_epochs and (why := why_no_knn(source, queries)):
         where = "held-out images" if queries is not None else "training images, as none can be spared"
-        need = "labels" if source.labels is None else "classes of several images"
-        say(f"No k-NN monitor: it needs {need}. Others measure {where}")
+        say(f"No k-NN monitor: {why}. Others measure {where}")
     run = Run(
         config,
         source,
@@ -286,7 +286,7 @@ def _open_images(
     begun = run_data.holds_out(folder) if args.resume else None
     if not (config.monitor_epochs if begun is None else begun):
         return source, None
-    if source.labels is None:
+    if source.labels is None or len(np.unique(source.labels[source.labels >= 0])) < 2:
         return _spare(source, say)
     if not spared(source):
         return source, None
@@ -299,7 +299,7 @@ def _open_images(
 
 
 def _spare(source: ImageSource, say: Callable[[str], None]) -> tuple[ImageSource, ImageSource | None]:
-    """Images without labels, and a tenth of them for the monitors; none of a stream or of a small set."""
+    """Images without classes to tell, and a tenth of them for the monitors; none of a stream or of a small set."""
     count = min(LIMIT, len(source) // 10)
     if source.streamed or count < _FEWEST_HELD_OUT:
         return source, None

@@ -8,7 +8,7 @@ import contextlib
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 
 Say = Callable[[str], None]
 
@@ -108,6 +108,15 @@ def plain_line(text: str) -> None:
         say(text)
     else:
         print(text, file=sys.stderr, flush=True)
+
+
+def line_writer() -> Say:
+    """`plain_line` for other threads, which do not know whom to tell; does nothing where a bar is shown instead."""
+    if shows_bars():
+        return _silent
+    context = copy_context()
+    # Entered for each line by itself, as no two threads may be in one at a time.
+    return lambda text: context.copy().run(plain_line, text)
 
 
 def in_minutes(minutes: float) -> str:

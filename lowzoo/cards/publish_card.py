@@ -183,10 +183,11 @@ def _run_lines(facts: dict[str, Any], teacher: dict[str, Any] | None, license: s
 
 
 def _figures(facts: dict[str, Any]) -> list[Metric]:
-    knn = (facts.get("result") or {}).get("knn")
-    if knn is None:
+    result = facts.get("result") or {}
+    if (knn := result.get("knn")) is None:
         return []
-    return [Metric("k-NN top-1", knn, facts["data"]["name"], "k = 20, monitor of the run", "measured by the run")]
+    protocol = f"k = {result.get('knn_neighbours', 20)}, monitor of the run"
+    return [Metric("k-NN top-1", knn, facts["data"]["name"], protocol, "measured by the run")]
 
 
 def _results(figures: list[Metric]) -> str:

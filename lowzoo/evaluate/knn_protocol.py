@@ -79,8 +79,8 @@ def open_train_test(
         options: How images are found and read.
 
     Raises:
-        LowzooError: No such set or split, no labels, the same images twice, or a class of the queries that the bank
-            lacks.
+        LowzooError: No such set or split, no labels, the same images twice, or a class of the queries
+            that the bank lacks.
     """
     if isinstance(source_spec, TrainTestData):
         if options != DEFAULT_OPTIONS:

@@ -4,7 +4,7 @@ Files lie in `~/.cache/lowzoo/downloads` (`$LOWZOO_CACHE/downloads`), one proces
 of an unfinished one stays beside it. An address may end in a signature (`?sv=...`); it is sent, but neither stored nor
 shown.
 
-What a download shows on stderr: a bar on a terminal, else one line; or to whoever is told.
+What a download shows on stderr: a bar on a terminal, else a line now and then; or to whoever is told.
 
 A file that is still arriving, under a name of its own until it is whole.
 """
@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from lowzoo.base.errors import LowzooError
-from lowzoo.base.progress import plain_line, shows_bars
+from lowzoo.base.progress import Pace, plain_line, shows_bars
 from lowzoo.io.cache_folder import cache_folder
 
 _CHUNK = 1 << 20
@@ -295,7 +295,14 @@ def shown(name: str) -> Iterator[Show]:
     """
     if not shows_bars():
         plain_line(f"Downloading {name}")
-        yield lambda arrived, total: None
+        pace = Pace()
+
+        def line(arrived: int, total: int | None) -> None:
+            if pace.due():
+                of = f" of {total / 1e6:.0f}" if total else ""
+                plain_line(f"Downloading {name}: {arrived / 1e6:.0f}{of} MB")
+
+        yield line
         return
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn

@@ -3,6 +3,7 @@
 The resize is PIL's (antialiased, on 8 bits), as in the pipelines that the published figures come from.
 """
 
+import functools
 from dataclasses import dataclass
 from typing import Protocol, Self
 
@@ -18,6 +19,8 @@ from lowzoo.preprocess.input_facts import FILTERS as NAMES
 from lowzoo.preprocess.input_facts import InputFacts, checked
 
 FILTERS = {name: Image.Resampling[name.upper()] for name in NAMES}
+# A picture whose resized whole has more times the input's pixels is a strip: the input's part of it is resized alone.
+_WHOLE = 1000
 
 
 class InputSpec(Protocol):
@@ -80,10 +83,13 @@ def to_uint8_input(image: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint
         LowzooError: The picture has other channels than the network.
     """
     placed = frame(image.shape[0], image.shape[1], spec)
-    pixels = resize(image, placed.resized, spec)
     height, width = spec.input_size[1:]
     top, left = max(placed.top, 0), max(placed.left, 0)
-    part = pixels[top : top + height, left : left + width]
+    if placed.resized[0] * placed.resized[1] > _WHOLE * height * width:
+        part = pixels = _part(image, placed.resized, (top, left), spec)
+    else:
+        pixels = resize(image, placed.resized, spec)
+        part = pixels[top : top + height, left : left + width]
     if part.shape[:2] == (height, width):
         return np.ascontiguousarray(part)
     whole = np.empty((height, width, pixels.shape[2]), np.uint8)
@@ -91,6 +97,26 @@ def to_uint8_input(image: NDArray[np.uint8], spec: InputSpec) -> NDArray[np.uint
     top, left = max(-placed.top, 0), max(-placed.left, 0)
     whole[top : top + part.shape[0], left : left + part.shape[1]] = part
     return whole
+
+
+def _part(
+    image: NDArray[np.uint8], resized: tuple[int, int], corner: tuple[int, int], spec: InputSpec
+) -> NDArray[np.uint8]:
+    """What the input shows of a strip, without resizing the rest of it: one pass after the other, as of the whole."""
+    shape, (height, width) = image.shape[:2], spec.input_size[1:]
+    ends = min(corner[0] + height, resized[0]), min(corner[1] + width, resized[1])
+    rows, columns = ((corner[i] * shape[i] / resized[i], ends[i] * shape[i] / resized[i]) for i in (0, 1))
+    filtered, planes = FILTERS[spec.interpolation], _planes(image, spec.input_size[0])
+    height_shrinks_more = (
+        shape[0] > shape[1] and resized[0] < shape[0] and shape[1] * resized[0] < resized[1] * shape[0]
+    )
+    for by_rows in (True, False) if height_shrinks_more and resizes_tall_first() else (False, True):
+        if by_rows:
+            size, box = (planes[0].width, ends[0] - corner[0]), (0, rows[0], planes[0].width, rows[1])
+        else:
+            size, box = (ends[1] - corner[1], planes[0].height), (columns[0], 0, columns[1], planes[0].height)
+        planes = [plane.resize(size, filtered, box) for plane in planes]
+    return np.concatenate([np.atleast_3d(np.asarray(plane)) for plane in planes], axis=2)
 
 
 def resize(image: NDArray[np.uint8], size: tuple[int, int], spec: InputSpec) -> NDArray[np.uint8]:
@@ -113,6 +139,7 @@ def resize(image: NDArray[np.uint8], size: tuple[int, int], spec: InputSpec) -> 
     return np.concatenate([np.atleast_3d(np.asarray(plane)) for plane in planes], axis=2)
 
 
+@functools.cache
 def resizes_tall_first() -> bool:
     """Whether this PIL resizes the rows of a tall picture before its columns, as from version 13 on.
 

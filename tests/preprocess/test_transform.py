@@ -13,6 +13,7 @@ from timm.data import create_transform, resolve_data_config
 from timm.data.transforms_factory import transforms_imagenet_eval
 
 from lowzoo.base.errors import LowzooError
+from lowzoo.preprocess import transform
 from lowzoo.preprocess.framing import frame
 from lowzoo.preprocess.input_facts import CROP_MODES, input_facts
 from lowzoo.preprocess.transform import FILTERS, Preprocessing, preprocess, resizes_tall_first, to_uint8_input
@@ -150,3 +151,25 @@ def test_the_size_of_a_test_has_its_own_crop():
 def test_whether_rows_of_tall_pictures_are_resized_first():
     """PIL does so since version 13, and what is rounded to bytes in between is then something else."""
     assert resizes_tall_first() == (int(pil_version.partition(".")[0]) >= 13)
+
+
+@pytest.mark.parametrize("shape", [(900, 9), (9, 900), (3000, 31), (40, 4000)])
+@pytest.mark.parametrize("crop_pct", [1.0, 0.875])
+def test_the_shown_part_of_a_strip_is_that_of_the_whole(
+    shape: tuple[int, int], crop_pct: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strip = np.random.default_rng(0).integers(0, 256, (*shape, 3), np.uint8)
+    spec = Preprocessing((3, 64, 64), (0.5,) * 3, (0.5,) * 3, "bicubic", crop_pct)
+    monkeypatch.setattr(transform, "_WHOLE", 10)
+    part = to_uint8_input(strip, spec)
+    monkeypatch.setattr(transform, "_WHOLE", 10**9)
+    whole = to_uint8_input(strip, spec)
+    difference = np.abs(part.astype(int) - whole.astype(int))
+    assert difference.max() <= 1
+    assert (difference > 0).mean() < 0.01
+
+
+def test_a_line_of_pixels_takes_no_more_memory_than_it_has() -> None:
+    spec = Preprocessing((3, 224, 224), (0.5,) * 3, (0.5,) * 3, "bicubic", 1.0)
+    line = np.full((65_000, 1, 3), 7, np.uint8)  # 224 px wide, it would be 14,560,000 px long
+    assert (to_uint8_input(line, spec) == 7).all()

@@ -217,3 +217,16 @@ def test_a_script_that_its_processes_need_and_cannot_have_is_told_so(taught, tmp
     assert done.returncode != 0
     assert 'Put the call under `if __name__ == "__main__":`' in done.stderr
     assert "trained 2" not in done.stdout
+
+
+@pytest.mark.parametrize("words", [{"data": np.array(5)}, {"out": 5}, {"config": 5.0}])
+def test_what_is_no_path_and_no_images_is_refused_in_a_line(words: dict[str, object]) -> None:
+    with pytest.raises(LowzooError, match=r"is no source of images|which is none"):
+        lowzoo.train.sslight(**({"data": None, "steps": 1} | words))  # type: ignore[arg-type]
+
+
+def test_a_path_is_never_a_name_of_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("resnet18").mkdir()
+    with pytest.raises(LowzooError, match="resnet18 is no model folder"):
+        lowzoo.train.rob(None, teacher=Path("resnet18"), steps=1, out=tmp_path / "run")

@@ -1,6 +1,7 @@
 """`--bench`: its parts add up, its bottleneck has a name, and nothing of the run remains."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -133,4 +134,15 @@ def test_what_cannot_be_compared_is_refused_before_anything_is_timed(words: str,
     args = TrainArgs("rob", ("rob_dino",), str(tmp_path / "pictures"), settings=settings, out=tmp_path / "out")
     with pytest.raises(LowzooError, match=reason):
         run_bench(args, print, (words,))
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_a_bench_cannot_do_is_refused(tmp_path: Path) -> None:
+    words = TrainArgs("rob", ("rob_dino",), str(make_pictures(tmp_path)), settings=SETTINGS, out=tmp_path / "out")
+    with pytest.raises(LowzooError, match="times a run from its start") as caught:
+        run_bench(replace(words, resume=True), print)
+    assert "--resume" in caught.value.remedy
+    with pytest.raises(LowzooError, match="does not start 2 processes") as caught:
+        run_bench(replace(words, devices=2), print)
+    assert "torchrun --nproc-per-node 2" in caught.value.remedy
     assert not (tmp_path / "out").exists()

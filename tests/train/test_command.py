@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 import lowzoo
@@ -45,3 +47,39 @@ def test_the_only_run_of_a_recipe_is_resumed_and_one_of_several_is_to_be_named(
     assert _run_to_resume(of_a_preset) == Path("runs/rob-vit_tiny")
     named = TrainArgs("rob", (), options={"student": "resnet50"}, resume=True)
     assert _run_to_resume(named) == Path("runs/rob-resnet50")
+
+
+def _set(folder: Path, names: tuple[str, ...]) -> Path:
+    """Eight different pictures under each of the names."""
+    for place, name in enumerate(names):
+        (folder / name).mkdir(parents=True)
+        for number in range(8):
+            picture = np.random.default_rng(100 * place + number).integers(0, 256, (40, 40, 3), np.uint8)
+            cv2.imwrite(str(folder / name / f"{number}.png"), picture)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("names", "why"),
+    [
+        (("cats",), "all training images are of one class"),
+        (("train/a", "train/b", "val"), "validation has no labels"),
+        (("train/cat", "train/dog", "val/Cat", "val/Dog"), "is of a class that the training images have"),
+        (("train", "val"), "it needs labels"),
+    ],
+)
+def test_held_out_images_that_cannot_be_classified_leave_the_other_monitors(
+    tmp_path: Path, names: tuple[str, ...], why: str
+) -> None:
+    said: list[str] = []
+    run = lowzoo.train.sslight(
+        _set(tmp_path / "set", names),
+        student="test_resnet",
+        steps=2,
+        out=tmp_path / "run",
+        settings={"batch_size": 4, "workers": 0, "device": "cpu"},
+        progress=said.append,
+    )
+    assert any(line.startswith("No k-NN monitor: ") and why in line for line in said)
+    assert run.knn_after is None
+    assert "views that find their own image" in run.verdict

@@ -91,18 +91,23 @@ class BadImageLog:
 
     def _rewrite(self) -> None:
         if self._names:
-            write_text(self.file, "".join(f"{name}\n" for name in self._names))
+            write_text(self.file, "".join(f"{_line(name)}\n" for name in self._names))
         else:
             self.file.unlink(missing_ok=True)
 
     def _append(self, names: Iterable[str]) -> None:
         try:
             with self.file.open("a", encoding="utf-8") as file:
-                file.writelines(f"{printable(name)}\n" for name in names)
+                file.writelines(f"{_line(name)}\n" for name in names)
         except OSError as error:
             raise LowzooError(
                 f"cannot write {self.file}: {error.strerror}", "Free some space, then go on with --resume"
             ) from error
+
+
+def _line(text: str) -> str:
+    """The text in one line, whatever a file is called."""
+    return printable(text.replace("\n", " "))
 
 
 class OddImageLog:
@@ -125,7 +130,7 @@ class OddImageLog:
         Raises:
             LowzooError: The list cannot be written.
         """
-        lines = dict.fromkeys(printable(f"{oddity}: {name}".replace("\n", " ")) for oddity, name in odd)
+        lines = dict.fromkeys(_line(f"{oddity}: {name}") for oddity, name in odd)
         fresh = [line for line in lines if line not in self._lines]
         if not fresh:
             return

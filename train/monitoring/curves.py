@@ -28,7 +28,7 @@ def draw_curves(rows: list[dict[str, Any]], out: Path, title: str) -> None:
     figure.suptitle(printable(title), parse_math=False)
     panels = [
         ("loss (nats)", {"loss": ("", "#1f5fa8")}),
-        ("k-NN top-1 (%), k = 20", {"knn": ("", "#b0413e")}),
+        ("k-NN top-1 (%)", {"knn": ("", "#b0413e")}),
         (
             "without labels (%)",
             {"teacher_neighbours": ("neighbours as the teacher's", "#b0413e"), "own_view": ("own view", "#d59b2d")},

@@ -21,7 +21,8 @@ from torch.nn.functional import normalize
 from lowzoo.data.source import ImageSource
 from lowzoo.data.stores.stream import HEAD
 from lowzoo.train.data.dataset import ViewDataset
-from lowzoo.train.monitoring.monitor import count_different, features_of, finite, images_at_once, load_squares
+from lowzoo.train.monitoring.monitor import features_of, finite, first_of_each, images_at_once, load_squares
+from lowzoo.train.monitoring.progress import track
 from lowzoo.train.views import ViewGroup, photometric
 
 # Images that the monitor looks at, at most.
@@ -30,6 +31,10 @@ _NEIGHBOURS = 10
 # Of every recipe's run alike, so that their figures can be compared.
 _SCALE = (0.3, 1.0)
 _SEED = 0
+# Cosines that differ by less are alike.
+_TIE = 1e-9
+# Images of which views are drawn at once.
+_AT_ONCE = 16
 
 _Context = Callable[[], AbstractContextManager[Any]]
 
@@ -49,13 +54,21 @@ class LabelFreeMonitor:
     def __init__(self, images: ImageSource, size: int, limit: int = LIMIT) -> None:
         if images.streamed:
             limit = min(limit, HEAD)
-        self._squares, kept = load_squares(images, limit, size, _SEED)
-        self.different = count_different(self._squares)
+        squares, kept = load_squares(images, limit, size, _SEED)
+        # Of copies, none is nearer than another.
+        first = first_of_each(squares)
+        self._squares, self.different = squares[first], len(first)
         group = ViewGroup(name="global", count=2, size=size, scale=_SCALE)
-        batch = ViewDataset(images, (group,), _SEED).__getitems__([(0, int(index)) for index in kept])
-        self._crops_N23SS, self._params_N2P = batch.crops[0].clone(), batch.photometric
+        dataset, crops, params = ViewDataset(images, (group,), _SEED), [], []
+        places = [(0, int(index)) for index in kept[first.numpy()]]
+        blocks = [places[start : start + _AT_ONCE] for start in range(0, len(places), _AT_ONCE)]
+        for block in track(blocks, "drawing views") if len(blocks) > 1 else blocks:
+            batch = dataset.__getitems__(block)
+            crops.append(batch.crops[0].clone())
+            params.append(batch.photometric)
+            batch.release()
+        self._crops_N23SS, self._params_N2P = torch.cat(crops), torch.cat(params)
         self._teachers: Tensor | None = None
-        batch.release()
 
     def __len__(self) -> int:
         return len(self._squares)
@@ -68,19 +81,17 @@ class LabelFreeMonitor:
     def measure(self, backbone: nn.Module, device: torch.device, autocast: _Context) -> tuple[dict[str, float], Tensor]:
         """The figures of a student, see the module's docstring, and its features (N, D) of the images.
 
-        `teacher_neighbours` is there beside a teacher alone.
+        `teacher_neighbours` is there beside a teacher alone. `own_view_error` and `teacher_neighbours_error` are the
+        standard errors over the images; absent of a single one.
 
         Raises:
             NotFinite: Features are no finite numbers.
         """
         features = features_of(backbone, self._squares, device, autocast)
         first, second = (self._view_features(backbone, view, device, autocast) for view in (0, 1))
-        figures = {
-            "own_view": round(100 * mean_reciprocal_rank(first, second), 3),
-            "rankme": round(rankme(features), 2),
-        }
+        figures = {**_figure("own_view", reciprocal_ranks(first, second)), "rankme": round(rankme(features), 2)}
         if self._teachers is not None and len(self) > 1:
-            figures["teacher_neighbours"] = round(100 * _overlap(_neighbours(features), self._teachers), 3)
+            figures |= _figure("teacher_neighbours", _overlaps(_neighbours(features), self._teachers))
         return figures, features
 
     @torch.no_grad()
@@ -89,7 +100,8 @@ class LabelFreeMonitor:
         backbone.eval()
         out = []
         batch = images_at_once(self._crops_N23SS.shape[-1], device)
-        for crops, params in zip(self._crops_N23SS.split(batch), self._params_N2P.split(batch), strict=True):
+        blocks = list(zip(self._crops_N23SS.split(batch), self._params_N2P.split(batch), strict=True))
+        for crops, params in track(blocks, "computing features") if len(blocks) > 1 else blocks:
             images = photometric(crops[:, view].to(device), params[:, view])
             with autocast():
                 out.append(backbone(images.contiguous(memory_format=torch.channels_last)).float().cpu())
@@ -97,12 +109,11 @@ class LabelFreeMonitor:
         return finite(torch.cat(out))
 
 
-def mean_reciprocal_rank(queries_ND: Tensor, others_ND: Tensor) -> float:
-    """Mean of 1 / rank of each query's own row among all rows of the others by cosine; ties count against it."""
+def reciprocal_ranks(queries_ND: Tensor, others_ND: Tensor) -> Tensor:
+    """1 / rank (N,) of each query's own row among all rows of the others by cosine; ties count against it."""
     similar = normalize(queries_ND) @ normalize(others_ND).T
     own = similar.diagonal().unsqueeze(1)
-    ranks = (similar >= own).sum(1).clamp_min(1)
-    return float((1 / ranks.double()).mean())
+    return 1 / (similar >= own).sum(1).clamp_min(1).double()
 
 
 def rankme(features_ND: Tensor) -> float:
@@ -112,12 +123,25 @@ def rankme(features_ND: Tensor) -> float:
     return float(torch.exp(-(shares * shares.log()).sum()))
 
 
+def _figure(name: str, values_N: Tensor) -> dict[str, float]:
+    """Mean over the images and its standard error, per cent."""
+    found = {name: round(100 * float(values_N.mean()), 3)}
+    if len(values_N) > 1:
+        found[f"{name}_error"] = round(100 * float(values_N.std()) / len(values_N) ** 0.5, 3)
+    return found
+
+
 def _neighbours(features_ND: Tensor) -> Tensor:
-    """Numbers (N, k) of the nearest other rows by cosine."""
-    similar = normalize(features_ND) @ normalize(features_ND).T
+    """Numbers (N, k) of the nearest other rows by cosine; -1 where others are as near as the last of them."""
+    similar = normalize(features_ND.double()) @ normalize(features_ND.double()).T
     similar.fill_diagonal_(-2)
-    return similar.topk(min(_NEIGHBOURS, max(1, len(features_ND) // 4)), dim=1).indices
+    count = min(_NEIGHBOURS, max(1, len(features_ND) // 4))
+    found = similar.topk(count + 1, dim=1)
+    tied = found.values[:, :count] <= found.values[:, count:] + _TIE
+    return found.indices[:, :count].masked_fill(tied, -1)
 
 
-def _overlap(ours_NK: Tensor, theirs_NK: Tensor) -> float:
-    return float((ours_NK.unsqueeze(2) == theirs_NK.unsqueeze(1)).any(2).float().mean())
+def _overlaps(ours_NK: Tensor, theirs_NK: Tensor) -> Tensor:
+    """Share (N,) of each image's neighbours that are among the others'."""
+    same = (ours_NK.unsqueeze(2) == theirs_NK.unsqueeze(1)) & (ours_NK.unsqueeze(2) >= 0)
+    return same.any(2).double().mean(1)

@@ -140,9 +140,36 @@ def finite(features_ND: Tensor) -> Tensor:
     return features_ND
 
 
-def count_different(squares_N3SS: Tensor) -> int:
-    """Number of images of which no two are the same."""
-    return len({sha256(image.numpy().tobytes()).digest() for image in squares_N3SS})
+def first_of_each(squares_N3SS: Tensor) -> Tensor:
+    """Numbers of images of which no two are the same: the first one of each picture."""
+    first: dict[bytes, int] = {}
+    for number, image in enumerate(squares_N3SS):
+        first.setdefault(sha256(image.numpy().tobytes()).digest(), number)
+    return torch.tensor(sorted(first.values()))
+
+
+def why_no_knn(bank: ImageSource, queries: ImageSource | None) -> str:
+    """Why held-out images cannot be classified by the training images; empty where they can be.
+
+    Args:
+        bank: Training images.
+        queries: Held-out images; None where none could be spared.
+    """
+    if bank.labels is None:
+        return "it needs labels"
+    if len(np.unique(bank.labels[bank.labels >= 0])) < 2:
+        return "all training images are of one class"
+    if queries is None:
+        return "it needs classes of several images"
+    if queries.labels is None:
+        return f"{queries.name} has no labels"
+    try:
+        known = queries.numbered_like(bank).labels
+    except LowzooError as error:
+        return error.message
+    if known is None or not (known >= 0).any():
+        return f"no image of {queries.name} is of a class that the training images have"
+    return ""
 
 
 class KnnMonitor:
@@ -172,7 +199,7 @@ class KnnMonitor:
         self._bank_labels = torch.from_numpy(bank.require_labels()[bank_kept])
         self._query_labels = torch.from_numpy(known.require_labels()[query_kept])
         self.k = min(K, len(self._bank))
-        self.different = count_different(self._queries)
+        self.different = len(first_of_each(self._queries))
 
     @property
     def queries(self) -> int:

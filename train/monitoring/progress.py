@@ -141,6 +141,8 @@ class Progress:
 
     def step(self, step: int, loss: torch.Tensor) -> None:
         """After each step: write a line if one is due. Only then is the loss fetched, for which a GPU must pause."""
+        if self._bar is not None:
+            self._bar.update(self._task, completed=step)
         if self._terminal or not self._pace.due():
             return
         before, since = self._mark

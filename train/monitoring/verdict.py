@@ -1,6 +1,6 @@
 """What a run's monitors say at its end, in one sentence: better or worse than at its start, by how much, what to do."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from math import sqrt
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 # A difference of so many sampling errors is one.
 _SURE = 3.0
 _MEASURES = {
-    "knn": "k-NN top-1 on held-out images (k = 20)",
+    "knn": "k-NN top-1 on held-out images (k = {k})",
     "teacher_neighbours": "nearest neighbours shared with the teacher",
     "own_view": "views that find their own image (mean reciprocal rank)",
 }
@@ -23,12 +23,14 @@ class Verdict:
         before: At the start, per cent.
         after: At the end, per cent.
         error: Sampling error of `after`, per cent.
+        k: Neighbours of k-NN.
     """
 
     measure: str
     before: float
     after: float
     error: float
+    k: int = 20
 
     @property
     def better(self) -> bool | None:
@@ -41,7 +43,7 @@ class Verdict:
             self.better
         ]
         return (
-            f"{word}: {_MEASURES[self.measure]} {self.before:.1f} -> {self.after:.1f} % "
+            f"{word}: {_MEASURES[self.measure].format(k=self.k)} {self.before:.1f} -> {self.after:.1f} % "
             f"(sampling error {self.error:.1f})"
         )
 
@@ -59,18 +61,48 @@ class Verdict:
         )
 
 
-def verdict(rows: Sequence[dict[str, Any]], images: dict[str, int]) -> Verdict | None:
-    """The verdict on the rows of `metrics.jsonl`; None where nothing was measured twice.
+def at_the_ends(rows: Sequence[dict[str, Any]], key: str, steps: int) -> tuple[float | None, float | None]:
+    """A figure before the first step and after the last one; None where it was not measured there.
+
+    Args:
+        rows: Rows of the run's metrics.
+        key: Of the figure.
+        steps: Of the whole run.
+    """
+    found = {row["step"]: row[key] for row in rows if key in row}
+    return found.get(0), found.get(steps)
+
+
+def verdict(
+    rows: Sequence[dict[str, Any]], images: dict[str, int], steps: int, *, changed: Collection[str] = (), k: int = 20
+) -> Verdict | None:
+    """The verdict on the rows of `metrics.jsonl`; None where nothing was measured at the start and at the end.
 
     Args:
         rows: Rows of the run's metrics.
         images: Number of images that each measure is a mean over.
+        steps: Of the whole run.
+        changed: Settings that were changed on the way; k-NN on other images is no longer the same figure.
+        k: Neighbours of k-NN.
     """
     for measure in _MEASURES:
-        values = [row[measure] for row in rows if measure in row]
-        if len(values) > 1 and images.get(measure):
-            # Each image gives a value between 0 and 1, whose variance is at most that of a yes or no; a mean of 0 or 1
-            # over few images is not known to be exact, so one image more is counted as half right.
-            share = (values[-1] / 100 * images[measure] + 0.5) / (images[measure] + 1)
-            return Verdict(measure, values[0], values[-1], 100 * sqrt(share * (1 - share) / images[measure]))
+        before, after = at_the_ends(rows, measure, steps)
+        if before is None or after is None or not steps or not images.get(measure):
+            continue
+        if measure == "knn" and {"monitor_bank", "monitor_queries"} & set(changed):
+            continue
+        return Verdict(measure, before, after, _error(rows, measure, after, steps, images[measure]), k)
     return None
+
+
+def _error(rows: Sequence[dict[str, Any]], measure: str, after: float, steps: int, images: int) -> float:
+    """Sampling error of the figure at the end, per cent.
+
+    By the spread over the images, where it was measured. Else each image is right or wrong. A spread of none, over
+    few images, is not known to be exact, so one image more is counted as half right.
+    """
+    _, spread = at_the_ends(rows, f"{measure}_error", steps)
+    if spread is not None:
+        return float(max(spread, 50 / (images + 1)))
+    share = (after / 100 * images + 0.5) / (images + 1)
+    return 100 * sqrt(share * (1 - share) / images)

@@ -133,9 +133,9 @@ def _card(facts: dict[str, Any]) -> str:
     if teacher and teacher["extension"]:
         lines.append("- A fitted head is an **extension**: the papers use the teacher's own.")
     if result.get("knn") is not None:
-        lines.append(
-            f"- k-NN top-1 (k = 20, monitor): {result['knn']:.1f} %, at initialisation {result['knn_init']:.1f} %"
-        )
+        at_start = f", at initialisation {result['knn_init']:.1f} %" if result.get("knn_init") is not None else ""
+        neighbours = result.get("knn_neighbours", 20)
+        lines.append(f"- k-NN top-1 (k = {neighbours}, monitor): {result['knn']:.1f} %{at_start}")
     lines += [
         "",
         'Settings: `config.toml`. Load it with `timm.create_model("local-dir:<this folder>", pretrained=True)`.',

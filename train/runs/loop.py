@@ -32,7 +32,7 @@ from lowzoo.train.kernels.onednn import check_onednn, onednn_matmuls
 from lowzoo.train.monitoring.guard import DIVERGED, Guard, all_finite, patience_of
 from lowzoo.train.monitoring.label_free import LabelFreeMonitor
 from lowzoo.train.monitoring.metrics import MetricsLog, forget_after
-from lowzoo.train.monitoring.monitor import KnnMonitor, NotFinite
+from lowzoo.train.monitoring.monitor import K, KnnMonitor, NotFinite, why_no_knn
 from lowzoo.train.monitoring.progress import Progress, StepClock
 from lowzoo.train.monitoring.trackers import TrackedRun, Trackers, check_trackers
 from lowzoo.train.networks.encoder import create_student, feature_width, told_of_single_images
@@ -215,6 +215,8 @@ class Run:
         # What the others read of the folder, they have read.
         distributed.barrier()
         if self.main:
+            if config.monitor_epochs:
+                self._open_monitors(held_out)
             settings = config.model_dump(mode="json")
             readable = {key: printable(value) if isinstance(value, str) else value for key, value in settings.items()}
             tracked = TrackedRun(folder, readable, self.step)
@@ -226,8 +228,6 @@ class Run:
             if config.minutes and not self.length.guessed:
                 write_segments(folder, self.length)
             self.metrics = MetricsLog(folder / "metrics.jsonl", tracking)
-            if config.monitor_epochs:
-                self._open_monitors(held_out)
 
     def _require_same(self, backbone: torch.nn.Module, teacher: Teacher | None, target: Target | None) -> None:
         """Refuse to train together with processes that were given other images, settings or weights."""
@@ -297,7 +297,7 @@ class Run:
 
     def _open_monitors(self, held_out: ImageSource | None) -> None:
         config, source = self.config, self.source
-        if held_out is not None and source.labels is not None:
+        if held_out is not None and not why_no_knn(source, held_out):
             self.monitor = KnnMonitor(source, held_out, config.global_size, config.monitor_bank, config.monitor_queries)
             for note in self.monitor.notes():
                 self._say(f"Left out of the k-NN monitor: {note}")
@@ -338,6 +338,7 @@ class Run:
             trained=self.step > self._first,
             worked=self._worked,
             watched=self._watched(),
+            neighbours=self.monitor.k if self.monitor else K,
             changes=self.changes,
             compatible=self.compatible.facts if self.compatible else None,
         )
@@ -371,6 +372,7 @@ class Run:
         ):
             if self.step == 0:
                 self._measure(bar)
+                clock.pause()
                 if self.budget:
                     self.budget.plan_monitors()
                 self._leave_if_asked(asked)

@@ -12,7 +12,7 @@ from lowzoo.system.machine import device_name, versions
 from lowzoo.train.heads.files import save_head
 from lowzoo.train.monitoring.curves import draw_curves
 from lowzoo.train.monitoring.metrics import read_metrics
-from lowzoo.train.monitoring.verdict import Verdict, verdict
+from lowzoo.train.monitoring.verdict import Verdict, at_the_ends, verdict
 from lowzoo.train.networks.encoder import MultiViewEncoder, feature_width
 from lowzoo.train.networks.warm_start import read_init
 from lowzoo.train.recipes import RECIPES
@@ -87,6 +87,7 @@ def conclude(
     trained: bool,
     worked: Worked,
     watched: dict[str, int],
+    neighbours: int,
     changes: Sequence[Change] = (),
     compatible: CompatibleFacts | None = None,
 ) -> RunResult:
@@ -105,11 +106,12 @@ def conclude(
         trained: Whether this part of the run made a step. If not, it leaves what is known of those that did.
         worked: By all parts of the run.
         watched: Number of images that each figure of the monitors is a mean over.
+        neighbours: Of the k-NN monitor.
         changes: Changes of settings on the way.
         compatible: With whom the student's map was trained; None where it has none.
     """
     rows = read_metrics(folder / "metrics.jsonl")
-    knns = [row["knn"] for row in rows if "knn" in row]
+    knn_init, knn = at_the_ends(rows, "knn", steps)
     losses = [row["loss"] for row in rows if "loss" in row]
     architecture = student_architecture(config.student, config.recipe)
     features = feature_width(student.backbone, config.global_size)
@@ -121,12 +123,12 @@ def conclude(
     save_head(folder / "head.safetensors", student.head, config.student_head, features, outputs, embedding=embedding)
     kept = None if compatible is None else _keep_map(folder, student, compatible, config.compatible_weight)
     method = config.method_name
-    found = verdict(rows, watched)
+    found = verdict(rows, watched, steps, changed={change.key for change in changes}, k=neighbours)
     result = RunResult(
         folder,
         losses[-1] if losses else None,
-        knns[-1] if knns else None,
-        knns[0] if knns else None,
+        knn,
+        knn_init,
         {
             "recipe": config.recipe,
             "paper": asdict(paper) if (paper := RECIPES[config.recipe].paper()) else None,
@@ -149,9 +151,10 @@ def conclude(
             "changes": [change.as_dict() for change in changes],
             "result": {
                 "loss": losses[-1] if losses else None,
-                "knn": knns[-1] if knns else None,
-                "knn_init": knns[0] if knns else None,
-                "label_free": _first_and_last(rows, ("teacher_neighbours", "own_view", "rankme")),
+                "knn": knn,
+                "knn_init": knn_init,
+                "knn_neighbours": neighbours,
+                "label_free": _at_both_ends(rows, ("teacher_neighbours", "own_view", "rankme"), steps),
                 **_first_and_last(rows, ("compatible",)),
                 "better": found.better if found else None,
                 "verdict": str(found) if found else "",
@@ -177,6 +180,12 @@ def _keep_map(folder: Path, student: MultiViewEncoder, facts: CompatibleFacts, w
     facts = replace(facts, student=written, weight=weight)
     save_map(folder, made, facts)
     return facts
+
+
+def _at_both_ends(rows: Sequence[dict[str, Any]], keys: Sequence[str], steps: int) -> dict[str, list[float | None]]:
+    """Figures before the first step and after the last one, of those that were measured at either."""
+    found = {key: list(at_the_ends(rows, key, steps)) for key in keys}
+    return {key: values for key, values in found.items() if values != [None, None]}
 
 
 def _first_and_last(rows: Sequence[dict[str, Any]], keys: Sequence[str]) -> dict[str, list[float]]:

@@ -33,7 +33,8 @@ class EpochFiles:
         self, folder: Path, epoch: int, count: int, row: np.dtype[np.void], *, writable: bool, make: bool
     ) -> None:
         sums, rows = _path(folder, epoch, "sums"), _path(folder, epoch, "rows")
-        if make and (not sums.exists() or sums.stat().st_size != 8 * count):
+        whole = {sums: 8 * count, rows: count * row.itemsize}
+        if make and any(not file.exists() or file.stat().st_size != size for file, size in whole.items()):
             _make(rows, sums, count, row.itemsize)
         mode = os.O_RDWR if writable else os.O_RDONLY
         self._sums = os.open(sums, mode)
@@ -41,6 +42,10 @@ class EpochFiles:
             os.close(self._sums)
             raise FileNotFoundError(f"{sums} is being made")
         self._rows = os.open(rows, mode)
+        if os.fstat(self._rows).st_size != whole[rows]:
+            os.close(self._sums)
+            os.close(self._rows)
+            raise FileNotFoundError(f"{rows} is not whole")
         self._all_rows: NDArray[np.void] = np.frombuffer(_map(self._rows), row)
         self._all_sums: NDArray[np.uint64] = np.frombuffer(_map(self._sums), np.uint64)
 

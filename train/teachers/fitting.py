@@ -18,6 +18,7 @@ from torch.nn.functional import normalize
 from lowzoo.base.errors import LowzooError
 from lowzoo.system.processes import ALONE, Processes
 from lowzoo.train.heads import FittedHead
+from lowzoo.train.monitoring.progress import track
 from lowzoo.train.teachers.teacher import Teacher
 
 
@@ -73,7 +74,7 @@ def spherical_kmeans(
         )
     generator = torch.Generator().manual_seed(seed)
     centroids = points_ND[torch.randperm(len(points_ND), generator=generator)[:clusters].to(points_ND.device)].clone()
-    for _ in range(iterations):
+    for _ in track(range(iterations), "grouping embeddings into prototypes"):
         cosine, assigned = _nearest(points_ND, centroids, among)
         sums = torch.zeros_like(centroids).index_add_(0, assigned, points_ND)
         empty = torch.bincount(assigned, minlength=clusters) == 0

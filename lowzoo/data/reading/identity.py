@@ -17,11 +17,14 @@ from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
 
-from lowzoo.base.progress import progress_bar
+from lowzoo.base.printable import printable
+from lowzoo.base.progress import Pace, line_writer, progress_bar
 from lowzoo.io.cache_folder import cache_folder
 
 _FRESH_SECONDS = 3.0
 _BLOCK = 1 << 20
+# Of a file with more bytes it is said how far it is read.
+_LARGE = 1 << 28
 # Variables of one SQL statement; older libraries allow 999.
 _AT_ONCE = 500
 _THREADS = 8
@@ -32,7 +35,8 @@ UNREADABLE = bytes(32)
 
 def file_digests(paths: Sequence[str], *, title: str = "checking images") -> list[bytes]:
     """The sha256 of each file (32 bytes), `UNREADABLE` for one that cannot be read; read only where not remembered."""
-    return remembered("digest", paths, _digest_of, title=title)
+    say = line_writer()
+    return remembered("digest", paths, lambda path: _digest_of(path, title, say), title=title)
 
 
 def remembered(
@@ -47,11 +51,16 @@ def remembered(
         title: Title of the progress bar.
         absent: Stands for a file that cannot be read.
     """
-    states = [_state(path) for path in paths]
-    keys = [
-        None if state is None else sha256(f"{what}\0{state}\0".encode() + os.fsencode(os.path.abspath(path))).digest()
-        for path, state in zip(paths, states, strict=True)
-    ]
+    states: list[_State | None] = []
+    keys: list[bytes | None] = []
+    with progress_bar(f"{title}: what is known of them", len(paths)) as advance:
+        for path in paths:
+            state = _state(path)
+            states.append(state)
+            name = b"" if state is None else f"{what}\0{state}\0".encode() + os.fsencode(os.path.abspath(path))
+            keys.append(sha256(name).digest() if name else None)
+            if len(keys) % _AT_ONCE == 0:
+                advance(_AT_ONCE)
     with _store() as store:
         known = store.read([key for key in keys if key is not None])
         found = [absent if key is None else known.get(key, b"") for key in keys]
@@ -123,11 +132,15 @@ def _state(path: str) -> _State | None:
     return _State((status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
 
 
-def _digest_of(path: str) -> bytes:
-    digest = sha256()
+def _digest_of(path: str, title: str, say: Callable[[str], None]) -> bytes:
+    digest, pace, done = sha256(), Pace(), 0
     with open(path, "rb", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
         while block := file.read(_BLOCK):
             digest.update(block)
+            done += len(block)
+            if size > _LARGE and pace.due():
+                say(f"{title}: {printable(os.path.basename(path))}, {done / 1e9:.1f} of {size / 1e9:.1f} GB")
     return digest.digest()
 
 

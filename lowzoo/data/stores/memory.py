@@ -1,7 +1,7 @@
 """Pictures that a program holds: PIL images, arrays and tensors.
 
-Each is written as a PNG, which keeps every bit, when it is asked for; so they are read, identified and fed by the rules
-of pictures that lie in files. A PIL image keeps the orientation that its camera noted.
+Each is written as a PNG or TIFF, which keeps every bit, when it is asked for; so they are read, identified and fed by
+the rules of pictures that lie in files. A PIL image keeps the orientation that its camera noted.
 """
 
 import io
@@ -14,14 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lowzoo.base.errors import LowzooError
+from lowzoo.base.errors import LowzooError, reason_of
 from lowzoo.data.reading.found import Found
 from lowzoo.data.reading.reader import Opened
 
 # The quickest level that still packs: the bytes live for as long as it takes to decode them.
 _COMPRESSION = 1
-# PNG has these; a photograph in another mode is converted, as `decode` would do.
+# PNG has these, and TIFF those with more bits; anything else is converted to colours, with what transparency it has.
 _MODES = ("1", "L", "LA", "I;16", "P", "RGB", "RGBA")
+_DEEP = ("I", "F", "I;16B", "I;16L")
+_TRANSPARENT = ("RGBa", "La", "PA")
 _REMEDY = "Give (H, W, 3) or (H, W) uint8 arrays, tensors (3, H, W) of uint8 or of floats in 0 to 1, or PIL images"
 
 
@@ -41,12 +43,27 @@ class MemoryReader:
         return len(self.images)
 
     def encoded(self, index: int) -> bytes:
-        """Give picture `index` as a PNG."""
+        """Give picture `index` as a PNG, or as a TIFF if it has numbers that no PNG has.
+
+        Raises:
+            LowzooError: Nothing can be made of its mode.
+        """
         image, file = self.images[index], io.BytesIO()
         exif = image.getexif()
-        if image.mode not in _MODES:
-            image = image.convert("RGB")
-        image.save(file, "PNG", compress_level=_COMPRESSION, **({"exif": exif} if exif else {}))
+        noted = {"exif": exif} if exif else {}
+        try:
+            if image.mode in _DEEP:
+                image.save(file, "TIFF", **noted)
+            else:
+                if image.mode not in _MODES:
+                    # Of premultiplied grey, PIL knows the way to plain grey alone.
+                    image = image.convert("LA") if image.mode == "La" else image
+                    image = image.convert("RGBA" if image.mode in (*_TRANSPARENT, "LA") else "RGB")
+                image.save(file, "PNG", compress_level=_COMPRESSION, **noted)
+        except (ValueError, OSError) as error:
+            raise LowzooError(
+                f"{self.names[index]} is a PIL image of mode {self.images[index].mode} ({reason_of(error)})", _REMEDY
+            ) from error
         return file.getvalue()
 
     def where(self, index: int) -> str:

@@ -33,7 +33,7 @@ def reads(monkeypatch):
     """Count the files that are read."""
     seen = []
     read = identity._digest_of
-    monkeypatch.setattr(identity, "_digest_of", lambda path: seen.append(path) or read(path))
+    monkeypatch.setattr(identity, "_digest_of", lambda path, *words: seen.append(path) or read(path, *words))
     return seen
 
 

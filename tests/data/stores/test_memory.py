@@ -93,3 +93,28 @@ def test_options_without_use_are_refused() -> None:
         open_set(images_of([PIXELS]), SourceOptions(orientation="stored"))
     with pytest.raises(LowzooError, match="1 images have 2 labels"):
         images_of([PIXELS], [0, 1])
+
+
+@pytest.mark.parametrize("mode", ["I", "F", "I;16", "I;16B"])
+def test_numbers_of_more_than_eight_bits_keep_their_range(mode: str) -> None:
+    ramp = np.linspace(0, 65_535, 1024).reshape(32, 32)
+    if mode in ("I", "F"):
+        image = Image.fromarray(ramp.astype(np.int32) if mode == "I" else (ramp / 65_535).astype(np.float32))
+    else:
+        image = Image.frombytes(mode, (32, 32), ramp.astype(">u2" if mode.endswith("B") else "<u2").tobytes())
+    assert image.mode == mode
+    pixels = open_set([image, image.copy()]).open("train").pixels(0)
+    assert np.abs(pixels[..., 0] - ramp / 257).max() <= 1
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "RGBa", "LA", "La"])
+def test_what_is_transparent_is_white_in_any_mode(mode: str) -> None:
+    rgba = np.zeros((8, 8, 4), np.uint8)
+    rgba[..., :3], rgba[:4, :, 3] = 40, 255
+    whole = Image.fromarray(rgba)
+    image = whole if mode == "RGBA" else whole.convert("LA") if mode == "LA" else whole.convert("RGBa")
+    image = whole.convert("LA").convert("La") if mode == "La" else image
+    assert image.mode == mode
+    pixels = open_set([image]).open("train").pixels(0)
+    assert (pixels[:4] == 40).all()
+    assert (pixels[4:] == 255).all()

@@ -9,7 +9,14 @@ import torch
 from torch import nn
 
 from lowzoo.data.source import open_set
-from lowzoo.train.monitoring.label_free import LabelFreeMonitor, mean_reciprocal_rank, rankme
+from lowzoo.train.monitoring.label_free import (
+    LabelFreeMonitor,
+    _figure,
+    _neighbours,
+    _overlaps,
+    rankme,
+    reciprocal_ranks,
+)
 from lowzoo.train.monitoring.verdict import verdict
 
 CPU = torch.device("cpu")
@@ -17,10 +24,10 @@ CPU = torch.device("cpu")
 
 def test_the_rank_of_the_own_view() -> None:
     eye = torch.eye(8)
-    assert mean_reciprocal_rank(eye, eye) == 1
-    assert mean_reciprocal_rank(eye, eye.roll(1, 0)) < 0.5
+    assert float(reciprocal_ranks(eye, eye).mean()) == 1
+    assert float(reciprocal_ranks(eye, eye.roll(1, 0)).mean()) < 0.5
     # Features that are all alike find nothing: a tie with everybody is the last rank.
-    assert mean_reciprocal_rank(torch.ones(8, 3), torch.ones(8, 3)) == pytest.approx(1 / 8)
+    assert float(reciprocal_ranks(torch.ones(8, 3), torch.ones(8, 3)).mean()) == pytest.approx(1 / 8)
 
 
 def test_rankme_counts_the_dimensions_in_use() -> None:
@@ -86,7 +93,7 @@ def test_a_set_of_few_images_is_measured_too(tmp_path: Path) -> None:
 )
 def test_the_verdict_knows_its_sampling_error(after: float, better: bool | None, words: str) -> None:
     rows = [{"step": 0, "knn": 25.0, "own_view": 1.0}, {"step": 5, "loss": 1.0}, {"step": 9, "knn": after}]
-    found = verdict(rows, {"knn": 400, "own_view": 400})
+    found = verdict(rows, {"knn": 400, "own_view": 400}, 9)
     assert found is not None
     assert found.better is better
     assert found.error == pytest.approx(100 * math.sqrt(after / 100 * (1 - after / 100) / 400), rel=0.02)
@@ -95,18 +102,72 @@ def test_the_verdict_knows_its_sampling_error(after: float, better: bool | None,
 
 
 def test_without_labels_the_teachers_neighbours_tell_and_without_a_teacher_the_views() -> None:
-    rows = [{"teacher_neighbours": 10.0, "own_view": 50.0}, {"teacher_neighbours": 60.0, "own_view": 20.0}]
+    rows: list[dict[str, float]] = [
+        {"step": 0, "teacher_neighbours": 10.0, "own_view": 50.0},
+        {"step": 7, "teacher_neighbours": 60.0, "own_view": 20.0},
+    ]
     images = {"teacher_neighbours": 300, "own_view": 300}
-    found = verdict(rows, images)
+    found = verdict(rows, images, 7)
     assert found is not None
     assert (found.measure, found.better) == ("teacher_neighbours", True)
-    alone = verdict([{"own_view": row["own_view"]} for row in rows], images)
+    alone = verdict([{"step": row["step"], "own_view": row["own_view"]} for row in rows], images, 7)
     assert alone is not None
     assert (alone.measure, alone.better) == ("own_view", False)
-    assert verdict(rows[:1], images) is None
+    assert verdict(rows[:1], images, 7) is None
+    assert verdict(rows[1:], images, 7) is None
+    assert verdict(rows, images, 9) is None, "the end was not measured"
+    assert verdict(rows[:1], images, 0) is None
 
 
 def test_a_perfect_figure_over_few_images_is_not_taken_for_certain() -> None:
-    found = verdict([{"own_view": 90.0}, {"own_view": 100.0}], {"own_view": 4})
+    rows = [{"step": 0, "own_view": 90.0}, {"step": 2, "own_view": 100.0, "own_view_error": 0.0}]
+    found = verdict(rows, {"own_view": 4}, 2)
     assert found is not None
     assert found.better is None
+
+
+def test_k_nn_on_other_images_than_at_the_start_is_no_verdict() -> None:
+    rows = [{"step": 0, "knn": 5.0, "own_view": 10.0}, {"step": 8, "knn": 50.0, "own_view": 20.0}]
+    images = {"knn": 100, "own_view": 100}
+    for changed, measure in (((), "knn"), (("lr",), "knn"), (("monitor_queries",), "own_view")):
+        found = verdict(rows, images, 8, changed=changed, k=7)
+        assert found is not None
+        assert found.measure == measure
+        assert ("(k = 7)" in str(found)) == (measure == "knn")
+
+
+def test_the_error_of_a_mean_over_neighbours_is_that_of_its_images() -> None:
+    rows = [
+        {"step": 0, "teacher_neighbours": 55.0, "teacher_neighbours_error": 0.8},
+        {"step": 8, "teacher_neighbours": 60.0, "teacher_neighbours_error": 0.75},
+    ]
+    found = verdict(rows, {"teacher_neighbours": 400}, 8)
+    assert found is not None
+    assert (found.error, found.better) == (0.75, True)
+    generator = torch.Generator().manual_seed(0)
+    values = torch.rand(400, generator=generator).double()
+    figures = _figure("own_view", values)
+    assert figures["own_view_error"] == pytest.approx(100 * 12**-0.5 / 20, rel=0.1)
+
+
+def test_ties_are_no_neighbours() -> None:
+    generator = torch.Generator().manual_seed(0)
+    ours, theirs = (torch.randn(40, 16, generator=generator) for _ in range(2))
+    assert float(_overlaps(_neighbours(ours), _neighbours(ours)).mean()) == 1
+    same = torch.ones(40, 16)
+    assert float(_overlaps(_neighbours(same), _neighbours(same)).mean()) == 0
+    assert float(_overlaps(_neighbours(ours), _neighbours(theirs)).mean()) < 0.5
+
+
+def test_one_image_of_each_picture_is_looked_at(tmp_path: Path) -> None:
+    import cv2
+    import numpy as np
+
+    for number in range(60):
+        picture = np.random.default_rng(number % 20).integers(0, 256, (40, 40, 3), np.uint8)
+        cv2.imwrite(str(tmp_path / f"{number:02}.png"), picture)
+    monitor = LabelFreeMonitor(open_set(str(tmp_path)).open("train"), 32)
+    assert len(monitor) == monitor.different == 20
+    figures, features = monitor.measure(_Colours(), CPU, nullcontext)
+    assert len(features) == 20
+    assert figures["own_view_error"] > 0

@@ -267,3 +267,15 @@ def test_patch_targets_are_refused_with_their_size() -> None:
     assert patch_cache_bytes(10, 1, 2, 196, 256) == 10 * 2 * 196 * 512
     with pytest.raises(LowzooError, match=r"1281167 images x 100 epochs x 2 views x 196 patches .* are 25\.7 TB"):
         refuse_patch_targets(1_281_167, 100, 2, 196, 256)
+
+
+@pytest.mark.parametrize("left", [0, 100])
+def test_rows_that_were_not_copied_whole_count_as_missing(tmp_path: Path, left: int) -> None:
+    fill(TeacherCache.open(tmp_path, IDENTITY), 0, [1, 2])
+    file = tmp_path / "epoch-0000.rows"
+    file.write_bytes(file.read_bytes()[:left])
+    assert TeacherCache.open(tmp_path, IDENTITY, create=False).missing(0, np.arange(COUNT)).all()
+    again = TeacherCache.open(tmp_path, IDENTITY)
+    assert again.missing(0, np.arange(COUNT)).all()
+    fill(again, 0, [2, 3])
+    assert torch.equal(read(again, 0, [2, 3]), says(0, [2, 3]).half().float())
