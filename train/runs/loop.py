@@ -524,6 +524,7 @@ class Run:
     def _compile_and_wrap(self, processes: int) -> None:
         self._wrapped: Any = None
         if self.config.compile:
+            self._say("The first step compiles the student, which may take minutes")
             mode = self.config.compile if isinstance(self.config.compile, str) else None
             self.method.wrap(lambda student: torch.compile(student, dynamic=False, mode=mode))  # type: ignore[arg-type,return-value]
         if processes > 1:
