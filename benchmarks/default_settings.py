@@ -194,13 +194,23 @@ def _tables() -> None:
 
 
 def _mean(pair: str, entries: list[LearnedRow]) -> LearnedRow:
-    """One for all seeds. Its error is that of a seed, as all of them are measured on the same held-out images."""
-    means = {
-        name: round(statistics.mean(getattr(entry, name) for entry in entries), 3)
-        for name in ("before", "after", "error")
+    """One for all seeds; see `LearnedRow` for its error."""
+    mean = {
+        name: statistics.mean(getattr(entry, name) for entry in entries)
+        for name in ("before", "after", "error", "seen")
     }
-    seen = round(statistics.mean(entry.seen for entry in entries))
-    return replace(entries[0], name=pair, seen=seen, runs=len(entries), **means)
+    root = math.sqrt(len(entries))
+    spread = statistics.stdev(entry.after - entry.before for entry in entries) if len(entries) > 1 else 0.0
+    error = max(mean["error"], spread) / root
+    return replace(
+        entries[0],
+        name=pair,
+        seen=round(mean["seen"]),
+        before=round(mean["before"], 3),
+        after=round(mean["after"], 3),
+        error=round(error, 2),
+        runs=len(entries),
+    )
 
 
 def _ablations() -> list[str]:

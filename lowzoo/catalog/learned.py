@@ -1,7 +1,7 @@
 """What `lowzoo train` with its own settings has been seen to learn in minutes, by `benchmarks/default_settings.py`.
 
 A row is a pair of recipe and student on two CPU cores, with one seed or several. Its k-NN counts as risen where it rose
-by more than three sampling errors.
+by more than three standard errors.
 """
 
 import functools
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from lowzoo.catalog.reader import read_toml
 
-# A difference of so many sampling errors is one.
+# A rise of so many standard errors is one.
 SURE = 3.0
 
 
@@ -29,7 +29,8 @@ class LearnedRow:
         seen: Images gone through, one counted at each pass.
         before: k-NN top-1 on held-out images before training, per cent.
         after: The same at the end.
-        error: Sampling error of `after` in one run, as all runs are measured on the same held-out images.
+        error: Standard error of the rise: of one run the sampling error of `after`, of several the larger of this and
+            the spread of their rises, by the root of their number.
         runs: How many there are.
     """
 
