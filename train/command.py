@@ -361,7 +361,7 @@ def _report(result: RunResult, args: TrainArgs, say: Callable[[str], None]) -> N
     facts = result.facts
     speed = f", {facts['images_per_s']:.0f} images/s" if facts["images_per_s"] else ""
     loss = f", loss {result.loss:.3f}" if result.loss is not None else ""
-    say(f"\nFinished: {facts['steps']} steps{loss}{speed}")
+    say(f"\nFinished: {facts['steps']} step{'s' * (facts['steps'] != 1)}{loss}{speed}")
     if result.verdict is not None:
         say(str(result.verdict))
         if result.verdict.remedy:
