@@ -21,7 +21,7 @@ CLASSES, TRAIN, VALIDATION = 3, 12, 4
 # A file is compared with PyTorch on so many drawings beside the photographs: how near it is, is tested elsewhere.
 COMPARED = 6
 # Of the student that few images get.
-WIDTH = catalog.models()["rob_mobilenetv3_large"].feature_dim
+WIDTH = catalog.models()["rob_resnet18"].feature_dim
 
 
 def make_photos(folder: Path) -> None:
