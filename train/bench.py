@@ -142,13 +142,14 @@ def measure(run: Run, warm_up: int = _WARM_UP, steps: int = _MEASURED) -> dict[s
             f"a run of {len(run.updates)} steps is too short to be timed", "Add epochs, or make the batch smaller"
         )
     warm_up = min(warm_up, total // 2)
-    plain_line("timing: the first step, which is not counted")
+    say = plain_line if run.main else _silent
+    say("timing: the first step, which is not counted")
     timer = StepTimer(run)
     for number in track(range(total), "timing steps"):
         if number == warm_up:
             timer.forget()
         timer.step()
-    plain_line("timing: the loader alone, and the device's matmuls")
+    say("timing: the loader alone, and the device's matmuls")
     return timer.report()
 
 

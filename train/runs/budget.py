@@ -69,6 +69,11 @@ class Budget:
         """Seconds of the budget that are left."""
         return max(0.0, self.seconds - self._spent - (self._clock() - self._began))
 
+    @property
+    def plan(self) -> dict[str, float]:
+        """What a later part of the run has to know of the monitor."""
+        return {"monitors": self.monitors, "measuring": self.measuring}
+
     def measured(self, seconds: float) -> None:
         """Note how long the monitor took; it will take as long again."""
         self.measuring = seconds
@@ -91,13 +96,11 @@ class Budget:
         if self._mark is None:
             # Of steps beside which hardly another has room, the first one counts, too.
             long = length.guessed and self._room(self._last - before, length) <= _UNTIMED
-            if collectives.any_of(int(long)):
-                self._mark = step - 1, before
-            elif self._steps >= _UNTIMED:
-                self._mark = step, self._last
+            if not collectives.any_of(int(long)):
+                if self._steps >= _UNTIMED:
+                    self._mark = step, self._last
                 return length
-            else:
-                return length
+            self._mark = step - 1, before
         made, spent = step - self._mark[0], self._last - self._mark[1]
         if length.guessed:
             enough = spent >= _TIMED_SHARE * self.seconds

@@ -200,8 +200,8 @@ class Run:
         self.guard = Guard(self.method.outputs, self.method.sharpness)
         self.step = self.by_cpu = 0
         self._worked, self._say = Worked(), say
-        # Times that the monitor measures in a run with a budget, and seconds that it takes; of an earlier part.
-        self._monitoring: tuple[int, float] | None = None
+        # What an earlier part of a run with a budget planned of its monitor, see `_make_budget`.
+        self._planned: dict[str, Any] | None = None
         self.budget: Budget | None = None
         if resume:
             self._restore(state)
@@ -359,8 +359,7 @@ class Run:
                 self._say(f"{in_minutes(config.minutes)} are spent: the run ends at step {self.step} of {self._total}")
                 self._lay(self.length.relaid(self.step, self.step), bar)
             else:
-                monitors, measuring = self._monitoring or (config.monitor_times, 0.0)
-                self.budget = Budget(config.minutes, spent, self.folder, monitors, measuring, self._say)
+                self.budget = self._make_budget(spent)
 
         def worked() -> Worked:
             return before.plus((self.step - self._first) * config.batch_size, time.perf_counter() - began)
@@ -400,6 +399,20 @@ class Run:
             self._worked = worked()
             if config.monitor_epochs and self.main and not self.metrics.measured(self.step):
                 self._measure(bar)
+
+    @property
+    def _asked_of_monitor(self) -> dict[str, float]:
+        return {"times": self.config.monitor_times, "minutes": self.config.minutes}
+
+    def _make_budget(self, spent: int) -> Budget:
+        """The budget; its monitor is as an earlier part of the run planned it, unless other words were said since."""
+        planned, times = self._planned or {}, self.config.monitor_times
+        same = planned.items() >= self._asked_of_monitor.items()
+        monitors, measuring = planned["monitors"] if same else times, planned.get("measuring", 0.0)
+        budget = Budget(self.config.minutes, spent, self.folder, monitors, measuring, self._say)
+        if planned and not same:
+            budget.plan_monitors()
+        return budget
 
     def _at_a_mark(self) -> bool:
         """Whether the last step was the first beyond another part of the run, of a few that are alike."""
@@ -603,7 +616,7 @@ class Run:
                     "bad_count": bad_count,
                     "odd": odd,
                     "worked": self._worked.as_dict(),
-                    "monitoring": (self.budget.monitors, self.budget.measuring) if self.budget else None,
+                    "monitoring": {**self._asked_of_monitor, **self.budget.plan} if self.budget else None,
                     **({"compatible": self.compatible.facts.as_dict()} if self.compatible else {}),
                 },
             )
@@ -619,7 +632,7 @@ class Run:
             # Runs from before these were kept have none.
             self.guard.load_state_dict(state.get("guard", {"stuck": 0, "moved": False}))
             self._worked = Worked(**state.get("worked", {}))
-            self._monitoring = state.get("monitoring")
+            self._planned = state.get("monitoring")
         self.bad.restore(state["bad"] if state else [], state["bad_count"] if state else 0)
         self.odd.restore(state.get("odd", []) if state else [])
 

@@ -53,7 +53,7 @@ def remembered(
     """
     states: list[_State | None] = []
     keys: list[bytes | None] = []
-    with progress_bar(f"{title}: what is known of them", len(paths)) as advance:
+    with progress_bar(f"{title}: what is known of them", len(paths), wanted=len(paths) > _WINDOW) as advance:
         for path in paths:
             state = _state(path)
             states.append(state)

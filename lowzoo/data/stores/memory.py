@@ -23,7 +23,7 @@ _COMPRESSION = 1
 # PNG has these, and TIFF those with more bits; anything else is converted to colours, with what transparency it has.
 _MODES = ("1", "L", "LA", "I;16", "P", "RGB", "RGBA")
 _DEEP = ("I", "F", "I;16B", "I;16L")
-_TRANSPARENT = ("RGBa", "La", "PA")
+_PLAIN = {"RGBa": "RGBA", "La": "LA", "PA": "RGBA"}
 _REMEDY = "Give (H, W, 3) or (H, W) uint8 arrays, tensors (3, H, W) of uint8 or of floats in 0 to 1, or PIL images"
 
 
@@ -56,9 +56,7 @@ class MemoryReader:
                 image.save(file, "TIFF", **noted)
             else:
                 if image.mode not in _MODES:
-                    # Of premultiplied grey, PIL knows the way to plain grey alone.
-                    image = image.convert("LA") if image.mode == "La" else image
-                    image = image.convert("RGBA" if image.mode in (*_TRANSPARENT, "LA") else "RGB")
+                    image = image.convert(_PLAIN.get(image.mode, "RGB"))
                 image.save(file, "PNG", compress_level=_COMPRESSION, **noted)
         except (ValueError, OSError) as error:
             raise LowzooError(

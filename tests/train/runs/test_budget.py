@@ -144,8 +144,13 @@ def test_a_resumed_budget_measures_as_often_as_the_whole_one(world: Path, tmp_pa
         if run.step == 4:
             run._save(keep=False)
             break
-    resumed = start(world, tmp_path, run.config, resume=True)
-    assert resumed._monitoring == (3, 2.5)
+    resumed = start(world, tmp_path, run.config, resume=True)._make_budget(0)
+    assert (resumed.monitors, resumed.measuring) == (3, 2.5)
+    # Who says otherwise since gets what fits: a tenth of a minute, and of the minute no more than asked.
+    more = start(world, tmp_path, config_of("rob_dino", world, "minutes=1", "checkpoint_steps=4"), resume=True)
+    assert more._make_budget(0).monitors == 2
+    rarely = run.config.model_copy(update={"monitor_times": 1})
+    assert start(world, tmp_path, rarely, resume=True)._make_budget(0).monitors == 1
 
 
 def test_a_run_that_is_loaded_as_its_minutes_end_is_concluded(world: Path, tmp_path: Path) -> None:
