@@ -30,9 +30,8 @@ from lowzoo.train.distributed import processes as distributed
 from lowzoo.train.kernels.attention import attend_by_matmuls
 from lowzoo.train.kernels.onednn import check_onednn, onednn_matmuls
 from lowzoo.train.monitoring.guard import DIVERGED, Guard, all_finite, patience_of
-from lowzoo.train.monitoring.label_free import LabelFreeMonitor
 from lowzoo.train.monitoring.metrics import MetricsLog, forget_after
-from lowzoo.train.monitoring.monitor import K, KnnMonitor, NotFinite, why_no_knn
+from lowzoo.train.monitoring.monitor import K, NotFinite
 from lowzoo.train.monitoring.progress import Progress, StepClock
 from lowzoo.train.monitoring.trackers import TrackedRun, Trackers, check_trackers
 from lowzoo.train.networks.encoder import create_student, feature_width, told_of_single_images
@@ -53,6 +52,7 @@ from lowzoo.train.runs.going_on import go_on
 from lowzoo.train.runs.memory import estimate, free_memory, taken_memory, watching
 from lowzoo.train.runs.result import RunResult, Worked, conclude
 from lowzoo.train.runs.traced_step import memory_on_gpu
+from lowzoo.train.runs.watch import Watch
 from lowzoo.train.settings.changes import (
     FREE,
     Change,
@@ -210,13 +210,12 @@ class Run:
                 say(f"Changed on the way: {change}")
         self._first = self.step
         self._compile_and_wrap(processes)
-        self.monitor: KnnMonitor | None = None
-        self.label_free: LabelFreeMonitor | None = None
+        self.watch: Watch | None = None
         # What the others read of the folder, they have read.
         distributed.barrier()
         if self.main:
             if config.monitor_epochs:
-                self._open_monitors(held_out)
+                self.watch = Watch(config, source, held_out, self.teacher, self.device, self.autocast, say)
             settings = config.model_dump(mode="json")
             readable = {key: printable(value) if isinstance(value, str) else value for key, value in settings.items()}
             tracked = TrackedRun(folder, readable, self.step)
@@ -295,17 +294,6 @@ class Run:
         )
         return config.model_copy(update={"accumulate": parts})
 
-    def _open_monitors(self, held_out: ImageSource | None) -> None:
-        config, source = self.config, self.source
-        if held_out is not None and not why_no_knn(source, held_out):
-            self.monitor = KnnMonitor(source, held_out, config.global_size, config.monitor_bank, config.monitor_queries)
-            for note in self.monitor.notes():
-                self._say(f"Left out of the k-NN monitor: {note}")
-        self.label_free = LabelFreeMonitor(held_out if held_out is not None else source, config.global_size)
-        if self.teacher is not None and (taught := config.taught) is not None:
-            side = taught.teacher_size or config.global_size
-            self.label_free.follow(self.teacher.teacher.backbone, side, self.device, self.autocast)
-
     def train(self, bar: Progress) -> RunResult | None:
         """Run to the end, with checkpoints on the way, and write what remains of the run; None but in one process.
 
@@ -337,17 +325,11 @@ class Run:
             data=run_data.facts_of(self.source, unreadable, odd),
             trained=self.step > self._first,
             worked=self._worked,
-            watched=self._watched(),
-            neighbours=self.monitor.k if self.monitor else K,
+            watched=self.watch.counts() if self.watch else {},
+            neighbours=self.watch.neighbours if self.watch else K,
             changes=self.changes,
             compatible=self.compatible.facts if self.compatible else None,
         )
-
-    def _watched(self) -> dict[str, int]:
-        """Number of images that each figure of the monitors is a mean over."""
-        label_free = len(self.label_free) if self.label_free else 0
-        knn = {"knn": self.monitor.queries} if self.monitor else {}
-        return {**knn, "teacher_neighbours": label_free, "own_view": label_free}
 
     def _train(self, bar: Progress, asked: StopRequest) -> None:
         config, began, before = self.config, time.perf_counter(), self._worked
@@ -554,15 +536,10 @@ class Run:
             self.budget.measured(time.monotonic() - began)
 
     def _measure_student(self, bar: Progress) -> None:
-        if self.label_free is None:
+        if self.watch is None:
             return
-        figures, features = self.label_free.measure(self.student.backbone, self.device, self.autocast)
+        figures, features, different = self.watch.measure(self.student.backbone)
         row = {"step": self.step, "epoch": self.step / self.batches.steps_per_epoch, **figures}
-        different = self.label_free.different
-        if self.monitor is not None:
-            knn, features = self.monitor.measure(self.student.backbone, self.device, self.autocast)
-            different = self.monitor.different
-            row["knn"] = round(knn, 3)
         if self.config.guard and self.step:
             row["feature_rank"] = round(self.guard.features(features, self.step, different), 2)
         self.metrics.add(row)
