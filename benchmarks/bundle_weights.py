@@ -1,17 +1,18 @@
 """Turn a finished run into bundled weights: fp16 backbone and projection head in lowzoo/zoo/weights/.
 
-    python benchmarks/bundle_weights.py runs/tin100 rob_vit_tiny.mobilenetv2_sup_tin100
+    python benchmarks/bundle_weights.py runs/tin100 rob_vit_tiny.mobilenetv2_sup_tin100 --size 128
 
-The patch-drop of training and everything else that is not a weight stays behind. Prints sizes and the digest that
-`lowzoo info` will show.
+With `--size` a network with positions gets those of images of that side. The patch-drop of training and everything else
+that is not a weight stays behind. Prints sizes and the digest that `lowzoo info` will show.
 """
 
 import argparse
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
+import lowzoo
 from lowzoo.io.safetensors_file import short_digest
 from lowzoo.train.heads.files import load_head, save_head
 
@@ -22,8 +23,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="folder of a finished run")
     parser.add_argument("name", help="model.tag of the catalog")
+    parser.add_argument("--size", type=int, help="side of the images in pixels; that of training if absent")
     arguments = parser.parse_args()
-    state = load_file(arguments.run / "model.safetensors")
+    state = lowzoo.load(arguments.run, size=arguments.size).model.state_dict()
     half = {key: value.half() if value.is_floating_point() else value for key, value in state.items()}
     worst = max((value.float() - half[key].float()).abs().max().item() for key, value in state.items())
     backbone = WEIGHTS / f"{arguments.name}.safetensors"

@@ -4,19 +4,22 @@
     python benchmarks/knn_bundled.py --data DIR [--device cuda] [--out benchmarks/results/knn_bundled.json]
 
 DIR holds tiny-imagenet-100 as parquet, columns image and label: 50,000 training images are the bank, 5,000 validation
-images the queries. Random initialisation is measured with several seeds.
+images the queries. Random initialisation is measured with several seeds. `--picture` draws which classes of photographs
+the model can tell, and which it cannot, beside the same network untrained.
 """
 
 import argparse
 import json
 import statistics
+from collections.abc import Mapping
 from pathlib import Path
 
 from torch import nn
 
 from lowzoo.bench.host.machine import this_device
-from lowzoo.evaluate.knn_protocol import evaluate_knn, open_train_test
-from lowzoo.evaluate.result import EvaluationResult
+from lowzoo.evaluate.knn_protocol import TrainTestData, knn_preset, open_train_test, score_knn
+from lowzoo.evaluate.result import EvaluationResult, Scored
+from lowzoo.features.extraction import Extraction
 from lowzoo.io.files import write_text
 from lowzoo.system.device import pick_device
 from lowzoo.system.machine import device_name
@@ -25,6 +28,8 @@ from lowzoo.zoo.resolve import Resolved, load_model
 
 OUT = Path(__file__).parent / "results" / "knn_bundled.json"
 PIXELS_SIZE = 32  # 64 px of 50,000 images would be 2.5 GB of features
+# Classes in the picture, of those that are told best and of those that are told worst.
+SHOWN = 12
 
 
 def like(resolved: Resolved, model: nn.Module, name: str, revision: str, size: int, license: str) -> Resolved:
@@ -56,6 +61,39 @@ def over_seeds(results: list[EvaluationResult]) -> EvaluationResult:
     return results[0].model_copy(update={"figures": tuple(figures)})
 
 
+def by_class(scored: Scored, data: TrainTestData) -> dict[str, float]:
+    """Queries of each class that are classified right (k = 20), per cent."""
+    right = (scored.predictions == scored.truth).double()
+    names = data.queries.class_names
+    assert names is not None
+    return {
+        name.split(" ", 1)[-1]: round(100 * float(right[scored.truth == number].mean()), 1)
+        for number, name in enumerate(names)
+    }
+
+
+def draw(model: str, trained: Mapping[str, float], untrained: Mapping[str, float], path: Path) -> None:
+    """The classes that are told best and worst."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    order = sorted(trained, key=lambda name: trained[name])
+    parts = {"told best": order[-SHOWN:], "told worst": order[:SHOWN]}
+    figure, places = pyplot.subplots(1, 2, figsize=(10, 4.2), layout="constrained", sharex=True)
+    for axes, (title, names) in zip(places, parts.items(), strict=True):
+        bars = axes.barh(names, [trained[name] for name in names], color="tab:green", label=model)
+        axes.bar_label(bars, fmt="%.0f", padding=3)
+        axes.barh(names, [untrained[name] for name in names], height=0.35, color="tab:grey", label="untrained")
+        axes.set(title=f"{SHOWN} of {len(order)} classes, {title}", xlim=(0, 100))
+        axes.spines[["top", "right"]].set_visible(False)
+    places[1].legend(loc="lower right")
+    figure.supxlabel("photographs whose nearest neighbours say their class (%)", fontsize=10)
+    figure.savefig(path, dpi=100)
+    pyplot.close(figure)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, help="tiny-imagenet-100 as parquet")
@@ -67,21 +105,31 @@ def main() -> None:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--out", type=Path, default=OUT)
+    parser.add_argument("--picture", type=Path, help="draw the classes into this PNG")
     arguments = parser.parse_args()
     device = pick_device(arguments.device)
     data = open_train_test(arguments.data)
 
-    def measure(resolved: Resolved) -> EvaluationResult:
-        return evaluate_knn(resolved, data, device=device, workers=arguments.workers)
+    classes: dict[str, dict[str, float]] = {}
+    how = Extraction(device=device, workers=arguments.workers)
+
+    def measure(resolved: Resolved, kept_as: str = "") -> EvaluationResult:
+        scored = score_knn(resolved, data, preset=knn_preset("dino"), how=how)
+        if kept_as:
+            classes[kept_as] = by_class(scored, data)
+        return scored.result
 
     bundled = load_model(arguments.model)
-    rows = {f"{bundled.name}, {bundled.input_size[1]} px": measure(bundled)}
+    rows = {f"{bundled.name}, {bundled.input_size[1]} px": measure(bundled, "trained")}
     for size in arguments.teacher_sizes:
         teacher = load_teacher(arguments.teacher, size=size, head="fitted", file=arguments.teacher_file)
         facts = teacher.facts
         wrapped = like(bundled, teacher.backbone, facts.name, facts.revision, size, facts.license)
         rows[f"teacher {facts.name} ({facts.training}), {size} px"] = measure(wrapped)
-    random = [measure(load_model(arguments.model, pretrained=False, seed=seed)) for seed in range(arguments.seeds)]
+    random = [
+        measure(load_model(arguments.model, pretrained=False, seed=seed), "" if seed else "untrained")
+        for seed in range(arguments.seeds)
+    ]
     rows[f"random initialisation, mean of {len(random)}"] = over_seeds(random)
     pixels = like(bundled, nn.Flatten(), "raw pixels", "", PIXELS_SIZE, "")
     rows[f"raw pixels, {PIXELS_SIZE} px"] = measure(pixels)
@@ -96,7 +144,10 @@ def main() -> None:
         "machine": this_device().model_dump(),
         "device": device_name(device),
         "rows": {name: result.model_dump() for name, result in rows.items()},
+        "classes": classes,
     }
+    if arguments.picture:
+        draw(bundled.name.split(".")[0], classes["trained"], classes["untrained"], arguments.picture)
     write_text(arguments.out, json.dumps(document, indent=2) + "\n")
     print(f"written to {arguments.out}")
 

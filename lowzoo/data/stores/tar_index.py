@@ -7,6 +7,7 @@ shard would shrink in silence. What belongs together is found in `lowzoo.data.st
 
 import os
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from lowzoo.data.stores.tar_samples import LABELS, NO_TEXT, Label, Picture, grou
 _BLOCK = 512
 _ZEROS = bytes(_BLOCK)
 _LONGEST_TEXT = 1 << 20
+# Bytes between two words on how far it is.
+_TELLING = 1 << 24
 _LINK, _SYMBOLIC = b"1", b"2"
 SPARSE, LINK = "sparse files", "links"
 # Links that lead to links that lead...
@@ -56,22 +59,26 @@ class TarIndex:
         return len(self.ends)
 
 
-def index_tar(path: Path) -> TarIndex:
+def index_tar(path: Path, advance: Callable[[int], None] = lambda _: None) -> TarIndex:
     """Read the headers of a tar; whatever is damaged is described, not raised.
+
+    Args:
+        path: The tar.
+        advance: Told now and then how many bytes more it has come.
 
     Raises:
         LowzooError: The file cannot be opened.
     """
     try:
         with path.open("rb") as file:
-            return _Scan(file.fileno()).run()
+            return _Scan(file.fileno(), advance).run()
     except OSError as error:
         raise LowzooError(f"cannot read {path}: {error.strerror}", "Check its permissions") from error
 
 
 class _Scan:
-    def __init__(self, file: int) -> None:
-        self.file = file
+    def __init__(self, file: int, advance: Callable[[int], None]) -> None:
+        self.file, self._advance, self._told = file, advance, 0
         self.size = os.fstat(file).st_size
         self.damage = "" if self.size else "it is empty"
         self.pictures: list[Picture] = []
@@ -86,6 +93,7 @@ class _Scan:
         # From the extended headers that stand before a member.
         fields: dict[bytes, bytes] = {}
         while at + _BLOCK <= self.size:
+            self._tell(at)
             block = os.pread(self.file, _BLOCK, at)
             if block == _ZEROS:
                 at += _BLOCK
@@ -121,7 +129,13 @@ class _Scan:
                 self.damage = self.damage or f"it is cut off at byte {self.size}"
         if at < self.size and os.pread(self.file, _BLOCK, at).strip(b"\0"):
             self.damage = self.damage or f"it is cut off at byte {self.size}"
+        self._tell(self.size, last=True)
         return self._result()
+
+    def _tell(self, at: int, *, last: bool = False) -> None:
+        if at - self._told >= _TELLING or last:
+            self._advance(at - self._told)
+            self._told = at
 
     def _member(self, name: str, kind: bytes, target: str, start: int, length: int, sparse: bool) -> None:
         if kind in (_LINK, _SYMBOLIC):
@@ -183,6 +197,7 @@ class _Scan:
     def _next_header(self, at: int) -> int:
         """Go on after damage: members begin at multiples of a block."""
         while at + _BLOCK <= self.size:
+            self._tell(at)
             if _is_header(os.pread(self.file, _BLOCK, at)):
                 break
             at += _BLOCK

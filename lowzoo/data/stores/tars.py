@@ -10,7 +10,7 @@ import json
 import zipfile
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -113,11 +113,9 @@ def tar_members(files: Sequence[Path]) -> Members:
     shown = [str(file) for file in files]
     paths = [unpacked_tar(Path(file)) for file in files]
     digests = file_digests([str(path) for path in paths], title="checking tars")
-    with progress_bar("indexing tars", len(paths)) as advance:
-        indices = []
-        for path, digest in zip(paths, digests, strict=True):
-            indices.append(_stored_index(path, digest))
-            advance(1)
+    lengths = [path.stat().st_size if path.exists() else 0 for path in paths]
+    with progress_bar("indexing tars, bytes", sum(lengths)) as advance:
+        indices = [_stored_index(*of, advance) for of in zip(paths, digests, lengths, strict=True)]
     if not any((index.sizes >= 0).any() for index in indices):
         damaged = next(
             (f": {name} {index.damage}" for name, index in zip(shown, indices, strict=True) if index.damage), ""
@@ -190,14 +188,14 @@ def _without_unlabelled(index: TarIndex) -> TarIndex:
     return replace(index, sizes=np.where(index.labels == "", -1, index.sizes))
 
 
-def _stored_index(path: Path, digest: bytes) -> TarIndex:
-    """The index of a tar, from the cache where it is there."""
+def _stored_index(path: Path, digest: bytes, length: int, advance: Callable[[int], None]) -> TarIndex:
+    """The index of a tar of so many bytes, from the cache where it is there."""
     file = cache_folder("tars") / f"{sha256(_VERSION.encode() + digest).hexdigest()[:24]}.npz"
     if digest != UNREADABLE:
         with contextlib.suppress(OSError, ValueError, KeyError, zipfile.BadZipFile), np.load(file) as stored:
             ends, offsets, sizes, labels = (stored[name] for name in _ARRAYS)
             left_out, notes = json.loads(str(stored["said"]))
-            return TarIndex(
+            index = TarIndex(
                 stored["packed"].tobytes(),
                 ends,
                 offsets,
@@ -207,7 +205,9 @@ def _stored_index(path: Path, digest: bytes) -> TarIndex:
                 tuple((kind, count) for kind, count in left_out),
                 tuple(notes),
             )
-    index = index_tar(path)
+            advance(length)
+            return index
+    index = index_tar(path, advance)
     # Without a place for it, the index is made again next time.
     with contextlib.suppress(LowzooError), atomic_path(file) as temporary, temporary.open("wb") as out:
         arrays = {name: getattr(index, name) for name in (*_ARRAYS, "damage")}

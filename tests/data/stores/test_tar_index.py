@@ -7,6 +7,7 @@ import pytest
 
 from lowzoo.data.pixels.decode import BadImage, decode_rgb
 from lowzoo.data.source import open_source
+from lowzoo.data.stores import tar_index
 from lowzoo.data.stores.tar_index import index_tar
 from tests.helpers.data import add, png, shades, write_tar
 
@@ -105,3 +106,21 @@ def test_the_scan_reads_headers_alone(tmp_path, monkeypatch):
     assert index.sizes.tolist() == [100_000] * 50
     # A header a picture, and the zeros that fill the last 10,240 bytes.
     assert sum(map(len, read)) <= 512 * (50 + 20)
+
+
+def test_it_tells_how_far_it_is_also_through_damage(tmp_path, monkeypatch):
+    monkeypatch.setattr(tar_index, "_TELLING", 2_000)
+    write_tar(tmp_path / "a.tar", range(20))
+    file = tmp_path / "a.tar"
+    length = file.stat().st_size
+    whole: list[int] = []
+    index_tar(file, whole.append)
+    assert sum(whole) == length
+    assert len(whole) > 5
+    content = bytearray(file.read_bytes())
+    content[512:-512] = b"\1" * (length - 1024)
+    file.write_bytes(content)
+    damaged: list[int] = []
+    assert index_tar(file, damaged.append).damage
+    assert sum(damaged) == length
+    assert len(damaged) > 5

@@ -85,7 +85,7 @@ def test_an_archive_beside_the_folders_that_came_out_of_it_is_no_shard(tmp_path)
 def test_headers_are_read_once_and_again_after_a_change(tmp_path, cache, monkeypatch):
     read = []
     real = tars.index_tar
-    monkeypatch.setattr(tars, "index_tar", lambda path: read.append(path.name) or real(path))
+    monkeypatch.setattr(tars, "index_tar", lambda path, advance: read.append(path.name) or real(path, advance))
     for shard in range(3):
         write_tar(tmp_path / f"d/{shard}.tar", [shard])
     first = open_source(tmp_path / "d")
