@@ -4,9 +4,9 @@
 
 A row is a recipe, a student and a set of images: the embedded sample set for 3 minutes of two cores, 5,000 photographs
 (every 10th of tiny-imagenet-100's training images; 1,667 of its validation images as queries) for 6, or 600 of them
-for 2. The minutes are spent as processor time of one thread, 1.7 seconds for one of two cores, which other work on the
-machine does not change: accuracy does not mind, and speed is measured elsewhere. Each row is trained in its own folder
-of `--work`; a command that was ended goes on where it was. `--set` tries other settings, and `--minutes` other minutes,
+for 2. The minutes are processor time of one thread, 1.7 seconds for one of two cores, so that rows can be made beside
+other work; that makes a step dearer by up to a half, and a row's steps fewer. Each row is trained in its own folder of
+`--work`; a command that was ended goes on where it was. `--set` tries other settings, and `--minutes` other minutes,
 for an ablation: name it by `--label`. Rows are in results/default_settings.json; ablations go to
 results/default_settings_ablations.json.
 
@@ -105,11 +105,11 @@ def row(
             raise
         ended = {"ended": f"at step {run.step}: {error.message}"}
     knns = [row["knn"] for row in read_metrics(folder / "metrics.jsonl") if "knn" in row]
-    error = 100 * math.sqrt(knns[-1] / 100 * (1 - knns[-1] / 100) / min(len(queries), config.monitor_queries))
+    queried = min(len(queries), config.monitor_queries)
     rows = json.loads(file.read_text()) if file.exists() else {}
     rows[key] = {
         "images": len(source),
-        "queries": min(len(queries), config.monitor_queries),
+        "queries": queried,
         "settings": settings,
         "minutes": words.minutes or MINUTES[images],
         "steps": config.steps,
@@ -119,8 +119,7 @@ def row(
         "knn_init": knns[0],
         "knn": knns[-1],
         "knn_on_the_way": knns,
-        "sampling_error": round(error, 2),
-        "learned": bool(knns[-1] - knns[0] > 3 * error),
+        "sampling_error": round(_sampling_error(knns[-1], queried), 2),
         "loss": loss,
         **ended,
         "versions": versions(),
@@ -128,6 +127,11 @@ def row(
     }
     file.write_text(json.dumps(rows, indent=1) + "\n")
     print(key, f"{knns[0]:.1f} -> {knns[-1]:.1f} %, {config.steps} steps", flush=True)
+
+
+def _sampling_error(knn: float, queries: int) -> float:
+    """Of an accuracy, both in per cent."""
+    return 100 * math.sqrt(knn / 100 * (1 - knn / 100) / queries)
 
 
 def _images(images: str, data: Path) -> tuple[ImageSource, ImageSource]:
@@ -145,12 +149,12 @@ def _tables() -> None:
         "# What the default settings learn in minutes",
         "",
         "k-NN top-1 (k = 20) on held-out images before and after, per cent (`benchmarks/default_settings.py`).",
-        "Minutes are processor time, as much as two cores give in them; other work on the machine changes no row.",
-        "Students without depthwise convolutions train in bf16 where the CPU multiplies it (AMX).",
-        "Learned: it rose by more than three sampling errors. Said: `lowzoo train` says beforehand that it may not,",
-        "by the mean over the seeds.",
+        "Minutes are processor time, as much as two cores give in them. Rows were made beside other work, which makes",
+        "a step dearer by up to a half: steps of one pair differ by its seeds for that reason alone.",
+        "Learned: it rose by more than three standard errors of the rise, those of both accuracies together. Said:",
+        "`lowzoo train` says beforehand that it may not, by the mean over the seeds.",
         "",
-        "| images | recipe | student | seed | minutes | precision | steps | before | after | sampling error | learned "
+        "| images | recipe | student | seed | minutes | precision | steps | before | after | error of rise | learned "
         "| said |",
         "| --- | --- | --- | ---: | ---: | --- | ---: | ---: | ---: | ---: | --- | --- |",
     ]
@@ -169,7 +173,7 @@ def _tables() -> None:
             "seen": row["steps"] * row["batch_size"],
             "before": row["knn_init"],
             "after": row["knn"],
-            "error": row["sampling_error"],
+            "error": round(math.hypot(row["sampling_error"], _sampling_error(row["knn_init"], row["queries"])), 2),
             "runs": 1,
         }
         known.append((key, row, LearnedRow(name=key, **fields)))

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageEnhance, ImageOps
 from torch.nn.functional import normalize
 
@@ -86,6 +87,11 @@ CHANGES: dict[str, Callable[[Image.Image], bytes]] = {
 }
 
 
+def _found(cosines: NDArray[np.float32], alike: NDArray[np.float32], cosine: float) -> float:
+    """Share of copies that pass this cosine and the correlation, per cent."""
+    return round(100 * float(((cosines >= cosine) & (alike >= CORRELATION)).mean()), 2)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", metavar="SRC")
@@ -116,7 +122,8 @@ def main() -> None:
         own = standardised(seen.small)
         alike = np.maximum((own * straight[picked]).sum(1), (own * mirrored[picked]).sum(1))
         copies[name] = {
-            "found_percent": round(100 * float(((cosines >= COSINE) & (alike >= CORRELATION)).mean()), 2),
+            "found_percent": _found(cosines, alike, COSINE),
+            "found_percent_by_cosine": {str(cosine): _found(cosines, alike, cosine) for cosine in COSINES},
             "cosine_1_percent": round(float(np.quantile(cosines, 0.01)), 4),
             "correlation_1_percent": round(float(np.quantile(alike, 0.01)), 4),
         }

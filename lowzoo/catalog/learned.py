@@ -15,7 +15,7 @@ SURE = 3.0
 
 @dataclass(frozen=True, slots=True)
 class LearnedRow:
-    """Runs of one pair that differ by their seeds alone; figures are means over them.
+    """Runs of one pair with other seeds; figures are means over them.
 
     Args:
         name: Images, recipe and student.
@@ -29,8 +29,8 @@ class LearnedRow:
         seen: Images gone through, one counted at each pass.
         before: k-NN top-1 on held-out images before training, per cent.
         after: The same at the end.
-        error: Standard error of the rise: of one run the sampling error of `after`, of several the larger of this and
-            the spread of their rises, by the root of their number.
+        error: Standard error of the rise: of one run the sampling errors of both accuracies together, of several the
+            larger of this and the spread of their rises, by the root of their number.
         runs: How many there are.
     """
 
