@@ -185,7 +185,9 @@ def _tables() -> None:
         fields = {name: value for name, value in asdict(entry).items() if name != "name"}
         catalog_lines += [f"[{entry.name}]", *(f"{name} = {json.dumps(value)}" for name, value in fields.items()), ""]
     for key, row, entry in known:
-        facts = Facts(entry.recipe, entry.images, 64, entry.architecture, gpu=False)
+        facts = Facts(
+            entry.recipe, entry.images, 64, entry.architecture, gpu=False, drawings=entry.pictures == "drawings"
+        )
         said = caution(facts, init="", minutes=entry.minutes, seen=None, rows=measured)
         lines.append(
             f"| {entry.images:,} {entry.pictures} | {entry.recipe} | {entry.student} | {key[-1]} | {entry.minutes:g} "

@@ -10,6 +10,7 @@ from lowzoo.base.errors import LowzooError
 from lowzoo.base.notes import say_once
 from lowzoo.data.pixels.decode import BadImage
 from lowzoo.data.source import ImageSource
+from lowzoo.data.splits import SAMPLES_NAME
 from lowzoo.evaluate.knn_protocol import spared
 from lowzoo.system.device import cpu_multiplies_bf16, pick_device
 from lowzoo.train.recipes import RECIPES
@@ -55,6 +56,7 @@ def look(recipe: str, source: ImageSource, fields: Mapping[str, Any], processes:
         teacher=teacher,
         teacher_width=0 if own_head else _width(teacher),
         spared=spared(source),
+        drawings=source.name.startswith(f"{SAMPLES_NAME}/"),
     )
 
 

@@ -9,6 +9,8 @@ from lowzoo.train.recipes.facts import Facts
 
 # A run may have so many times what a measured one had, in minutes or images gone through, and be as good as alike.
 _ALIKE = 1.5
+# Below this fraction of the shortest run that learned, nothing is known but that it is less.
+_FAR_SHORTER = 1 / 3
 
 
 def student_that_learns(
@@ -22,9 +24,9 @@ def student_that_learns(
         seen: Images that it goes through, one counted at each pass, where its length is in steps or epochs.
         rows: What was measured; what the package knows if absent.
     """
-    if not caution(facts, init="", minutes=minutes, seen=seen, rows=rows):
+    near = _of_such_images(facts, learned() if rows is None else rows)
+    if facts.gpu or not _unlearned(facts, near, minutes, seen):
         return None
-    near = _of_such_images(facts.images, learned() if rows is None else rows)
     better = (row for row in near if row.recipe == facts.recipe and row.learned)
     return max(better, key=lambda row: row.after - row.before, default=None)
 
@@ -48,9 +50,13 @@ def caution(
     """
     if facts.gpu or init:
         return ""
-    near = _of_such_images(facts.images, learned() if rows is None else rows)
-    alike = _alike(facts, near)
-    if not alike or any(row.learned for row in alike) or not _as_short(max(alike, key=_length), minutes, seen):
+    near = _of_such_images(facts, learned() if rows is None else rows)
+    more = "--minutes" if minutes is not None else "steps"
+    if (row := _far_longer(facts, near, minutes, seen)) is not None:
+        took = f"{in_minutes(row.minutes)} of two cores on {row.images:,} {row.pictures}"
+        return f"This may not learn in its time: {row} k-NN took {took}. Give it more {more}, or {_beginning(facts)}"
+    alike = _unlearned(facts, near, minutes, seen)
+    if not alike:
         return ""
     best = max(alike, key=lambda row: row.after - row.before)
     text = (
@@ -62,18 +68,42 @@ def caution(
         text += (
             f"In the same time k-NN rose with `lowzoo train {better.recipe} --student {better.student}` ({better}). "
         )
-    more = "--minutes" if minutes is not None else "steps"
     return text + f"Give it more {more}, or {_beginning(facts)}"
 
 
-def _of_such_images(images: int, rows: Sequence[LearnedRow]) -> list[LearnedRow]:
-    """Rows on the smallest measured set that is not smaller, or on the largest.
+def _of_such_images(facts: Facts, rows: Sequence[LearnedRow]) -> list[LearnedRow]:
+    """Rows on the smallest measured set that is not smaller, or on the largest; drawings are apart from photographs.
 
     In the same minutes a run sees the same number of images, however large its set is.
     """
+    pictures = "drawings" if facts.drawings else "photographs"
+    rows = [row for row in rows if row.pictures == pictures]
     sizes = sorted({row.images for row in rows})
-    size = next((size for size in sizes if size >= images), sizes[-1] if sizes else 0)
+    size = next((size for size in sizes if size >= facts.images), sizes[-1] if sizes else 0)
     return [row for row in rows if row.images == size]
+
+
+def _unlearned(facts: Facts, near: Sequence[LearnedRow], minutes: float | None, seen: float | None) -> list[LearnedRow]:
+    """Runs as long as this one of such a student, where none of them learned."""
+    alike = _alike(facts, near)
+    if not alike or any(row.learned for row in alike):
+        return []
+    longest = max(alike, key=_length)
+    as_short = minutes is not None and minutes <= _ALIKE * longest.minutes
+    as_short = as_short or (seen is not None and seen <= _ALIKE * longest.seen)
+    return alike if as_short else []
+
+
+def _far_longer(
+    facts: Facts, near: Sequence[LearnedRow], minutes: float | None, seen: float | None
+) -> LearnedRow | None:
+    """The shortest run of such a student that learned, where it is far longer than this one."""
+    row = min((row for row in _alike(facts, near) if row.learned), key=_length, default=None)
+    if row is None:
+        return None
+    shorter = minutes is not None and minutes < _FAR_SHORTER * row.minutes
+    shorter = shorter or (seen is not None and seen < _FAR_SHORTER * row.seen)
+    return row if shorter else None
 
 
 def _alike(facts: Facts, rows: Sequence[LearnedRow]) -> list[LearnedRow]:
@@ -87,12 +117,6 @@ def _alike(facts: Facts, rows: Sequence[LearnedRow]) -> list[LearnedRow]:
 
 def _length(row: LearnedRow) -> float:
     return row.minutes
-
-
-def _as_short(row: LearnedRow, minutes: float | None, seen: float | None) -> bool:
-    if minutes is not None:
-        return minutes <= _ALIKE * row.minutes
-    return seen is not None and seen <= _ALIKE * row.seen
 
 
 def _beginning(facts: Facts) -> str:

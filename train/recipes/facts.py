@@ -29,6 +29,7 @@ class Facts:
         teacher: A word for the teacher; without meaning for a recipe that has none.
         teacher_width: Features of a teacher to whose embeddings prototypes are fitted; 0 where nothing tells.
         spared: Images that are held out at the most, where a set is not divided.
+        drawings: Whether the images are the drawings that the package brings along.
     """
 
     recipe: str
@@ -42,6 +43,7 @@ class Facts:
     teacher: str = BUNDLED_TEACHER
     teacher_width: int = 0
     spared: int = 0
+    drawings: bool = False
 
     @property
     def kind(self) -> Literal["vit", "cnn"]:

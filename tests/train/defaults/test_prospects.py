@@ -13,7 +13,7 @@ CNN = replace(VIT, name="b", student="mobilenetv2", architecture="mobilenetv2_10
 SLOW = replace(CNN, name="c", recipe="sslight", after=20.0)
 LARGE = replace(VIT, name="d", images=5000, pictures="photographs", minutes=6, seen=60_000, after=35.0)
 ROWS = (VIT, CNN, SLOW, LARGE)
-FACTS = Facts("rob", images=1000, side=64, student="vit_tiny_patch16_224", gpu=False)
+FACTS = Facts("rob", images=1000, side=64, student="vit_tiny_patch16_224", gpu=False, drawings=True)
 
 
 def said(facts: Facts = FACTS, minutes: float | None = 3, seen: float | None = None, init: str = "") -> str:
@@ -55,11 +55,35 @@ def test_only_of_a_run_as_short(minutes: float | None, seen: float | None, known
 
 @pytest.mark.parametrize(("images", "known"), [(12, True), (1000, True), (1001, False), (5000, False), (50_000, False)])
 def test_images_are_compared_with_the_next_larger_set(images: int, known: bool) -> None:
-    assert bool(said(replace(FACTS, images=images))) is known
+    rows = (VIT, CNN, SLOW, replace(LARGE, pictures="drawings"))
+    assert bool(caution(replace(FACTS, images=images), init="", minutes=3, seen=None, rows=rows)) is known
+
+
+def test_photographs_are_not_judged_by_drawings() -> None:
+    photographs = replace(FACTS, drawings=False)
+    assert not said(photographs)
+    assert student_that_learns(photographs, minutes=3, seen=None, rows=ROWS) is None
+    unlearned = replace(VIT, name="e", pictures="photographs", images=600)
+    assert "600 photographs" in caution(
+        replace(photographs, images=600), init="", minutes=3, seen=None, rows=(CNN, unlearned)
+    )
+
+
+@pytest.mark.parametrize(
+    ("minutes", "seen", "known"), [(1.9, None, True), (2, None, False), (None, 19_999, True), (None, 20_000, False)]
+)
+def test_a_run_far_shorter_than_one_that_learned_is_told_so(
+    minutes: float | None, seen: float | None, known: bool
+) -> None:
+    photographs = replace(FACTS, drawings=False, images=5000)
+    text = said(photographs, minutes, seen)
+    assert ("rob on vit_tiny 24.0 -> 35.0 % k-NN took 6 minutes" in text) is known
+    assert bool(text) is known
+    assert student_that_learns(photographs, minutes=minutes, seen=seen, rows=ROWS) is None, "the student stays"
 
 
 def test_more_images_than_were_ever_measured_are_no_help_in_a_short_run() -> None:
-    facts = replace(FACTS, images=1_281_167)
+    facts = replace(FACTS, images=1_281_167, drawings=False)
     unlearned = replace(LARGE, after=24.5)
     assert caution(facts, init="", minutes=6, seen=None, rows=(VIT, unlearned))
     assert not caution(facts, init="", minutes=60, seen=None, rows=(VIT, unlearned))
@@ -74,7 +98,8 @@ def test_nothing_is_said_of_trained_weights_of_a_gpu_or_of_what_was_never_measur
 
 def test_the_student_that_learns_best_is_found_where_ones_own_does_not() -> None:
     assert student_that_learns(FACTS, minutes=3, seen=None, rows=ROWS) == CNN
-    assert student_that_learns(replace(FACTS, images=5000), minutes=3, seen=None, rows=ROWS) is None
+    large = replace(FACTS, images=5000, drawings=False)
+    assert student_that_learns(large, minutes=3, seen=None, rows=ROWS) is None
     assert student_that_learns(replace(FACTS, recipe="sslight"), minutes=3, seen=None, rows=ROWS) is None
 
 

@@ -230,7 +230,7 @@ def test_copies_of_few_pictures_are_noted(tmp_path: Path) -> None:
 
 def test_what_is_known_not_to_learn_in_the_time_is_said_before_it_starts() -> None:
     def said(recipe: str, student: str, named: dict[str, object], images: int = 1254) -> bool:
-        facts = replace(FACTS, recipe=recipe, student=student, images=images)
+        facts = replace(FACTS, recipe=recipe, student=student, images=images, drawings=images == 1254)
         return bool(choose(facts, {"student": student, **named}).caution)
 
     cnn, vit = "mobilenetv2_100", "vit_tiny_patch16_224"
@@ -264,13 +264,14 @@ def test_the_monitor_of_a_short_run_looks_at_fewer_images(named: dict[str, float
 
 
 def test_a_student_that_learns_in_the_time_takes_the_place_of_one_that_does_not() -> None:
-    few = replace(FACTS, images=1254)
+    few = replace(FACTS, images=1254, drawings=True)
     assert choose(few, {}).fields["student"] == "mobilenetv3_large"
     assert not choose(few, {}).caution
     for named in ({"student": "vit_tiny"}, {"loss": "ibot"}, {"patch_drop": 0.2}, {"minutes": 60}, {"init": "x"}):
         assert choose(few, named).fields["student"] == "vit_tiny"
     assert choose(replace(few, gpu=True), {}).fields["student"] == "vit_tiny"
     assert resolve(choose(few, {}).fields).zero_init_residual
+    assert choose(replace(few, drawings=False), {}).fields["student"] == "vit_tiny", "drawings tell nothing of these"
 
 
 @pytest.mark.parametrize(
