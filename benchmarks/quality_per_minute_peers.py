@@ -1,24 +1,29 @@
 """The other sides of `quality_per_minute.py`, each in a process of its own and, if need be, in another environment.
 
-    python benchmarks/quality_per_minute_peers.py NAME '{"folder": ..., "out": ..., "seconds": ..., ...}'
+    python benchmarks/quality_per_minute_peers.py NAME '{"folder": ..., "out": ..., "steps": ..., ...}'
 
 `lightly-train`'s sides are its own: all settings are the ones that it chooses, but for those that a name says
-(`-64`: views of 64 px, as the photographs have) and the length, which fills the seconds. `lightly`'s are loops as its
-tutorials have them, at 64 px. `plain-distillation` is what anybody would write first: the cosine between a linear map
-of the student's features and the teacher's. Needs torch, torchvision and timm, lightly-train and lightly for their
-sides, and nothing of lowzoo.
+(`-64`: views of 64 px, as the photographs have) and the length. `lightly`'s are loops of its parts with the values of
+its tutorials, at 64 px; what these state in epochs is laid over the steps, and the rate falls by a cosine.
+`plain-distillation` is no package's: the cosine between a linear map of the student's features and the teacher's, with
+the initialisation, the optimiser, the rate and the precision of lowzoo's sides. Needs torch, torchvision and timm,
+lightly-train and lightly for their sides, and nothing of lowzoo.
 
-Prints its settings and the seconds spent, as JSON, and leaves the student's weights by timm's names in `out`.
+Prints as JSON its settings, the seconds from `began` (by `time.time`) to the first step and the median of a step, and
+leaves the student's weights by timm's names in `out`.
 """
 
 import copy
 import json
 import logging
+import math
+import statistics
 import sys
 import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -27,32 +32,36 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 SIDE = 64
-_TIMED = 6
+# lightly-train's batch where none is named.
+_BATCH_OF_LIGHTLY_TRAIN = 128
 
 
-class Budget:
-    """Seconds by the clock, or of this process' CPU time, and how many steps have room in them."""
+class Pace:
+    """When steps began."""
 
-    def __init__(self, seconds: float, clock: str) -> None:
-        self.seconds = seconds
-        self.now = time.perf_counter if clock == "wall" else time.process_time
-        self.began = self.now()
+    def __init__(self, began: float) -> None:
+        self._began, self._marks = began, list[float]()
 
-    def steps(self, marks: list[float]) -> int:
-        """By the pace of a few trial steps, of which the first is left out."""
-        return max(2, int(self.seconds / ((marks[-1] - marks[1]) / (len(marks) - 2))))
+    def mark(self) -> None:
+        """A step begins."""
+        self._marks.append(time.time())
+
+    def found(self) -> dict[str, float]:
+        """Seconds before the first step, and of a step after the first three."""
+        steps = [after - before for before, after in pairwise(self._marks[3:])]
+        return {"before": self._marks[0] - self._began, "pace": statistics.median(steps)} if steps else {}
 
 
 def lightly_train(words: dict[str, Any], method: str, **more: Any) -> dict[str, Any]:
-    """A method of lightly-train by its own automatic settings, as many steps as the seconds have room for."""
+    """A method of lightly-train by its own automatic settings, for so many steps."""
     import lightly_train as peer
     from pytorch_lightning import Callback, Trainer
 
-    budget, marks = Budget(words["seconds"], words["clock"]), list[float]()
+    pace = Pace(words["began"])
 
     class Marks(Callback):
         def on_train_batch_start(self, *_: Any) -> None:
-            marks.append(budget.now())
+            pace.mark()
 
     # The trainer takes callbacks of its own making alone.
     begin = Trainer.__init__
@@ -62,30 +71,23 @@ def lightly_train(words: dict[str, Any], method: str, **more: Any) -> dict[str, 
         begin(self, *args, **kwargs)
 
     Trainer.__init__ = with_marks  # type: ignore[method-assign]
-
-    def run(steps: int, out: str) -> None:
+    with tempfile.TemporaryDirectory() as scratch:
         peer.pretrain(
-            out=out,
+            out=scratch,
             data=words["folder"],
             model=f"timm/{words['student']}",
             method=method,
-            epochs=10_000,
+            # Its warm-up is a part of the epochs, so these are as many as the steps fill.
+            epochs=math.ceil(words["steps"] / (words["images"] // _BATCH_OF_LIGHTLY_TRAIN)),
             num_workers=words["workers"],
             accelerator="cpu",
             devices=1,
             seed=words["seed"],
             overwrite=True,
             loggers={"tensorboard": None},
-            trainer_args={"max_steps": steps},
+            trainer_args={"max_steps": words["steps"]},
             **more,
         )
-
-    with tempfile.TemporaryDirectory() as scratch:
-        run(_TIMED + 2, scratch)
-        steps = budget.steps(marks)
-        began = budget.now()
-        run(steps, scratch)
-        spent = budget.now() - began
         peer.export(
             out=words["out"],
             checkpoint=f"{scratch}/checkpoints/last.ckpt",
@@ -93,14 +95,14 @@ def lightly_train(words: dict[str, Any], method: str, **more: Any) -> dict[str, 
             format="package_default",
             overwrite=True,
         )
-    return {"method": method, "given": more, "steps": steps, "spent": spent, "pace": budget.seconds / steps}
+    return {"method": method, "given": more, **pace.found()}
 
 
-def _student(name: str) -> nn.Module:
+def _student(words: dict[str, Any]) -> nn.Module:
     import timm
 
-    network: nn.Module = timm.create_model(name, num_classes=0)
-    return network
+    network: nn.Module = timm.create_model(words["student"], num_classes=0)
+    return network.to(memory_format=torch.channels_last)
 
 
 def _width(network: nn.Module) -> int:
@@ -129,96 +131,113 @@ def _batches(words: dict[str, Any], transform: Any, size: int) -> Iterator[Any]:
 
 
 def _loop(
-    words: dict[str, Any], student: nn.Module, batches: Iterator[Any], make: Callable[[int], Callable[[Any, int], None]]
+    words: dict[str, Any],
+    student: nn.Module,
+    batches: Iterator[Any],
+    step: Callable[[Any, int], Tensor],
+    optimizer: Any,
+    before_update: Callable[[int], None] = lambda _: None,
 ) -> dict[str, Any]:
-    """Times a few steps, then takes as many as there is room for; `make` builds a step for a length."""
-    budget = Budget(words["seconds"], words["clock"])
-    before, marks = copy.deepcopy(student.state_dict()), list[float]()
-    trial = make(_TIMED + 2)
-    for number in range(_TIMED + 2):
-        marks.append(budget.now())
-        trial(next(batches), number)
-    student.load_state_dict(before)
-    steps = budget.steps(marks)
-    step, began = make(steps), budget.now()
-    for number in range(steps):
-        step(next(batches), number)
+    """Take the steps; `step` gives the loss of a batch."""
+    pace = Pace(words["began"])
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _rate(words["steps"], words.get("warmup", 0.0)))
+    for number in range(words["steps"]):
+        pace.mark()
+        with torch.autocast("cpu", torch.bfloat16, enabled=words["bf16"]):
+            loss = step(next(batches), number)
+        optimizer.zero_grad()
+        loss.backward()
+        if words.get("clip"):
+            nn.utils.clip_grad_norm_(student.parameters(), words["clip"])
+        before_update(number)
+        optimizer.step()
+        schedule.step()
     torch.save(student.state_dict(), words["out"])
-    return {"steps": steps, "spent": budget.now() - began}
+    return {"bf16": words["bf16"], **pace.found()}
+
+
+def _rate(steps: int, warmup: float) -> Callable[[int], float]:
+    """Factor of the rate: it rises over a part of the steps and falls to nothing by a cosine."""
+    rising = round(warmup * steps)
+
+    def factor(step: int) -> float:
+        if step < rising:
+            return (step + 1) / rising
+        return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
+
+    return factor
+
+
+def _channels_last(views: Tensor) -> Tensor:
+    return views.contiguous(memory_format=torch.channels_last)
 
 
 def lightly_moco(words: dict[str, Any]) -> dict[str, Any]:
-    """MoCo-v2 of lightly's parts: batches of 256, SGD at 0.06, a memory of 4,096."""
+    """MoCo-v2 of lightly's parts: batches of 256, SGD at 0.06 with a cosine, a memory of 4,096, temperature 0.1."""
     from lightly.loss import NTXentLoss
     from lightly.models.modules import MoCoProjectionHead
     from lightly.models.utils import deactivate_requires_grad, update_momentum
     from lightly.transforms import MoCoV2Transform
-    from lightly.utils.scheduler import cosine_schedule
 
-    student = _student(words["student"])
-    width = _width(student)
+    student = _student(words)
+    head = MoCoProjectionHead(_width(student), 512, 128)
+    slow, slow_head = copy.deepcopy(student), copy.deepcopy(head)
+    deactivate_requires_grad(slow)
+    deactivate_requires_grad(slow_head)
+    loss = NTXentLoss(temperature=0.1, memory_bank_size=(4096, 128))
+    both = [*student.parameters(), *head.parameters()]
+    optimizer = torch.optim.SGD(both, lr=0.06, momentum=0.9, weight_decay=5e-4)
 
-    def make(steps: int) -> Callable[[Any, int], None]:
-        head = MoCoProjectionHead(width, 512, 128)
-        slow, slow_head = copy.deepcopy(student), copy.deepcopy(head)
-        deactivate_requires_grad(slow)
-        deactivate_requires_grad(slow_head)
-        loss = NTXentLoss(memory_bank_size=(4096, 128))
-        optimizer = torch.optim.SGD([*student.parameters(), *head.parameters()], lr=0.06, momentum=0.9)
+    def step(batch: Any, _: int) -> Tensor:
+        update_momentum(student, slow, m=0.99)
+        update_momentum(head, slow_head, m=0.99)
+        queries = head(student(_channels_last(batch[0])).flatten(1))
+        with torch.no_grad():
+            keys = slow_head(slow(_channels_last(batch[1])).flatten(1))
+        value: Tensor = loss(queries.float(), keys.float())
+        return value
 
-        def step(batch: Any, number: int) -> None:
-            momentum = cosine_schedule(number, steps, 0.996, 1)
-            update_momentum(student, slow, m=momentum)
-            update_momentum(head, slow_head, m=momentum)
-            queries = head(student(batch[0]).flatten(1))
-            with torch.no_grad():
-                keys = slow_head(slow(batch[1]).flatten(1))
-            optimizer.zero_grad()
-            loss(queries, keys).backward()
-            optimizer.step()
-
-        return step
-
-    found = _loop(words, student, _batches(words, MoCoV2Transform(input_size=SIDE), 256), make)
-    return {"batch_size": 256, "lr": 0.06, "memory": 4096, "view_size": SIDE} | found
+    batches = _batches(words, MoCoV2Transform(input_size=SIDE), 256)
+    found = _loop(words, student, batches, step, optimizer)
+    return {"batch_size": 256, "lr": 0.06, "memory": 4096, "temperature": 0.1, "view_size": SIDE} | found
 
 
 def lightly_dino(words: dict[str, Any]) -> dict[str, Any]:
-    """DINO of lightly's parts: batches of 64, Adam at 0.001, six local views of half the side."""
+    """DINO of lightly's parts: batches of 64, Adam at 0.001, six local views of half the side.
+
+    The first of ten epochs freezes the last layer, five warm the teacher's temperature up; a tenth of the steps is one.
+    """
     from lightly.loss import DINOLoss
     from lightly.models.modules import DINOProjectionHead
     from lightly.models.utils import deactivate_requires_grad, update_momentum
     from lightly.transforms import DINOTransform
     from lightly.utils.scheduler import cosine_schedule
 
-    student = _student(words["student"])
+    student = _student(words)
     width = _width(student)
+    head = DINOProjectionHead(width, 512, 64, 2048, freeze_last_layer=1)
+    slow, slow_head = copy.deepcopy(student), DINOProjectionHead(width, 512, 64, 2048)
+    deactivate_requires_grad(slow)
+    deactivate_requires_grad(slow_head)
+    loss = DINOLoss(output_dim=2048, warmup_teacher_temp_epochs=5)
+    optimizer = torch.optim.Adam([*student.parameters(), *head.parameters()], lr=0.001)
+    epoch = max(1, words["steps"] // 10)
 
-    def make(steps: int) -> Callable[[Any, int], None]:
-        head = DINOProjectionHead(width, 512, 64, 2048, freeze_last_layer=1)
-        slow, slow_head = copy.deepcopy(student), DINOProjectionHead(width, 512, 64, 2048)
-        deactivate_requires_grad(slow)
-        deactivate_requires_grad(slow_head)
-        loss = DINOLoss(output_dim=2048, warmup_teacher_temp_epochs=5)
-        optimizer = torch.optim.Adam([*student.parameters(), *head.parameters()], lr=0.001)
-        epoch = max(1, words["images"] // 64)
+    def step(batch: Any, number: int) -> Tensor:
+        momentum = cosine_schedule(number, words["steps"], 0.996, 1)
+        update_momentum(student, slow, m=momentum)
+        update_momentum(head, slow_head, m=momentum)
+        with torch.no_grad():
+            targets = [slow_head(slow(_channels_last(view)).flatten(1)).float() for view in batch[:2]]
+        said = [head(student(_channels_last(view)).flatten(1)).float() for view in batch]
+        value: Tensor = loss(targets, said, epoch=number // epoch)
+        return value
 
-        def step(batch: Any, number: int) -> None:
-            momentum = cosine_schedule(number, steps, 0.996, 1)
-            update_momentum(student, slow, m=momentum)
-            update_momentum(head, slow_head, m=momentum)
-            with torch.no_grad():
-                targets = [slow_head(slow(view).flatten(1)) for view in batch[:2]]
-            said = [head(student(view).flatten(1)) for view in batch]
-            optimizer.zero_grad()
-            loss(targets, said, epoch=number // epoch).backward()
-            head.cancel_last_layer_gradients(current_epoch=number // epoch)
-            optimizer.step()
+    def before_update(number: int) -> None:
+        head.cancel_last_layer_gradients(current_epoch=number // epoch)
 
-        return step
-
-    transform = DINOTransform(global_crop_size=SIDE, local_crop_size=SIDE // 2)
-    found = _loop(words, student, _batches(words, transform, 64), make)
+    batches = _batches(words, DINOTransform(global_crop_size=SIDE, local_crop_size=SIDE // 2), 64)
+    found = _loop(words, student, batches, step, optimizer, before_update)
     return {"batch_size": 64, "lr": 0.001, "outputs": 2048, "view_size": SIDE} | found
 
 
@@ -228,31 +247,25 @@ def plain_distillation(words: dict[str, Any]) -> dict[str, Any]:
     from safetensors.torch import load_file
     from torchvision import transforms
 
-    student = _student(words["student"])
-    width = _width(student)
+    student = _student(words)
+    start = torch.load(words["start"], weights_only=True)
+    student.load_state_dict({name: start[name] for name in student.state_dict()})
     teacher = timm.create_model(words["teacher_architecture"], num_classes=0)
     weights = load_file(words["teacher"])
     teacher.load_state_dict({name: weights[name] for name in teacher.state_dict()})
-    teacher.eval().requires_grad_(False)
-    outputs = teacher(torch.zeros(1, 3, SIDE, SIDE)).shape[-1]
+    teacher.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    head = nn.Linear(_width(student), teacher(torch.zeros(1, 3, SIDE, SIDE)).shape[-1])
+    both = [*student.parameters(), *head.parameters()]
+    optimizer = torch.optim.AdamW(both, lr=words["lr"], weight_decay=0.04)
 
-    def make(steps: int) -> Callable[[Any, int], None]:
-        head = nn.Linear(width, outputs)
-        optimizer = torch.optim.AdamW([*student.parameters(), *head.parameters()], lr=1e-3, weight_decay=0.04)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3, total_steps=steps, pct_start=0.1)
-
-        def step(batch: Tensor, _: int) -> None:
-            # The bundled teacher sees its pictures enlarged, as it does for the other side.
-            large = nn.functional.interpolate(batch, size=words["teacher_size"], mode="bicubic", antialias=True)
-            with torch.no_grad():
-                target = teacher(large)
-            near = (normalize(head(student(batch)), dim=-1) * normalize(target, dim=-1)).sum(-1)
-            optimizer.zero_grad()
-            (1 - near).mean().backward()
-            optimizer.step()
-            schedule.step()
-
-        return step
+    def step(batch: Tensor, _: int) -> Tensor:
+        # The bundled teacher sees its pictures enlarged, as it does for the other side.
+        large = nn.functional.interpolate(batch, size=words["teacher_size"], mode="bicubic", antialias=True)
+        with torch.no_grad():
+            target = teacher(_channels_last(large))
+        said = head(student(_channels_last(batch)))
+        near = (normalize(said.float(), dim=-1) * normalize(target.float(), dim=-1)).sum(-1)
+        return (1 - near).mean()
 
     view = transforms.Compose(
         [
@@ -262,8 +275,8 @@ def plain_distillation(words: dict[str, Any]) -> dict[str, Any]:
             transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
         ]
     )
-    found = _loop(words, student, _batches(words, view, 64), make)
-    return {"batch_size": 64, "lr": 1e-3, "view_size": SIDE, "teacher_size": words["teacher_size"]} | found
+    found = _loop(words | {"warmup": 0.1, "clip": 1.0}, student, _batches(words, view, 64), step, optimizer)
+    return {"batch_size": 64, "lr": words["lr"], "view_size": SIDE, "teacher_size": words["teacher_size"]} | found
 
 
 _AT_64 = {"transform_args": {"image_size": (SIDE, SIDE)}}
@@ -284,8 +297,7 @@ def main() -> None:
     words = json.loads(sys.argv[2])
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
-    if words["clock"] == "processor":
-        torch.set_num_threads(1)
+    torch.set_num_threads(words["threads"])
     torch.manual_seed(words["seed"])
     found = SIDES[sys.argv[1]](words)
     packages = {"torch": torch.__version__}
