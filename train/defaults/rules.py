@@ -111,14 +111,15 @@ def choose(facts: Facts, named: Mapping[str, Any]) -> Chosen:
         fields |= _watched(minutes)
     if facts.fast_bf16 and not has_depthwise_kernels(facts.student):
         # A step of ViT-Tiny takes 0.58 and of ResNet-18 0.59 of the time; depthwise kernels have a backward pass so
-        # slow in bf16 that MobileNets take nearly twice as long (benchmarks/results/bf16_on_cpus.json). After 3 minutes
-        # on 5,000 photographs RoB's ViT-Tiny has 8.8 and 9.0 % k-NN (two seeds) instead of 8.2 and 8.5.
+        # slow in bf16 that MobileNets take nearly twice as long (benchmarks/results/bf16_on_cpus.json). On 5,000
+        # photographs RoB's ViT-Tiny has 8.8 and 9.0 % k-NN (two seeds) instead of 8.2 and 8.5 after 3 minutes on a quiet
+        # machine; one pair of 6 minutes beside other work, with as many steps in both, 9.6 instead of 10.9.
         fields["precision"] = "bf16"
         if "precision" not in named:
             reasons.append("Networks compute in bf16, whose matrices this CPU multiplies fast (change by --precision)")
     if facts.kind == "cnn" and not named.get("init"):
         # RoB on MobileNetV2 ends at 31.9 % k-NN (641 steps) instead of 27.8 (499) after three minutes of two cores on
-        # the embedded drawings.
+        # the embedded drawings, whose sampling error is 2.6; untrained, it has 27.2 instead of 21.4.
         fields["zero_init_residual"] = True
     fields |= recipe.defaults(facts, named, Budget(batch, size))
     if {"views", "view"} & set(named):

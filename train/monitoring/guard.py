@@ -11,8 +11,8 @@ from lowzoo.base.errors import LowzooError
 
 # A collapsed loss stands still at ln K to four digits; a healthy one only passes through.
 _CLOSE = 1e-4
-# Logged losses at ln K that end a run, in a long one. DINO on MobileNetV3-Large stood there for ten in a row and more
-# until it was ended (benchmarks/dino_collapse.py); no run of benchmarks/default_settings.py had two in a row.
+# Logged losses at ln K that end a run, in a long one. DINO on MobileNetV3-Large came to stand there
+# (benchmarks/dino_collapse.py); no run of benchmarks/default_settings.py had two in a row.
 _PATIENCE = 200
 _LEAST_PATIENCE = 20
 _BACK = (
