@@ -29,6 +29,7 @@ import json
 import math
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -152,17 +153,18 @@ def _pace(side: str, words: argparse.Namespace, folder: Path) -> dict[str, float
         told = _told(words, side, folder, out, steps=_TIMED, seed=0) | {"threads": os.cpu_count(), "workers": 2}
         found = _peer(words, side, told | {"began": time.time()})
         return {"before": round(found["before"], 2), "pace": round(found["pace"], 4)}
+    run = {"recipe": side.split("-")[1], "data": str(folder), "student": words.student, "out": str(out / "run")}
+    photographs = part(words.data, "train", np.arange(0, 50_000, 2))
+    softer = _softer(words.student, photographs) if side == "lowzoo-rob-sslight" else {}
+    told = json.dumps(run | {"minutes": _TRIAL_MINUTES, "settings": softer})
+    code = "import json, sys, lowzoo; lowzoo.train.run(**json.loads(sys.argv[1]))"
     began = time.perf_counter()
-    command = ["lowzoo", "train", side.split("-")[1], "--data", str(folder), "--student", words.student]
-    command += ["--minutes", f"{_TRIAL_MINUTES:g}", "--out", str(out / "run")]
-    if side == "lowzoo-rob-sslight":
-        command += ["--views", "sslight"]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    subprocess.run([sys.executable, "-c", code, told], check=True)
     spent = time.perf_counter() - began
     facts = documents.read(out / "run" / "run.json")
     working = facts["steps"] * facts["batch_size"] / facts["images_per_s"]
     return {
-        "before": round(60 * _TRIAL_MINUTES - working, 2),
+        "before": round(spent - working, 2),
         "pace": round(working / facts["steps"], 4),
         "steps": facts["steps"],
         "spent": round(spent, 1),
@@ -252,9 +254,7 @@ def _own(
         settings = [f"student={words.student}", f"seed={seed}"]
         fields = _chosen(recipe, bank, [*settings, f"minutes={minutes}"])
         if side == "lowzoo-rob-sslight":
-            facts = look("sslight", bank, {"student": words.student}, 1)
-            softer = sslight_defaults(facts, {}, Budget(fields["batch_size"], SIDE))
-            fields |= {name: softer[name] for name in ("views", "alpha", "beta")}
+            fields |= _softer(words.student, bank)
         more = [f"steps={steps}", "monitor_epochs=0", "workers=0", "log=none", "device=cpu"]
         config = resolve(fields, settings=[*settings, *more])
     result = Run(config, bank, None, run, resume=resume).train(Progress())
@@ -265,12 +265,21 @@ def _own(
     return {"steps": steps, "images": images, "config": (run / "config.toml").read_text(), "versions": versions}
 
 
+def _softer(student: str, bank: ImageSource) -> dict[str, Any]:
+    """The views of SSLight's defaults, and how much each pair of them weighs."""
+    facts = look("sslight", bank, {"student": student}, 1)
+    fields = sslight_defaults(facts, {}, Budget(64, SIDE))
+    return {name: fields[name] for name in ("views", "alpha", "beta")}
+
+
 class Pooled(nn.Module):
     """The mean over a network's last feature map, (B, 3, S, S) to (B, C)."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
+        # From here `lowzoo.load` takes how pictures are prepared.
+        self.pretrained_cfg = network.pretrained_cfg
 
     def forward(self, images: Tensor) -> Tensor:
         """See above."""
