@@ -354,8 +354,15 @@ def _check(data: Any, options: RunOptions) -> None:
         raise LowzooError("--compare is for --bench", "Add --bench, or give the settings with --set")
     for name, least in (("devices", 1), ("from_step", 0)):
         value = options.get(name)
-        if value is not None and (not isinstance(value, int) or value < least):
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
             raise LowzooError(f"{name} = {value!r} is impossible", f"Give a whole number, {least} or more")
+    for name in ("epochs", "steps", "minutes", "batch_size", "seed"):
+        if isinstance(value := options.get(name), bool):
+            raise LowzooError(f"{name} = {value!r} is no number", "Give a number")
+    log = options.get("log")
+    several = isinstance(log, list | tuple) and all(isinstance(one, str) for one in log)
+    if not (log is None or isinstance(log, str) or several):
+        raise LowzooError(f"log = {log!r} is impossible", "Give a name, or several in a list")
 
 
 def _is_sized(data: Any) -> bool:

@@ -155,6 +155,11 @@ def test_what_a_command_could_not_be_given_is_refused(taught, tmp_path) -> None:
     for wrong, message in (
         ({"devices": 0}, "devices = 0 is impossible"),
         ({"from_step": -1}, "from_step = -1 is impossible"),
+        ({"from_step": True}, "from_step = True is impossible"),
+        ({"steps": True}, "steps = True is no number"),
+        ({"batch_size": True}, "batch_size = True is no number"),
+        ({"seed": 2**50}, "seed = 1125899906842624 is impossible"),
+        ({"log": 5}, "log = 5 is impossible"),
         ({"loss": "dyno"}, "loss = 'dyno' is impossible"),
         ({"precision": "int8"}, "precision = 'int8' is impossible"),
         ({"log": ["tensorbord"]}, "log.0 = 'tensorbord' is impossible"),

@@ -111,9 +111,9 @@ def choose(facts: Facts, named: Mapping[str, Any]) -> Chosen:
         fields |= _watched(minutes)
     if facts.fast_bf16 and not has_depthwise_kernels(facts.student):
         # A step of ViT-Tiny takes 0.58 and of ResNet-18 0.59 of the time; depthwise kernels have a backward pass so
-        # slow in bf16 that MobileNets take nearly twice as long (benchmarks/results/bf16_on_cpus.json). On 5,000
-        # photographs RoB's ViT-Tiny has 8.8 and 9.0 % k-NN (two seeds) instead of 8.2 and 8.5 after 3 minutes on a quiet
-        # machine; one pair of 6 minutes beside other work, with as many steps in both, 9.6 instead of 10.9.
+        # slow in bf16 that MobileNets take nearly twice as long (benchmarks/results/bf16_on_cpus.json). After 3 minutes
+        # on 5,000 photographs RoB's ViT-Tiny has 8.8 and 9.0 % k-NN (two seeds) instead of 8.2 and 8.5; one pair of 6
+        # minutes beside other work, with as many steps in both, has 9.6 instead of 10.9.
         fields["precision"] = "bf16"
         if "precision" not in named:
             reasons.append("Networks compute in bf16, whose matrices this CPU multiplies fast (change by --precision)")

@@ -14,6 +14,8 @@ _CLOSE = 1e-4
 # Logged losses at ln K that end a run, in a long one. DINO on MobileNetV3-Large came to stand there
 # (benchmarks/dino_collapse.py); no run of benchmarks/default_settings.py had two in a row.
 _PATIENCE = 200
+# Two pictures span one axis however much they differ, and so do a few of which most are nearly alike.
+_FEWEST = 10
 _LEAST_PATIENCE = 20
 _BACK = (
     "go on by the same command with --resume and {}; --from STEP goes back to an earlier checkpoint, --from 0 starts "
@@ -84,7 +86,7 @@ class Guard:
             LowzooError: Different images have the same features.
         """
         rank = effective_rank(features_ND)
-        if rank < 1.05 and different > 2:  # two pictures alone span one axis, however much they differ
+        if rank < 1.05 and different >= _FEWEST:
             raise LowzooError(
                 f"the run has collapsed: the features of different images are the same at step {step} "
                 f"(effective rank {rank:.2f} of {features_ND.shape[1]})",

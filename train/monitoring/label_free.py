@@ -74,7 +74,12 @@ class LabelFreeMonitor:
         return len(self._squares)
 
     def follow(self, teacher: nn.Module, side: int, device: torch.device, autocast: _Context) -> None:
-        """Compare with the neighbours that a teacher's backbone, which sees images at `side` px, finds from now on."""
+        """Compare with the neighbours that a teacher's backbone, which sees images at `side` px, finds from now on.
+
+        A single image has none.
+        """
+        if len(self) < 2:
+            return
         batch = images_at_once(side, device)
         self._teachers = _neighbours(features_of(teacher, self._squares, device, autocast, batch=batch))
 
@@ -90,7 +95,7 @@ class LabelFreeMonitor:
         features = features_of(backbone, self._squares, device, autocast)
         first, second = (self._view_features(backbone, view, device, autocast) for view in (0, 1))
         figures = {**_figure("own_view", reciprocal_ranks(first, second)), "rankme": round(rankme(features), 2)}
-        if self._teachers is not None and len(self) > 1:
+        if self._teachers is not None:
             figures |= _figure("teacher_neighbours", _overlaps(_neighbours(features), self._teachers))
         return figures, features
 

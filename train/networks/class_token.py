@@ -28,6 +28,9 @@ def shorten_last_block(backbone: nn.Module) -> bool:
     """
     if not isinstance(backbone, VisionTransformer) or backbone.global_pool != "token" or backbone.cls_token is None:
         return False
+    # A distilled DeiT reads a second token, too.
+    if type(backbone).forward_head is not VisionTransformer.forward_head:
+        return False
     block: Any = backbone.blocks[-1]
     if type(block) is not Block or type(block.attn) is not Attention or not _agrees(block):
         return False

@@ -126,6 +126,12 @@ def create_student(config: TrainConfig) -> nn.Module:
         raise LowzooError(
             f"unknown student {config.student!r}{near}", "Name a student of `lowzoo list` or a timm architecture"
         )
+    if "." in architecture:
+        plain = architecture.partition(".")[0]
+        raise LowzooError(
+            f"--student {config.student} names weights, and a student is an architecture",
+            f"Use --student {plain}, and --init {config.student} to start from these weights",
+        )
     if config.init:
         check_architecture(config.init, config.student, architecture)
     arguments: dict[str, object] = {}

@@ -139,7 +139,7 @@ class TrainConfig(BaseModel):
     onednn: bool = False
     sync_bn: bool = False
     workers: NonNegativeInt | None = None
-    seed: NonNegativeInt = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     max_bad_share: Fraction = 0.01
     checkpoint_steps: NonNegativeInt = 500
     keep_checkpoints: NonNegativeInt = 4

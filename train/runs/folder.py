@@ -49,6 +49,12 @@ def read_config(folder: Path) -> TrainConfig:
     return validate(read_toml(path))
 
 
+def forget_start(folder: Path) -> None:
+    """Remove what the start of a run leaves that was refused or killed before it was one."""
+    for name in ("teacher_head.safetensors", "teacher_head.json", "init.json", "budget.json", "changes.json"):
+        (folder / name).unlink(missing_ok=True)
+
+
 def write_facts(folder: Path, facts: dict[str, Any]) -> None:
     """Write `run.json` and the card made from it."""
     write_text(folder / "run.json", json.dumps(facts, indent=2) + "\n")

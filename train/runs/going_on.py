@@ -31,7 +31,9 @@ def go_on(
     step = int(state["step"]) if state else 0
     old, history = run_folder.read_config(folder), read_changes(folder)
     if config.minutes and config.minutes != old.minutes:
-        length = _within_minutes(config, per_epoch, step, Worked(**state.get("worked", {})) if state else Worked())
+        worked = Worked(**state.get("worked", {})) if state else Worked()
+        spent = float(state.get("spent", worked.seconds)) if state else 0.0
+        length = _within_minutes(config, per_epoch, step, worked, spent)
     total = length.total
     if step > total:
         given = next(name for name in LENGTHS if getattr(config, name))
@@ -54,15 +56,15 @@ def go_on(
     return length, changes
 
 
-def _within_minutes(config: TrainConfig, per_epoch: int, step: int, worked: Worked) -> Length:
-    """The layout of a run that goes on with other minutes than it was begun with."""
+def _within_minutes(config: TrainConfig, per_epoch: int, step: int, worked: Worked, spent: float) -> Length:
+    """The layout of a run that goes on with other minutes than it was begun with, of which `spent` seconds are over."""
     minutes = config.minutes
     if not step or not worked.seconds:
         return Length.of(config, per_epoch)
-    left = 60 * minutes - worked.seconds
+    left = 60 * minutes - spent
     if left <= 0:
         raise LowzooError(
-            f"minutes = {minutes:g} are spent: the run has taken {worked.seconds / 60:.1f}",
+            f"minutes = {minutes:g} are spent: the run has taken {spent / 60:.1f}",
             "Ask for more, or go back with --from STEP",
         )
     total = step + max(1, int(left / worked.seconds * step))

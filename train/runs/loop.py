@@ -141,6 +141,12 @@ class Run:
         processes = collectives.world_size()
         target = load_target(config, feature_width(backbone, config.global_size)) if config.compatible_with else None
         self._require_same(backbone, teacher, target)
+        self._teacher_weights = "" if teacher is None else weights_digest(teacher)[:16]
+        if state is not None and state.get("teacher", self._teacher_weights) != self._teacher_weights:
+            raise LowzooError(
+                f"the teacher of {folder} has other weights now than when the run began",
+                "Put those of then in their place, or begin a run of its own",
+            )
         if not resume:
             scores = teacher.facts.prototypes if teacher is not None else 0
             config = self.config = self._in_parts(config, backbone, teacher, target, held_out, scores, processes, say)
@@ -163,6 +169,8 @@ class Run:
         )
         writable_folder(folder)
         if self.main:
+            if not resume:
+                run_folder.forget_start(folder)
             run_data.remember(folder, source, held_out, resume=resume, say=say)
         distributed.barrier()
         if started_from is not None and self.main:
@@ -202,6 +210,8 @@ class Run:
         self._worked, self._say = Worked(), say
         # What an earlier part of a run with a budget planned of its monitor, see `_make_budget`.
         self._planned: dict[str, Any] | None = None
+        # Seconds of the earlier parts of the run, with what went before their first steps.
+        self._spent = 0.0
         self.budget: Budget | None = None
         if resume:
             self._restore(state)
@@ -335,7 +345,7 @@ class Run:
         config, began, before = self.config, time.perf_counter(), self._worked
         if config.minutes and self.step < self.length.total:
             # One number for all processes, as it may end the run.
-            spent = collectives.any_of(int(before.seconds + time.monotonic() - self._began))
+            spent = collectives.any_of(int(self._spent_until_now()))
             if self.step and spent >= 60 * config.minutes:
                 # To load it took what was left.
                 self._say(f"{in_minutes(config.minutes)} are spent: the run ends at step {self.step} of {self._total}")
@@ -396,6 +406,10 @@ class Run:
             budget.plan_monitors()
         return budget
 
+    def _spent_until_now(self) -> float:
+        """Seconds of the run in all its parts, each from the beginning of its command."""
+        return self._spent + time.monotonic() - self._began
+
     def _at_a_mark(self) -> bool:
         """Whether the last step was the first beyond another part of the run, of a few that are alike."""
         parts = self.budget.monitors if self.budget else self.config.monitor_times
@@ -455,13 +469,16 @@ class Run:
         """The batches from here to the end of the run."""
         config = self.config
         view_epochs = (config.taught.view_epochs if config.taught else 0) or None
-        cached = self.teacher is not None and self.teacher.cache is not None
-        cached = cached or (self.compatible is not None and self.compatible.is_cached)
+        cached = self._is_cached or (self.compatible is not None and self.compatible.is_cached)
         on_device = config.decode == "device"
         dataset = ViewDataset(self.source, config.views, config.seed, view_epochs, whole=cached, on_device=on_device)
         return make_loader(
             dataset, self.batches, workers=self._workers(), pin=self.device.type == "cuda", say=self._say
         )
+
+    @property
+    def _is_cached(self) -> bool:
+        return self.teacher is not None and self.teacher.cache is not None
 
     def _workers(self) -> int:
         return default_workers(self.device) if self.config.workers is None else self.config.workers
@@ -593,6 +610,9 @@ class Run:
                     "bad_count": bad_count,
                     "odd": odd,
                     "worked": self._worked.as_dict(),
+                    "spent": self._spent_until_now(),
+                    "teacher": self._teacher_weights,
+                    "cached": self._is_cached,
                     "monitoring": {**self._asked_of_monitor, **self.budget.plan} if self.budget else None,
                     **({"compatible": self.compatible.facts.as_dict()} if self.compatible else {}),
                 },
@@ -609,6 +629,10 @@ class Run:
             # Runs from before these were kept have none.
             self.guard.load_state_dict(state.get("guard", {"stuck": 0, "moved": False}))
             self._worked = Worked(**state.get("worked", {}))
+            self._spent = float(state.get("spent", self._worked.seconds))
+            if state.get("cached", self._is_cached) != self._is_cached:
+                now = "comes from a cache" if self._is_cached else "is computed"
+                self._say(f"What the teacher says {now} from here on, as it was not before: not to the same bits")
             self._planned = state.get("monitoring")
         self.bad.restore(state["bad"] if state else [], state["bad_count"] if state else 0)
         self.odd.restore(state.get("odd", []) if state else [])

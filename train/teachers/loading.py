@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from timm.models import is_model
 from torch import nn
 
 from lowzoo import catalog
@@ -16,6 +17,7 @@ from lowzoo.train.teachers.normalisation import take_imagenet_normalised
 from lowzoo.train.teachers.published import load_published
 from lowzoo.train.teachers.published.backbones import build_backbone
 from lowzoo.train.teachers.teacher import Teacher, TeacherFacts
+from lowzoo.zoo.find import FOLDER_SCHEME
 from lowzoo.zoo.resolve import Resolved, check_patches, load_model
 from lowzoo.zoo.teacher_file import teacher_checkpoint
 
@@ -124,16 +126,17 @@ def _no_head(name: str) -> LowzooError:
 
 
 def _head_file(teacher_spec: str) -> Path | None:
-    """The head that lies beside a model's weights, if there is one."""
-    folder = Path(teacher_spec.removeprefix("local-dir:"))
-    if (folder / "head.safetensors").is_file():
-        return folder / "head.safetensors"
+    """The head that lies beside the weights that a word means, see `lowzoo.zoo.find`; None where there is none."""
     if teacher_spec.removeprefix(catalog.PREFIX).partition(".")[0] in catalog.models():
         _, weights = catalog.find(teacher_spec)
-        if weights.path is not None:
-            beside = weights.path.with_name(f"{weights.path.stem}.head.safetensors")
-            return beside if beside.is_file() else None
-    return None
+        if weights.path is None:
+            return None
+        beside = weights.path.with_name(f"{weights.path.stem}.head.safetensors")
+        return beside if beside.is_file() else None
+    if Path(teacher_spec).name == teacher_spec and is_model(teacher_spec):
+        return None  # timm's, also where a folder has the name
+    beside = Path(teacher_spec.removeprefix(FOLDER_SCHEME)) / "head.safetensors"
+    return beside if beside.is_file() else None
 
 
 def _training_of(resolved: Resolved) -> str:

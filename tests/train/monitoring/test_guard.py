@@ -73,5 +73,7 @@ def test_two_images_that_differ_are_no_collapse() -> None:
     assert Guard(0).features(two, 3, 2) == pytest.approx(1, abs=1e-4)
     copies = two[torch.arange(30) % 2]
     assert Guard(0).features(copies, 3, 2) == pytest.approx(1, abs=1e-4)
+    near = torch.cat([two, two[:1] + 1e-4])
+    assert Guard(0).features(near, 3, 3) < 1.05, "of a few pictures most may be nearly alike"
     with pytest.raises(LowzooError, match="collapsed"):
         Guard(0).features(copies, 3, 30)

@@ -48,6 +48,13 @@ class _Blind(nn.Module):
         return torch.ones(len(x), 12)
 
 
+def test_a_single_image_has_no_neighbours() -> None:
+    monitor = LabelFreeMonitor(open_set(None).open("validation"), 32, limit=1)
+    monitor.follow(_Colours(), 32, CPU, nullcontext)
+    figures, _ = monitor.measure(_Colours(), CPU, nullcontext)
+    assert "teacher_neighbours" not in figures
+
+
 def test_a_network_that_sees_is_told_from_one_that_does_not() -> None:
     monitor = LabelFreeMonitor(open_set(None).open("validation"), 32, limit=64)
     assert len(monitor) == 64

@@ -35,6 +35,14 @@ def test_feature_and_gradients_are_those_of_the_whole_block(fused: bool, more: d
         torch.testing.assert_close(found.grad, expected.grad, msg=name)
 
 
+def test_a_network_that_reads_a_second_token_is_left_alone() -> None:
+    network = timm.create_model("deit_tiny_distilled_patch16_224", num_classes=0, img_size=32, depth=1).eval()
+    images = torch.randn(2, 3, 32, 32)
+    before = network(images)
+    assert not shorten_last_block(network)
+    assert torch.equal(network(images), before)
+
+
 def test_a_copy_uses_its_own_weights() -> None:
     network = _vit().eval()
     assert shorten_last_block(network)

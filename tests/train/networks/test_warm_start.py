@@ -11,6 +11,7 @@ from lowzoo.preprocess.sizes import check_takes
 from lowzoo.train.command import TrainArgs, resolve_args
 from lowzoo.train.networks.encoder import create_student
 from lowzoo.train.networks.warm_start import load_init, read_init, write_init
+from lowzoo.train.settings.config import resolve
 from lowzoo.zoo.resolve import load_model
 
 
@@ -78,3 +79,10 @@ def test_a_network_of_fixed_windows_names_a_size_that_it_takes():
     with pytest.raises(LowzooError, match=r"swin cannot take images of 100 px .*Take the size it was made for, 224 px"):
         check_takes(network, 100, "swin")
     check_takes(network, 224, "swin")
+
+
+def test_a_student_is_an_architecture_and_no_weights() -> None:
+    config = resolve("rob_dino", settings=["student=resnet18.a1_in1k"])
+    with pytest.raises(LowzooError, match="names weights") as caught:
+        create_student(config)
+    assert caught.value.remedy == ("Use --student resnet18, and --init resnet18.a1_in1k to start from these weights")

@@ -17,7 +17,7 @@ from lowzoo.checkpoints.files.torch_file import read_torch_file
 from lowzoo.io import download
 from lowzoo.train.heads.files import ends_in_embedding, load_head, save_head
 from lowzoo.train.monitoring.progress import Progress
-from lowzoo.train.teachers import brings_head, fit_teacher_head, load_teacher
+from lowzoo.train.teachers import brings_head, fit_teacher_head, load_teacher, loading
 from lowzoo.train.teachers.published import load_published
 from lowzoo.zoo.architectures.wide_resnet import WideResNet50
 from lowzoo.zoo.resolve import load_model
@@ -350,3 +350,16 @@ def test_a_run_stores_whether_its_head_ends_in_an_embedding(tmp_path: Path) -> N
         run = start(world, tmp_path / method, config_of(method, world, "steps=1", "monitor_epochs=0"))
         run.train(Progress())
         assert ends_in_embedding(tmp_path / method / "head.safetensors") == embedding
+
+
+def test_a_folder_with_the_name_of_a_model_lends_it_no_head(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("rob_vit_tiny", "resnet18"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "head.safetensors").write_bytes(b"of a run")
+    beside = loading._head_file("rob_vit_tiny")
+    assert beside is not None
+    assert beside.parent != tmp_path / "rob_vit_tiny"
+    assert loading._head_file("resnet18") is None
+    assert loading._head_file("./resnet18") == Path("resnet18/head.safetensors")
+    assert loading._head_file("local-dir:resnet18") == Path("resnet18/head.safetensors")
