@@ -143,9 +143,13 @@ def finite(features_ND: Tensor) -> Tensor:
 def first_of_each(squares_N3SS: Tensor) -> Tensor:
     """Numbers of images of which no two are the same: the first one of each picture."""
     first: dict[bytes, int] = {}
-    for number, image in enumerate(squares_N3SS):
-        first.setdefault(sha256(image.numpy().tobytes()).digest(), number)
+    for number, digest in enumerate(_digests(squares_N3SS)):
+        first.setdefault(digest, number)
     return torch.tensor(sorted(first.values()))
+
+
+def _digests(squares_N3SS: Tensor) -> list[bytes]:
+    return [sha256(image.numpy().tobytes()).digest() for image in squares_N3SS]
 
 
 def why_no_knn(bank: ImageSource, queries: ImageSource | None) -> str:
@@ -175,7 +179,8 @@ def why_no_knn(bank: ImageSource, queries: ImageSource | None) -> str:
 class KnnMonitor:
     """Classifies held-out images by their neighbours in the training set; images are decoded once.
 
-    Images without a class are left out, and so are held-out images of a class that the training set lacks.
+    Images without a class are left out, and so are held-out images of a class that the training set lacks, and those
+    that are in the bank: each would find itself.
 
     Args:
         bank: Training images.
@@ -196,6 +201,10 @@ class KnnMonitor:
         self._bank, bank_kept = load_squares(bank, limit_bank, size)
         self._queries, query_kept = load_squares(known, limit_queries, size)
         self.unreadable = min(limit_bank, len(bank)) - len(bank_kept) + min(limit_queries, len(known)) - len(query_kept)
+        known_squares = set(_digests(self._bank))
+        new = torch.tensor([digest not in known_squares for digest in _digests(self._queries)])
+        self.copies = len(new) - int(new.sum())
+        self._queries, query_kept = self._queries[new], query_kept[new.numpy()]
         self._bank_labels = torch.from_numpy(bank.require_labels()[bank_kept])
         self._query_labels = torch.from_numpy(known.require_labels()[query_kept])
         self.k = min(K, len(self._bank))
@@ -210,7 +219,9 @@ class KnnMonitor:
         """What a reader has to know about the figures."""
         foreign = f"{self.foreign} held-out images are of classes that the training images lack"
         unreadable = f"{self.unreadable} images cannot be read"
-        return [foreign] * bool(self.foreign) + [unreadable] * bool(self.unreadable)
+        copies = f"{self.copies} held-out images are training images, too"
+        noted = ((self.foreign, foreign), (self.unreadable, unreadable), (self.copies, copies))
+        return [note for number, note in noted if number]
 
     def measure(self, backbone: nn.Module, device: torch.device, autocast: Callable[[], Any]) -> tuple[float, Tensor]:
         """Top-1 in per cent at k = 20 (all of the bank where it is smaller), and the queries' features (N, D)."""

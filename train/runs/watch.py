@@ -48,6 +48,9 @@ class Watch:
             self._knn = KnnMonitor(source, held_out, config.global_size, config.monitor_bank, config.monitor_queries)
             for note in self._knn.notes():
                 say(f"Left out of the k-NN monitor: {note}")
+            if not self._knn.queries:
+                say("No k-NN monitor: no held-out image is left")
+                self._knn = None
         self._label_free = LabelFreeMonitor(held_out if held_out is not None else source, config.global_size)
         if teacher is not None and (taught := config.taught) is not None:
             side = taught.teacher_size or config.global_size

@@ -107,10 +107,14 @@ def test_the_monitor_numbers_classes_as_the_training_set_does(tmp_path: Path) ->
             for i in range(count):
                 path = tmp_path / split / name / f"{i}.png"
                 path.parent.mkdir(parents=True, exist_ok=True)
-                Image.new("RGB", (16, 16), tuple(max(0, value - i) for value in colour)).save(path)
+                shade = i if split == "train" else i + 4
+                Image.new("RGB", (16, 16), tuple(max(0, value - shade) for value in colour)).save(path)
     monitor = KnnMonitor(open_source(tmp_path), open_source(tmp_path, "validation"), 16, 100, 100)
     assert _Colours(monitor).accuracy() == 100.0
     assert monitor.notes() == ["2 held-out images are of classes that the training images lack"]
+    copied = open_source(tmp_path).subset(np.array([0, 1]))
+    monitor = KnnMonitor(copied, open_source(tmp_path), 16, 100, 100)
+    assert (monitor.queries, monitor.notes()) == (7, ["2 held-out images are training images, too"])
     with pytest.raises(LowzooError, match="holds 1 classes that train lacks, e.g. 'dog'".replace("train", ".*/train")):
         open_train_test(tmp_path)
 
