@@ -16,7 +16,7 @@ _FAR_SHORTER = 1 / 3
 def student_that_learns(
     facts: Facts, *, minutes: float | None, seen: float | None, rows: Sequence[LearnedRow] | None = None
 ) -> LearnedRow | None:
-    """The best measured run of the recipe, where the student's own did not learn in its time; None otherwise.
+    """The measured run of the recipe that ended best, where the student's own did not learn in its time; else None.
 
     Args:
         facts: What is known of images, device and networks.
@@ -28,7 +28,7 @@ def student_that_learns(
     if facts.gpu or not _unlearned(facts, near, minutes, seen):
         return None
     better = (row for row in near if row.recipe == facts.recipe and row.learned)
-    return max(better, key=lambda row: row.after - row.before, default=None)
+    return max(better, key=_end, default=None)
 
 
 def caution(
@@ -63,7 +63,7 @@ def caution(
         f"This may not learn in its time: in {in_minutes(best.minutes)} of two cores on {best.images:,} "
         f"{best.pictures}, {best} k-NN: no rise beyond chance (sampling error {best.error:.1f}). "
     )
-    better = max((row for row in near if row.learned), key=lambda row: row.after - row.before, default=None)
+    better = max((row for row in near if row.learned), key=_end, default=None)
     if better is not None:
         text += (
             f"In the same time k-NN rose with `lowzoo train {better.recipe} --student {better.student}` ({better}). "
@@ -113,6 +113,10 @@ def _alike(facts: Facts, rows: Sequence[LearnedRow]) -> list[LearnedRow]:
     kind = [row for row in mine if row.kind == facts.kind]
     # Of a recipe that nobody measured nothing is known.
     return same or kind or [row for row in rows if mine and row.kind == facts.kind]
+
+
+def _end(row: LearnedRow) -> float:
+    return row.after
 
 
 def _length(row: LearnedRow) -> float:
