@@ -90,6 +90,13 @@ def _over(runs: dict[Path, list[dict[str, float]]]) -> dict[str, dict[str, Any]]
     }
 
 
+def _shown(cell: dict[str, float] | None) -> str:
+    if cell is None:
+        return "-"
+    p = "p < 0.001" if cell["p"] < 0.001 else f"p {cell['p']:.2g}"
+    return f"{cell['value']:.2f} ({cell['pairs']}, {p})"
+
+
 def _table(document: dict[str, Any]) -> str:
     heads = ("neighbours as the teacher's", "own view found", "RankMe")
     lines = [
@@ -107,7 +114,7 @@ def _table(document: dict[str, Any]) -> str:
     lines.append(f"| within a run, mean (of so many runs) | {' | '.join(columns)} |")
     for images, row in document["over"].items():
         cells = (row[name] for name in MONITORS)
-        shown = ("-" if cell is None else f"{cell['value']:.2f} ({cell['pairs']}, p {cell['p']:.2g})" for cell in cells)
+        shown = map(_shown, cells)
         lines.append(f"| change over runs (number, p) of {images} | {' | '.join(shown)} |")
     return "\n".join(lines) + "\n"
 
