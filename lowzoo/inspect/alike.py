@@ -3,7 +3,7 @@
 Two pictures are nearly the same where the cosine of their features is at least `COSINE` *and* their grey copies of
 16 x 16 pixels correlate by at least `CORRELATION`, as they are or mirrored. Features alone take pictures of one kind
 for copies of each other, small copies alone take any two of one layout. Both numbers were chosen on photographs by
-`benchmarks/near_duplicates.py`: of copies that were re-encoded, resized, mirrored or brightened at least 99.6 % are
+`benchmarks/near_duplicates.py`: of copies that were re-encoded, resized, mirrored or brightened at least 99 % are
 found, and of 12 million pairs of different pictures none is taken for a copy. Crops, turned pictures and those without
 their colours are mostly not found. Drawings that share most of their lines are found, as copies may be meant so.
 

@@ -30,7 +30,7 @@ def test_the_card_of_the_bundled_weights_says_what_they_are():
         "**not label-free**",
         "fitted",
         "**Extension of the paper**",
-        "Tiny ImageNet, 50,000 photographs (100 classes), at 96 px",
+        "Tiny ImageNet, 50,000 photographs (100 classes), at 128 px",
     ):
         assert fact in section
 

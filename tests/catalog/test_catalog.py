@@ -145,7 +145,7 @@ def test_the_bundled_backbone_has_the_stated_layout():
     with safe_open(weights.path, framework="numpy") as tensors:
         shapes = {name: tensors.get_slice(name).get_shape() for name in tensors.keys()}  # noqa: SIM118 - no mapping
         kinds = {tensors.get_slice(name).get_dtype() for name in shapes}
-    assert shapes["pos_embed"] == [1, 37, 192]
+    assert shapes["pos_embed"] == [1, 65, 192]
     assert not any(name.startswith("head") for name in shapes)
     assert kinds == {"F16"}
 

@@ -14,7 +14,7 @@ from lowzoo.train.monitoring.monitor import features_of, load_squares
 from lowzoo.train.teachers import load_teacher
 from lowzoo.zoo.resolve import load_model
 
-SIDE, K = 96, 20
+SIDE, K = 128, 20
 # Every second drawing: the margin is wide, and the time is half.
 EVERY = 2
 

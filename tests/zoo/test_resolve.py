@@ -51,11 +51,11 @@ def test_a_zoo_name():
     resolved = load_model("lowzoo/rob_vit_tiny")
     assert resolved.name == "rob_vit_tiny.mobilenetv2_sup_tin100"
     assert resolved.revision.startswith("sha256:")
-    assert (resolved.input_size, resolved.interpolation, resolved.crop_pct) == ((3, 96, 96), "bicubic", 1.0)
+    assert (resolved.input_size, resolved.interpolation, resolved.crop_pct) == ((3, 128, 128), "bicubic", 1.0)
     assert (resolved.license, resolved.recipe, resolved.trained) == ("Apache-2.0", "rob", True)
     assert not resolved.model.training
     assert torch.equal(resolved.model.pos_embed, load_file(BUNDLED.path)["pos_embed"].float())
-    assert resolved.model(torch.zeros(2, 3, 96, 96)).shape == (2, 192)
+    assert resolved.model(torch.zeros(2, 3, 128, 128)).shape == (2, 192)
 
 
 def test_another_image_size():

@@ -81,14 +81,14 @@ def test_the_page_and_the_picture(capsys, files, tmp_path):
 
 
 def test_rows_reach_list_info_and_card(capsys, tmp_path, monkeypatch):
-    given = ModelInput(name="image", type="tensor(uint8)", shape=(1, 96, 96, 3), content="photograph")
+    given = ModelInput(name="image", type="tensor(uint8)", shape=(1, 128, 128, 3), content="photograph")
     result, rows = tmp_path / "phone.json", tmp_path / "rows.toml"
     result.write_text(on_phone(samples=((3.0, 3.1), (3.2, 3.4)), input=given).to_json())
     code, text, _ = report(capsys, result, "--out", rows)
     assert code == 0
     assert "append it to lowzoo/catalog/latencies.toml" in text
     (row,) = (LatencyEntry(**frozen(table)) for table in tomllib.loads(rows.read_text())["latency"])
-    assert (row.device, row.ms, row.precision, row.kind, row.size) == ("acme-one", 3.15, "float", "measured", 96)
+    assert (row.device, row.ms, row.precision, row.kind, row.size) == ("acme-one", 3.15, "float", "measured", 128)
     monkeypatch.setattr(catalog, "latencies", lambda: (row,))
     entry, weights = catalog.find(NAME)
     shown = {found.weights.tag: found.latency for found in listing.rows("acme-one") if found.entry is entry}

@@ -31,7 +31,7 @@ def test_the_bundled_model_is_the_default(
     assert facts["schema"] == "lowzoo.artifact/1"
     assert facts["model"].startswith("rob_vit_tiny.")
     assert [path.name for path in tmp_path.iterdir()] == [facts["path"]]
-    assert facts["path"] == "rob_vit_tiny.mobilenetv2_sup_tin100_96_fp32.onnx"
+    assert facts["path"] == "rob_vit_tiny.mobilenetv2_sup_tin100_128_fp32.onnx"
     assert facts["parity"]["relative_error"] <= facts["bounds"]["relative_error"] == 1e-4
 
 

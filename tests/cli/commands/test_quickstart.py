@@ -48,7 +48,7 @@ def test_every_step_leaves_what_it_says(capsys, tmp_path):
         assert picture.format == "PNG"
         assert min(picture.size) > 900
     session = onnxruntime.InferenceSession(out / "rob_vit_tiny.onnx")
-    assert session.get_inputs()[0].shape == [1, 96, 96, 3]
+    assert session.get_inputs()[0].shape == [1, 128, 128, 3]
     steps = [line.split()[0] for line in errors.splitlines() if line[:1].isdigit()]
     assert steps == ["1/4", "2/4", "3/4", "4/4"]
 
