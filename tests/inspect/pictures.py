@@ -11,7 +11,7 @@ from lowzoo.io.marks import save_png
 
 
 def photos():
-    """Sixteen different pictures of photographs: the quarters of four, 120 x 100 px."""
+    """Sixteen different pictures of photographs: the quarters of four, 160 x 134 px."""
     found = []
     for _, data in demonstration_photos():
         with Image.open(io.BytesIO(data)) as opened:
@@ -19,7 +19,7 @@ def photos():
         w, h = photo.width // 2, photo.height // 2
         for x in (0, w):
             for y in (0, h):
-                found.append(photo.crop((x, y, x + w, y + h)).resize((120, 100), Image.Resampling.LANCZOS))
+                found.append(photo.crop((x, y, x + w, y + h)).resize((160, 134), Image.Resampling.LANCZOS))
     return found
 
 

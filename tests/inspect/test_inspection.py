@@ -60,9 +60,9 @@ def test_formats_modes_and_sizes(report):
     assert sum(train.modes.values()) == sum(train.formats.values()) == train.readable
     assert (train.turned, train.animated, train.small) == (1, 1, 3)
     # The turned picture is stored as 120 x 60 and seen as 60 x 120.
-    assert (train.width.smallest, train.width.median, train.width.largest) == (40, 120, 120)
-    assert (train.height.smallest, train.height.median, train.height.largest) == (30, 100, 120)
-    assert train.shorter_sides == {"1 to 31 px": 1, "32 to 63 px": 1, "64 to 127 px": 13}
+    assert (train.width.smallest, train.width.median, train.width.largest) == (40, 160, 160)
+    assert (train.height.smallest, train.height.median, train.height.largest) == (30, 134, 134)
+    assert train.shorter_sides == {"1 to 31 px": 1, "32 to 63 px": 1, "64 to 127 px": 1, "128 to 255 px": 12}
     assert train.aspects == {"upright": 1, "nearly square": 13, "lying": 1}
     assert (validation.width.largest, validation.height.largest) == (240, 200)
     assert "uint16: 0 to 4095" in train.intensity
@@ -108,7 +108,7 @@ def test_every_trouble_is_a_line(report):
         "is_png.jpg is PNG",
         "train lacks 1 class of validation: fish",
         "2 pictures of train (11.1 %) are copies",
-        "3 pictures of train (16.7 %) would be enlarged to the model's 96 px",
+        "3 pictures of train (16.7 %) would be enlarged to the model's 128 px",
     ):
         assert words in text
     assert list(lines(report))[-1].startswith("Next: lowzoo data "), "a run would stop at so many broken pictures"

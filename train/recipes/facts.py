@@ -8,7 +8,7 @@ from typing import Literal
 from lowzoo.catalog.shapes import known_skeleton
 
 # Nobody has to fetch it. Of the two bundled ones it knows far more: its k-NN is 57.8 % on the drawings of the sample
-# set and 49.8 % on 5,000 photographs of 64 px, where rob_vit_tiny, its student, has 36.1 and 23.6
+# set and 49.8 % on 5,000 photographs of 64 px, where its student rob_vit_tiny has 36.1 and 23.6 in its former weights
 # (`benchmarks/bundled_teachers.py`).
 BUNDLED_TEACHER = "mobilenetv2_supervised"
 
