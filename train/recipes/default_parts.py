@@ -40,12 +40,15 @@ def teacher_fields(facts: Facts, named: Mapping[str, Any], size: int, bottleneck
     if entry is not None and size < (entry.least_view or 0):
         fields["teacher_size"] = entry.least_view
     if not facts.teacher_head:
+        # Impossible numbers are refused elsewhere.
+        fitted = str(named.get("fitted_images", ""))
+        images = min(facts.images, int(fitted)) if fitted.isdecimal() and int(fitted) else facts.images
         prototypes = 2
-        while prototypes < _MOST_PROTOTYPES and prototypes * _IMAGES_EACH <= facts.images:
+        while prototypes < _MOST_PROTOTYPES and prototypes * _IMAGES_EACH <= images:
             prototypes *= 2
         # So many principal axes need more images than that, some of which may be held out or unreadable.
         axes = min(bottleneck, facts.teacher_width or bottleneck)
-        while axes > 2 and axes * 2 > facts.images:
+        while axes > 2 and axes * 2 > images:
             axes //= 2
         # The bundled teacher's MobileNetV3-Large after 3 minutes of two cores on 5,000 photographs: RoB has 10.1 % k-NN
         # on half-whitened axes, 9.5 on plain and 8.7 on white ones; SEED 7.6 on the former and 7.1 on the whole

@@ -274,7 +274,8 @@ class Run:
                 config, backbone, teacher, self.source, self.device, self.precision, self.autocast, images, say
             )
         if needed is None:
-            needed = estimate(config, backbone, scores or config.needs.outputs, self.device, self.autocast)
+            network = None if teacher is None else teacher.backbone
+            needed = estimate(config, backbone, scores or config.needs.outputs, self.device, self.autocast, network)
         if target is not None:
             if self.device.type != "cpu":  # on the CPU it is there already
                 tensors = target.teacher.state_dict().values()

@@ -83,6 +83,7 @@ def estimate(
     outputs: int,
     device: torch.device,
     autocast: Callable[[], AbstractContextManager[Any]],
+    teacher: nn.Module | None = None,
 ) -> Memory:
     """What a run will need.
 
@@ -92,6 +93,7 @@ def estimate(
         outputs: Scores of the student's head, K.
         device: Where it will train.
         autocast: Makes the context in which networks compute.
+        teacher: Backbone of a frozen teacher, if there is one; its weights count as taken.
     """
     weights = sum(parameter.numel() for parameter in backbone.parameters()) * _FLOAT
     states = OPTIMIZERS[config.optimizer].states
@@ -103,7 +105,9 @@ def estimate(
     loss += 2 * views * needs.bank * _FLOAT
     kept = kept_for_backward(config, backbone, device, autocast)
     scatter = _SCATTER if device.type == "cpu" else 1.0
-    return Memory(fixed, int(scatter * kept) + loss + pixels * _FLOAT * (1 + _WAITING))
+    of_student = int(scatter * kept) + loss
+    before = int(scatter * of_teacher(config, teacher)) if teacher is not None else 0
+    return Memory(fixed, max(of_student, before) + pixels * _FLOAT * (1 + _WAITING))
 
 
 def kept_for_backward(
@@ -138,6 +142,40 @@ def kept_for_backward(
             graph.append(torch.func.functional_call(backbone, tensors, (images,)))
     torch.random.set_rng_state(states)
     return (sum(kept.values()) + 2 * max(kept.values(), default=0)) // _PROBE
+
+
+@torch.no_grad()
+def of_teacher(config: TrainConfig, backbone: nn.Module) -> int:
+    """Bytes an image that a frozen teacher needs for its views: its widest layer's input and output.
+
+    They are given up before the student begins.
+
+    Args:
+        config: Configuration of the run.
+        backbone: The teacher's; left as it is.
+    """
+    widest = 0
+
+    def see(_: nn.Module, given: tuple[Any, ...], out: Any) -> None:
+        nonlocal widest
+        tensors = [x for x in (*given, out) if isinstance(x, Tensor)]
+        widest = max(widest, sum(x.numel() * x.element_size() for x in tensors))
+
+    leaves = [module for module in backbone.modules() if not any(module.children())]
+    hooks = [module.register_forward_hook(see) for module in leaves]
+    modes = [(module, module.training) for module in backbone.modules()]
+    backbone.eval()
+    group = config.views[0]
+    side = (config.taught.teacher_size if config.taught else 0) or group.size
+    like = next(backbone.parameters())
+    try:
+        backbone(torch.zeros(1, 3, side, side, device=like.device, dtype=like.dtype))
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for module, mode in modes:
+            module.training = mode
+    return widest * group.count
 
 
 def watching(config: TrainConfig, images: ImageSource, held_out: ImageSource | None) -> int:

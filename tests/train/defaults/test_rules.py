@@ -291,6 +291,14 @@ def test_a_student_is_of_tokens_or_of_convolutions_by_its_tensors_and_not_by_its
     assert replace(FACTS, student=student).kind == kind
 
 
+def test_prototypes_and_axes_follow_from_the_images_that_they_are_fitted_to() -> None:
+    facts = replace(FACTS, teacher_head=False, teacher_width=1280)
+    fields = choose(facts, {"fitted_images": 64}).fields
+    assert (fields["prototypes"], fields["fitted_bottleneck"]) == (16, 32)
+    assert fields["student_head"]["bottleneck"] == 32
+    assert choose(facts, {}).fields["fitted_bottleneck"] == 128
+
+
 def test_what_is_known_of_a_teacher_stands_in_the_catalog(monkeypatch: pytest.MonkeyPatch) -> None:
     def chosen(teacher: str) -> dict[str, object]:
         return choose(FACTS, {"teacher": teacher}).fields

@@ -13,7 +13,15 @@ from lowzoo.train.monitoring.monitor import features_of, images_at_once
 from lowzoo.train.networks.encoder import create_student
 from lowzoo.train.recipes.base import TrainConfig
 from lowzoo.train.runs import memory as measured
-from lowzoo.train.runs.memory import Memory, estimate, free_memory, kept_for_backward, taken_memory, watching
+from lowzoo.train.runs.memory import (
+    Memory,
+    estimate,
+    free_memory,
+    kept_for_backward,
+    of_teacher,
+    taken_memory,
+    watching,
+)
 from lowzoo.train.settings.config import resolve
 
 CPU = torch.device("cpu")
@@ -88,6 +96,19 @@ def test_tensors_without_data_are_counted_like_others() -> None:
     with FakeTensorMode():
         network = torch.nn.Sequential(torch.nn.Conv2d(3, 3, 1), torch.nn.ReLU())
         assert kept_for_backward(config, network, CPU, nullcontext) == 4 * 3 * 32 * 32 * (2 + 2)
+
+
+def test_a_teacher_that_needs_more_than_the_student_is_counted() -> None:
+    config = _config(32, "teacher_size=64")
+    wide = torch.nn.Sequential(torch.nn.Conv2d(3, 500, 1), torch.nn.ReLU())
+    views = config.views[0].count
+    assert of_teacher(config, wide) == 4 * 64 * 64 * (500 + 500) * views
+    assert wide.training, "it is left as it was"
+    student = create_student(config)
+    alone, taught = (estimate(config, student, 1024, CPU, nullcontext, teacher) for teacher in (None, wide))
+    assert taught.per_image > alone.per_image
+    narrow = torch.nn.Conv2d(3, 1, 1)
+    assert estimate(config, student, 1024, CPU, nullcontext, narrow).per_image == alone.per_image
 
 
 def test_an_estimate_begins_at_what_is_taken_and_grows_with_the_batch() -> None:
