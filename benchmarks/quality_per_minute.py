@@ -73,8 +73,6 @@ SIDES = (*UNTRAINED, *OWN, *PEERS)
 _PENALTY = 0.01
 # Sides that a teacher taught; the others had none.
 TAUGHT = ("lowzoo-rob", "lowzoo-seed", "lowzoo-rob-sslight", "plain-distillation")
-
-
 # Steps of a trial of the peers, and minutes of one of ours.
 _TIMED, _TRIAL_MINUTES = 25, 2.0
 # Both networks of a pair have to differ by so many standard errors for a ratio of theirs to mean anything.
@@ -183,9 +181,6 @@ def _row(
     if side in OWN:
         return _own(side, minutes, seed, steps, words, bank, out)
     told = _told(words, side, folder, out, steps=steps, seed=seed) | {"threads": 1, "workers": 0, "began": time.time()}
-    start = words.work / f"start-{words.student}-{seed}.pth"
-    if side == "plain-distillation":
-        torch.save(_start("lowzoo-untrained", words.student, bank, seed).state_dict(), start)
     found = _peer(words, side, told)
     return {"steps": steps, "given": found}
 
@@ -283,7 +278,7 @@ class Pooled(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """See above."""
-        maps: Tensor = self.network.forward_features(images)  # type: ignore[operator]
+        maps: Tensor = self.network.forward_features(images)
         return maps.mean((2, 3))
 
 
@@ -416,7 +411,7 @@ def _picture(document: dict[str, Any]) -> None:
     students = [student for student in STUDENTS if any(row["student"] == student for row in rows)]
     if not students:
         return
-    colours = dict(zip((*OWN, *PEERS), pyplot.get_cmap("tab20").colors, strict=False))  # type: ignore[attr-defined]
+    colours = dict(zip((*OWN, *PEERS), pyplot.get_cmap("tab20").colors, strict=False))
     figure, places = pyplot.subplots(
         len(students), 2, figsize=(11, 4.2 * len(students)), layout="constrained", squeeze=False
     )

@@ -14,8 +14,10 @@ _CLOSE = 1e-4
 # Logged losses at ln K that end a run, in a long one. DINO on MobileNetV3-Large came to stand there
 # (benchmarks/dino_collapse.py); no run of benchmarks/default_settings.py had two in a row.
 _PATIENCE = 200
-# Two pictures span one axis however much they differ, and so do a few of which most are nearly alike.
+# Two pictures span one axis however much they differ, and so do a few of which most are nearly alike: so few have
+# collapsed where their features do not differ at all.
 _FEWEST = 10
+_NO_SPREAD = 1e-4
 _LEAST_PATIENCE = 20
 _BACK = (
     "go on by the same command with --resume and {}; --from STEP goes back to an earlier checkpoint, --from 0 starts "
@@ -86,7 +88,8 @@ class Guard:
             LowzooError: Different images have the same features.
         """
         rank = effective_rank(features_ND)
-        if rank < 1.05 and different >= _FEWEST:
+        same = spread(features_ND) < _NO_SPREAD and different > 2
+        if same or (rank < 1.05 and different >= _FEWEST):
             raise LowzooError(
                 f"the run has collapsed: the features of different images are the same at step {step} "
                 f"(effective rank {rank:.2f} of {features_ND.shape[1]})",
@@ -113,15 +116,21 @@ def all_finite(values: Iterable[object]) -> bool:
     return all(bool(torch.stack(found).all()) for found in answers.values())
 
 
+def spread(features_ND: Tensor) -> float:
+    """Mean distance of the features from their mean, in parts of their mean length."""
+    features = features_ND.double()
+    scale = features.norm(dim=1).mean().clamp_min(1e-12)
+    return float((features - features.mean(0)).norm(dim=1).mean() / scale)
+
+
 def effective_rank(features_ND: Tensor) -> float:
     """Exponential of the entropy of the normalised singular values of centred features (Roy and Vetterli, 2007).
 
     1 where all features lie on one line, or are equal; at most D.
     """
-    centred = features_ND.double() - features_ND.double().mean(0)
-    scale = features_ND.double().norm(dim=1).mean().clamp_min(1e-12)
-    if centred.norm(dim=1).mean() < 1e-4 * scale:
+    if spread(features_ND) < _NO_SPREAD:
         return 1.0
+    centred = features_ND.double() - features_ND.double().mean(0)
     values = torch.linalg.eigvalsh(centred.T @ centred).clamp_min(0).sqrt()
     shares = values / values.sum()
     return float(torch.exp(-torch.special.xlogy(shares, shares).sum()))

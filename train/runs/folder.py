@@ -50,8 +50,8 @@ def read_config(folder: Path) -> TrainConfig:
 
 
 def forget_start(folder: Path) -> None:
-    """Remove what the start of a run leaves that was refused or killed before it was one."""
-    for name in ("teacher_head.safetensors", "teacher_head.json", "init.json", "budget.json", "changes.json"):
+    """Remove the fitted head that a start leaves which was refused or killed before it was a run."""
+    for name in ("teacher_head.safetensors", "teacher_head.json"):
         (folder / name).unlink(missing_ok=True)
 
 

@@ -137,7 +137,8 @@ def conclude(
             "architecture": architecture,
             "size": config.global_size,
             "features": features,
-            "init": read_init(folder),
+            # One that was refused before it was a run may have left its own.
+            "init": read_init(folder) if config.init else None,
             "teacher": teacher.as_dict() if teacher else None,
             **({"compatible": kept.as_dict()} if kept else {}),
             "data": data,

@@ -76,4 +76,6 @@ def test_two_images_that_differ_are_no_collapse() -> None:
     near = torch.cat([two, two[:1] + 1e-4])
     assert Guard(0).features(near, 3, 3) < 1.05, "of a few pictures most may be nearly alike"
     with pytest.raises(LowzooError, match="collapsed"):
+        Guard(0).features(torch.ones(3, 8), 3, 3)
+    with pytest.raises(LowzooError, match="collapsed"):
         Guard(0).features(copies, 3, 30)
