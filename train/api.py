@@ -123,7 +123,7 @@ def rob(
         teacher_head: 'own', or 'fitted' for a teacher without one (an extension of the papers).
         teacher_cache: Keep what the teacher said of each view, for this run and others.
         loss: Member of the family; kd is supervised distillation.
-        views: sslight: the softer views and pair weights of that recipe.
+        views: sslight: the softer views and pair weights of that recipe, over a preset's or those that are chosen.
         **options: See `RunOptions`.
 
     Returns:
@@ -320,7 +320,8 @@ def _train(
         out=_path(options.get("out")),
         resume=options.get("resume", False) or from_step is not None,
         from_step=from_step,
-        preset_named=preset is not None or choice.get("views") is not None,
+        views=choice.get("views"),
+        preset_named=preset is not None,
         teacher_cache=_path(teacher_cache),
         devices=options.get("devices", 1),
     )

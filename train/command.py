@@ -57,6 +57,7 @@ class TrainArgs:
         out: Run folder.
         resume: Go on with the run in the folder.
         from_step: To go back to first.
+        views: Kind of views that the recipe's own settings are to have, where there are no layers.
         preset_named: Whether the user chose the layers; of a run that goes on they must then be its own.
         teacher_cache: Folder of a teacher cache.
         devices: Processes on this machine.
@@ -72,6 +73,7 @@ class TrainArgs:
     out: Path | None = None
     resume: bool = False
     from_step: int | None = None
+    views: str | None = None
     preset_named: bool = True
     teacher_cache: Path | None = None
     devices: int = 1
@@ -159,9 +161,12 @@ def resolve_args(
         resolved = resolve(args.layers, args.config, options, args.settings)
     else:
         named = checked(args.recipe, named)
+        if args.views and "views" in named:
+            raise LowzooError(f"--views {args.views} and the setting views both name them", "Leave out one of the two")
         if source is None:
             source = open_set(args.data, args.reading).open("train")
-        chosen = choose(look(args.recipe, source, named, _processes(args)), named)
+        kind = {"views": args.views} if args.views else {}
+        chosen = choose(look(args.recipe, source, named, _processes(args)), named | kind)
         resolved = resolve(chosen.fields, args.config, options, args.settings)
         for reason in chosen.reasons:
             say(f"Chosen: {reason}")
@@ -341,6 +346,11 @@ def _resumed(args: TrainArgs, folder: Path) -> TrainConfig:
     """
     old = read_config(folder)
     fields = old.model_dump(mode="json", exclude_none=True)
+    if args.views and not fields.get("alpha"):
+        raise LowzooError(
+            f"the run in {folder} was started without the views of {args.views}",
+            "Leave out --views to go on with the run's own, or start another run with --out",
+        )
     config = resolve(fields, args.config, args.options, args.settings)
     if args.preset_named:
         # In how many parts a batch fits is found out as a run begins.

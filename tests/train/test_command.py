@@ -50,6 +50,20 @@ def test_the_only_run_of_a_recipe_is_resumed_and_one_of_several_is_to_be_named(
     assert _run_to_resume(named) == Path("runs/rob-resnet50")
 
 
+@pytest.mark.slow
+def test_a_run_goes_on_with_the_views_that_it_was_started_with(tmp_path: Path) -> None:
+    data = make_pictures(tmp_path / "data")
+    settings = {"batch_size": 4, "workers": 0, "device": "cpu", "monitor_epochs": 0}
+    words = {"student": "test_resnet", "settings": settings}
+    softer = lowzoo.train.rob(data, steps=2, views="sslight", out=tmp_path / "softer", **words)
+    assert "alpha = 1" in (softer.folder / "config.toml").read_text()
+    further = lowzoo.train.rob(data, steps=4, views="sslight", out=tmp_path / "softer", resume=True, **words)
+    assert further.steps == 4
+    lowzoo.train.rob(data, steps=2, out=tmp_path / "plain", **words)
+    with pytest.raises(LowzooError, match="was started without the views of sslight"):
+        lowzoo.train.rob(data, steps=4, views="sslight", out=tmp_path / "plain", resume=True, **words)
+
+
 def _set(folder: Path, names: tuple[str, ...]) -> Path:
     """Eight different pictures under each of the names."""
     for place, name in enumerate(names):

@@ -4,13 +4,11 @@ import math
 import time
 from collections.abc import Callable, Generator, Iterable
 from contextlib import AbstractContextManager, closing, nullcontext
-from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import DataLoader
 
 from lowzoo.base.errors import LowzooError
@@ -20,7 +18,7 @@ from lowzoo.data.source import ImageSource
 from lowzoo.io.files import writable_folder
 from lowzoo.system.device import pick_device
 from lowzoo.system.machine import default_workers, keep_freed_memory
-from lowzoo.system.processes import joined, local_processes
+from lowzoo.system.processes import joined
 from lowzoo.system.signals import Stopped, StopRequest, name_of
 from lowzoo.train.data import run_data
 from lowzoo.train.data.bad_images import BadImageLog, OddImageLog
@@ -46,12 +44,11 @@ from lowzoo.train.runs.ahead import PendingViews
 from lowzoo.train.runs.budget import Budget, shown_run
 from lowzoo.train.runs.build import build_method
 from lowzoo.train.runs.compatible import CompatibleTerm, same_target
-from lowzoo.train.runs.device_decoding import DECODING_BYTES, LEFT_TO_THE_CPU
+from lowzoo.train.runs.device_decoding import LEFT_TO_THE_CPU
 from lowzoo.train.runs.device_views import DeviceViews, check_settings
 from lowzoo.train.runs.going_on import go_on
-from lowzoo.train.runs.memory import estimate, free_memory, taken_memory, watching
+from lowzoo.train.runs.parts import FirstStep, Place, in_parts
 from lowzoo.train.runs.result import RunResult, Worked, conclude
-from lowzoo.train.runs.traced_step import memory_on_gpu
 from lowzoo.train.runs.watch import Watch
 from lowzoo.train.settings.changes import (
     FREE,
@@ -149,7 +146,9 @@ class Run:
             )
         if not resume:
             scores = teacher.facts.prototypes if teacher is not None else 0
-            config = self.config = self._in_parts(config, backbone, teacher, target, held_out, scores, processes, say)
+            step = FirstStep(backbone, teacher, target, scores or config.needs.outputs, source, held_out)
+            place = Place(self.device, self.precision, self.autocast, self._workers())
+            config = self.config = in_parts(config, step, place, say)
         if target is not None and state is not None:
             same_target(target.facts, state["compatible"], folder)
         per_epoch = len(source) // config.batch_size
@@ -249,61 +248,6 @@ class Run:
             "models to be compatible with": "none" if target is None else target.facts.weights[:16],
         }
         among.require_same({**self.source.facts(), **weights, **settings})
-
-    def _in_parts(
-        self,
-        config: TrainConfig,
-        backbone: torch.nn.Module,
-        teacher: Teacher | None,
-        target: Target | None,
-        held_out: ImageSource | None,
-        scores: int,
-        processes: int,
-        say: Callable[[str], None],
-    ) -> TrainConfig:
-        """The same configuration, or one whose batch is divided so that a step fits into memory."""
-        # Both before the estimate, which leaves the process larger.
-        taken = taken_memory(self.device)
-        free = free_memory(self.device, self._workers(), local_processes())
-        if config.accumulate > 1 or config.batch_size % processes or free is None:
-            return config
-        images = config.batch_size // processes
-        needed = None
-        if self.device.type == "cuda":
-            needed = memory_on_gpu(
-                config, backbone, teacher, self.source, self.device, self.precision, self.autocast, images, say
-            )
-        if needed is None:
-            network = None if teacher is None else teacher.backbone
-            needed = estimate(config, backbone, scores or config.needs.outputs, self.device, self.autocast, network)
-        if target is not None:
-            if self.device.type != "cpu":  # on the CPU it is there already
-                tensors = target.teacher.state_dict().values()
-                weights = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-                needed = replace(needed, fixed=needed.fixed + weights)
-            say(f"Memory: what {target.facts.model} takes while it computes embeddings is not in the estimate")
-        if config.decode == "device":
-            needed = replace(needed, fixed=needed.fixed + DECODING_BYTES)
-        if self.device.type == "cpu" and self.main:  # on a GPU monitors keep their images beside it
-            needed = replace(needed, fixed=needed.fixed + watching(config, self.source, held_out))
-        # Of a single image there are no statistics where a network ends in one position.
-        normed = any(isinstance(module, _BatchNorm) for module in backbone.modules())
-        least = 2 if normed or config.student_head.batch_norm else 1
-        parts = collectives.any_of(needed.parts(images, free, taken, least))
-        if parts == 1:
-            return config
-        if isinstance(config.compile, str):
-            raise LowzooError(
-                f"a step of {config.batch_size} images does not fit into memory, and compile={config.compile} replays "
-                "CUDA graphs, which no batch in parts can do",
-                "Use --set compile=true, or a smaller --batch-size",
-            )
-        say(
-            f"A step of {config.batch_size} images would need {needed.peak(images) / 1e9:.1f} GB, and "
-            f"{free / 1e9:.1f} are free: it goes through them in {parts} parts (accumulate), "
-            f"{needed.peak(images // parts) / 1e9:.1f} GB"
-        )
-        return config.model_copy(update={"accumulate": parts})
 
     def train(self, bar: Progress) -> RunResult | None:
         """Run to the end, with checkpoints on the way, and write what remains of the run; None but in one process.

@@ -118,6 +118,24 @@ def test_sslight_weighs_the_local_views_that_there_are(named: dict[str, object],
     assert (config.beta > 0) == (locals_ > 0)
 
 
+@pytest.mark.parametrize("loss", ["msn", "dino", "swav"])
+@pytest.mark.parametrize(("gpu", "pairs"), [(False, (1.0, 0.0)), (True, (0.4, 0.6))])
+def test_robs_own_settings_take_sslights_views(loss: str, gpu: bool, pairs: tuple[float, float]) -> None:
+    facts = replace(FACTS, gpu=gpu)
+    config = resolve(choose(facts, {"views": "sslight", "loss": loss}).fields)
+    softer = resolve(choose(replace(facts, recipe="sslight"), {}).fields)
+    assert isinstance(config, RobConfig)
+    assert (config.views, config.pair_weights) == (softer.views, pairs)
+    assert config.teacher == BUNDLED_TEACHER
+    assert any("2 global of 96 px" in reason or "2 global of 224 px" in reason for reason in config.chosen)
+
+
+def test_views_are_named_once(tmp_path: Path) -> None:
+    args = TrainArgs("rob", (), settings=["views=[{name='global',count=1,size=64,scale=[0.4,1.0]}]"], views="sslight")
+    with pytest.raises(LowzooError, match="--views sslight and the setting views both name them"):
+        resolve_args(args, open_set(None).open("train"))
+
+
 def test_more_images_get_more_minutes_and_named_lengths_are_kept() -> None:
     minutes = [choose(replace(FACTS, images=images), {}).fields["minutes"] for images in SETS]
     assert minutes == sorted(minutes)

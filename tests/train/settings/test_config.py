@@ -55,12 +55,16 @@ def test_sslight_differs_from_its_baseline_in_four_settings(method: str, student
 
 
 def test_views_of_sslight_go_with_targets_of_rob() -> None:
-    config = resolve(default_layers("rob", data="pictures", preset=None, loss="msn", views="sslight"))
+    config = resolve(default_layers("rob", data="pictures", preset="rob_msn", views="sslight"))
     assert (config.recipe, config.loss, config.pair_weights) == ("rob", "msn", (0.4, 0.6))
     assert [(group.count, group.scale) for group in config.views] == [(2, (0.3, 1.0)), (10, (0.05, 0.3))]
     assert config.views[1].size == 128
     assert resolve("rob_msn").pair_weights is None
-    for wrong in ({"views": "softer"}, {"preset": "sample", "views": "sslight"}):
+    for wrong in (
+        {"views": "softer"},
+        {"preset": "sample", "views": "sslight"},
+        {"loss": "kd", "views": "sslight"},
+    ):
         with pytest.raises(LowzooError, match="views"):
             default_layers("rob", **{"data": None, "preset": None, **wrong})
 

@@ -83,22 +83,23 @@ class Rob(Recipe["RobConfig"]):
         return defaults(facts, named, budget)
 
     def layers(self, choice: Choice) -> tuple[str, ...]:
-        """The preset, or the paper's of the loss where only views are named; and SSLight's views over it."""
+        """The preset, and SSLight's views over it."""
         views = choice.options.get("views")
-        if choice.preset is None and views is None:
-            return ()
-        paper = f"rob_{choice.options.get('loss') or 'dino'}" if choice.data else "sample"
-        preset = self.known_preset(choice.preset or paper)
-        if views is None:
-            return (preset,)
-        if views != "sslight":
+        if views not in (None, "sslight"):
             raise LowzooError(
                 f"unknown views {views!r}", "Choose sslight, or set fields with --set view.NAME.FIELD=..."
             )
+        if views and choice.options.get("loss") == "kd":
+            raise LowzooError("loss kd has no pairs of views that --views could weigh", "Leave out --views or --loss")
+        if choice.preset is None:
+            return ()
+        preset = self.known_preset(choice.preset)
+        if views is None:
+            return (preset,)
         if not preset.startswith("rob_"):
             raise LowzooError(
                 f"SSLight's views are laid over the settings of a paper, and preset {preset} is none",
-                "Name --data, or a preset rob_...",
+                "Name a preset rob_..., or none",
             )
         return preset, "sslight_views_sslight"
 

@@ -8,17 +8,20 @@ from lowzoo.train.heads.kinds import HEADS
 from lowzoo.train.recipes.default_parts import BOTTLENECK, teacher_fields, view
 from lowzoo.train.recipes.facts import Facts
 from lowzoo.train.recipes.recipe import Budget
+from lowzoo.train.recipes.sslight.defaults import softer_views
 
 # What losses that need more of the teacher than prototypes end in; nothing is fitted for them.
 _HEADS = {"kd": "linear", "ibot": "ibot"}
 
 
 def defaults(facts: Facts, named: Mapping[str, Any], budget: Budget) -> dict[str, Any]:
-    """One global view, and the head that the loss needs."""
+    """One global view, or those of SSLight, and the head that the loss needs."""
     loss = named.get("loss", "msn")
     # The teacher's opinion of a view is the whole target: a second view of the image is worth less than another
     # image, and local views, which cost as much again, less than more steps.
     fields: dict[str, Any] = {"loss": loss, "views": [view("global", 1, budget.size, (0.4, 1.0), gray=0.1)]}
+    if named.get("views") == "sslight":
+        fields |= softer_views(facts, named, budget.size)
     if loss in _HEADS:
         return fields | {"student_head": {"kind": _HEADS[loss]}, "teacher": named.get("teacher", facts.teacher)}
     head = {"kind": "dino", "layers": 2, "hidden": 512, **named.get("student_head", {})}
