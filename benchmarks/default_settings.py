@@ -228,7 +228,7 @@ def _ablations() -> list[str]:
         "## With other settings",
         "",
         "What the label says was changed; the settings stand in `default_settings_ablations.json`. Steps differ with",
-        "what a step costs, and by up to a third with other work on the machine, which takes the caches.",
+        "what a step costs, and by up to a half with other work on the machine, which takes the caches.",
         "",
         "| run | minutes | steps | before | on the way | after | sampling error |",
         "| --- | ---: | ---: | ---: | --- | ---: | ---: |",

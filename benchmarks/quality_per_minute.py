@@ -48,8 +48,6 @@ from lowzoo.data.source import ImageSource
 from lowzoo.evaluate.knn_protocol import TrainTestData
 from lowzoo.train.defaults import choose, look
 from lowzoo.train.networks.encoder import create_student
-from lowzoo.train.recipes.recipe import Budget
-from lowzoo.train.recipes.sslight.defaults import defaults as sslight_defaults
 from lowzoo.train.settings.config import named_fields, resolve
 
 OUT = Path(__file__).parent / "results" / "quality_per_minute.json"
@@ -75,7 +73,7 @@ _PENALTY = 0.01
 TAUGHT = ("lowzoo-rob", "lowzoo-seed", "lowzoo-rob-sslight", "plain-distillation")
 # Steps of a trial of the peers, and minutes of one of ours.
 _TIMED, _TRIAL_MINUTES = 25, 2.0
-# Both networks of a pair have to differ by so many standard errors for a ratio of theirs to mean anything.
+# A ratio of two networks' k-NN is named where both ours and an untrained one, and the two, differ by so many errors.
 _SURE = 3.0
 
 
@@ -101,7 +99,7 @@ def main() -> None:
     document = documents.read(OUT, {"paces": {}, "rows": {}})
     if words.paces:
         for side in (side for side in words.only if side not in UNTRAINED):
-            found = _pace(side, words, folder)
+            found = _pace(side, words, bank, folder)
             document = documents.read(OUT, {"paces": {}, "rows": {}})
             document["paces"].setdefault(words.student, {})[side] = found | documents.circumstances()
             documents.write(OUT, document)
@@ -122,7 +120,12 @@ def main() -> None:
                     steps = 0 if side in UNTRAINED else _steps(document["paces"], side, minutes, words.student)
                     documents.write(trained, _row(side, minutes, seed, steps, words, bank, folder))
                 row = documents.read(trained) | _judged(words.work / key, words.student, bank, queries)
-                row |= {"side": side, "minutes": minutes, "seed": seed, "student": words.student}
+                row |= {
+                    "side": side,
+                    "minutes": 0 if side in UNTRAINED else minutes,
+                    "seed": seed,
+                    "student": words.student,
+                }
                 document = documents.read(OUT)
                 document["rows"][key] = row | documents.circumstances() | {"cores": os.cpu_count()}
                 documents.write(OUT, document)
@@ -133,7 +136,8 @@ def main() -> None:
 def _key(side: str, minutes: float, seed: int, words: argparse.Namespace) -> str:
     """Name of a row and of its folder; the first student's go without its name."""
     student = "" if words.student == next(iter(STUDENTS)) else f"-{words.student}"
-    return f"{side}-{minutes:g}min-{seed}{student}"
+    length = "" if side in UNTRAINED else f"-{minutes:g}min"
+    return f"{side}{length}-{seed}{student}"
 
 
 def _steps(paces: Mapping[str, Any], side: str, minutes: float, student: str) -> int:
@@ -143,21 +147,20 @@ def _steps(paces: Mapping[str, Any], side: str, minutes: float, student: str) ->
     return int((60 * minutes - pace["before"]) / pace["pace"])
 
 
-def _pace(side: str, words: argparse.Namespace, folder: Path) -> dict[str, float]:
+def _pace(side: str, words: argparse.Namespace, bank: ImageSource, folder: Path) -> dict[str, float]:
     """Seconds of the command before its first step, and of a step; ours has its monitors and writing in the steps."""
     out = words.work / "paces" / f"{side}-{words.student}-{time.time():.0f}"
     out.mkdir(parents=True)
     if side not in OWN:
-        told = _told(words, side, folder, out, steps=_TIMED, seed=0) | {"threads": os.cpu_count(), "workers": 2}
+        told = _told(words, side, bank, folder, out, steps=_TIMED, seed=0) | {"threads": os.cpu_count(), "workers": 2}
         found = _peer(words, side, told | {"began": time.time()})
         return {"before": round(found["before"], 2), "pace": round(found["pace"], 4)}
-    run = {"recipe": side.split("-")[1], "data": str(folder), "student": words.student, "out": str(out / "run")}
-    photographs = part(words.data, "train", np.arange(0, 50_000, 2))
-    softer = _softer(words.student, photographs) if side == "lowzoo-rob-sslight" else {}
-    told = json.dumps(run | {"minutes": _TRIAL_MINUTES, "settings": softer})
-    code = "import json, sys, lowzoo; lowzoo.train.run(**json.loads(sys.argv[1]))"
+    run = {"data": str(folder), "student": words.student, "out": str(out / "run"), "minutes": _TRIAL_MINUTES}
+    if views := _views(side):
+        run["views"] = views
+    code = "import json, sys, lowzoo; getattr(lowzoo.train, sys.argv[1])(**json.loads(sys.argv[2]))"
     began = time.perf_counter()
-    subprocess.run([sys.executable, "-c", code, told], check=True)
+    subprocess.run([sys.executable, "-c", code, side.split("-")[1], json.dumps(run)], check=True)
     spent = time.perf_counter() - began
     facts = documents.read(out / "run" / "run.json")
     working = facts["steps"] * facts["batch_size"] / facts["images_per_s"]
@@ -180,7 +183,11 @@ def _row(
         return {"steps": 0, "images": 0, "versions": {"timm": timm.__version__}}
     if side in OWN:
         return _own(side, minutes, seed, steps, words, bank, out)
-    told = _told(words, side, folder, out, steps=steps, seed=seed) | {"threads": 1, "workers": 0, "began": time.time()}
+    told = _told(words, side, bank, folder, out, steps=steps, seed=seed) | {
+        "threads": 1,
+        "workers": 0,
+        "began": time.time(),
+    }
     found = _peer(words, side, told)
     return {"steps": steps, "given": found}
 
@@ -195,24 +202,29 @@ def _start(side: str, student: str, bank: ImageSource, seed: int) -> nn.Module:
     return create_student(resolve(config, settings=[f"student={student}", f"seed={seed}", "minutes=5"]))
 
 
-def _chosen(recipe: str, bank: ImageSource, settings: list[str]) -> dict[str, Any]:
+def _views(side: str) -> str | None:
+    return "sslight" if side == "lowzoo-rob-sslight" else None
+
+
+def _chosen(recipe: str, bank: ImageSource, settings: list[str], views: str | None = None) -> dict[str, Any]:
     named = named_fields(settings=settings)
-    return choose(look(recipe, bank, named, 1), named).fields
+    return choose(look(recipe, bank, named, 1), named | {"view_preset": views}).fields
 
 
-def _told(words: argparse.Namespace, side: str, folder: Path, out: Path, *, steps: int, seed: int) -> dict[str, Any]:
+def _told(
+    words: argparse.Namespace, side: str, bank: ImageSource, folder: Path, out: Path, *, steps: int, seed: int
+) -> dict[str, Any]:
     """What a peer has to know; plain distillation gets rate and precision of ours."""
     teacher = words.work / "teacher.safetensors"
     if not teacher.exists():
         save_file(lowzoo.load(TEACHER).model.state_dict(), teacher)
-    photographs = part(words.data, "train", np.arange(0, 50_000, 2))
-    ours = _chosen("rob", photographs, [f"student={words.student}", "minutes=5"])
+    ours = _chosen("rob", bank, [f"student={words.student}", "minutes=5"])
     start = words.work / f"start-{words.student}-{seed}.pth"
     if side == "plain-distillation" and not start.exists():
-        torch.save(_start("lowzoo-untrained", words.student, photographs, seed).state_dict(), start)
+        torch.save(_start("lowzoo-untrained", words.student, bank, seed).state_dict(), start)
     return {
         "folder": str(folder),
-        "images": len(photographs),
+        "images": len(bank),
         "out": str(out / "weights.pth"),
         "student": words.student,
         "steps": steps,
@@ -247,9 +259,7 @@ def _own(
         config = resolve((), run / "config.toml")
     else:
         settings = [f"student={words.student}", f"seed={seed}"]
-        fields = _chosen(recipe, bank, [*settings, f"minutes={minutes}"])
-        if side == "lowzoo-rob-sslight":
-            fields |= _softer(words.student, bank)
+        fields = _chosen(recipe, bank, [*settings, f"minutes={minutes}"], _views(side))
         more = [f"steps={steps}", "monitor_epochs=0", "workers=0", "log=none", "device=cpu"]
         config = resolve(fields, settings=[*settings, *more])
     result = Run(config, bank, None, run, resume=resume).train(Progress())
@@ -258,13 +268,6 @@ def _own(
     versions = {"torch": torch.__version__, "lowzoo": lowzoo.__version__}
     images = steps * config.batch_size
     return {"steps": steps, "images": images, "config": (run / "config.toml").read_text(), "versions": versions}
-
-
-def _softer(student: str, bank: ImageSource) -> dict[str, Any]:
-    """The views of SSLight's defaults, and how much each pair of them weighs."""
-    facts = look("sslight", bank, {"student": student}, 1)
-    fields = sslight_defaults(facts, {}, Budget(64, SIDE))
-    return {name: fields[name] for name in ("views", "alpha", "beta")}
 
 
 class Pooled(nn.Module):
@@ -344,11 +347,10 @@ def _tables(document: dict[str, Any]) -> None:
     rows = document["rows"].values()
     for student, title in STUDENTS.items():
         untrained = [row for row in rows if row["student"] == student and row["side"] in UNTRAINED]
-        for minutes in sorted({row["minutes"] for row in rows if row["student"] == student}):
-            of = [row for row in rows if (row["student"], row["minutes"]) == (student, minutes)]
-            of = [row for row in of if row["side"] not in UNTRAINED]
-            if of:
-                lines += [f"## {title}, {minutes:g} minutes on two cores", "", *_compared([*untrained, *of]), ""]
+        trained = [row for row in rows if row["student"] == student and row["side"] not in UNTRAINED]
+        for minutes in sorted({row["minutes"] for row in trained}):
+            of = [row for row in trained if row["minutes"] == minutes]
+            lines += [f"## {title}, {minutes:g} minutes on two cores", "", *_compared([*untrained, *of]), ""]
     OUT.with_suffix(".md").write_text("\n".join(lines))
     _picture(document)
 
@@ -370,13 +372,14 @@ def _compared(rows: list[dict[str, Any]]) -> list[str]:
         peers = _best(means, PEERS, taught=taught)
         if not ours or not peers or not untrained:
             continue
-        queries = rows[0]["queries"]
-        risen = means[ours] - max(untrained)
-        if risen > _SURE * math.hypot(_error(means[ours], queries), _error(max(untrained), queries)):
+        queries, floor = rows[0]["queries"], max(untrained)
+        if not _differ(means[ours], floor, queries) or means[ours] < floor:
+            lines.append(f"{kind} a teacher no side of ours is beyond chance better than an untrained network.")
+        elif not _differ(means[ours], means[peers], queries):
+            lines.append(f"{kind} a teacher {ours} and {peers}, the best other, do not differ beyond chance.")
+        else:
             times = f"{means[ours] / means[peers]:.2f} times that of {peers}, the best other"
             lines.append(f"{kind} a teacher the k-NN of {ours} is {times}.")
-        else:
-            lines.append(f"{kind} a teacher no side of ours is beyond chance better than an untrained network.")
     return lines
 
 
@@ -384,6 +387,11 @@ def _mean_and_spread(values: list[float]) -> str:
     if len(values) == 1:
         return f"{values[0]:.1f}"
     return f"{np.mean(values):.1f} ± {np.std(values, ddof=1):.1f}"
+
+
+def _differ(one: float, other: float, queries: int) -> bool:
+    """Whether two accuracies differ by more than chance explains."""
+    return abs(one - other) > _SURE * math.hypot(_error(one, queries), _error(other, queries))
 
 
 def _error(knn: float, queries: int) -> float:
@@ -426,7 +434,7 @@ def _picture(document: dict[str, Any]) -> None:
             for side in (side for side in (*OWN, *PEERS) if (side in TAUGHT) == taught):
                 found = {
                     minutes: _means([row for row in of if row["minutes"] == minutes]).get(side)
-                    for minutes in sorted({row["minutes"] for row in of})
+                    for minutes in sorted({row["minutes"] for row in of if row["side"] not in UNTRAINED})
                 }
                 shown = {minutes: mean for minutes, mean in found.items() if mean is not None}
                 if shown:

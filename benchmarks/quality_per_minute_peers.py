@@ -6,8 +6,8 @@
 (`-64`: views of 64 px, as the photographs have) and the length. `lightly`'s are loops of its parts with the values of
 its tutorials, at 64 px; what these state in epochs is laid over the steps, and the rate falls by a cosine.
 `plain-distillation` is no package's: the cosine between a linear map of the student's features and the teacher's, with
-the initialisation, the optimiser, the rate and the precision of lowzoo's sides. Needs torch, torchvision and timm,
-lightly-train and lightly for their sides, and nothing of lowzoo.
+the initialisation, AdamW, the peak rate and the precision of lowzoo's sides, and a constant weight decay. Needs torch,
+torchvision and timm, lightly-train and lightly for their sides, and nothing of lowzoo.
 
 Prints as JSON its settings, the seconds from `began` (by `time.time`) to the first step and the median of a step, and
 leaves the student's weights by timm's names in `out`.

@@ -95,7 +95,6 @@ def run_training(
     if args.resume:
         folder = args.out or _run_to_resume(args)
         config = _resumed(args, folder)
-        args = args if args.preset_named else replace(args, layers=("of the run",))
     else:
         images = None if args.layers else open_set(args.data, args.reading)
         first = os.environ.get("RANK", "0") == "0"
@@ -165,8 +164,7 @@ def resolve_args(
             raise LowzooError(f"--views {args.views} and the setting views both name them", "Leave out one of the two")
         if source is None:
             source = open_set(args.data, args.reading).open("train")
-        kind = {"views": args.views} if args.views else {}
-        chosen = choose(look(args.recipe, source, named, _processes(args)), named | kind)
+        chosen = choose(look(args.recipe, source, named, _processes(args)), named | {"view_preset": args.views})
         resolved = resolve(chosen.fields, args.config, options, args.settings)
         for reason in chosen.reasons:
             say(f"Chosen: {reason}")
@@ -246,11 +244,11 @@ def open_run(
     taught = f" from {config.taught.teacher}" if config.taught else ""
     say(
         f"{config.method_name}: {config.student}{taught} on the {what} {source.name} ({len(source)} images), "
-        + (f"preset {' + '.join(args.layers)}" if args.layers else "settings chosen for it")
+        + _origin_of_settings(args)
     )
     if config.monitor_epochs and (why := why_no_knn(source, queries)):
         where = "held-out images" if queries is not None else "training images, as none can be spared"
-        say(f"No k-NN monitor: {why}. Others measure {where}")
+        say(f"No k-NN monitor: {why}. The label-free monitors use {where}")
     run = Run(
         config,
         source,
@@ -266,6 +264,12 @@ def open_run(
         facts = run.teacher.facts
         say(f"Teacher: {facts.architecture}; backbone trained: {facts.training}; head: {facts.head}")
     return run
+
+
+def _origin_of_settings(args: TrainArgs) -> str:
+    if args.resume and not args.preset_named:
+        return "settings of the run"
+    return f"preset {' + '.join(args.layers)}" if args.layers else "settings chosen for it"
 
 
 def _open_images(

@@ -34,6 +34,7 @@ _FENCE = re.compile(r"^( *)```(\w*)([^\n`]*)\n(.*?)^\1```$", re.DOTALL | re.MULT
 # What a reader leaves to a machine for minutes takes two steps here: what a run learns is tested elsewhere.
 _SHORTER = (
     (r"\bminutes=\d+", 'steps=2, device="cpu"'),
+    (r"--resume --minutes \d+", "--resume --steps 4 --device cpu"),
     (r"--minutes \d+", "--steps 2 --device cpu"),
 )
 

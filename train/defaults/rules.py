@@ -15,12 +15,12 @@ from typing import Any
 from lowzoo import catalog
 from lowzoo.base.progress import in_minutes
 from lowzoo.train.defaults.prospects import caution, student_that_learns
-from lowzoo.train.recipes import RECIPES, Budget
+from lowzoo.train.recipes import RECIPES, BatchAndSize
 from lowzoo.train.recipes.base import LENGTHS
 from lowzoo.train.recipes.default_parts import named_size
 from lowzoo.train.recipes.facts import Facts, has_depthwise_kernels
 
-# Who names one of these has a network in mind, if only the recipe's own.
+# Whoever sets one of these wants a particular network, even if only the recipe's default.
 _OF_NETWORK = {
     "student",
     "init",
@@ -60,7 +60,7 @@ def choose(facts: Facts, named: Mapping[str, Any]) -> Chosen:
 
     Args:
         facts: Facts of data and machine.
-        named: Fields that the user has named.
+        named: Fields that the user has named; as `view_preset` the kind of views that the recipe is to choose.
     """
     recipe = RECIPES[facts.recipe]
     fields: dict[str, Any] = {"recipe": recipe.name, "student": recipe.student}
@@ -121,8 +121,8 @@ def choose(facts: Facts, named: Mapping[str, Any]) -> Chosen:
         # RoB on MobileNetV2 ends at 31.9 % k-NN (641 steps) instead of 27.8 (499) after three minutes of two cores on
         # the embedded drawings, whose sampling error is 2.6; untrained, it has 27.2 instead of 21.4.
         fields["zero_init_residual"] = True
-    fields |= recipe.defaults(facts, named, Budget(batch, size))
-    if "view" in named or not isinstance(named.get("views", ""), str):
+    fields |= recipe.defaults(facts, named, BatchAndSize(batch, size))
+    if {"views", "view"} & set(named):
         reasons.append(f"Batches of {batch}; views as named")
     else:
         views = " and ".join(f"{view['count']} {view['name']} of {view['size']} px" for view in fields["views"])
@@ -154,7 +154,7 @@ def _watched(minutes: float) -> dict[str, int]:
 
 
 def _minutes(facts: Facts) -> float:
-    """With the root of the number of images: twice the data need more time, and each image fewer passes."""
+    """Grow with the square root of the number of images: a larger set needs more time, but fewer passes."""
     return float(round(min(1440, max(1, 3 * sqrt(facts.images / 1250)))))
 
 

@@ -58,7 +58,7 @@ class Guard:
 
         Args:
             value: The recipe's own.
-            step: At which.
+            step: Step of the loss.
             beside: What is added to it for the gradient.
 
         Raises:
@@ -81,7 +81,7 @@ class Guard:
 
         Args:
             features_ND: Features of the monitor's images.
-            step: At which.
+            step: Step of the measurement.
             different: How many of these images differ.
 
         Raises:

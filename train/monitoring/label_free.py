@@ -74,7 +74,7 @@ class LabelFreeMonitor:
         return len(self._squares)
 
     def follow(self, teacher: nn.Module, side: int, device: torch.device, autocast: _Context) -> None:
-        """Compare with the neighbours that a teacher's backbone, which sees images at `side` px, finds from now on.
+        """From now on, compare with the nearest neighbours that the teacher finds; it sees images at `side` px.
 
         A single image has none.
         """

@@ -6,10 +6,7 @@ from typing import Any
 
 from lowzoo.base.errors import LowzooError
 from lowzoo.io.files import write_text
-from lowzoo.train.monitoring.trackers import Trackers
-
-# Keys of which each row of the monitors has one.
-_MONITORS = {"knn", "rankme"}
+from lowzoo.train.monitoring.trackers import MONITORS, Trackers
 
 
 class MetricsLog:
@@ -23,7 +20,7 @@ class MetricsLog:
     def __init__(self, file: Path, trackers: Trackers) -> None:
         self._file = file
         self._trackers = trackers
-        self._measured = {row["step"] for row in read_metrics(file) if _MONITORS & row.keys()}
+        self._measured = {row["step"] for row in read_metrics(file) if MONITORS & row.keys()}
 
     def measured(self, step: int) -> bool:
         """Whether there is a row of the monitor at a step."""
@@ -35,7 +32,7 @@ class MetricsLog:
         Raises:
             LowzooError: The disk takes no more.
         """
-        if _MONITORS & row.keys():
+        if MONITORS & row.keys():
             self._measured.add(row["step"])
         self._trackers.add(row)
         try:

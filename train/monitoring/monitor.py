@@ -108,13 +108,13 @@ def features_of(
     Raises:
         NotFinite: Some are no numbers.
     """
+    if not len(squares_N3SS):
+        return torch.empty(0, 0)
     training = backbone.training
     backbone.eval()
     mean = torch.tensor(IMAGENET_MEAN, device=device).view(1, 3, 1, 1) * 255
     std = torch.tensor(IMAGENET_STD, device=device).view(1, 3, 1, 1) * 255
     out = []
-    if not len(squares_N3SS):
-        return torch.empty(0, 0)
     batch = batch or images_at_once(squares_N3SS.shape[-1], device)
     blocks = squares_N3SS.split(batch)
     for block in track(blocks, "computing features") if len(blocks) > 1 else blocks:

@@ -2,10 +2,11 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from math import sqrt
+from functools import partial
+from math import hypot, sqrt
 from typing import Any
 
-# A difference of so many sampling errors is one.
+# A difference of so many standard errors is one.
 _SURE = 3.0
 _MEASURES = {
     "knn": "k-NN top-1 on held-out images (k = {k})",
@@ -22,8 +23,9 @@ class Verdict:
         measure: The figure that tells: k-NN where there are labels, else agreement with the teacher, else the views'.
         before: At the start, per cent.
         after: At the end, per cent.
-        error: Sampling error of `after`, per cent.
+        error: Standard error of their difference, per cent: the sampling errors of both together.
         k: Neighbours of k-NN.
+        taught: Whether the run had a teacher.
     """
 
     measure: str
@@ -31,6 +33,7 @@ class Verdict:
     after: float
     error: float
     k: int = 20
+    taught: bool = False
 
     @property
     def better(self) -> bool | None:
@@ -44,7 +47,7 @@ class Verdict:
         ]
         return (
             f"{word}: {_MEASURES[self.measure].format(k=self.k)} {self.before:.1f} -> {self.after:.1f} % "
-            f"(sampling error {self.error:.1f})"
+            f"(standard error of the change {self.error:.1f})"
         )
 
     @property
@@ -54,11 +57,9 @@ class Verdict:
             return ""
         more = "--resume with more --minutes, --steps or --epochs trains on"
         if self.better is None:
-            return f"Too few images or steps to tell: {more}"
-        return (
-            f"These weights are worth less than those it began with: {more}; a run without a teacher learns faster "
-            "with one, by `lowzoo train rob`"
-        )
+            return f"Too few held-out images or steps to tell: {more}"
+        advice = "" if self.taught else "; a run without a teacher learns faster with one, by `lowzoo train rob`"
+        return f"These weights are worth less than those it began with: {more}{advice}"
 
 
 def at_the_ends(rows: Sequence[dict[str, Any]], key: str, steps: int) -> tuple[float | None, float | None]:
@@ -66,24 +67,31 @@ def at_the_ends(rows: Sequence[dict[str, Any]], key: str, steps: int) -> tuple[f
 
     Args:
         rows: Rows of the run's metrics.
-        key: Of the figure.
-        steps: Of the whole run.
+        key: Name of the figure.
+        steps: Steps of the whole run.
     """
     found = {row["step"]: row[key] for row in rows if key in row}
     return found.get(0), found.get(steps)
 
 
 def verdict(
-    rows: Sequence[dict[str, Any]], images: dict[str, int], steps: int, *, changed: Collection[str] = (), k: int = 20
+    rows: Sequence[dict[str, Any]],
+    images: dict[str, int],
+    steps: int,
+    *,
+    changed: Collection[str] = (),
+    k: int = 20,
+    taught: bool = False,
 ) -> Verdict | None:
     """The verdict on the rows of `metrics.jsonl`; None where nothing was measured at the start and at the end.
 
     Args:
         rows: Rows of the run's metrics.
         images: Number of images that each measure is a mean over.
-        steps: Of the whole run.
+        steps: Steps of the whole run.
         changed: Settings that were changed on the way; k-NN on other images is no longer the same figure.
         k: Neighbours of k-NN.
+        taught: Whether the run had a teacher.
     """
     for measure in _MEASURES:
         before, after = at_the_ends(rows, measure, steps)
@@ -91,18 +99,19 @@ def verdict(
             continue
         if measure == "knn" and {"monitor_bank", "monitor_queries"} & set(changed):
             continue
-        return Verdict(measure, before, after, _error(rows, measure, after, steps, images[measure]), k)
+        spreads = at_the_ends(rows, f"{measure}_error", steps)
+        error = hypot(*map(partial(_error, images=images[measure]), (before, after), spreads))
+        return Verdict(measure, before, after, error, k, taught)
     return None
 
 
-def _error(rows: Sequence[dict[str, Any]], measure: str, after: float, steps: int, images: int) -> float:
-    """Sampling error of the figure at the end, per cent.
+def _error(percent: float, spread: float | None, images: int) -> float:
+    """Sampling error of a figure, per cent.
 
     By the spread over the images, where it was measured. Else each image is right or wrong. A spread of none, over
     few images, is not known to be exact, so one image more is counted as half right.
     """
-    _, spread = at_the_ends(rows, f"{measure}_error", steps)
     if spread is not None:
         return float(max(spread, 50 / (images + 1)))
-    share = (after / 100 * images + 0.5) / (images + 1)
-    return 100 * sqrt(share * (1 - share) / images)
+    fraction = (percent / 100 * images + 0.5) / (images + 1)
+    return 100 * sqrt(fraction * (1 - fraction) / images)

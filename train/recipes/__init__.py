@@ -5,7 +5,7 @@ from typing import Any
 
 from lowzoo.base.errors import LowzooError
 from lowzoo.base.registry import Registry
-from lowzoo.train.recipes.recipe import Budget, Choice, Masks, Needs, Recipe, needed_teacher
+from lowzoo.train.recipes.recipe import BatchAndSize, Choice, Masks, Needs, Recipe, needed_teacher
 
 RECIPES: Registry[Recipe[Any]] = Registry(
     Recipe,
@@ -14,7 +14,7 @@ RECIPES: Registry[Recipe[Any]] = Registry(
     {room.name: f"{__name__}.{room.name}:RECIPE" for room in iter_modules(__path__) if room.ispkg},
 )
 
-__all__ = ["RECIPES", "Budget", "Choice", "Masks", "Needs", "Recipe", "needed_teacher", "owner_of_preset"]
+__all__ = ["RECIPES", "BatchAndSize", "Choice", "Masks", "Needs", "Recipe", "needed_teacher", "owner_of_preset"]
 
 
 def owner_of_preset(name: str) -> Recipe[Any]:

@@ -21,7 +21,7 @@ def named_size(named: Mapping[str, Any]) -> int | None:
     """Side of the global views where the user has named it; impossible values are refused elsewhere."""
     change = named.get("view", {}).get("global")
     size = change.get("size") if isinstance(change, Mapping) else None
-    if size is None and not isinstance(named.get("views", ""), str):
+    if size is None and "views" in named:
         size = next((dict(each).get("size") for each in named["views"] if dict(each).get("name") == "global"), None)
     return int(size) if size is not None and str(size).isdecimal() and int(size) else None
 
@@ -63,3 +63,29 @@ def teacher_fields(facts: Facts, named: Mapping[str, Any], size: int, bottleneck
 def queue_length(facts: Facts, batch: int, most: int) -> int:
     """Whole batches, and of the past half epoch at most, so that no image meets itself."""
     return max(1, min(most, facts.images // 2) // batch) * batch
+
+
+def softer_views(facts: Facts, named: Mapping[str, Any], size: int) -> dict[str, Any]:
+    """SSLight's views: two global ones, on a GPU two local ones as well, and how much each kind of pair weighs.
+
+    Args:
+        facts: Facts of data and machine.
+        named: Fields that the user has named.
+        size: Side of the global views in pixels.
+    """
+    views = [view("global", 2, size, (0.3, 1.0), interpolation="bicubic", **_colours(facts))]
+    # Minutes on a CPU are too short to gain by invariance to colour or by local views what they cost. MoCo-v2 on
+    # MobileNetV3-Large, 3 minutes of two cores on 5,000 photographs: 3.5 % k-NN at the start, 2.0 with changes of
+    # colour, 3.2 with local views, 4.9 without either (benchmarks/results/default_settings_ablations.json).
+    wanted = facts.gpu if named.get("beta") is None else bool(named["beta"])
+    wanted = wanted or "local" in named.get("view", {})
+    with_locals = any(dict(each).get("name") == "local" for each in named["views"]) if "views" in named else wanted
+    if with_locals:
+        side = max(32, size // 2)
+        views.append(view("local", 2, side, (0.05, 0.3), interpolation="bicubic", **_colours(facts)))
+    alpha, beta = (0.4, 0.6) if with_locals else (1.0, 0.0)
+    return {"alpha": alpha, "beta": beta, "views": views}
+
+
+def _colours(facts: Facts) -> dict[str, Any]:
+    return {"jitter": [0.4, 0.4, 0.2, 0.1]} if facts.gpu else {"jitter_p": 0.0, "gray": 0.0}

@@ -94,7 +94,7 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class Budget:
+class BatchAndSize:
     """What the rules that all recipes share have chosen, for those of the recipe itself.
 
     Args:
@@ -156,13 +156,13 @@ class Recipe(Generic[C]):
         """
         raise NotImplementedError
 
-    def defaults(self, facts: "Facts", named: Mapping[str, Any], budget: Budget) -> dict[str, Any]:
+    def defaults(self, facts: "Facts", named: Mapping[str, Any], step: BatchAndSize) -> dict[str, Any]:
         """Settings that follow from images and machine where no preset is named: at least the views.
 
         Args:
             facts: What is known of images, device and networks.
             named: Fields that the user has named, which are laid over these.
-            budget: What was chosen already.
+            step: Batch and size of views, which were chosen already.
         """
         raise NotImplementedError
 

@@ -79,7 +79,7 @@ class Budget:
         self.measuring = seconds
 
     def plan_monitors(self) -> None:
-        """Let the monitor, which was measured once, have its share of the budget alone.
+        """Lower the number of the monitor's measurements until they take a fixed fraction of the budget at most.
 
         All processes call this together, as only the first one measures and all have to stop at the same marks.
         """

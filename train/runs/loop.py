@@ -40,6 +40,7 @@ from lowzoo.train.optim.updates import Updates, precision_of
 from lowzoo.train.recipes.base import TrainConfig
 from lowzoo.train.runs import checkpoint
 from lowzoo.train.runs import folder as run_folder
+from lowzoo.train.runs.accumulation import Placement, StepInputs, with_accumulation
 from lowzoo.train.runs.ahead import PendingViews
 from lowzoo.train.runs.budget import Budget, shown_run
 from lowzoo.train.runs.build import build_method
@@ -47,7 +48,6 @@ from lowzoo.train.runs.compatible import CompatibleTerm, same_target
 from lowzoo.train.runs.device_decoding import LEFT_TO_THE_CPU
 from lowzoo.train.runs.device_views import DeviceViews, check_settings
 from lowzoo.train.runs.going_on import go_on
-from lowzoo.train.runs.parts import FirstStep, Place, in_parts
 from lowzoo.train.runs.result import RunResult, Worked, conclude
 from lowzoo.train.runs.watch import Watch
 from lowzoo.train.settings.changes import (
@@ -146,9 +146,9 @@ class Run:
             )
         if not resume:
             scores = teacher.facts.prototypes if teacher is not None else 0
-            step = FirstStep(backbone, teacher, target, scores or config.needs.outputs, source, held_out)
-            place = Place(self.device, self.precision, self.autocast, self._workers())
-            config = self.config = in_parts(config, step, place, say)
+            step = StepInputs(backbone, teacher, target, scores or config.needs.outputs, source, held_out)
+            place = Placement(self.device, self.precision, self.autocast, self._workers())
+            config = self.config = with_accumulation(config, step, place, say)
         if target is not None and state is not None:
             same_target(target.facts, state["compatible"], folder)
         per_epoch = len(source) // config.batch_size
@@ -250,7 +250,7 @@ class Run:
         among.require_same({**self.source.facts(), **weights, **settings})
 
     def train(self, bar: Progress) -> RunResult | None:
-        """Run to the end, with checkpoints on the way, and write what remains of the run; None but in one process.
+        """Run to the end, with checkpoints on the way, and write what remains; None in every process but the first.
 
         Raises:
             Stopped: A signal asked for the end; the checkpoint is that of the step that all processes had reached.

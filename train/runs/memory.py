@@ -23,7 +23,7 @@ from lowzoo.train.recipes.base import TrainConfig
 
 _FLOAT = 4
 _PROBE = 2
-# a CPU's allocator keeps what it freed, in pieces that do not always fit the next layer.
+# A CPU's allocator keeps what it freed, in pieces that do not always fit the next layer.
 _SCATTER = 1.1
 # Of the memory that is free, a run may take so much: the rest is for the system and for what an estimate misses.
 _SHARE = 0.8
@@ -93,12 +93,16 @@ def estimate(
         outputs: Scores of the student's head, K.
         device: Where it will train.
         autocast: Makes the context in which networks compute.
-        teacher: Backbone of a frozen teacher, if there is one; its weights count as taken.
+        teacher: Backbone of a frozen teacher, if there is one.
     """
     weights = sum(parameter.numel() for parameter in backbone.parameters()) * _FLOAT
     states = OPTIMIZERS[config.optimizer].states
     needs = config.needs
     fixed = taken_memory(device) + weights * (1 + states + needs.momentum_teacher)
+    if device.type != "cpu":  # on the CPU both are there already
+        fixed += weights
+        if teacher is not None:
+            fixed += sum(value.numel() * value.element_size() for value in teacher.state_dict().values())
     views = sum(group.count for group in config.views)
     pixels = sum(3 * group.count * group.size**2 for group in config.views)
     loss = views * outputs * _SCORE_COPIES * _FLOAT

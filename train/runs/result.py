@@ -53,7 +53,7 @@ class Worked:
 
     Args:
         images: Trained on.
-        seconds: That took, with monitor and checkpoints.
+        seconds: Training time, monitors and checkpoints included.
     """
 
     images: int = 0
@@ -104,9 +104,9 @@ def conclude(
         precision: Precision of the networks: fp32, bf16 or fp16.
         data: Facts of the training images, see `lowzoo.train.data.run_data.facts_of`.
         trained: Whether this part of the run made a step. If not, it leaves what is known of those that did.
-        worked: By all parts of the run.
+        worked: Images and seconds of all parts of the run.
         watched: Number of images that each figure of the monitors is a mean over.
-        neighbours: Of the k-NN monitor.
+        neighbours: k of the k-NN monitor.
         changes: Changes of settings on the way.
         compatible: With whom the student's map was trained; None where it has none.
     """
@@ -123,7 +123,9 @@ def conclude(
     save_head(folder / "head.safetensors", student.head, config.student_head, features, outputs, embedding=embedding)
     kept = None if compatible is None else _keep_map(folder, student, compatible, config.compatible_weight)
     method = config.method_name
-    found = verdict(rows, watched, steps, changed={change.key for change in changes}, k=neighbours)
+    found = verdict(
+        rows, watched, steps, changed={each.key for each in changes}, k=neighbours, taught=teacher is not None
+    )
     result = RunResult(
         folder,
         losses[-1] if losses else None,

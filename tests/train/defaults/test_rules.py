@@ -122,7 +122,7 @@ def test_sslight_weighs_the_local_views_that_there_are(named: dict[str, object],
 @pytest.mark.parametrize(("gpu", "pairs"), [(False, (1.0, 0.0)), (True, (0.4, 0.6))])
 def test_robs_own_settings_take_sslights_views(loss: str, gpu: bool, pairs: tuple[float, float]) -> None:
     facts = replace(FACTS, gpu=gpu)
-    config = resolve(choose(facts, {"views": "sslight", "loss": loss}).fields)
+    config = resolve(choose(facts, {"view_preset": "sslight", "loss": loss}).fields)
     softer = resolve(choose(replace(facts, recipe="sslight"), {}).fields)
     assert isinstance(config, RobConfig)
     assert (config.views, config.pair_weights) == (softer.views, pairs)

@@ -119,10 +119,10 @@ def test_more_minutes_train_a_finished_run_on_and_fewer_are_refused(world: Path,
 def test_a_batch_that_does_not_fit_is_trained_in_parts(
     world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lowzoo.train.runs.parts.estimate", lambda *_: Memory(fixed=0, per_image=10**9))
-    monkeypatch.setattr("lowzoo.train.runs.parts.taken_memory", lambda *_: 0)
-    monkeypatch.setattr("lowzoo.train.runs.parts.watching", lambda *_: 0)
-    monkeypatch.setattr("lowzoo.train.runs.parts.free_memory", lambda *_: 1.3 * 10**9)
+    monkeypatch.setattr("lowzoo.train.runs.accumulation.estimate", lambda *_: Memory(fixed=0, per_image=10**9))
+    monkeypatch.setattr("lowzoo.train.runs.accumulation.taken_memory", lambda *_: 0)
+    monkeypatch.setattr("lowzoo.train.runs.accumulation.watching", lambda *_: 0)
+    monkeypatch.setattr("lowzoo.train.runs.accumulation.free_memory", lambda *_: 1.3 * 10**9)
     config = config_of("rob_dino", world, "steps=2")
     said: list[str] = []
     run = start(world, tmp_path / "run", config, say=said.append)
@@ -131,7 +131,7 @@ def test_a_batch_that_does_not_fit_is_trained_in_parts(
     assert _train(run).facts["steps"] == 2
     assert json.loads((tmp_path / "run" / "run.json").read_text())["batch_size"] == config.batch_size
     assert "accumulate" in (tmp_path / "run" / "config.toml").read_text()
-    monkeypatch.setattr("lowzoo.train.runs.parts.free_memory", lambda *_: 1)
+    monkeypatch.setattr("lowzoo.train.runs.accumulation.free_memory", lambda *_: 1)
     with pytest.raises(LowzooError, match=r"a step needs 1\.0 GB beside what is in use, even with 1 image at once"):
         start(world, tmp_path / "other", config)
 

@@ -33,7 +33,7 @@ def test_it_is_the_cost_of_the_steps_of_the_run(
     method: str, world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The estimate that the traced run makes for itself would be a part of its peak.
-    monkeypatch.setattr("lowzoo.train.runs.parts.free_memory", lambda *_: None)
+    monkeypatch.setattr("lowzoo.train.runs.accumulation.free_memory", lambda *_: None)
     config = config_of(method, world, *ON_GPU, "batch_size=8")
     cost = _cost(config, world, 8)
     trace = traced_steps(world, tmp_path / "run", config, steps=1)

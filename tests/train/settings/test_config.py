@@ -8,7 +8,8 @@ from lowzoo.base.errors import LowzooError
 from lowzoo.train.command import default_layers
 from lowzoo.train.settings.config import preset_names, resolve, to_toml, validate
 
-ROB = [("rob", {"preset": name}) for name in (*(n for n in preset_names() if n.startswith("rob_")), "sample", "tin100")]
+_NAMES = [name for name in preset_names() if name.startswith(("rob_", "tin100")) or name == "sample"]
+ROB = [("rob", {"preset": name}) for name in _NAMES]
 SEED = [("seed", {"preset": name}) for name in preset_names() if name.startswith("seed") or name == "sample_seed"]
 SSLIGHT = [
     ("sslight", {"preset": preset, "method": method, "student": student})

@@ -15,7 +15,8 @@ from lowzoo.base.errors import LowzooError, reason_of
 from lowzoo.base.lazy import resolved_place
 from lowzoo.base.registry import Registry
 
-_ALIASES = {"knn": "monitor/knn", "feature_rank": "monitor/feature_rank", "loss": "train/loss"}
+# Keys of which each row of the monitors has one.
+MONITORS = {"knn", "rankme"}
 
 
 class Tracker(Protocol):
@@ -139,7 +140,8 @@ class Trackers:
 
     def add(self, row: dict[str, Any]) -> None:
         """Send every number of a row of `metrics.jsonl`."""
-        numbers = {_ALIASES.get(key, f"train/{key}"): row[key] for key in row if key not in ("step", "epoch")}
+        group = "monitor" if MONITORS & row.keys() else "train"
+        numbers = {f"{group}/{key}": row[key] for key in row if key not in ("step", "epoch")}
         self._for_all(lambda tracker: tracker.log(numbers, row["step"]))
 
     def close(self) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from lowzoo import catalog
 from lowzoo.base.errors import LowzooError
-from lowzoo.train.recipes.recipe import Budget, Choice, Masks, Needs, Recipe, needed_teacher
+from lowzoo.train.recipes.recipe import BatchAndSize, Choice, Masks, Needs, Recipe, needed_teacher
 
 if TYPE_CHECKING:
     from lowzoo.train.networks.encoder import MultiViewEncoder
@@ -76,11 +76,11 @@ class Rob(Recipe["RobConfig"]):
         made = {"kd": KdMethod, "ibot": RobIbotMethod}.get(config.loss, RobMethod)
         return made(student, needed_teacher(teacher, self.name), config)
 
-    def defaults(self, facts: "Facts", named: Mapping[str, Any], budget: Budget) -> dict[str, Any]:
+    def defaults(self, facts: "Facts", named: Mapping[str, Any], step: BatchAndSize) -> dict[str, Any]:
         """See `lowzoo.train.recipes.rob.defaults`."""
         from lowzoo.train.recipes.rob.defaults import defaults
 
-        return defaults(facts, named, budget)
+        return defaults(facts, named, step)
 
     def layers(self, choice: Choice) -> tuple[str, ...]:
         """The preset, and SSLight's views over it."""

@@ -5,28 +5,27 @@ from typing import Any
 
 from lowzoo import catalog
 from lowzoo.train.heads.kinds import HEADS
-from lowzoo.train.recipes.default_parts import BOTTLENECK, teacher_fields, view
+from lowzoo.train.recipes.default_parts import BOTTLENECK, softer_views, teacher_fields, view
 from lowzoo.train.recipes.facts import Facts
-from lowzoo.train.recipes.recipe import Budget
-from lowzoo.train.recipes.sslight.defaults import softer_views
+from lowzoo.train.recipes.recipe import BatchAndSize
 
 # What losses that need more of the teacher than prototypes end in; nothing is fitted for them.
 _HEADS = {"kd": "linear", "ibot": "ibot"}
 
 
-def defaults(facts: Facts, named: Mapping[str, Any], budget: Budget) -> dict[str, Any]:
+def defaults(facts: Facts, named: Mapping[str, Any], step: BatchAndSize) -> dict[str, Any]:
     """One global view, or those of SSLight, and the head that the loss needs."""
     loss = named.get("loss", "msn")
     # The teacher's opinion of a view is the whole target: a second view of the image is worth less than another
     # image, and local views, which cost as much again, less than more steps.
-    fields: dict[str, Any] = {"loss": loss, "views": [view("global", 1, budget.size, (0.4, 1.0), gray=0.1)]}
-    if named.get("views") == "sslight":
-        fields |= softer_views(facts, named, budget.size)
+    fields: dict[str, Any] = {"loss": loss, "views": [view("global", 1, step.size, (0.4, 1.0), gray=0.1)]}
+    if named.get("view_preset") == "sslight":
+        fields |= softer_views(facts, named, step.size)
     if loss in _HEADS:
         return fields | {"student_head": {"kind": _HEADS[loss]}, "teacher": named.get("teacher", facts.teacher)}
     head = {"kind": "dino", "layers": 2, "hidden": 512, **named.get("student_head", {})}
     wanted = head.get("bottleneck", BOTTLENECK)
-    fields |= teacher_fields(facts, named, budget.size, int(wanted))
+    fields |= teacher_fields(facts, named, step.size, int(wanted))
     axes = named.get("fitted_bottleneck", fields.get("fitted_bottleneck", wanted))
     entry = catalog.teachers().get(fields["teacher"])
     at_prototypes = not facts.teacher_head or (entry is not None and entry.start_at_prototypes)

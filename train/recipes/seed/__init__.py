@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from lowzoo import catalog
-from lowzoo.train.recipes.recipe import Budget, Needs, Recipe, needed_teacher
+from lowzoo.train.recipes.recipe import BatchAndSize, Needs, Recipe, needed_teacher
 
 if TYPE_CHECKING:
     from lowzoo.train.networks.encoder import MultiViewEncoder
@@ -34,7 +34,7 @@ class Seed(Recipe["SeedConfig"]):
 
     def needs_of(self, config: "SeedConfig") -> Needs:
         """Every view is compared with the queue."""
-        return replace(self.needs, bank=config.queue, outputs=config.prototypes)
+        return replace(self.needs, bank=config.queue)
 
     def outputs(self, config: "SeedConfig", teacher: "FrozenTeacher | None") -> int:
         """The width of the teacher's embedding."""
@@ -46,14 +46,14 @@ class Seed(Recipe["SeedConfig"]):
 
         return SeedMethod(student, needed_teacher(teacher, self.name), config)
 
-    def defaults(self, facts: "Facts", named: Mapping[str, Any], budget: Budget) -> dict[str, Any]:
+    def defaults(self, facts: "Facts", named: Mapping[str, Any], step: BatchAndSize) -> dict[str, Any]:
         """One global view, and a queue of a few thousand."""
         from lowzoo.train.recipes.default_parts import queue_length, teacher_fields, view
 
         return {
-            "queue": queue_length(facts, budget.batch, 4096),
-            "views": [view("global", 1, budget.size, (0.3, 1.0), gray=0.1)],
-            **teacher_fields(facts, named, budget.size),
+            "queue": queue_length(facts, step.batch, 4096),
+            "views": [view("global", 1, step.size, (0.3, 1.0), gray=0.1)],
+            **teacher_fields(facts, named, step.size),
         }
 
     def paper(self) -> catalog.RecipeEntry:

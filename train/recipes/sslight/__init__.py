@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from lowzoo import catalog
 from lowzoo.base.errors import LowzooError
 from lowzoo.train.recipes.facts import has_class_token
-from lowzoo.train.recipes.recipe import Budget, Choice, Needs, Recipe
+from lowzoo.train.recipes.recipe import BatchAndSize, Choice, Needs, Recipe
 
 if TYPE_CHECKING:
     from lowzoo.train.networks.encoder import MultiViewEncoder
@@ -51,7 +51,7 @@ class Sslight(Recipe["SslightConfig"]):
 
     def needs_of(self, config: "SslightConfig") -> Needs:
         """DINO and MoCo keep a second network, MoCo compares with its past keys of one view."""
-        needs = replace(self.needs, momentum_teacher=config.method != "swav", outputs=config.prototypes)
+        needs = replace(self.needs, momentum_teacher=config.method != "swav", outputs=self.outputs(config, None))
         return replace(needs, keys=1, bank=config.queue, embedding=True) if config.method == "moco" else needs
 
     def outputs(self, config: "SslightConfig", teacher: "FrozenTeacher | None") -> int:
@@ -67,11 +67,11 @@ class Sslight(Recipe["SslightConfig"]):
         made = SwavMethod if config.method == "swav" else MocoMethod
         return made(student, config, config.student_head.bottleneck)
 
-    def defaults(self, facts: "Facts", named: Mapping[str, Any], budget: Budget) -> dict[str, Any]:
+    def defaults(self, facts: "Facts", named: Mapping[str, Any], step: BatchAndSize) -> dict[str, Any]:
         """See `lowzoo.train.recipes.sslight.defaults`."""
         from lowzoo.train.recipes.sslight.defaults import defaults
 
-        return defaults(facts, named, budget)
+        return defaults(facts, named, step)
 
     def offered_presets(self) -> list[str]:
         """Kinds of views; the method and the student tell the rest."""

@@ -22,7 +22,7 @@ from lowzoo.train.teachers.target import Target
 
 
 @dataclass(frozen=True)
-class FirstStep:
+class StepInputs:
     """What takes memory in a step, before any has been made.
 
     Args:
@@ -43,11 +43,11 @@ class FirstStep:
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where it is made.
+class Placement:
+    """Where a step is made.
 
     Args:
-        device: Of this process.
+        device: Device of this process.
         precision: fp32, bf16 or fp16.
         autocast: Makes the context that networks compute in.
         workers: Processes that make views.
@@ -59,7 +59,9 @@ class Place:
     workers: int
 
 
-def in_parts(config: TrainConfig, step: FirstStep, place: Place, say: Callable[[str], None]) -> TrainConfig:
+def with_accumulation(
+    config: TrainConfig, step: StepInputs, place: Placement, say: Callable[[str], None]
+) -> TrainConfig:
     """The same configuration, or one whose batch is divided so that a step fits into memory.
 
     Args:
@@ -80,7 +82,7 @@ def in_parts(config: TrainConfig, step: FirstStep, place: Place, say: Callable[[
         return config
     images = config.batch_size // processes
     needed = _needed(config, step, place, images, say)
-    # Of a single image there are no statistics where a network ends in one position.
+    # Batch norm cannot train on one image whose feature map is 1 x 1.
     normed = any(isinstance(module, _BatchNorm) for module in step.backbone.modules())
     least = 2 if normed or config.student_head.batch_norm else 1
     parts = collectives.any_of(needed.parts(images, free, taken, least))
@@ -100,7 +102,7 @@ def in_parts(config: TrainConfig, step: FirstStep, place: Place, say: Callable[[
     return config.model_copy(update={"accumulate": parts})
 
 
-def _needed(config: TrainConfig, step: FirstStep, place: Place, images: int, say: Callable[[str], None]) -> Memory:
+def _needed(config: TrainConfig, step: StepInputs, place: Placement, images: int, say: Callable[[str], None]) -> Memory:
     """Memory of the networks, a step of so many images, and what stands beside them."""
     device, target = place.device, step.target
     needed = None
