@@ -331,7 +331,8 @@ def _train(
             from lowzoo.train.bench import run_bench
 
             report = run_bench(words, say, _words(options.get("compare")))
-            return TrainResult((words.out or Path("runs")), recipe, report, minutes=(time.monotonic() - began) / 60)
+            minutes = (time.monotonic() - began) / 60
+            return TrainResult(words.out or Path("runs"), recipe, report, minutes=minutes, timed=True)
         folder, facts = run_training(words, say, began)
     return TrainResult(folder, recipe, facts, minutes=(time.monotonic() - began) / 60)
 
@@ -392,4 +393,6 @@ def _names(names: Sequence[str] | str | None) -> list[str] | None:
 def _path(path: str | Path | None) -> Path | None:
     if not (path is None or isinstance(path, str | os.PathLike)):
         raise LowzooError(f"a path is {path!r}, which is none", "Give a string or a pathlib.Path")
+    if path is not None and not str(path).strip():
+        raise LowzooError("a path is empty", "Name a file or folder, or leave the option out")
     return None if path is None else Path(path).expanduser()

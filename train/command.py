@@ -4,6 +4,7 @@ import importlib.util
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -156,12 +157,14 @@ def resolve_args(
     named = named_fields(args.config, options, args.settings)
     if named.get("init") and not named.get("student"):
         named["student"] = options["student"] = student_of(str(named["init"]))
+    _refuse_other_recipe(args, named.get("recipe", args.recipe))
+    if args.views and "views" in named:
+        raise LowzooError(f"--views {args.views} and the setting views both name them", "Leave out one of the two")
+    why: tuple[str, ...] = ()
     if args.layers:
         resolved = resolve(args.layers, args.config, options, args.settings)
     else:
         named = checked(args.recipe, named)
-        if args.views and "views" in named:
-            raise LowzooError(f"--views {args.views} and the setting views both name them", "Leave out one of the two")
         if source is None:
             source = open_set(args.data, args.reading).open("train")
         chosen = choose(look(args.recipe, source, named, _processes(args)), named | {"view_preset": args.views})
@@ -170,19 +173,24 @@ def resolve_args(
             say(f"Chosen: {reason}")
         if chosen.caution:
             say(chosen.caution)
-    if resolved.recipe != args.recipe:
-        raise LowzooError(
-            f"the configuration is one of recipe {resolved.recipe}", f"Run `lowzoo train {resolved.recipe}` with it"
-        )
+        why = chosen.reasons
+    _refuse_other_recipe(args, resolved.recipe)
     sizes = sizes_named(args.config, args.settings, [group.name for group in resolved.views])
     changes: list[str] = []
     views = fitting_views(resolved, sizes, changes.append)
     for change in changes:
         say(change)
+    # A configuration file, such as another run's, may hold reasons that are not those of this one.
     if views is None:
-        return resolved
-    why = () if args.layers else (*resolved.chosen, *changes)
+        return resolved.model_copy(update={"chosen": why})
+    why = () if args.layers else (*why, *changes)
     return validate(resolved.model_dump(exclude_none=True) | {"views": views, "chosen": why})
+
+
+def _refuse_other_recipe(args: TrainArgs, recipe: Any, whose: str = "the configuration") -> None:
+    if recipe != args.recipe:
+        also = " --resume" if args.resume else ""
+        raise LowzooError(f"{whose} is one of recipe {recipe}", f"Run `lowzoo train {recipe}{also}` with it")
 
 
 def _processes(args: TrainArgs) -> int:
@@ -225,6 +233,7 @@ def open_run(
     say: Callable[[str], None],
     began: float | None = None,
     images: ImageSet | None = None,
+    held: ExitStack | None = None,
 ) -> Run:
     """One process's run, ready for its first step, and what there is to say before it.
 
@@ -235,6 +244,7 @@ def open_run(
         say: Receives each line of text.
         began: When the command began, see `Run`.
         images: What the words mean, where it was opened already.
+        held: Takes the claim on the folder, see `Run`.
     """
     distributed.join(pick_device(config.device))
     if not distributed.is_main():
@@ -259,6 +269,7 @@ def open_run(
         teacher_cache=args.teacher_cache,
         say=say,
         began=began,
+        held=held,
     )
     if run.teacher:
         facts = run.teacher.facts
@@ -330,7 +341,8 @@ def _work(
     images: ImageSet | None = None,
 ) -> RunResult | None:
     """One process's part of the run."""
-    result = open_run(args, config, folder, say, began, images).train(Progress())
+    with ExitStack() as held:
+        result = open_run(args, config, folder, say, began, images, held).train(Progress())
     if result:
         _report(result, args, say)
     return result
@@ -350,6 +362,9 @@ def _resumed(args: TrainArgs, folder: Path) -> TrainConfig:
     """
     old = read_config(folder)
     fields = old.model_dump(mode="json", exclude_none=True)
+    _refuse_other_recipe(args, old.recipe, f"the run in {folder}")
+    named = named_fields(args.config, args.options, args.settings)
+    _refuse_other_recipe(args, named.get("recipe", args.recipe))
     if args.views and not fields.get("alpha"):
         raise LowzooError(
             f"the run in {folder} was started without the views of {args.views}",

@@ -204,7 +204,10 @@ class ImageSet:
             LowzooError: No such split, or nothing usable in it.
         """
         if split not in self.parts:
-            raise LowzooError(f"{self.name} has no split {split!r}", f"Choose one of: {', '.join(self.parts)}")
+            raise LowzooError(
+                f"{self.name} has no split {split!r}",
+                f"It is divided into: {', '.join(self.parts)}. Choose one, or name the folder of one part",
+            )
         if self.source is not None:
             return self.source
         part, rules = self.parts[split], self.options.rules()

@@ -59,6 +59,8 @@ def find_splits(source_spec: str | Path | None, options: SourceOptions) -> Split
         _refuse_options("the embedded sample set", options, "image_column", "label_column", "labels")
         return SAMPLES_NAME, {split: partial(open_samples, split) for split in SAMPLE_SPLITS}, Found()
     text = str(source_spec)
+    if not text.strip():
+        raise LowzooError("the source of images is empty", "Name a folder or file, or leave it out")
     if (scheme := scheme_of(text)) is not None:
         return scheme.splits(text, options)
     if text.startswith(FILE_PREFIX):

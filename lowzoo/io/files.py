@@ -143,3 +143,33 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+@contextlib.contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Keep other commands from writing into the folder meanwhile, where the system and its file system know locks.
+
+    Args:
+        folder: An existing folder.
+
+    Raises:
+        LowzooError: Another command has it.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LowzooError(
+                f"another command is writing into {printable(str(folder))}", "Wait for its end, or name another folder"
+            ) from None
+        except OSError:  # no locks here
+            pass
+        yield
+    finally:
+        os.close(descriptor)

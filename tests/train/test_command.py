@@ -98,3 +98,54 @@ def test_held_out_images_that_cannot_be_classified_leave_the_other_monitors(
     assert any(line.startswith("No k-NN monitor: ") and why in line for line in said)
     assert run.knn_after is None
     assert "views that find their own image" in run.verdict
+
+
+TINY = {"batch_size": 4, "workers": 0, "device": "cpu", "monitor_epochs": 0}
+
+
+def test_two_commands_do_not_write_into_one_folder(tmp_path: Path) -> None:
+    data, out, refused = make_pictures(tmp_path / "data"), tmp_path / "run", list[LowzooError]()
+
+    def begin_another(line: str) -> None:
+        if line.startswith("Prototypes of") and not refused:
+            with pytest.raises(LowzooError, match="another command is writing into") as found:
+                lowzoo.train.sslight(data, student="test_resnet", steps=1, out=out, settings=TINY)
+            refused.append(found.value)
+
+    run = lowzoo.train.rob(data, student="test_resnet", steps=1, out=out, settings=TINY, progress=begin_another)
+    assert (run.steps, len(refused)) == (1, 1)
+    again = lowzoo.train.rob(data, steps=2, out=out, resume=True, student="test_resnet", settings=TINY)
+    assert again.steps == 2
+
+
+def test_a_run_goes_on_by_its_own_recipe(tmp_path: Path) -> None:
+    data = make_pictures(tmp_path / "data")
+    lowzoo.train.sslight(data, student="test_resnet", steps=1, out=tmp_path / "run", settings=TINY)
+    for recipe in (lowzoo.train.rob, lowzoo.train.seed):
+        with pytest.raises(LowzooError, match=r"the run in .* is one of recipe sslight") as refused:
+            recipe(data, steps=2, out=tmp_path / "run", resume=True)
+        assert "lowzoo train sslight --resume" in refused.value.remedy
+    for more in ({}, {"preset": "rob_dino"}):
+        with pytest.raises(LowzooError, match="the configuration is one of recipe sslight"):
+            lowzoo.train.rob(data, config=tmp_path / "run" / "config.toml", out=tmp_path / "other", **more)
+
+
+def test_steps_that_were_only_timed_are_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = make_pictures(tmp_path / "data")
+    monkeypatch.chdir(tmp_path)
+    run = lowzoo.train.sslight(data, student="test_resnet", steps=1, out="run", settings=TINY)
+    timed = lowzoo.train.sslight(data, student="test_resnet", steps=8, out="run", settings=TINY, bench=True)
+    assert timed.steps == 0
+    assert timed.lines() == ["sslight: timed, see run/bench.json"]
+    with pytest.raises(LowzooError, match="steps were only timed"):
+        timed.model()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert run.model() is not None
+
+
+@pytest.mark.parametrize("words", [{"data": ""}, {"data": " "}, {"out": ""}, {"teacher_cache": ""}, {"config": ""}])
+def test_an_empty_word_is_not_the_current_folder(tmp_path: Path, words: dict[str, str]) -> None:
+    given = {"data": make_pictures(tmp_path / "data"), "out": tmp_path / "run", "settings": TINY, "steps": 1} | words
+    with pytest.raises(LowzooError, match="is empty"):
+        lowzoo.train.rob(**given)

@@ -122,14 +122,23 @@ def choose(facts: Facts, named: Mapping[str, Any]) -> Chosen:
         # the embedded drawings, whose sampling error is 2.6; untrained, it has 27.2 instead of 21.4.
         fields["zero_init_residual"] = True
     fields |= recipe.defaults(facts, named, BatchAndSize(batch, size))
-    if {"views", "view"} & set(named):
-        reasons.append(f"Batches of {batch}; views as named")
-    else:
-        views = " and ".join(f"{view['count']} {view['name']} of {view['size']} px" for view in fields["views"])
-        device = "" if facts.gpu else " and the device is a CPU"
-        reasons.append(f"Batches of {batch}; views: {views}, as the images have {facts.side} px{device}")
+    if about := _told_of_batch_and_views(facts, named, fields):
+        reasons.append(about)
     said = caution(facts, init=str(named.get("init", "")), minutes=minutes, seen=seen)
     return Chosen(fields | {"chosen": reasons}, tuple(reasons), said)
+
+
+def _told_of_batch_and_views(facts: Facts, named: Mapping[str, Any], fields: Mapping[str, Any]) -> str:
+    """What was chosen of them; empty where the user has named both."""
+    parts = [] if named.get("batch_size") else [f"batches of {fields['batch_size']}"]
+    if "views" not in named:
+        changes = named.get("view", {})
+        views = [view | dict(changes.get(view["name"], {})) for view in fields["views"]]
+        text = " and ".join(f"{view['count']} {view['name']} of {view['size']} px" for view in views)
+        device = "" if facts.gpu else " and the device is a CPU"
+        parts.append(f"views: {text}" + ("" if changes else f", as the images have {facts.side} px{device}"))
+    text = "; ".join(parts)
+    return text[:1].upper() + text[1:]
 
 
 def _length(facts: Facts, named: Mapping[str, Any], fields: Mapping[str, Any]) -> tuple[float | None, float | None]:

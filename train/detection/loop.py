@@ -25,7 +25,7 @@ from lowzoo.detection.sets.annotated import AnnotatedSet
 from lowzoo.detection.sets.augment import Augmentation
 from lowzoo.detection.sets.batches import Batch, Plan, StepNumbers, Steps, normalised
 from lowzoo.detection.sets.opening import TrainTest
-from lowzoo.io.files import writable_folder, write_bytes, write_text
+from lowzoo.io.files import claimed, writable_folder, write_bytes, write_text
 from lowzoo.system.device import pick_device
 from lowzoo.system.machine import keep_freed_memory
 from lowzoo.system.processes import joined
@@ -69,6 +69,7 @@ class DetectorRun:
         workers: Processes that read images.
         say: Called with one line of text for the reader.
         began: When the command began, by `time.monotonic`.
+        held: Keeps a claim on the folder, so that no other command writes there; without it none is made.
 
     Raises:
         LowzooError: A folder that holds another run, a batch that cannot be divided, a backbone that does not fit.
@@ -87,6 +88,7 @@ class DetectorRun:
         workers: int = 0,
         say: Callable[[str], None] = lambda _: None,
         began: float | None = None,
+        held: contextlib.ExitStack | None = None,
     ) -> None:
         self._began = time.monotonic() if began is None else began
         self.config, self.backbone, self.folder, self._say = config, backbone, folder, say
@@ -107,6 +109,8 @@ class DetectorRun:
         self.test_set = sets.test
         self._images = sets.train.source.fingerprint()
         writable_folder(folder)
+        if held is not None and distributed.is_main():
+            held.enter_context(claimed(folder))
         own_facts = json.loads(json.dumps({"settings": config.model_dump(mode="json"), **identity}))
         state = self._begin(own_facts, resume=resume)
         torch.manual_seed(config.seed)

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -142,24 +143,26 @@ def _joined(
             **config.model_dump(mode="json"),
         }
     )
-    run = DetectorRun(
-        config,
-        backbone,
-        sets,
-        folder,
-        identity=identity,
-        resume=options.get("resume", False),
-        device=options.get("device", "auto"),
-        workers=options.get("workers", 0),
-        say=tell,
-        began=began,
-    )
-    if run.left_out:
-        tell(f"{run.left_out} images without an object are left out of training, as in {config.preset}")
-    counts = {name: count for name, count in run.parameters.items() if count}
-    parts = ", ".join(f"{name} {count / 1e6:.2f}" for name, count in counts.items())
-    tell(f"{run.title}: {sum(counts.values()) / 1e6:.2f} M parameters ({parts})")
-    run.train(Progress())
+    with ExitStack() as held:
+        run = DetectorRun(
+            config,
+            backbone,
+            sets,
+            folder,
+            identity=identity,
+            resume=options.get("resume", False),
+            device=options.get("device", "auto"),
+            workers=options.get("workers", 0),
+            say=tell,
+            began=began,
+            held=held,
+        )
+        if run.left_out:
+            tell(f"{run.left_out} images without an object are left out of training, as in {config.preset}")
+        counts = {name: count for name, count in run.parameters.items() if count}
+        parts = ", ".join(f"{name} {count / 1e6:.2f}" for name, count in counts.items())
+        tell(f"{run.title}: {sum(counts.values()) / 1e6:.2f} M parameters ({parts})")
+        run.train(Progress())
     found, unreadable = run.detect(sets.test)
     trained_bad = run.bad.gather()
     if not distributed.is_main():

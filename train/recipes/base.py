@@ -160,7 +160,10 @@ class TrainConfig(BaseModel):
         fields = dict(fields)
         if isinstance(fields.get("log"), str):
             fields["log"] = [fields["log"]]
-        if list(fields.get("log", ())) == ["none"]:
+        names = list(fields.get("log", ()))
+        if "none" in names and len(names) > 1:
+            raise ValueError("log: none goes alone")
+        if names == ["none"]:
             fields["log"] = []
         if isinstance(fields.get("tensorboard"), bool):
             wanted = ["tensorboard"] if fields.pop("tensorboard") else []

@@ -49,6 +49,19 @@ def read_config(folder: Path) -> TrainConfig:
     return validate(read_toml(path))
 
 
+def refuse_a_run(folder: Path) -> None:
+    """Let no second run begin where there is one.
+
+    Raises:
+        LowzooError: There is one.
+    """
+    if (folder / "config.toml").exists():
+        raise LowzooError(
+            f"{folder} already holds a run",
+            "Add --resume to go on with it, --resume --from 0 to start it again, or name another --out",
+        )
+
+
 def forget_start(folder: Path) -> None:
     """Remove the fitted head that a start leaves which was refused or killed before it was a run."""
     for name in ("teacher_head.safetensors", "teacher_head.json"):

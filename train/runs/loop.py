@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Generator, Iterable
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from lowzoo.base.errors import LowzooError
 from lowzoo.base.printable import printable
 from lowzoo.base.progress import in_minutes
 from lowzoo.data.source import ImageSource
-from lowzoo.io.files import writable_folder
+from lowzoo.io.files import claimed, writable_folder
 from lowzoo.system.device import pick_device
 from lowzoo.system.machine import default_workers, keep_freed_memory
 from lowzoo.system.processes import joined
@@ -85,6 +85,7 @@ class Run:
         teacher_cache: Folder of a teacher cache, made if missing.
         say: Called with one line of text for the reader.
         began: When the command began, by `time.monotonic`; a budget counts from there. Now if absent.
+        held: Keeps a claim on the folder, so that no other command writes there; without it none is made.
         build: Makes the method, as `build_method` does; another one trains something else by this loop.
 
     Raises:
@@ -103,6 +104,7 @@ class Run:
         teacher_cache: Path | None = None,
         say: Callable[[str], None] = lambda _: None,
         began: float | None = None,
+        held: ExitStack | None = None,
         build: Callable[..., Method] = build_method,
     ) -> None:
         self._began = time.monotonic() if began is None else began
@@ -118,11 +120,8 @@ class Run:
             check_onednn(self.device)
             self.matmuls = onednn_matmuls
         self.precision, self.autocast = precision_of(config, self.device)
-        if not resume and self.main and (folder / "config.toml").exists():
-            raise LowzooError(
-                f"{folder} already holds a run",
-                "Add --resume to go on with it, --resume --from 0 to start it again, or name another --out",
-            )
+        if not resume and self.main:
+            run_folder.refuse_a_run(folder)
         state = None
         if resume:
             refuse_other_run(folder, run_folder.read_config(folder), config)
@@ -168,7 +167,10 @@ class Run:
         )
         writable_folder(folder)
         if self.main:
+            if held is not None:
+                held.enter_context(claimed(folder))
             if not resume:
+                run_folder.refuse_a_run(folder)  # another command may have begun one in the meantime
                 run_folder.forget_start(folder)
             run_data.remember(folder, source, held_out, resume=resume, say=say)
         distributed.barrier()

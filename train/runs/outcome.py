@@ -21,17 +21,24 @@ class TrainResult:
         recipe: Name of the recipe.
         facts: Content of `run.json`, or of `bench.json`; empty in a process that is not the first of several.
         minutes: What the call took, everything included.
+        timed: Whether it was only timed; the folder may hold another run.
     """
 
     folder: Path
     recipe: str
     facts: Mapping[str, Any] = field(repr=False)
     minutes: float
+    timed: bool = False
+    _absolute: Path = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # The current directory may be another one later.
+        object.__setattr__(self, "_absolute", self.folder.absolute())
 
     @property
     def steps(self) -> int:
-        """Steps of the whole run, over all its parts."""
-        return int(self.facts.get("steps", 0))
+        """Steps of the whole run, over all its parts; 0 where some were timed and none are kept."""
+        return 0 if self.timed else int(self.facts.get("steps", 0))
 
     @property
     def loss(self) -> float | None:
@@ -67,9 +74,11 @@ class TrainResult:
         """
         from lowzoo.zoo.resolve import load_model
 
-        if not (self.folder / "model.safetensors").is_file():
-            raise LowzooError(f"{self.folder} holds no weights", "Train to the end, without bench")
-        return load_model(f"local-dir:{self.folder}").model.eval()
+        if self.timed:
+            raise LowzooError("steps were only timed, and left no weights", "Train without bench")
+        if not (self._absolute / "model.safetensors").is_file():
+            raise LowzooError(f"{self._absolute} holds no weights", "Train to the end, or look where it was moved to")
+        return load_model(f"local-dir:{self._absolute}").model.eval()
 
     def to_json(self) -> str:
         """The facts as a JSON document."""
@@ -77,7 +86,7 @@ class TrainResult:
 
     def lines(self) -> list[str]:
         """What to tell a reader, a line each."""
-        if "steps" not in self.facts:
+        if self.timed:
             return [f"{self.recipe}: timed, see {self.folder / 'bench.json'}"]
         loss = f", loss {self.loss:.3f}" if self.loss is not None else ""
         first = f"{self.facts['method']}: {self.facts['student']}, {self.steps} steps{loss}, {self.minutes:.1f} minutes"
@@ -94,8 +103,8 @@ class TrainResult:
         """Those lines and the curves, for a notebook."""
         from lowzoo.base.html import block, picture
 
-        curves = self.folder / "curves.png"
+        curves = self._absolute / "curves.png"
         shown = block(self.lines())
-        if not curves.is_file():
+        if self.timed or not curves.is_file():
             return shown
         return shown + picture(lambda file: file.write_bytes(curves.read_bytes()), f"curves of {self.folder.name}")

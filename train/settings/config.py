@@ -313,6 +313,8 @@ def _parse_setting(setting: str) -> dict[str, Any]:
 
 def _merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
     """`high` over `low`; tables are merged, everything else is replaced."""
+    if "views" in high:  # changes of other groups of views than these
+        low = {key: value for key, value in low.items() if key != "view"}
     # Another length takes the place of the one below, whatever it is given by.
     lengths = [key for key in LENGTHS if high.get(key)]
     merged = {key: value for key, value in low.items() if not lengths or key not in LENGTHS}

@@ -5,7 +5,7 @@ the rules of pictures that lie in files. A PIL image keeps the orientation that 
 """
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -93,7 +93,8 @@ def open_memory(
     """
     if not len(images):
         raise LowzooError("there are no images", "Give at least one")
-    found = tuple(_picture(image, f"image {index}") for index, image in enumerate(images))
+    _refuse_one_picture(images)
+    found = tuple(_picture(image, f"image {index}") for index, image in enumerate(_items(images)))
     if labels is not None and len(labels) != len(found):
         raise LowzooError(f"{len(found)} images have {len(labels)} labels", "Give a label for each")
     numbers = None if labels is None else np.asarray(labels, np.int64)
@@ -104,6 +105,39 @@ def open_memory(
         None if class_names is None else tuple(class_names),
         Found.of(len(found)),
     )
+
+
+def _refuse_one_picture(images: Any) -> None:
+    """An array or tensor of three dimensions is a batch of grey pictures, and may be meant as one picture of colours.
+
+    Raises:
+        LowzooError: By its shape it may be one.
+    """
+    shape = tuple(getattr(images, "shape", ()))
+    of_tensor = hasattr(images, "detach")
+    if len(shape) == 3 and (shape[0] in (3, 4) if of_tensor else shape[2] in (1, 3, 4)):
+        raise LowzooError(
+            f"an array of shape {shape} is one picture, or a batch of grey ones",
+            "Give a list: [picture], or list(batch)",
+        )
+
+
+def _items(images: Any) -> Iterator[Any]:
+    """As many as its length says; a dataset that is asked by number may have an answer to any number.
+
+    Raises:
+        LowzooError: One of them cannot be had.
+    """
+    count = len(images)
+    items = iter(images) if hasattr(type(images), "__iter__") else map(images.__getitem__, range(count))
+    for index in range(count):
+        try:
+            item = next(items)
+        except StopIteration:
+            raise LowzooError(f"of {count} images there are {index}", "Give as many as the length says") from None
+        except Exception as error:
+            raise LowzooError(f"image {index} cannot be had: {reason_of(error)}", "Mend what gives it") from error
+        yield item
 
 
 def _picture(image: Any, where: str) -> Image.Image:

@@ -118,3 +118,56 @@ def test_what_is_transparent_is_white_in_any_mode(mode: str) -> None:
     pixels = open_set([image]).open("train").pixels(0)
     assert (pixels[:4] == 40).all()
     assert (pixels[4:] == 255).all()
+
+
+@pytest.mark.parametrize(
+    "one",
+    [
+        np.zeros((40, 50, 3), np.uint8),
+        np.zeros((40, 50, 4), np.uint8),
+        np.zeros((40, 50, 1), np.uint8),
+        torch.zeros(3, 40, 50),
+        torch.zeros(4, 40, 50),
+    ],
+    ids=lambda one: str(tuple(one.shape)),
+)
+def test_one_picture_is_not_taken_for_its_rows_or_colours(one: Any) -> None:
+    with pytest.raises(LowzooError, match="is one picture, or a batch of grey ones"):
+        images_of(one)
+    assert len(images_of([one])) == 1
+
+
+def test_grey_pictures_come_in_batches() -> None:
+    assert len(images_of(np.zeros((5, 40, 50), np.uint8))) == 5
+    assert len(images_of(torch.zeros(5, 40, 50))) == 5
+    assert len(images_of(list(torch.zeros(3, 40, 50)))) == 3
+
+
+class _Dataset:
+    """Answers to any number, as one that augments its pictures may."""
+
+    def __init__(self, items: Any, count: int) -> None:
+        self.items, self.count = items, count
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> Any:
+        return self.items[index % len(self.items)] if isinstance(self.items, list) else self.items[index]
+
+
+def test_a_dataset_gives_as_many_pictures_as_its_length_says() -> None:
+    picture = Image.new("RGB", (8, 8))
+    assert len(images_of(_Dataset([picture], 5))) == 5
+    assert len(images_of(_Dataset({0: picture, 1: picture}, 2))) == 2
+    with pytest.raises(LowzooError, match="image 2 cannot be had: "):
+        images_of(_Dataset({0: picture, 1: picture}, 3))
+    with pytest.raises(LowzooError, match="of 2 images there are 1"):
+        images_of(_Short([picture, picture]))
+
+
+class _Short(list[Any]):
+    """Stops before its end."""
+
+    def __iter__(self) -> Any:
+        return iter([self[0]])

@@ -130,10 +130,24 @@ def test_robs_own_settings_take_sslights_views(loss: str, gpu: bool, pairs: tupl
     assert any("2 global of 96 px" in reason or "2 global of 224 px" in reason for reason in config.chosen)
 
 
-def test_views_are_named_once(tmp_path: Path) -> None:
-    args = TrainArgs("rob", (), settings=["views=[{name='global',count=1,size=64,scale=[0.4,1.0]}]"], views="sslight")
-    with pytest.raises(LowzooError, match="--views sslight and the setting views both name them"):
-        resolve_args(args, open_set(None).open("train"))
+def test_views_are_named_once() -> None:
+    settings = ["views=[{name='global',count=1,size=64,scale=[0.4,1.0]}]"]
+    for layers in ((), default_layers("rob", data="pictures", preset="rob_dino", views="sslight")):
+        args = TrainArgs("rob", layers, settings=settings, views="sslight")
+        with pytest.raises(LowzooError, match="--views sslight and the setting views both name them"):
+            resolve_args(args, open_set(None).open("train"))
+
+
+def test_reasons_of_another_run_are_not_those_of_this_one(tmp_path: Path) -> None:
+    file = tmp_path / "config.toml"
+    file.write_text('chosen = ["3 minutes for 1254 images", "Batches of 64"]\nbatch_size = 4\nsteps = 2\n')
+    source = open_set(None).open("train")
+    chosen = resolve_args(TrainArgs("sslight", (), config=file), source).chosen
+    assert chosen
+    assert not any("1254" in reason or "atches of" in reason for reason in chosen)
+    assert any(reason.startswith("Views: 2 global of 64 px") for reason in chosen)
+    named = resolve_args(TrainArgs("rob", ("rob_dino",), config=file), source)
+    assert (named.chosen, named.batch_size) == ((), 4)
 
 
 def test_more_images_get_more_minutes_and_named_lengths_are_kept() -> None:
@@ -402,7 +416,8 @@ def test_a_teacher_sees_views_as_large_as_those_that_are_named(setting: str, gpu
     config = _resolved(replace(FACTS, gpu=gpu), setting)
     assert config.taught is not None
     assert config.taught.teacher_size == size
-    assert config.chosen[-1] == f"Batches of {config.batch_size}; views as named"
+    of_views = "" if setting.startswith("views") else f"; views: 1 global of {config.global_size} px"
+    assert config.chosen[-1] == f"Batches of {config.batch_size}{of_views}"
 
 
 @pytest.mark.parametrize(
@@ -427,7 +442,7 @@ def test_numbers_that_are_words_are_numbers() -> None:
     assert checked("rob", named_fields(settings=settings)) == {"batch_size": 32, "prototypes": 64, "steps": 100}
     config = _resolved(replace(FACTS, teacher_head=False), *settings)
     assert (config.batch_size, config.steps) == (32, 100)
-    assert config.chosen[-1].startswith("Batches of 32;")
+    assert config.chosen[-1].startswith("Views: 1 global")
 
 
 @pytest.mark.parametrize(("of_each", "classes", "batch"), [(2, 3, 3), (2, 2, 2), (2, 1, 2), (5, 2, 4)])

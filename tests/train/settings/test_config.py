@@ -159,3 +159,24 @@ def test_a_configuration_may_come_from_any_editor(encoding: str, tmp_path) -> No
     file = tmp_path / "my.toml"
     file.write_bytes('recipe = "rob"\r\nepochs = 7  # für heute\r\n'.encode(encoding))
     assert resolve("rob_dino", file=file).epochs == 7
+
+
+VIEWS = "views=[{name='global',count=2,size=64,scale=[0.5,1.0]},{name='local',count=1,size=32,scale=[0.1,0.5]}]"
+
+
+@pytest.mark.parametrize("recipe", ["rob", "sslight"])
+def test_views_that_a_user_names_are_those_of_the_run(recipe: str) -> None:
+    choice = {"rob": {"preset": "rob_dino", "views": "sslight"}, "sslight": {"preset": "sslight"}}[recipe]
+    layers = default_layers(recipe, data="pictures", **choice)
+    config = resolve(layers, settings=[VIEWS])
+    assert [(view.size, view.scale) for view in config.views] == [(64, (0.5, 1.0)), (32, (0.1, 0.5))]
+    alone = resolve(layers, settings=["views=[{name='global',count=2,size=64,scale=[0.5,1.0]}]", "beta=0"])
+    assert [view.name for view in alone.views] == ["global"]
+    changed = resolve(layers, settings=[VIEWS, "view.local.size=48"])
+    assert [view.size for view in changed.views] == [64, 48]
+
+
+def test_no_tracker_goes_alone() -> None:
+    with pytest.raises(LowzooError, match="none goes alone"):
+        resolve("rob_dino", settings=["log=['none','wandb']"])
+    assert resolve("rob_dino", settings=["log=none"]).log == ()

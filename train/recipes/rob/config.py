@@ -66,7 +66,7 @@ class RobConfig(TaughtConfig):
         if self.beta and not self.local_views:
             raise ValueError("beta weighs pairs with local views, and there are none: set beta = 0")
         if self.loss == "kd" and self.alpha is not None:
-            raise ValueError("loss 'kd' has no pairs of views, so alpha and beta must be absent")
+            raise ValueError("loss 'kd' has no pairs of views, so alpha and beta, which --views sets, must be absent")
         if self.teacher_prototypes and not HEADS[self.student_head.kind].takes_prototypes:
             raise ValueError(
                 "teacher_prototypes needs a student_head.kind that can start at them, such as 'dino', and "
