@@ -368,6 +368,9 @@ def _compared(rows: list[dict[str, Any]]) -> list[str]:
     untrained = [means[side] for side in UNTRAINED if side in means]
     for taught in (True, False):
         kind = "With" if taught else "Without"
+        if missing := [side for side in (*OWN, *PEERS) if (side in TAUGHT) == taught and side not in means]:
+            lines.append(f"{kind} a teacher these sides are still to be measured: {', '.join(missing)}.")
+            continue
         ours = _best(means, OWN, taught=taught)
         peers = _best(means, PEERS, taught=taught)
         if not ours or not peers or not untrained:

@@ -130,6 +130,17 @@ def test_robs_own_settings_take_sslights_views(loss: str, gpu: bool, pairs: tupl
     assert any("2 global of 96 px" in reason or "2 global of 224 px" in reason for reason in config.chosen)
 
 
+@pytest.mark.parametrize("recipe", ["rob", "seed"])
+@pytest.mark.parametrize("gpu", [False, True])
+def test_a_short_run_with_a_teacher_changes_no_colours_and_has_a_linear_head(recipe: str, gpu: bool) -> None:
+    config = resolve(choose(replace(FACTS, recipe=recipe, gpu=gpu), {}).fields)
+    assert [(view.jitter_p > 0, view.gray > 0) for view in config.views] == [(gpu, gpu)]
+    if recipe == "rob":
+        assert config.student_head.layers == (2 if gpu else 1)
+        wide = resolve(choose(replace(FACTS, gpu=gpu), {"student_head": {"hidden": 64}}).fields)
+        assert (wide.student_head.layers, wide.student_head.hidden) == (2, 64)
+
+
 def test_views_are_named_once() -> None:
     settings = ["views=[{name='global',count=1,size=64,scale=[0.4,1.0]}]"]
     for layers in ((), default_layers("rob", data="pictures", preset="rob_dino", views="sslight")):

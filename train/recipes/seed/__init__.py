@@ -48,11 +48,11 @@ class Seed(Recipe["SeedConfig"]):
 
     def defaults(self, facts: "Facts", named: Mapping[str, Any], step: BatchAndSize) -> dict[str, Any]:
         """One global view, and a queue of a few thousand."""
-        from lowzoo.train.recipes.default_parts import queue_length, teacher_fields, view
+        from lowzoo.train.recipes.default_parts import queue_length, taught_view, teacher_fields
 
         return {
             "queue": queue_length(facts, step.batch, 4096),
-            "views": [view("global", 1, step.size, (0.3, 1.0), gray=0.1)],
+            "views": [taught_view(facts, step.size, (0.3, 1.0))],
             **teacher_fields(facts, named, step.size),
         }
 
