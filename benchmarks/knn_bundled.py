@@ -1,6 +1,7 @@
-"""k-NN top-1 of the bundled rob_vit_tiny beside its teacher, its random initialisation and raw pixels.
+"""k-NN top-1 of the bundled models beside their teacher, their random initialisation and raw pixels.
 
     python benchmarks/knn_bundled.py --data DIR [--device cuda] [--picture docs/classes.png]
+    python benchmarks/knn_bundled.py --data DIR --model rob_mobilenetv3_large --alone --seeds 1 --out FILE
 
 DIR holds tiny-imagenet-100 as parquet, columns image and label: 50,000 training images are the bank, 5,000 validation
 images the queries. Random initialisation is measured with several seeds. `--picture` draws which classes of photographs
@@ -106,6 +107,7 @@ def main() -> None:
     parser.add_argument("--teacher", default="mobilenetv2_supervised")
     parser.add_argument("--teacher-file", default="", help="its checkpoint, where the package is not installed")
     parser.add_argument("--teacher-sizes", type=int, nargs="*", help="input sides in pixels; the model's if absent")
+    parser.add_argument("--alone", action="store_true", help="without teacher and pixels, which are the same for all")
     parser.add_argument("--seeds", type=int, default=3, help="random initialisations")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--workers", type=int, default=0)
@@ -128,7 +130,7 @@ def main() -> None:
 
     bundled = load_model(arguments.model)
     rows = {f"{bundled.name}, {bundled.input_size[1]} px": measure(bundled, "trained")}
-    for size in arguments.teacher_sizes or [bundled.input_size[1]]:
+    for size in () if arguments.alone else arguments.teacher_sizes or [bundled.input_size[1]]:
         teacher = load_teacher(arguments.teacher, size=size, head="fitted", file=arguments.teacher_file)
         facts = teacher.facts
         wrapped = like(bundled, teacher.backbone, facts.name, facts.revision, size, facts.license)
@@ -138,8 +140,9 @@ def main() -> None:
         for seed in range(arguments.seeds)
     ]
     rows[f"random initialisation, mean of {len(random)}"] = over_seeds(random)
-    pixels = like(bundled, nn.Flatten(), "raw pixels", "", PIXELS_SIZE, "")
-    rows[f"raw pixels, {PIXELS_SIZE} px"] = measure(pixels)
+    if not arguments.alone:
+        pixels = like(bundled, nn.Flatten(), "raw pixels", "", PIXELS_SIZE, "")
+        rows[f"raw pixels, {PIXELS_SIZE} px"] = measure(pixels)
 
     ks = rows[next(iter(rows))].settings["k"]
     print(f"bank {len(data.bank)}, queries {len(data.queries)}; top-1 in % for k =")

@@ -74,7 +74,7 @@ def table(found: list[Row], device: str | None = None, *, fold: bool = True) -> 
             cell.ljust(width) if column in (0, last) else cell.rjust(width)
             for column, (cell, width) in enumerate(zip(line, widths, strict=True))
         )
-        lines.append(f"{name} {' '.join(numbers[:-1])}  {numbers[-1]}".rstrip())
+        lines.append(f"{name} {' '.join(numbers)}".rstrip())
     return "\n".join([*lines, "", *_legend(found, device)])
 
 
@@ -95,7 +95,7 @@ def _cells(row: Row, device: str | None) -> tuple[str, ...]:
     cost = f"{weights.gmacs:.2f}" if not device else f"{row.latency.ms:g}" if row.latency else "-"
     return (
         row.name,
-        f"{weights.params / 1e6:.1f}",
+        f"{weights.params / 1e6:.{1 if weights.params < 1e7 else 0}f}",
         cost,
         str(weights.input_size[1]),
         _accuracy(figure(row, "k-NN")),

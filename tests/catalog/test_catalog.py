@@ -139,15 +139,22 @@ def test_the_two_coco_figures_of_sslight_come_from_two_networks():
             assert ("strides 16 and 32" in protocol) == ("mobilenetv2" in name)
 
 
-def test_the_bundled_backbone_has_the_stated_layout():
-    weights = catalog.model("rob_vit_tiny").default
-    assert weights.path.stat().st_size <= 12e6
+@pytest.mark.parametrize(
+    ("name", "most", "tensor", "shape"),
+    [
+        ("rob_vit_tiny", 12e6, "pos_embed", [1, 65, 192]),
+        ("rob_mobilenetv3_large", 7e6, "blocks.6.0.conv.weight", [960, 160, 1, 1]),
+    ],
+)
+def test_the_bundled_backbones_have_the_stated_layout(name, most, tensor, shape):
+    weights = catalog.model(name).default
+    assert weights.path.stat().st_size <= most
     with safe_open(weights.path, framework="numpy") as tensors:
         shapes = {name: tensors.get_slice(name).get_shape() for name in tensors.keys()}  # noqa: SIM118 - no mapping
         kinds = {tensors.get_slice(name).get_dtype() for name in shapes}
-    assert shapes["pos_embed"] == [1, 65, 192]
-    assert not any(name.startswith("head") for name in shapes)
-    assert kinds == {"F16"}
+    assert shapes[tensor] == shape
+    assert not any(name.startswith(("head", "classifier", "conv_head")) for name in shapes)
+    assert kinds <= {"F16", "I64"}
 
 
 @pytest.mark.parametrize("teacher", catalog.teachers().values(), ids=catalog.teachers())
@@ -228,8 +235,11 @@ def test_listing_by_wildcard():
         "rob_vit_small.msn_vitl7_in1k",
         "rob_resnet18.msn_vitl7_in1k",
     ]
-    assert lowzoo.list_models("rob_*", pretrained=True) == ["rob_vit_tiny.mobilenetv2_sup_tin100"]
-    assert len(lowzoo.list_models(pretrained=True)) == 20
+    assert lowzoo.list_models("rob_*", pretrained=True) == [
+        "rob_vit_tiny.mobilenetv2_sup_tin100",
+        "rob_mobilenetv3_large.mobilenetv2_sup_tin100",
+    ]
+    assert len(lowzoo.list_models(pretrained=True)) == 21
     assert lowzoo.list_models("nothing*") == []
     assert lowzoo.list_models() == IDS
 

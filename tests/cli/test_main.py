@@ -181,8 +181,9 @@ def test_filters_and_sorting(capsys):
     assert by_params[-1].startswith("rob_regnety_8gf")
     assert _names(capsys, "--sort", "name") == sorted(everything)
     assert _names(capsys, "--sort", "linear")[0] == "seed_resnet50.swav_r50w4_400ep"
-    assert _names(capsys, "--sort", "knn")[:2] == [
+    assert _names(capsys, "--sort", "knn")[:3] == [
         "seed_resnet18.moco_v2_r50_200ep",
+        "rob_mobilenetv3_large.mobilenetv2_sup_tin100",
         "rob_vit_tiny.mobilenetv2_sup_tin100",
     ], "figures on other images than ImageNet stand after those on it"
 

@@ -23,6 +23,10 @@ def rob_vit_tiny() -> nn.Module:
     return load_model("rob_vit_tiny").model
 
 
+def rob_mobilenetv3_large() -> nn.Module:
+    return load_model("rob_mobilenetv3_large").model
+
+
 def mobilenetv2_supervised() -> nn.Module:
     return load_teacher("mobilenetv2_supervised", size=SIDE, head="fitted").backbone
 
@@ -32,6 +36,7 @@ def mobilenetv2_supervised() -> nn.Module:
     ("trained", "architecture", "arguments"),
     [
         (rob_vit_tiny, "vit_tiny_patch16_224", {"img_size": SIDE}),
+        (rob_mobilenetv3_large, "lowzoo/rob_mobilenetv3_large", {}),
         (mobilenetv2_supervised, "mobilenetv2_100", {}),
     ],
 )
