@@ -161,6 +161,7 @@ def claimed(folder: Path) -> Iterator[None]:
         yield
         return
     descriptor = os.open(folder, os.O_RDONLY)
+    _claims.add(descriptor)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -172,4 +173,19 @@ def claimed(folder: Path) -> Iterator[None]:
             pass
         yield
     finally:
+        _claims.discard(descriptor)
         os.close(descriptor)
+
+
+_claims = set[int]()
+
+
+def _leave_claims_to_the_parent() -> None:
+    """A worker that outlives a killed parent for seconds must not keep the folder from the command that resumes."""
+    for descriptor in _claims:
+        os.close(descriptor)
+    _claims.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_claims_to_the_parent)

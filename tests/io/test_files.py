@@ -1,14 +1,17 @@
 """Places that take no file."""
 
 import os
+import signal
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from lowzoo.base.errors import LowzooError
 from lowzoo.export.artifacts.places import atomic_place
-from lowzoo.io.files import atomic_path, write_text
+from lowzoo.io.files import atomic_path, claimed, write_text
 
 
 def pipe(path: Path) -> None:
@@ -61,3 +64,28 @@ def test_a_name_that_is_too_long_is_a_place_that_takes_no_file(tmp_path, folder)
         with pytest.raises(LowzooError, match=r"cannot write .*: File name too long"):
             write()
     assert not list(tmp_path.iterdir())
+
+
+def test_a_claim_ends_with_its_process_though_a_worker_of_it_lives_on(tmp_path: Path) -> None:
+    script = """
+import os, sys, time
+from pathlib import Path
+from lowzoo.io.files import claimed
+with claimed(Path(sys.argv[1])):
+    if not os.fork():
+        print(os.getpid(), flush=True)
+    time.sleep(60)
+"""
+    with subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], stdout=subprocess.PIPE, text=True) as owner:
+        assert owner.stdout is not None
+        worker = int(owner.stdout.readline())
+        try:
+            with pytest.raises(LowzooError, match="another command is writing into"), claimed(tmp_path):
+                pass
+            owner.kill()
+            owner.wait()
+            os.kill(worker, 0)  # lives
+            with claimed(tmp_path):
+                pass
+        finally:
+            os.kill(worker, signal.SIGKILL)

@@ -10,6 +10,8 @@ from lowzoo.train.recipes.facts import Facts
 BOTTLENECK = 128
 # Fitted where the user names no number, and images for each.
 _MOST_PROTOTYPES, _IMAGES_EACH = 1024, 8
+# No changes of colour.
+_PLAIN = {"jitter_p": 0.0, "gray": 0.0}
 
 
 def view(name: str, count: int, size: int, scale: tuple[float, float], **more: Any) -> dict[str, Any]:
@@ -101,10 +103,6 @@ def taught_view(facts: Facts, size: int, scale: tuple[float, float]) -> dict[str
     # Minutes on a CPU are too short for changes of colour: after 350 steps on 25,000 photographs RoB's ResNet-18 has
     # 13.0 % k-NN instead of 10.6 without them (benchmarks/results/short_distillation.json).
     return view("global", 1, size, scale, **({"gray": 0.1} if facts.gpu else _PLAIN))
-
-
-# No changes of colour.
-_PLAIN = {"jitter_p": 0.0, "gray": 0.0}
 
 
 def _colours(facts: Facts) -> dict[str, Any]:
